@@ -1,0 +1,277 @@
+//! Cursors over bytes: every codec reads through [`Reader`] and writes through [`Writer`].
+//!
+//! Neither can panic. Byte order is named at each call, since content information 1.0 is
+//! little-endian and everything else is big-endian.
+
+/// The bytes ended before the value did, at `offset` from the start of the buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Truncated {
+    /// Where the value that did not fit begins.
+    pub offset: usize,
+}
+
+/// The buffer lent to an emitter is too short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct NoRoom;
+
+/// A cursor that takes values off the front of a slice.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Starts at the front of `bytes`.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, offset: 0 }
+    }
+
+    /// How many bytes have been taken.
+    pub const fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// What has not been taken yet.
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Takes `len` bytes.
+    pub fn take(&mut self, len: usize) -> Result<&'a [u8], Truncated> {
+        match self.rest.split_at_checked(len) {
+            Some((head, tail)) => {
+                self.rest = tail;
+                self.offset = self.offset.wrapping_add(len);
+                Ok(head)
+            }
+            None => Err(Truncated { offset: self.offset }),
+        }
+    }
+
+    /// Takes exactly `N` bytes.
+    pub fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], Truncated> {
+        match self.rest.split_first_chunk::<N>() {
+            Some((head, tail)) => {
+                self.rest = tail;
+                self.offset = self.offset.wrapping_add(N);
+                Ok(head)
+            }
+            None => Err(Truncated { offset: self.offset }),
+        }
+    }
+
+    /// Takes one byte.
+    pub fn u8(&mut self) -> Result<u8, Truncated> {
+        self.array().map(|&[byte]| byte)
+    }
+
+    /// Takes a little-endian 16-bit integer.
+    pub fn u16_le(&mut self) -> Result<u16, Truncated> {
+        self.array().map(|bytes| u16::from_le_bytes(*bytes))
+    }
+
+    /// Takes a little-endian 32-bit integer.
+    pub fn u32_le(&mut self) -> Result<u32, Truncated> {
+        self.array().map(|bytes| u32::from_le_bytes(*bytes))
+    }
+
+    /// Takes a little-endian 64-bit integer.
+    pub fn u64_le(&mut self) -> Result<u64, Truncated> {
+        self.array().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    /// Takes a big-endian 32-bit integer.
+    pub fn u32_be(&mut self) -> Result<u32, Truncated> {
+        self.array().map(|bytes| u32::from_be_bytes(*bytes))
+    }
+}
+
+/// A cursor that puts values at the front of a slice.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    buf: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> Writer<'a> {
+    /// Starts at the front of `buf`.
+    pub const fn new(buf: &'a mut [u8]) -> Self {
+        Self { buf, len: 0 }
+    }
+
+    /// How many bytes have been put.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing has been put.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes put so far.
+    pub fn finish(self) -> &'a mut [u8] {
+        let len = self.len;
+        self.buf.get_mut(..len).unwrap_or_default()
+    }
+
+    /// Puts `bytes`, or nothing at all.
+    pub fn put(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
+        let end = self.len.checked_add(bytes.len()).ok_or(NoRoom)?;
+        let room = self.buf.get_mut(self.len..end).ok_or(NoRoom)?;
+        room.copy_from_slice(bytes);
+        self.len = end;
+        Ok(())
+    }
+
+    /// Puts the bytes of `text`.
+    pub fn text(&mut self, text: &str) -> Result<(), NoRoom> {
+        self.put(text.as_bytes())
+    }
+
+    /// Puts `count` zero bytes.
+    pub fn zeros(&mut self, count: usize) -> Result<(), NoRoom> {
+        for _ in 0..count {
+            self.put(&[0])?;
+        }
+        Ok(())
+    }
+
+    /// Puts a little-endian 16-bit integer.
+    pub fn u16_le(&mut self, value: u16) -> Result<(), NoRoom> {
+        self.put(&value.to_le_bytes())
+    }
+
+    /// Puts a little-endian 32-bit integer.
+    pub fn u32_le(&mut self, value: u32) -> Result<(), NoRoom> {
+        self.put(&value.to_le_bytes())
+    }
+
+    /// Puts a little-endian 64-bit integer.
+    pub fn u64_le(&mut self, value: u64) -> Result<(), NoRoom> {
+        self.put(&value.to_le_bytes())
+    }
+
+    /// Puts a big-endian 32-bit integer.
+    pub fn u32_be(&mut self, value: u32) -> Result<(), NoRoom> {
+        self.put(&value.to_be_bytes())
+    }
+
+    /// Puts `value` in decimal digits.
+    pub fn decimal(&mut self, mut value: u64) -> Result<(), NoRoom> {
+        let mut digits = [0u8; 20];
+        let mut len = 0;
+        for slot in digits.iter_mut().rev() {
+            *slot = b'0' + (value % 10) as u8;
+            value /= 10;
+            len += 1;
+            if value == 0 {
+                break;
+            }
+        }
+        self.put(digits.get(20 - len..).unwrap_or_default())
+    }
+
+    /// Puts `bytes` in upper-case hexadecimal digits.
+    pub fn hex_upper(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
+        for byte in bytes {
+            self.put(&[hex_digit(byte >> 4), hex_digit(byte & 15)])?;
+        }
+        Ok(())
+    }
+}
+
+const fn hex_digit(nibble: u8) -> u8 {
+    match nibble {
+        0..=9 => b'0' + nibble,
+        _ => b'A' + (nibble & 15) - 10,
+    }
+}
+
+/// The value of one hexadecimal digit of either case.
+pub const fn hex_value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+/// Decodes hexadecimal `text` of either case into the front of `out` and returns the bytes
+/// written; `None` for an odd number of digits, a stray character, or too little room.
+pub fn decode_hex<'b>(text: &[u8], out: &'b mut [u8]) -> Option<&'b [u8]> {
+    let (pairs, []) = text.as_chunks::<2>() else { return None };
+    let out = out.get_mut(..pairs.len())?;
+    for (byte, &[high, low]) in out.iter_mut().zip(pairs) {
+        *byte = hex_value(high)? << 4 | hex_value(low)?;
+    }
+    Some(out)
+}
+
+/// Reads an unsigned decimal number that must fill `text`; `None` if it is empty, has another
+/// character in it, or does not fit 64 bits.
+pub fn parse_decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    let mut value = 0u64;
+    for &digit in text {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+    }
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reader_reports_where_it_ran_out() {
+        let mut reader = Reader::new(&[1, 2, 3, 4, 5, 6]);
+        assert_eq!(reader.u32_be(), Ok(0x0102_0304));
+        assert_eq!(reader.u32_le(), Err(Truncated { offset: 4 }));
+        assert_eq!(reader.u16_le(), Ok(0x0605));
+        assert_eq!(reader.rest(), &[]);
+    }
+
+    #[test]
+    fn writer_puts_all_or_nothing() {
+        let mut buf = [0xaa; 3];
+        let mut writer = Writer::new(&mut buf);
+        assert_eq!(writer.u16_le(0x0201), Ok(()));
+        assert_eq!(writer.u32_be(7), Err(NoRoom));
+        assert_eq!(writer.finish(), &[1, 2]);
+    }
+
+    #[test]
+    fn numbers_as_text() {
+        let mut buf = [0; 64];
+        let mut writer = Writer::new(&mut buf);
+        for value in [0, 7, 10, u64::MAX] {
+            writer.decimal(value).unwrap();
+            writer.text(" ").unwrap();
+        }
+        writer.hex_upper(&[0x0f, 0xa0]).unwrap();
+        assert_eq!(writer.finish(), b"0 7 10 18446744073709551615 0FA0");
+        assert_eq!(parse_decimal(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(parse_decimal(b"18446744073709551616"), None);
+        assert_eq!(parse_decimal(b""), None);
+        assert_eq!(parse_decimal(b"+1"), None);
+    }
+
+    #[test]
+    fn hexadecimal_of_either_case() {
+        let mut out = [0; 2];
+        assert_eq!(decode_hex(b"0fA0", &mut out), Some(&[0x0f, 0xa0][..]));
+        assert_eq!(decode_hex(b"0f0", &mut out), None);
+        assert_eq!(decode_hex(b"0g", &mut out), None);
+        assert_eq!(decode_hex(b"000000", &mut out), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! Publishing: content in, content information out, in one pass.

@@ -1,0 +1,387 @@
+//! The crypto provider: digest, HMAC and AES-CBC, each in pieces.
+//!
+//! The machine calls a [`Crypto`] that is given to it, so that a chip's hash and cipher engines,
+//! or the many cores of a host, can stand in for [`SoftCrypto`].
+
+use aes::{Aes128, Aes192, Aes256};
+use cipher::array::Array;
+use cipher::consts::U16;
+use cipher::inout::InOutBuf;
+use cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::limits::MAX_DIGEST_BYTES;
+
+/// A block of the AES cipher, and its chaining value in CBC mode.
+pub type CipherBlock = [u8; 16];
+
+/// Words of state that an engine of its own may keep in a [`HashState`].
+pub const ENGINE_STATE_WORDS: usize = 64;
+
+/// The digest behind a content information structure (MS-PCCRC 2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum HashAlgorithm {
+    /// SHA-256, what Windows uses.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+}
+
+impl HashAlgorithm {
+    /// Bytes of a digest.
+    pub const fn digest_len(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+}
+
+/// The output of a hash: public, such as a block hash or a segment hash of data (HoD).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest {
+    bytes: [u8; MAX_DIGEST_BYTES],
+    len: u8,
+}
+
+impl Digest {
+    /// Copies `bytes`; `None` if there are more than [`MAX_DIGEST_BYTES`].
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        let mut digest = Self { bytes: [0; MAX_DIGEST_BYTES], len: u8::try_from(bytes.len()).ok()? };
+        digest.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(digest)
+    }
+
+    /// The bytes of the digest.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    fn wipe(&mut self) {
+        self.bytes.zeroize();
+    }
+}
+
+impl core::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Digest {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{=[u8]:02x}", self.as_bytes());
+    }
+}
+
+/// Secret bytes as long as a digest: Ks, Kp and Ke. Wiped on drop, impossible to print, compared
+/// in constant time.
+#[derive(Clone)]
+pub struct Secret(Digest);
+
+impl Secret {
+    /// Copies `bytes`; `None` if there are more than [`MAX_DIGEST_BYTES`].
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        Digest::from_slice(bytes).map(Self)
+    }
+
+    /// The secret bytes. Whoever calls this keeps them out of logs and traces.
+    pub fn expose(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl From<Digest> for Secret {
+    fn from(digest: Digest) -> Self {
+        Self(digest)
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        use subtle::ConstantTimeEq;
+        self.expose().ct_eq(other.expose()).into()
+    }
+}
+
+impl Eq for Secret {}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.wipe();
+    }
+}
+
+impl ZeroizeOnDrop for Secret {}
+
+/// How a block is encrypted on the wire and at rest (MS-PCCRR 2.2.3, CryptoAlgoId).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum CipherAlgorithm {
+    /// No encryption.
+    None,
+    /// AES-128 in CBC mode.
+    Aes128,
+    /// AES-192 in CBC mode.
+    Aes192,
+    /// AES-256 in CBC mode.
+    Aes256,
+}
+
+/// A key of one of the AES sizes, borrowed from a segment secret.
+#[derive(Clone, Copy)]
+pub enum CipherKey<'a> {
+    /// 16 bytes.
+    Aes128(&'a [u8; 16]),
+    /// 24 bytes.
+    Aes192(&'a [u8; 24]),
+    /// 32 bytes.
+    Aes256(&'a [u8; 32]),
+}
+
+impl CipherAlgorithm {
+    /// The key that the segment secret `kp` gives: its first 16, 24 or 32 bytes (fact 34). `None`
+    /// without encryption, or where the secret is shorter than the key.
+    pub fn key(self, kp: &Secret) -> Option<CipherKey<'_>> {
+        let kp = kp.expose();
+        match self {
+            Self::None => None,
+            Self::Aes128 => kp.first_chunk().map(CipherKey::Aes128),
+            Self::Aes192 => kp.first_chunk().map(CipherKey::Aes192),
+            Self::Aes256 => kp.first_chunk().map(CipherKey::Aes256),
+        }
+    }
+
+    /// Bytes that `plain` bytes take once encrypted: PKCS#7 always adds 1 to 16 (fact 34).
+    pub const fn sealed_len(self, plain: u32) -> u32 {
+        match self {
+            Self::None => plain,
+            _ => (plain / 16).saturating_add(1).saturating_mul(16),
+        }
+    }
+}
+
+/// A hash under way. It moves freely: it holds no reference to its provider.
+#[derive(Clone)]
+pub enum HashState {
+    /// SHA-256 in software.
+    Sha256(Sha256),
+    /// SHA-384 in software.
+    Sha384(Sha384),
+    /// SHA-512 in software.
+    Sha512(Sha512),
+    /// Whatever an engine of its own saves between pieces.
+    Engine([u32; ENGINE_STATE_WORDS]),
+}
+
+/// A provider of the primitives. The caller of each method hands in as much as it has, at best
+/// [`PIECE_BYTES`](crate::limits::PIECE_BYTES) or more at a time.
+pub trait Crypto {
+    /// Begins a hash.
+    fn hash_start(&mut self, algorithm: HashAlgorithm) -> HashState;
+
+    /// Adds `data` to a hash that this provider began.
+    fn hash_update(&mut self, state: &mut HashState, data: &[u8]);
+
+    /// Ends a hash that this provider began.
+    fn hash_finish(&mut self, state: HashState) -> Digest;
+
+    /// HMAC (RFC 2104) of the concatenation of `parts`.
+    fn hmac(&mut self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Digest;
+
+    /// Encrypts `blocks` in place in CBC mode; `chain` holds the IV before and the last
+    /// ciphertext block after, so that the next piece can follow.
+    fn cbc_encrypt(&mut self, key: CipherKey<'_>, chain: &mut CipherBlock, blocks: &mut [CipherBlock]);
+
+    /// Decrypts `blocks` in place in CBC mode; `chain` as for [`cbc_encrypt`](Self::cbc_encrypt).
+    fn cbc_decrypt(&mut self, key: CipherKey<'_>, chain: &mut CipherBlock, blocks: &mut [CipherBlock]);
+}
+
+/// The RustCrypto crates as the provider: portable software, faster where the CPU has
+/// instructions for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SoftCrypto;
+
+impl Crypto for SoftCrypto {
+    fn hash_start(&mut self, algorithm: HashAlgorithm) -> HashState {
+        match algorithm {
+            HashAlgorithm::Sha256 => HashState::Sha256(Sha256::new()),
+            HashAlgorithm::Sha384 => HashState::Sha384(Sha384::new()),
+            HashAlgorithm::Sha512 => HashState::Sha512(Sha512::new()),
+        }
+    }
+
+    fn hash_update(&mut self, state: &mut HashState, data: &[u8]) {
+        match state {
+            HashState::Sha256(hash) => hash.update(data),
+            HashState::Sha384(hash) => hash.update(data),
+            HashState::Sha512(hash) => hash.update(data),
+            // Only states begun by this provider come back to it, and it begins none of these.
+            HashState::Engine(_) => {}
+        }
+    }
+
+    fn hash_finish(&mut self, state: HashState) -> Digest {
+        match state {
+            HashState::Sha256(hash) => digest(&hash.finalize()),
+            HashState::Sha384(hash) => digest(&hash.finalize()),
+            HashState::Sha512(hash) => digest(&hash.finalize()),
+            HashState::Engine(_) => digest(&[]),
+        }
+    }
+
+    fn hmac(&mut self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Digest {
+        fn run<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]]) -> Digest {
+            // A key of any length is a legal HMAC key, so the error cannot arise.
+            let Ok(mut mac) = <M as KeyInit>::new_from_slice(key) else { return digest(&[]) };
+            parts.iter().for_each(|part| mac.update(part));
+            digest(&mac.finalize().into_bytes())
+        }
+        match algorithm {
+            HashAlgorithm::Sha256 => run::<Hmac<Sha256>>(key, parts),
+            HashAlgorithm::Sha384 => run::<Hmac<Sha384>>(key, parts),
+            HashAlgorithm::Sha512 => run::<Hmac<Sha512>>(key, parts),
+        }
+    }
+
+    fn cbc_encrypt(&mut self, key: CipherKey<'_>, chain: &mut CipherBlock, blocks: &mut [CipherBlock]) {
+        let iv = &Array::from(*chain);
+        match key {
+            CipherKey::Aes128(key) => run_encrypt(cbc::Encryptor::<Aes128>::new(key.into(), iv), blocks),
+            CipherKey::Aes192(key) => run_encrypt(cbc::Encryptor::<Aes192>::new(key.into(), iv), blocks),
+            CipherKey::Aes256(key) => run_encrypt(cbc::Encryptor::<Aes256>::new(key.into(), iv), blocks),
+        }
+        if let Some(last) = blocks.last() {
+            *chain = *last;
+        }
+    }
+
+    fn cbc_decrypt(&mut self, key: CipherKey<'_>, chain: &mut CipherBlock, blocks: &mut [CipherBlock]) {
+        let Some(&last) = blocks.last() else { return };
+        let iv = &Array::from(*chain);
+        match key {
+            CipherKey::Aes128(key) => run_decrypt(cbc::Decryptor::<Aes128>::new(key.into(), iv), blocks),
+            CipherKey::Aes192(key) => run_decrypt(cbc::Decryptor::<Aes192>::new(key.into(), iv), blocks),
+            CipherKey::Aes256(key) => run_decrypt(cbc::Decryptor::<Aes256>::new(key.into(), iv), blocks),
+        }
+        *chain = last;
+    }
+}
+
+/// The digest of `data` in one go.
+pub fn hash(crypto: &mut dyn Crypto, algorithm: HashAlgorithm, data: &[u8]) -> Digest {
+    let mut state = crypto.hash_start(algorithm);
+    crypto.hash_update(&mut state, data);
+    crypto.hash_finish(state)
+}
+
+fn digest(bytes: &[u8]) -> Digest {
+    let mut out = Digest { bytes: [0; MAX_DIGEST_BYTES], len: 0 };
+    for (to, from) in out.bytes.iter_mut().zip(bytes) {
+        *to = *from;
+        out.len += 1;
+    }
+    out
+}
+
+fn run_encrypt<M: BlockModeEncrypt<BlockSize = U16>>(mut mode: M, blocks: &mut [CipherBlock]) {
+    mode.encrypt_blocks_inout(InOutBuf::from(Array::cast_slice_from_core_mut(blocks)));
+}
+
+fn run_decrypt<M: BlockModeDecrypt<BlockSize = U16>>(mut mode: M, blocks: &mut [CipherBlock]) {
+    mode.decrypt_blocks_inout(InOutBuf::from(Array::cast_slice_from_core_mut(blocks)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::decode_hex;
+
+    fn hex<const N: usize>(text: &str) -> [u8; N] {
+        let mut out = [0; N];
+        assert_eq!(decode_hex(text.as_bytes(), &mut out).map(<[u8]>::len), Some(N));
+        out
+    }
+
+    /// FIPS 180-2, appendices B.1, D.1 and C.1: the message "abc".
+    #[test]
+    fn digests_of_abc() {
+        let mut crypto = SoftCrypto;
+        assert_eq!(
+            hash(&mut crypto, HashAlgorithm::Sha256, b"abc").as_bytes(),
+            hex::<32>("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+        );
+        assert_eq!(
+            hash(&mut crypto, HashAlgorithm::Sha384, b"abc").as_bytes(),
+            hex::<48>(
+                "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed\
+                 8086072ba1e7cc2358baeca134c825a7"
+            )
+        );
+        assert_eq!(hash(&mut crypto, HashAlgorithm::Sha512, b"abc").as_bytes().len(), 64);
+    }
+
+    /// RFC 4231, test case 2.
+    #[test]
+    fn hmac_of_parts() {
+        let mac =
+            SoftCrypto.hmac(HashAlgorithm::Sha256, b"Jefe", &[b"what do ya want ", b"", b"for nothing?"]);
+        assert_eq!(
+            mac.as_bytes(),
+            hex::<32>("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")
+        );
+    }
+
+    /// NIST SP 800-38A, F.2.1, F.2.3 and F.2.5: CBC in two pieces equals CBC in one.
+    #[test]
+    fn cbc_in_pieces() {
+        let plain: [CipherBlock; 2] =
+            [hex("6bc1bee22e409f96e93d7e117393172a"), hex("ae2d8a571e03ac9c9eb76fac45af8e51")];
+        let iv: CipherBlock = hex("000102030405060708090a0b0c0d0e0f");
+        let key = Secret::from_slice(&hex::<16>("2b7e151628aed2a6abf7158809cf4f3c")).unwrap();
+        let key = CipherAlgorithm::Aes128.key(&key).unwrap();
+
+        let (mut sealed, mut chain) = (plain, iv);
+        let (first, second) = sealed.split_at_mut(1);
+        SoftCrypto.cbc_encrypt(key, &mut chain, first);
+        SoftCrypto.cbc_encrypt(key, &mut chain, second);
+        assert_eq!(sealed[0], hex("7649abac8119b246cee98e9b12e9197d"));
+        assert_eq!(sealed[1], hex("5086cb9b507219ee95db113a917678b2"));
+        assert_eq!(chain, sealed[1]);
+
+        let mut chain = iv;
+        SoftCrypto.cbc_decrypt(key, &mut chain, &mut sealed);
+        assert_eq!(sealed, plain);
+        SoftCrypto.cbc_decrypt(key, &mut chain, &mut []);
+    }
+
+    #[test]
+    fn longer_keys() {
+        let block: CipherBlock = hex("6bc1bee22e409f96e93d7e117393172a");
+        let iv: CipherBlock = hex("000102030405060708090a0b0c0d0e0f");
+        let key: [u8; 32] = hex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4");
+        let mut sealed = [block];
+        SoftCrypto.cbc_encrypt(CipherKey::Aes256(&key), &mut iv.clone(), &mut sealed);
+        assert_eq!(sealed[0], hex("f58c4c04d6e5f1ba779eabfb5f7bfbd6"));
+
+        let key: [u8; 24] = hex("8e73b0f7da0e6452c810f32b809079e562f8ead2522c6b7b");
+        let mut sealed = [block];
+        SoftCrypto.cbc_encrypt(CipherKey::Aes192(&key), &mut iv.clone(), &mut sealed);
+        assert_eq!(sealed[0], hex("4f021db243bc633d7178183a9fa071e8"));
+    }
+
+    #[test]
+    fn padding_always_adds() {
+        assert_eq!(CipherAlgorithm::Aes128.sealed_len(65_536), 65_552);
+        assert_eq!(CipherAlgorithm::Aes256.sealed_len(15), 16);
+        assert_eq!(CipherAlgorithm::None.sealed_len(15), 15);
+        assert!(CipherAlgorithm::Aes256.key(&Secret::from_slice(&[0; 31]).unwrap()).is_none());
+    }
+}

@@ -1,0 +1,1 @@
+//! [MS-PCCRTP] The `peerdist` HTTP coding.

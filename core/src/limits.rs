@@ -1,0 +1,39 @@
+//! Every bound that is not a const generic, with its reason.
+
+use crate::time::Duration;
+
+/// Bytes of a full block of content information 1.0 (MS-PCCRC 2.1, fact 12).
+pub const BLOCK_BYTES: u32 = 65_536;
+
+/// Blocks of a full segment of content information 1.0.
+pub const SEGMENT_BLOCKS: u32 = 512;
+
+/// Bytes of a full segment of content information 1.0 (MS-PCCRC 2.1).
+pub const SEGMENT_BYTES: u32 = BLOCK_BYTES * SEGMENT_BLOCKS;
+
+/// Bytes that any block may have: a segment of content information 2.0 is one block of up to
+/// 128 KiB (MS-PCCRC 2.4.1.2).
+pub const MAX_BLOCK_BYTES: u32 = 131_072;
+
+/// Bytes of the longest digest, and so of the longest segment id and segment secret (SHA-512).
+pub const MAX_DIGEST_BYTES: usize = 64;
+
+/// Bytes of a retrieval request (MS-PCCRR 2.2.3, fact 37).
+pub const MAX_REQUEST_BYTES: u32 = 98_304;
+
+/// Bytes of a retrieval reply (MS-PCCRR 2.2.3, fact 37).
+pub const MAX_REPLY_BYTES: u32 = 393_216;
+
+/// Working buffer for hashing and ciphering stored bytes, on the stack: small enough for a
+/// microcontroller, large enough that the per-call cost does not show.
+pub const PIECE_BYTES: usize = 1_024;
+
+/// Stored bytes that one call of the machine verifies at most, so that the network never starves
+/// behind a slow cipher.
+pub const VERIFY_STEP_BYTES: u32 = 8 * 1_024;
+
+/// How long a retrieval exchange may take in all (MS-PCCRR 3.1.2).
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long an upload may take in all (MS-PCCRR 3.2.2).
+pub const UPLOAD_TIMEOUT: Duration = Duration::from_secs(15);

@@ -212,6 +212,15 @@ pub fn decode_hex<'b>(text: &[u8], out: &'b mut [u8]) -> Option<&'b [u8]> {
     Some(out)
 }
 
+/// Copies as many bytes as both sides have and returns how many that is.
+pub fn copy(to: &mut [u8], from: &[u8]) -> usize {
+    let len = to.len().min(from.len());
+    if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
+        to.copy_from_slice(from);
+    }
+    len
+}
+
 /// Reads an unsigned decimal number that must fill `text`; `None` if it is empty, has another
 /// character in it, or does not fit 64 bits.
 pub fn parse_decimal(text: &[u8]) -> Option<u64> {

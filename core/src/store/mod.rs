@@ -1,1 +1,161 @@
-//! Where blocks are kept.
+//! Where blocks and content information are kept.
+//!
+//! A block is kept as it travels: ciphertext, its IV and algorithm, its length. It comes in by
+//! `reserve → write in pieces → verify → commit`; what was not committed is never found. The one
+//! door is [`verify`]: [`Store::commit`] asks for a [`Verified`](verify::Verified), which only
+//! that module can make.
+
+pub mod ram;
+pub mod seal;
+pub mod verify;
+
+use crate::content::{InfoSource, InfoUnreadable, SegmentId};
+use crate::crypto::{CipherAlgorithm, CipherBlock};
+use verify::Verified;
+
+/// A block's name: its segment, and its index within it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct BlockId {
+    /// The segment, HoHoDk.
+    pub segment: SegmentId,
+    /// The block within the segment, from 0.
+    pub index: u32,
+}
+
+/// How one block is sealed: what a receiver needs beside the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Seal {
+    /// The cipher.
+    pub algorithm: CipherAlgorithm,
+    /// The initialization vector; meaningless without a cipher.
+    pub iv: CipherBlock,
+}
+
+/// A slot of the store. Its generation makes a stale one fail instead of reading another block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct SlotId {
+    /// Which slot.
+    pub index: u32,
+    /// Which use of it.
+    pub generation: u32,
+}
+
+/// A committed block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Stored {
+    /// Where it is.
+    pub slot: SlotId,
+    /// How it is sealed.
+    pub seal: Seal,
+    /// Bytes as stored and sent, padding included.
+    pub len: u32,
+    /// Bytes of the plaintext.
+    pub plain_len: u32,
+}
+
+/// Why no slot could be reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum ReserveError {
+    /// The budget is used up.
+    Full,
+    /// The block is here already, or another slot is reserved for it.
+    Exists,
+}
+
+/// Why a slot could not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum StoreError {
+    /// The slot was released or replaced since.
+    Stale,
+    /// The bytes asked for lie outside the slot.
+    OutOfRange,
+    /// What was read is not what was written: the piece's checksum differs.
+    Damaged,
+}
+
+/// A place for blocks: a RAM arena, NOR flash, files.
+pub trait Store {
+    /// Reserves a slot of `len` stored bytes for `block`.
+    fn reserve(&mut self, block: &BlockId, len: u32) -> Result<SlotId, ReserveError>;
+
+    /// Writes `bytes` at `offset` of a reserved slot.
+    fn write(&mut self, slot: SlotId, offset: u32, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Fills `buf` from `offset` of a slot, reserved or committed. A committed piece that no
+    /// longer matches its checksum is [`StoreError::Damaged`].
+    fn read(&mut self, slot: SlotId, offset: u32, buf: &mut [u8]) -> Result<(), StoreError>;
+
+    /// Makes the block in `verified`'s slot visible.
+    fn commit(&mut self, verified: Verified) -> Result<(), StoreError>;
+
+    /// Gives a slot up, reserved or committed; a stale one is nobody's loss.
+    fn release(&mut self, slot: SlotId);
+
+    /// The committed block of that name.
+    fn find(&self, block: &BlockId) -> Option<Stored>;
+
+    /// How many blocks of `segment` are committed.
+    fn blocks(&self, segment: &SegmentId) -> u32;
+
+    /// The first committed block of `segment` after `index`.
+    fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32>;
+}
+
+/// One content information kept in an [`InfoStore`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct InfoId(pub u8);
+
+/// The store of content information is full, or the one named is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct InfoStoreFull;
+
+/// A place for content information, kept and read in pieces: a large file's does not fit a
+/// microcontroller's RAM. It holds segment secrets, so what is removed is wiped.
+pub trait InfoStore {
+    /// Makes a new, empty one.
+    fn create_info(&mut self) -> Result<InfoId, InfoStoreFull>;
+
+    /// Adds `bytes` at its end, all of them or none.
+    fn append_info(&mut self, id: InfoId, bytes: &[u8]) -> Result<(), InfoStoreFull>;
+
+    /// Bytes it has so far.
+    fn info_len(&self, id: InfoId) -> u64;
+
+    /// Fills `buf` from `offset` on.
+    fn read_info(&self, id: InfoId, offset: u64, buf: &mut [u8]) -> Result<(), InfoUnreadable>;
+
+    /// Removes and wipes it.
+    fn remove_info(&mut self, id: InfoId);
+}
+
+/// Both stores as the machine takes them.
+pub trait Storage: Store + InfoStore {}
+
+impl<T: Store + InfoStore> Storage for T {}
+
+/// One content information of an [`InfoStore`], as a source to parse.
+#[derive(Clone, Copy)]
+pub struct InfoView<'a, S: ?Sized> {
+    /// Where it is kept.
+    pub store: &'a S,
+    /// Which one.
+    pub id: InfoId,
+}
+
+impl<S: InfoStore + ?Sized> InfoSource for InfoView<'_, S> {
+    fn len(&self) -> u64 {
+        self.store.info_len(self.id)
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), InfoUnreadable> {
+        self.store.read_info(self.id, offset, buf)
+    }
+}

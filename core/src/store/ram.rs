@@ -1,0 +1,366 @@
+//! A store in memory that the caller lends: pages for blocks, a table of blocks, and room for
+//! content information.
+//!
+//! A full block with its padding takes exactly [`BLOCK_PAGES`] pages. Each page carries a checksum,
+//! made when the block is committed and checked when reading enters the page, so that memory that
+//! rots is found before its bytes leave the machine.
+
+use heapless::Vec;
+use zeroize::Zeroize;
+
+use super::verify::Verified;
+use super::{
+    BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, Seal, SlotId, Store, StoreError, Stored,
+};
+use crate::bytes::copy;
+use crate::content::{InfoUnreadable, SegmentId};
+use crate::crypto::CipherAlgorithm;
+
+/// Bytes of a page: a sixteenth of a full block and its padding, rounded up to cipher blocks.
+pub const PAGE_BYTES: usize = 4_112;
+
+/// Pages that a full block of 64 KiB takes.
+pub const BLOCK_PAGES: usize = 16;
+
+/// Content informations kept at once.
+pub const INFO_SLOTS: usize = 8;
+
+/// A piece of the arena.
+#[derive(Clone)]
+pub struct Page {
+    data: [u8; PAGE_BYTES],
+    checksum: u32,
+    next: u32,
+}
+
+impl Page {
+    /// A page without content.
+    pub const EMPTY: Self = Self { data: [0; PAGE_BYTES], checksum: 0, next: NO_PAGE };
+}
+
+/// A row of the table of blocks.
+#[derive(Clone)]
+pub struct Entry {
+    state: State,
+    generation: u32,
+    block: Option<BlockId>,
+    seal: Seal,
+    len: u32,
+    plain_len: u32,
+    first: u32,
+}
+
+impl Entry {
+    /// A row without a block.
+    pub const EMPTY: Self = Self {
+        state: State::Free,
+        generation: 0,
+        block: None,
+        seal: Seal { algorithm: CipherAlgorithm::None, iv: [0; 16] },
+        len: 0,
+        plain_len: 0,
+        first: NO_PAGE,
+    };
+}
+
+/// Blocks and content information in lent memory: arrays, `&mut` slices or, on a host, `Vec`s.
+pub struct RamStore<P, E, I> {
+    pages: P,
+    entries: E,
+    free: u32,
+    infos: I,
+    info_spans: Vec<InfoSpan, INFO_SLOTS>,
+    next_info: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Free,
+    Reserved,
+    Committed,
+}
+
+/// Where one content information lies in its memory; the spans follow each other without gaps, in
+/// the order of this table.
+struct InfoSpan {
+    id: InfoId,
+    len: usize,
+}
+
+const NO_PAGE: u32 = u32::MAX;
+
+impl<P, E, I> RamStore<P, E, I>
+where
+    P: AsRef<[Page]> + AsMut<[Page]>,
+    E: AsRef<[Entry]> + AsMut<[Entry]>,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+{
+    /// An empty store over `pages` and a table of as many blocks as `entries` has rows, with the
+    /// bytes `infos` for content information.
+    pub fn new(mut pages: P, mut entries: E, infos: I) -> Self {
+        let count = pages.as_ref().len();
+        for (index, page) in (1u32..).zip(pages.as_mut()) {
+            page.next = if (index as usize) < count { index } else { NO_PAGE };
+        }
+        entries.as_mut().fill(Entry::EMPTY);
+        let free = if count == 0 { NO_PAGE } else { 0 };
+        Self { pages, entries, free, infos, info_spans: Vec::new(), next_info: 0 }
+    }
+
+    fn entry(&self, slot: SlotId) -> Result<&Entry, StoreError> {
+        let entry = self.entries.as_ref().get(slot.index as usize).ok_or(StoreError::Stale)?;
+        let live = entry.state != State::Free && entry.generation == slot.generation;
+        if live { Ok(entry) } else { Err(StoreError::Stale) }
+    }
+
+    /// The page of `entry`'s chain that holds `offset`, and where in it.
+    fn locate(&self, entry: &Entry, offset: u32) -> Option<(u32, usize)> {
+        let (hops, within) = (offset / PAGE_BYTES as u32, offset as usize % PAGE_BYTES);
+        let mut page = entry.first;
+        for _ in 0..hops {
+            page = self.page(page)?.next;
+        }
+        Some((page, within))
+    }
+
+    fn page(&self, index: u32) -> Option<&Page> {
+        self.pages.as_ref().get(index as usize)
+    }
+
+    fn find_entry(&self, block: &BlockId, state: State) -> Option<(usize, &Entry)> {
+        self.entries.as_ref().iter().enumerate().find(|(_, entry)| {
+            entry.state == state && entry.block.as_ref().is_some_and(|have| same_block(have, block))
+        })
+    }
+
+    fn committed<'a>(&'a self, segment: &'a SegmentId) -> impl Iterator<Item = u32> + 'a {
+        self.entries
+            .as_ref()
+            .iter()
+            .filter(|entry| entry.state == State::Committed)
+            .filter_map(|entry| entry.block.as_ref())
+            .filter(move |block| block.segment == *segment)
+            .map(|block| block.index)
+    }
+
+    /// Takes pages off the free list for `len` bytes; gives them back if there are too few.
+    fn take_pages(&mut self, len: u32) -> Option<u32> {
+        let pages = self.pages.as_mut();
+        let (mut first, mut taken) = (NO_PAGE, 0);
+        let wanted = len.div_ceil(PAGE_BYTES as u32).max(1);
+        while taken < wanted {
+            let Some(page) = pages.get_mut(self.free as usize) else {
+                self.give_pages(first);
+                return None;
+            };
+            let index = self.free;
+            self.free = page.next;
+            page.next = first;
+            first = index;
+            taken += 1;
+        }
+        Some(first)
+    }
+
+    fn give_pages(&mut self, mut first: u32) {
+        while let Some(page) = self.pages.as_mut().get_mut(first as usize) {
+            let next = page.next;
+            page.next = self.free;
+            self.free = first;
+            first = next;
+        }
+    }
+
+    fn info_range(&self, id: InfoId) -> Option<core::ops::Range<usize>> {
+        let mut start = 0usize;
+        for span in &self.info_spans {
+            let end = start.saturating_add(span.len);
+            if span.id == id {
+                return Some(start..end);
+            }
+            start = end;
+        }
+        None
+    }
+
+    /// Moves one content information behind all others, where it can grow.
+    fn move_info_last(&mut self, id: InfoId) -> Option<usize> {
+        let position = self.info_spans.iter().position(|span| span.id == id)?;
+        let range = self.info_range(id)?;
+        let used = self.info_spans.iter().map(|span| span.len).fold(0, usize::saturating_add);
+        let tail = self.infos.as_mut().get_mut(range.start..used)?;
+        if range.len() <= tail.len() {
+            tail.rotate_left(range.len());
+        }
+        self.info_spans.get_mut(position..)?.rotate_left(1);
+        Some(used)
+    }
+}
+
+impl<P, E, I> Store for RamStore<P, E, I>
+where
+    P: AsRef<[Page]> + AsMut<[Page]>,
+    E: AsRef<[Entry]> + AsMut<[Entry]>,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+{
+    fn reserve(&mut self, block: &BlockId, len: u32) -> Result<SlotId, ReserveError> {
+        if self.find_entry(block, State::Committed).or(self.find_entry(block, State::Reserved)).is_some() {
+            return Err(ReserveError::Exists);
+        }
+        let free = |entry: &Entry| entry.state == State::Free;
+        let index = self.entries.as_ref().iter().position(free).ok_or(ReserveError::Full)?;
+        let first = self.take_pages(len).ok_or(ReserveError::Full)?;
+        let entry = self.entries.as_mut().get_mut(index).ok_or(ReserveError::Full)?;
+        let generation = entry.generation.wrapping_add(1);
+        *entry =
+            Entry { state: State::Reserved, generation, block: Some(*block), len, first, ..Entry::EMPTY };
+        Ok(SlotId { index: index as u32, generation })
+    }
+
+    fn write(&mut self, slot: SlotId, offset: u32, mut bytes: &[u8]) -> Result<(), StoreError> {
+        let entry = self.entry(slot)?;
+        if entry.state != State::Reserved {
+            return Err(StoreError::Stale);
+        }
+        in_range(entry, offset, bytes.len())?;
+        let Some((mut page, mut within)) = self.locate(entry, offset) else {
+            return Err(StoreError::OutOfRange);
+        };
+        while !bytes.is_empty() {
+            let to = self.pages.as_mut().get_mut(page as usize).ok_or(StoreError::OutOfRange)?;
+            let written = copy(to.data.get_mut(within..).unwrap_or_default(), bytes);
+            bytes = bytes.get(written..).unwrap_or_default();
+            (page, within) = (to.next, 0);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, slot: SlotId, offset: u32, mut buf: &mut [u8]) -> Result<(), StoreError> {
+        let entry = self.entry(slot)?;
+        in_range(entry, offset, buf.len())?;
+        let Some((mut page, mut within)) = self.locate(entry, offset) else {
+            return Err(StoreError::OutOfRange);
+        };
+        while !buf.is_empty() {
+            let from = self.page(page).ok_or(StoreError::OutOfRange)?;
+            // Reading in order enters every page at its front, so each is checked once a pass.
+            if within == 0 && entry.state == State::Committed && checksum(&from.data) != from.checksum {
+                return Err(StoreError::Damaged);
+            }
+            let read = copy(buf, from.data.get(within..).unwrap_or_default());
+            buf = buf.get_mut(read..).unwrap_or_default();
+            (page, within) = (from.next, 0);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, verified: Verified) -> Result<(), StoreError> {
+        let slot = verified.slot();
+        let mut page = self.entry(slot)?.first;
+        while let Some(piece) = self.pages.as_mut().get_mut(page as usize) {
+            piece.checksum = checksum(&piece.data);
+            page = piece.next;
+        }
+        let entry = self.entries.as_mut().get_mut(slot.index as usize).ok_or(StoreError::Stale)?;
+        entry.state = State::Committed;
+        entry.seal = verified.seal();
+        entry.plain_len = verified.plain_len();
+        Ok(())
+    }
+
+    fn release(&mut self, slot: SlotId) {
+        let Ok(entry) = self.entry(slot) else { return };
+        let first = entry.first;
+        self.give_pages(first);
+        if let Some(entry) = self.entries.as_mut().get_mut(slot.index as usize) {
+            *entry = Entry { generation: entry.generation, ..Entry::EMPTY };
+        }
+    }
+
+    fn find(&self, block: &BlockId) -> Option<Stored> {
+        let (index, entry) = self.find_entry(block, State::Committed)?;
+        Some(Stored {
+            slot: SlotId { index: index as u32, generation: entry.generation },
+            seal: entry.seal,
+            len: entry.len,
+            plain_len: entry.plain_len,
+        })
+    }
+
+    fn blocks(&self, segment: &SegmentId) -> u32 {
+        self.committed(segment).count() as u32
+    }
+
+    fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32> {
+        self.committed(segment).filter(|&other| other > index).min()
+    }
+}
+
+impl<P, E, I> InfoStore for RamStore<P, E, I>
+where
+    P: AsRef<[Page]> + AsMut<[Page]>,
+    E: AsRef<[Entry]> + AsMut<[Entry]>,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+{
+    fn create_info(&mut self) -> Result<InfoId, InfoStoreFull> {
+        while self.info_range(InfoId(self.next_info)).is_some() {
+            self.next_info = self.next_info.wrapping_add(1);
+        }
+        let id = InfoId(self.next_info);
+        self.next_info = self.next_info.wrapping_add(1);
+        self.info_spans.push(InfoSpan { id, len: 0 }).map_err(|_| InfoStoreFull)?;
+        Ok(id)
+    }
+
+    fn append_info(&mut self, id: InfoId, bytes: &[u8]) -> Result<(), InfoStoreFull> {
+        let used = self.move_info_last(id).ok_or(InfoStoreFull)?;
+        let end = used.checked_add(bytes.len()).ok_or(InfoStoreFull)?;
+        copy(self.infos.as_mut().get_mut(used..end).ok_or(InfoStoreFull)?, bytes);
+        let span = self.info_spans.last_mut().ok_or(InfoStoreFull)?;
+        span.len = span.len.saturating_add(bytes.len());
+        Ok(())
+    }
+
+    fn info_len(&self, id: InfoId) -> u64 {
+        self.info_range(id).map_or(0, |range| range.len() as u64)
+    }
+
+    fn read_info(&self, id: InfoId, offset: u64, buf: &mut [u8]) -> Result<(), InfoUnreadable> {
+        let unreadable = InfoUnreadable { offset };
+        let range = self.info_range(id).ok_or(unreadable)?;
+        let info = self.infos.as_ref().get(range).ok_or(unreadable)?;
+        crate::content::InfoSource::read_at(info, offset, buf)
+    }
+
+    fn remove_info(&mut self, id: InfoId) {
+        let Some(used) = self.move_info_last(id) else { return };
+        let Some(span) = self.info_spans.pop() else { return };
+        if let Some(bytes) = self.infos.as_mut().get_mut(used.saturating_sub(span.len)..used) {
+            bytes.zeroize();
+        }
+    }
+}
+
+/// The index first: it differs far more often than the segment.
+fn same_block(a: &BlockId, b: &BlockId) -> bool {
+    a.index == b.index && a.segment == b.segment
+}
+
+fn in_range(entry: &Entry, offset: u32, len: usize) -> Result<(), StoreError> {
+    let end = u64::from(offset).saturating_add(len as u64);
+    if end <= u64::from(entry.len) { Ok(()) } else { Err(StoreError::OutOfRange) }
+}
+
+/// Fletcher's sums over 32-bit words, folded: a few instructions a word on a microcontroller, where
+/// a table-driven CRC would cost both flash and time. It guards against rot, not against malice.
+fn checksum(data: &[u8; PAGE_BYTES]) -> u32 {
+    let (mut a, mut b) = (1u32, 0u32);
+    for word in data.as_chunks::<4>().0 {
+        a = a.wrapping_add(u32::from_le_bytes(*word));
+        b = b.wrapping_add(a);
+    }
+    a ^ b.rotate_left(16)
+}
+
+#[cfg(test)]
+mod tests;

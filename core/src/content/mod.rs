@@ -10,7 +10,8 @@
 //! ```
 //!
 //! [`v1`] is the structure that carries HoD, Kp and the block hashes; [`publish`] makes one from
-//! content in a single pass.
+//! content in a single pass. Neither holds the structure in memory: it is read through an
+//! [`InfoSource`] and written through an [`InfoSink`].
 
 pub mod publish;
 pub mod v1;
@@ -100,12 +101,133 @@ impl InfoSource for [u8] {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), InfoUnreadable> {
         let unreadable = InfoUnreadable { offset };
         let start = usize::try_from(offset).map_err(|_| unreadable)?;
-        let end = start.checked_add(buf.len()).ok_or(unreadable)?;
-        let bytes = self.get(start..end).ok_or(unreadable)?;
+        let bytes = self.get(start..).and_then(|rest| rest.get(..buf.len())).ok_or(unreadable)?;
         buf.copy_from_slice(bytes);
         Ok(())
     }
 }
+
+/// A reference to a source is one too, so that a slice can become a `&dyn InfoSource`.
+impl<T: InfoSource + ?Sized> InfoSource for &T {
+    fn len(&self) -> u64 {
+        T::len(self)
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), InfoUnreadable> {
+        T::read_at(self, offset, buf)
+    }
+}
+
+/// Where content information is written to, piece by piece and not in order: a slice, flash, a
+/// file. No byte is written twice.
+pub trait InfoSink {
+    /// Writes `bytes` from `offset` on.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), InfoUnwritable>;
+}
+
+/// The place that takes content information could not take bytes at `offset`: there is no room,
+/// or its medium failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct InfoUnwritable {
+    /// Where writing was to begin.
+    pub offset: u64,
+}
+
+impl InfoSink for [u8] {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), InfoUnwritable> {
+        let unwritable = InfoUnwritable { offset };
+        let start = usize::try_from(offset).map_err(|_| unwritable)?;
+        let room = self.get_mut(start..).and_then(|rest| rest.get_mut(..bytes.len())).ok_or(unwritable)?;
+        room.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// A reference to a sink is one too, so that a slice can become a `&mut dyn InfoSink`.
+impl<T: InfoSink + ?Sized> InfoSink for &mut T {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), InfoUnwritable> {
+        T::write_at(self, offset, bytes)
+    }
+}
+
+/// Content information is refused: which field, where it stands, and what is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct InfoError {
+    /// The field's name in MS-PCCRC.
+    pub field: &'static str,
+    /// Where the field begins, in bytes from the start of the structure.
+    pub offset: u64,
+    /// What is wrong with it.
+    pub reason: InfoFault,
+}
+
+/// What can be wrong with a field of content information.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum InfoFault {
+    /// The source failed to give it.
+    Unreadable,
+    /// It, or what it announces, reaches past the end of the structure.
+    Truncated,
+    /// It should be the end, and more bytes follow.
+    Trailing,
+    /// A version or an algorithm other than those of MS-PCCRC.
+    Unsupported(u32),
+    /// A number that the document or the other fields forbid.
+    OutOfRange(u32),
+    /// A segment that does not begin where the one before ends, or ends past 2^64.
+    Misplaced(u64),
+    /// A number of block hashes that fits neither the range nor the segment.
+    BlockCount(u32),
+    /// A hash of data that is not the hash of the block hashes.
+    HashMismatch,
+    /// A list of block hashes that cannot be checked, since it leaves some out.
+    PartialList,
+    /// A segment that the structure does not have.
+    NoSuchSegment(u32),
+    /// Other than it was when the structure was parsed.
+    Changed,
+}
+
+impl InfoError {
+    pub(crate) const fn new(field: &'static str, offset: u64, reason: InfoFault) -> Self {
+        Self { field, offset, reason }
+    }
+
+    /// The same error in a structure in which the part that was parsed begins at `start`.
+    pub(crate) const fn within(self, start: u64) -> Self {
+        Self { offset: self.offset.saturating_add(start), ..self }
+    }
+}
+
+impl core::fmt::Display for InfoError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} at byte {}: {}", self.field, self.offset, self.reason)
+    }
+}
+
+impl core::fmt::Display for InfoFault {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Unreadable => f.write_str("cannot be read"),
+            Self::Truncated => f.write_str("reaches past the end of the content information"),
+            Self::Trailing => f.write_str("more bytes follow"),
+            Self::Unsupported(value) => write!(f, "{value:#06x} is not supported"),
+            Self::OutOfRange(value) => write!(f, "{value} is out of range"),
+            Self::Misplaced(value) => write!(f, "a segment cannot begin at {value}"),
+            Self::BlockCount(value) => write!(f, "{value} block hashes fit neither range nor segment"),
+            Self::HashMismatch => f.write_str("is not the hash of the block hashes"),
+            Self::PartialList => f.write_str("cannot be checked, since some block hashes are left out"),
+            Self::NoSuchSegment(index) => write!(f, "there is no segment {index}"),
+            Self::Changed => f.write_str("has changed since the content information was parsed"),
+        }
+    }
+}
+
+impl core::error::Error for InfoError {}
 
 #[cfg(test)]
 mod tests {
@@ -136,6 +258,26 @@ mod tests {
         assert_eq!(buf, [2, 3]);
         assert_eq!(source.read_at(2, &mut buf), Err(InfoUnreadable { offset: 2 }));
         assert_eq!(source.read_at(u64::MAX, &mut buf), Err(InfoUnreadable { offset: u64::MAX }));
+    }
+
+    #[test]
+    fn a_slice_is_a_sink() {
+        let mut room = [0; 3];
+        let sink: &mut dyn InfoSink = &mut room.as_mut_slice();
+        assert_eq!(sink.write_at(1, &[2, 3]), Ok(()));
+        assert_eq!(sink.write_at(2, &[4, 5]), Err(InfoUnwritable { offset: 2 }));
+        assert_eq!(sink.write_at(u64::MAX, &[4]), Err(InfoUnwritable { offset: u64::MAX }));
+        assert_eq!(room, [0, 2, 3]);
+    }
+
+    #[test]
+    fn errors_name_field_place_and_reason() {
+        extern crate std;
+        use std::string::ToString;
+        let error = InfoError::new("cbBlockSize", 12, InfoFault::OutOfRange(7)).within(18);
+        assert_eq!(error.to_string(), "cbBlockSize at byte 30: 7 is out of range");
+        let error = InfoError::new("Version", 0, InfoFault::Unsupported(0x200));
+        assert_eq!(error.to_string(), "Version at byte 0: 0x0200 is not supported");
     }
 
     #[test]

@@ -1,0 +1,714 @@
+//! The consumer: content handles, reads that complete later, data from the origin.
+//!
+//! Reads are answered from the store, then by peers; the origin is the application's business. A
+//! read that nobody can answer completes with the range that is missing: the application gets it
+//! elsewhere and adds it by [`Client::add_data`].
+
+use core::ops::Range;
+
+use heapless::{Deque, Vec};
+use rand_core::CryptoRng;
+
+use crate::content::v1::{HodCheck, Info, Progress, Segment};
+use crate::content::InfoError;
+use crate::crypto::{CipherAlgorithm, Crypto};
+use crate::fetch::{Failures, Fetch, Job, JobId, Source};
+use crate::limits::BLOCK_BYTES;
+use crate::store::seal::{SealError, open_at};
+use crate::store::verify::{Expected, Intake, VerifyError};
+use crate::store::{BlockId, InfoId, InfoView, ReserveError, Seal, Storage, StoreError, Stored};
+use crate::time::{Duration, Instant};
+
+/// Contents open at once.
+pub const CONTENTS: usize = 4;
+
+/// Reads under way at once, over all contents.
+pub const READS: usize = 32;
+
+/// Blocks whose data from the origin is incomplete, over all contents.
+pub const INTAKES: usize = 8;
+
+/// Block hashes checked against a segment's HoD in one call of the machine.
+const HOD_STEP: u32 = 64;
+
+/// What a read waits for by default (PEERDIST_READ_TIMEOUT_DEFAULT).
+pub const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An open content: an index, and its use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ContentHandle {
+    index: u8,
+    generation: u32,
+}
+
+/// A read under way. No two of one client are ever the same, as far as 32 bits go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ReadId(u32);
+
+/// A tag that groups what one application cached (PEERDIST_CONTENT_TAG).
+pub type ContentTag = [u8; 16];
+
+/// Misuse, or no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum ApiError {
+    /// The handle is closed, or was never open.
+    InvalidHandle,
+    /// Not in this state of the content: content information is not complete yet, or is already.
+    InvalidState,
+    /// The content information could not be parsed.
+    CannotParse(InfoError),
+    /// A table or a store is full.
+    Full,
+}
+
+/// What a read came to.
+#[derive(Clone, Debug)]
+pub enum ReadResult {
+    /// `range` of the content is ready for [`Client::copy_read`]; fewer bytes than asked for are
+    /// normal.
+    Data {
+        /// Offsets in the content.
+        range: Range<u64>,
+        /// Where it came from.
+        source: Source,
+    },
+    /// Neither the store nor a peer has `range` (PEERDIST_ERROR_MISSING_DATA).
+    Missing {
+        /// Offsets in the content.
+        range: Range<u64>,
+    },
+    /// The time was over first; a retry may succeed (ERROR_TIMEOUT).
+    TimedOut {
+        /// Offsets in the content.
+        range: Range<u64>,
+    },
+    /// The offset lies outside the content information's range (PEERDIST_ERROR_NO_MORE).
+    NoMore,
+}
+
+/// A read that has ended.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// Which.
+    pub read: ReadId,
+    /// Of which content.
+    pub content: ContentHandle,
+    /// How.
+    pub result: ReadResult,
+    /// What failed on the way.
+    pub failures: Failures,
+}
+
+/// What became of data from the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Added {
+    /// Taken; its block is not whole yet.
+    Partial,
+    /// Its block is whole, verified and in the store.
+    Committed,
+    /// Its block is in the store already, or on its way there.
+    Known,
+    /// Its block is whole and is not what the content information says: dropped.
+    Bad,
+    /// It begins inside a block whose beginning is not here: dropped.
+    OutOfOrder,
+}
+
+/// Contents, reads and completions of one application.
+pub struct Client {
+    contents: [Content; CONTENTS],
+    reads: Vec<Read, READS>,
+    intakes: Vec<Inflow, INTAKES>,
+    next_read: u32,
+}
+
+struct Content {
+    generation: u32,
+    state: State,
+    tag: ContentTag,
+    position: u64,
+}
+
+enum State {
+    Closed,
+    Collecting(InfoId),
+    /// Block hashes are being checked against HoD, segment by segment.
+    Checking { info_id: InfoId, info: Info, segment: u32, check: Option<HodCheck> },
+    Ready(InfoId, Info),
+    Unusable(InfoId, InfoError),
+}
+
+struct Read {
+    id: ReadId,
+    content: ContentHandle,
+    /// `None`: a stream read that has not begun.
+    offset: Option<u64>,
+    max: u64,
+    streaming: bool,
+    deadline: Instant,
+    stage: Stage,
+}
+
+enum Stage {
+    New,
+    Waiting(JobId),
+    /// Completed with data, which stays until the reader has it.
+    Ready(Stored, Range<u64>),
+    /// Completed without data: there is nothing to copy.
+    Over,
+}
+
+/// A block being filled with data from the origin.
+struct Inflow {
+    content: ContentHandle,
+    start: u64,
+    kp: crate::crypto::Secret,
+    intake: Intake,
+}
+
+/// A block of a content, found by offset.
+struct Located {
+    segment: Segment,
+    block: BlockId,
+    expected: Expected,
+    /// Offsets of the block in the content.
+    span: Range<u64>,
+}
+
+/// The parts of the machine that a client works with.
+pub struct Parts<'a> {
+    /// Both stores.
+    pub storage: &'a mut dyn Storage,
+    /// The crypto provider.
+    pub crypto: &'a mut dyn Crypto,
+    /// The source of entropy.
+    pub rng: &'a mut dyn CryptoRng,
+    /// The corridor to peers.
+    pub fetch: &'a mut Fetch,
+    /// Its jobs.
+    pub jobs: &'a mut [Job],
+    /// How data from the origin is sealed.
+    pub cipher: CipherAlgorithm,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            contents: core::array::from_fn(|_| Content {
+                generation: 0,
+                state: State::Closed,
+                tag: [0; 16],
+                position: 0,
+            }),
+            reads: Vec::new(),
+            intakes: Vec::new(),
+            next_read: 0,
+        }
+    }
+}
+
+impl Client {
+    /// Opens an empty content (PeerDistClientOpenContent).
+    pub fn open_content(&mut self, storage: &mut dyn Storage, tag: ContentTag) -> Result<ContentHandle, ApiError> {
+        let closed = |content: &Content| matches!(content.state, State::Closed);
+        let (index, content) =
+            (0u8..).zip(&mut self.contents).find(|(_, content)| closed(content)).ok_or(ApiError::Full)?;
+        let info = storage.create_info().map_err(|_| ApiError::Full)?;
+        content.generation = content.generation.wrapping_add(1);
+        (content.state, content.tag, content.position) = (State::Collecting(info), tag, 0);
+        Ok(ContentHandle { index, generation: content.generation })
+    }
+
+    /// Closes a content and cancels its reads (PeerDistClientCloseContent). What is cached stays.
+    pub fn close_content(&mut self, handle: ContentHandle, parts: &mut Parts<'_>) -> Result<(), ApiError> {
+        let content = self.content_mut(handle)?;
+        let state = core::mem::replace(&mut content.state, State::Closed);
+        match state {
+            State::Collecting(id) | State::Ready(id, _) | State::Unusable(id, _) => parts.storage.remove_info(id),
+            State::Checking { info_id, .. } => parts.storage.remove_info(info_id),
+            State::Closed => {}
+        }
+        self.reads.retain(|read| {
+            if let (true, Stage::Waiting(job)) = (read.content == handle, &read.stage) {
+                Fetch::cancel(parts.storage, parts.jobs, *job);
+            }
+            read.content != handle
+        });
+        self.intakes.retain(|inflow| {
+            if inflow.content == handle {
+                parts.storage.release(inflow.intake.slot());
+            }
+            inflow.content != handle
+        });
+        Ok(())
+    }
+
+    /// Adds the next piece of content information, of any length
+    /// (PeerDistClientAddContentInformation).
+    pub fn add_content_information(
+        &mut self,
+        storage: &mut dyn Storage,
+        handle: ContentHandle,
+        bytes: &[u8],
+    ) -> Result<(), ApiError> {
+        let State::Collecting(id) = self.content_mut(handle)?.state else { return Err(ApiError::InvalidState) };
+        storage.append_info(id, bytes).map_err(|_| ApiError::Full)
+    }
+
+    /// Declares the content information complete (PeerDistClientCompleteContentInformation).
+    /// Reads can begin once [`Client::is_ready`] says so.
+    pub fn complete_content_information(
+        &mut self,
+        storage: &mut dyn Storage,
+        handle: ContentHandle,
+    ) -> Result<(), ApiError> {
+        let content = self.content_mut(handle)?;
+        let State::Collecting(info_id) = content.state else { return Err(ApiError::InvalidState) };
+        match Info::parse(&InfoView { store: storage, id: info_id }) {
+            Ok(info) => {
+                content.position = info.range().start;
+                content.state = State::Checking { info_id, info, segment: 0, check: None };
+                Ok(())
+            }
+            Err(error) => {
+                content.state = State::Unusable(info_id, error);
+                Err(ApiError::CannotParse(error))
+            }
+        }
+    }
+
+    /// Whether reads can begin: `Ok(None)` while block hashes are still being checked.
+    pub fn is_ready(&self, handle: ContentHandle) -> Result<Option<&Info>, ApiError> {
+        match &self.content(handle)?.state {
+            State::Ready(_, info) => Ok(Some(info)),
+            State::Checking { .. } => Ok(None),
+            State::Unusable(_, error) => Err(ApiError::CannotParse(*error)),
+            State::Collecting(_) | State::Closed => Err(ApiError::InvalidState),
+        }
+    }
+
+    /// Reads up to `max` bytes from `offset` on (PeerDistClientBlockRead): ends with what of them
+    /// lies in one block.
+    pub fn block_read(
+        &mut self,
+        now: Instant,
+        content: ContentHandle,
+        offset: u64,
+        max: u64,
+        timeout: Duration,
+    ) -> Result<ReadId, ApiError> {
+        self.read(now, content, Some(offset), max, timeout)
+    }
+
+    /// Reads up to `max` bytes where the last stream read ended (PeerDistClientStreamRead). A
+    /// missing range moves the position too: the hole is the application's to fill.
+    pub fn stream_read(
+        &mut self,
+        now: Instant,
+        content: ContentHandle,
+        max: u64,
+        timeout: Duration,
+    ) -> Result<ReadId, ApiError> {
+        self.read(now, content, None, max, timeout)
+    }
+
+    /// Copies data of a completed read, `skip` bytes into it, into `buf`, and returns how many.
+    pub fn copy_read(
+        &mut self,
+        storage: &mut dyn Storage,
+        crypto: &mut dyn Crypto,
+        read: ReadId,
+        skip: u64,
+        buf: &mut [u8],
+    ) -> Result<usize, ReadError> {
+        let read = self.reads.iter().find(|other| other.id == read).ok_or(ReadError::NoSuchRead)?;
+        let Stage::Ready(stored, range) = &read.stage else { return Err(ReadError::NoSuchRead) };
+        let State::Ready(info_id, info) = &self.content(read.content).map_err(|_| ReadError::NoSuchRead)?.state
+        else {
+            return Err(ReadError::NoSuchRead);
+        };
+        let (stored, start) = (*stored, range.start.saturating_add(skip));
+        let left = range.end.saturating_sub(start);
+        let len = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let segment = info
+            .segment_at(start)
+            .and_then(|index| info.segment(&InfoView { store: &*storage, id: *info_id }, index).ok());
+        let Some(segment) = segment else { return Ok(0) };
+        let within = start.saturating_sub(segment.offset()) % u64::from(BLOCK_BYTES);
+        let buf = buf.get_mut(..len).unwrap_or_default();
+        let result = open_at(storage, crypto, segment.secret(), &stored, within as u32, buf);
+        if result == Err(SealError::Store(StoreError::Damaged)) {
+            storage.release(stored.slot);
+        }
+        result.map_err(ReadError::Store)
+    }
+
+    /// Ends a read: completed, it gives its block free; under way, it is cancelled.
+    pub fn end_read(&mut self, parts: &mut Parts<'_>, id: ReadId) {
+        self.reads.retain(|read| {
+            if let (true, Stage::Waiting(job)) = (read.id == id, &read.stage) {
+                Fetch::cancel(parts.storage, parts.jobs, *job);
+            }
+            read.id != id
+        });
+    }
+
+    /// Adds data that came from the origin, at `offset` of the content (PeerDistClientAddData).
+    /// Returns how many bytes were used, up to the end of their block, and what became of them.
+    pub fn add_data(
+        &mut self,
+        parts: &mut Parts<'_>,
+        handle: ContentHandle,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(usize, Added), ApiError> {
+        let located = self.locate(parts, handle, offset)?;
+        let left = usize::try_from(located.span.end.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let rest = bytes.len().min(left);
+        let within = offset.saturating_sub(located.span.start);
+        let ours = |inflow: &Inflow| inflow.content == handle && inflow.start == located.span.start;
+        let position = match self.intakes.iter().position(ours) {
+            Some(position) => position,
+            None if within > 0 => return Ok((rest, Added::OutOfOrder)),
+            None => match begin_intake(parts, handle, &located)? {
+                Some(inflow) => {
+                    self.intakes.push(inflow).map_err(|inflow| {
+                        parts.storage.release(inflow.intake.slot());
+                        ApiError::Full
+                    })?;
+                    self.intakes.len().saturating_sub(1)
+                }
+                None => return Ok((rest, Added::Known)),
+            },
+        };
+        let Some(inflow) = self.intakes.get_mut(position) else { return Err(ApiError::Full) };
+        if u64::from(inflow.intake.taken()) != within {
+            return Ok((rest, Added::OutOfOrder));
+        }
+        let (storage, crypto) = (&mut *parts.storage, &mut *parts.crypto);
+        let result = inflow.intake.update(storage, crypto, &inflow.kp, bytes);
+        let slot = inflow.intake.slot();
+        if !matches!(result, Ok((_, false))) {
+            self.intakes.swap_remove(position);
+        }
+        match result {
+            Ok((used, false)) => Ok((used, Added::Partial)),
+            Ok((used, true)) => Ok((used, Added::Committed)),
+            Err(VerifyError::Seal(_)) => {
+                parts.storage.release(slot);
+                Err(ApiError::Full)
+            }
+            Err(_) => {
+                parts.storage.release(slot);
+                Ok((rest, Added::Bad))
+            }
+        }
+    }
+
+    /// Drops what is incomplete of the block that begins at `start`: its source broke off.
+    pub fn drop_data(&mut self, storage: &mut dyn Storage, handle: ContentHandle, start: u64) {
+        self.intakes.retain(|inflow| {
+            let gone = inflow.content == handle && inflow.start == start;
+            if gone {
+                storage.release(inflow.intake.slot());
+            }
+            !gone
+        });
+    }
+
+    /// The segment of `handle` with `index`.
+    pub fn segment(
+        &self,
+        storage: &dyn Storage,
+        handle: ContentHandle,
+        index: u32,
+    ) -> Result<Segment, ApiError> {
+        let State::Ready(id, info) = &self.content(handle)?.state else { return Err(ApiError::InvalidState) };
+        info.segment(&InfoView { store: storage, id: *id }, index).map_err(ApiError::CannotParse)
+    }
+
+    /// Moves everything on: checks content information, begins reads, completes them.
+    pub fn work<const N: usize>(
+        &mut self,
+        now: Instant,
+        parts: &mut Parts<'_>,
+        completions: &mut Deque<Completion, N>,
+    ) -> bool {
+        let mut more = false;
+        for content in &mut self.contents {
+            more |= content.check(parts);
+        }
+        for index in 0..self.reads.len() {
+            if completions.is_full() {
+                break;
+            }
+            if let Some(completion) = self.advance(now, parts, index) {
+                // Room was checked above.
+                let _ = completions.push_back(completion);
+            }
+        }
+        self.reads.retain(|read| !matches!(read.stage, Stage::Over));
+        more
+    }
+
+    /// When the first read runs out of time.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.reads.iter().filter(|read| read.stage.is_under_way()).map(|read| read.deadline).min()
+    }
+
+    fn read(
+        &mut self,
+        now: Instant,
+        content: ContentHandle,
+        offset: Option<u64>,
+        max: u64,
+        timeout: Duration,
+    ) -> Result<ReadId, ApiError> {
+        self.is_ready(content)?.ok_or(ApiError::InvalidState)?;
+        let id = ReadId(self.next_read);
+        let read = Read {
+            id,
+            content,
+            offset,
+            max: max.max(1),
+            streaming: offset.is_none(),
+            deadline: now + timeout,
+            stage: Stage::New,
+        };
+        self.reads.push(read).map_err(|_| ApiError::Full)?;
+        self.next_read = self.next_read.wrapping_add(1);
+        Ok(id)
+    }
+
+    /// Moves one read on; its completion if it ends.
+    fn advance(&mut self, now: Instant, parts: &mut Parts<'_>, index: usize) -> Option<Completion> {
+        let (earlier, read) = self.reads.split_at_mut_checked(index)?;
+        let read = read.first_mut()?;
+        let handle = read.content;
+        let position = self.contents.get(usize::from(handle.index)).map_or(0, |content| content.position);
+        // Stream reads are answered first in, first out.
+        let queued = |other: &Read| other.streaming && other.content == handle && other.stage.is_under_way();
+        if read.offset.is_none() {
+            if earlier.iter().any(queued) {
+                return None;
+            }
+            read.offset = Some(position);
+        }
+        if !read.stage.is_under_way() {
+            return None;
+        }
+        let (offset, max, job) = (read.offset?, read.max, read.stage.job());
+        let (result, failures) = match job {
+            None => match self.begin(now, parts, handle, offset, max) {
+                Begun::Local(stored, range) => {
+                    self.reads.get_mut(index)?.stage = Stage::Ready(stored, range.clone());
+                    (ReadResult::Data { range, source: Source::Local }, Failures::new())
+                }
+                Begun::Wanted(job) => {
+                    self.reads.get_mut(index)?.stage = Stage::Waiting(job);
+                    return None;
+                }
+                Begun::NoJob => return None,
+                Begun::Outside => (ReadResult::NoMore, Failures::new()),
+            },
+            Some(job) => self.outcome(now, parts, index, job, offset, max)?,
+        };
+        let read = self.reads.get_mut(index)?;
+        let (id, streaming) = (read.id, read.streaming);
+        let moved = match &result {
+            ReadResult::Data { range, .. } => Some(range.end),
+            ReadResult::Missing { range } | ReadResult::TimedOut { range } => Some(range.end),
+            ReadResult::NoMore => None,
+        };
+        if !matches!(result, ReadResult::Data { .. }) {
+            read.stage = Stage::Over;
+        }
+        if let (true, Some(end), Ok(content)) = (streaming, moved, self.content_mut(handle)) {
+            content.position = end;
+        }
+        Some(Completion { read: id, content: handle, result, failures })
+    }
+
+    /// Begins a read: from the store, or by a job.
+    fn begin(
+        &mut self,
+        now: Instant,
+        parts: &mut Parts<'_>,
+        handle: ContentHandle,
+        offset: u64,
+        max: u64,
+    ) -> Begun {
+        let Ok(located) = self.locate(parts, handle, offset) else { return Begun::Outside };
+        if let Some(stored) = parts.storage.find(&located.block) {
+            return Begun::Local(stored, self.wanted_range(handle, &located.span, offset, max));
+        }
+        let Parts { fetch, jobs, .. } = parts;
+        match fetch.want(now, jobs, located.block, located.expected, located.segment.secret()) {
+            Some(job) => Begun::Wanted(job),
+            None => Begun::NoJob,
+        }
+    }
+
+    fn outcome(
+        &mut self,
+        now: Instant,
+        parts: &mut Parts<'_>,
+        index: usize,
+        job: JobId,
+        offset: u64,
+        max: u64,
+    ) -> Option<(ReadResult, Failures)> {
+        let read = self.reads.get(index)?;
+        let (handle, deadline) = (read.content, read.deadline);
+        let outcome = Fetch::outcome(parts.jobs, job);
+        if outcome.is_none() && now < deadline {
+            return None;
+        }
+        let located = self.locate(parts, handle, offset).ok()?;
+        let range = self.wanted_range(handle, &located.span, offset, max);
+        let Some(outcome) = outcome else {
+            Fetch::cancel(parts.storage, parts.jobs, job);
+            return Some((ReadResult::TimedOut { range }, Failures::new()));
+        };
+        let found = outcome.source.zip(parts.storage.find(&located.block));
+        let result = match found {
+            Some((source, stored)) => {
+                self.reads.get_mut(index)?.stage = Stage::Ready(stored, range.clone());
+                ReadResult::Data { range, source }
+            }
+            None => ReadResult::Missing { range },
+        };
+        Some((result, outcome.failures))
+    }
+
+    /// What of `max` bytes from `offset` lies in the block and in the content information's range.
+    fn wanted_range(&self, handle: ContentHandle, span: &Range<u64>, offset: u64, max: u64) -> Range<u64> {
+        let end = match self.is_ready(handle) {
+            Ok(Some(info)) => info.range().end,
+            _ => span.end,
+        };
+        offset..offset.saturating_add(max).min(span.end).min(end)
+    }
+
+    fn locate(&self, parts: &mut Parts<'_>, handle: ContentHandle, offset: u64) -> Result<Located, ApiError> {
+        let State::Ready(info_id, info) = &self.content(handle)?.state else { return Err(ApiError::InvalidState) };
+        if !info.range().contains(&offset) {
+            return Err(ApiError::InvalidState);
+        }
+        let view = InfoView { store: &*parts.storage, id: *info_id };
+        let segment = info.segment_at(offset).ok_or(ApiError::InvalidState)?;
+        let segment = info.segment(&view, segment).map_err(ApiError::CannotParse)?;
+        let within = offset.saturating_sub(segment.offset());
+        let index = (within / u64::from(BLOCK_BYTES)) as u32;
+        let len = segment.block_len(index).ok_or(ApiError::InvalidState)?;
+        let hash = segment.block_hash(&view, index).map_err(ApiError::CannotParse)?.ok_or(ApiError::InvalidState)?;
+        let start = segment.offset().saturating_add(u64::from(index) * u64::from(BLOCK_BYTES));
+        let block = BlockId { segment: segment.id(parts.crypto), index };
+        let expected = Expected { algorithm: info.algorithm(), hash, len };
+        Ok(Located { segment, block, expected, span: start..start.saturating_add(u64::from(len)) })
+    }
+
+    fn content(&self, handle: ContentHandle) -> Result<&Content, ApiError> {
+        let content = self.contents.get(usize::from(handle.index)).ok_or(ApiError::InvalidHandle)?;
+        let open = content.generation == handle.generation && !matches!(content.state, State::Closed);
+        if open { Ok(content) } else { Err(ApiError::InvalidHandle) }
+    }
+
+    fn content_mut(&mut self, handle: ContentHandle) -> Result<&mut Content, ApiError> {
+        self.content(handle)?;
+        self.contents.get_mut(usize::from(handle.index)).ok_or(ApiError::InvalidHandle)
+    }
+}
+
+/// Why a read's data could not be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum ReadError {
+    /// It is not there, or has no data.
+    NoSuchRead,
+    /// The store failed: the block rotted, or is gone.
+    Store(SealError),
+}
+
+enum Begun {
+    Local(Stored, Range<u64>),
+    Wanted(JobId),
+    NoJob,
+    Outside,
+}
+
+impl Stage {
+    fn job(&self) -> Option<JobId> {
+        match self {
+            Self::Waiting(job) => Some(*job),
+            Self::New | Self::Ready(..) | Self::Over => None,
+        }
+    }
+
+    fn is_under_way(&self) -> bool {
+        matches!(self, Self::New | Self::Waiting(_))
+    }
+}
+
+impl Content {
+    /// MS-PCCRC 2.2: before any block is made available, its segment's block hashes MUST match
+    /// HoD. Some of them at a time; whether there is more to check.
+    fn check(&mut self, parts: &mut Parts<'_>) -> bool {
+        let State::Checking { info_id, info, segment, check } = &mut self.state else { return false };
+        let (info_id, info) = (*info_id, *info);
+        let view = InfoView { store: &*parts.storage, id: info_id };
+        let result = match check {
+            Some(running) => running.step(&view, parts.crypto, HOD_STEP).map(|progress| progress == Progress::Done),
+            None => match info.segment(&view, *segment) {
+                // A partial list cannot be checked against HoD (fact 9); each block still is
+                // against its hash.
+                Ok(described) if described.listed_blocks() != (0..described.block_count()) => Ok(true),
+                Ok(described) => HodCheck::new(parts.crypto, &described).map(|begun| {
+                    *check = Some(begun);
+                    false
+                }),
+                Err(error) => Err(error),
+            },
+        };
+        match result {
+            Ok(false) => true,
+            Ok(true) => {
+                (*segment, *check) = (segment.saturating_add(1), None);
+                if *segment < info.segment_count() {
+                    return true;
+                }
+                self.state = State::Ready(info_id, info);
+                false
+            }
+            Err(error) => {
+                self.state = State::Unusable(info_id, error);
+                false
+            }
+        }
+    }
+}
+
+/// Reserves a slot for a block from the origin; `None` if the block is here or on its way.
+fn begin_intake(
+    parts: &mut Parts<'_>,
+    content: ContentHandle,
+    located: &Located,
+) -> Result<Option<Inflow>, ApiError> {
+    let len = parts.cipher.sealed_len(located.expected.len);
+    let slot = match parts.storage.reserve(&located.block, len) {
+        Ok(slot) => slot,
+        Err(ReserveError::Exists) => return Ok(None),
+        Err(ReserveError::Full) => return Err(ApiError::Full),
+    };
+    // MS-PCCRR 5.1: an IV suitable for the cipher: fresh for each encryption.
+    let mut iv = [0; 16];
+    parts.rng.fill_bytes(&mut iv);
+    let seal = Seal { algorithm: parts.cipher, iv };
+    let intake = Intake::new(parts.crypto, slot, seal, located.expected);
+    let kp = located.segment.secret().clone();
+    Ok(Some(Inflow { content, start: located.span.start, kp, intake }))
+}

@@ -1,0 +1,657 @@
+//! A whole URL: asks the origin for content information, reads through [`api`](crate::api), fills
+//! holes from the origin, and hands out verified bytes.
+//!
+//! Segment by segment, blocks are wanted in random order: when an office starts together, its
+//! clients then fetch different blocks over the WAN and find each other's (flash crowd). A block
+//! that no peer has goes to the origin; before long, all that are still missing are asked for
+//! again among the peers. Bytes are handed out as blocks arrive, so in any order, each with its
+//! offset. An origin that does not speak the coding simply gives the file.
+
+mod blocks;
+pub mod origin;
+
+use core::net::SocketAddr;
+use core::ops::Range;
+
+use heapless::{Deque, String, Vec};
+use rand_core::CryptoRng;
+
+use crate::api::client::{
+    Added, ApiError, Client, Completion, ContentHandle, DEFAULT_READ_TIMEOUT, Parts, ReadId, ReadResult,
+};
+use crate::bytes::copy;
+use crate::content::InfoError;
+use crate::fetch::{Failures, Source};
+use crate::limits::BLOCK_BYTES;
+use crate::time::{Duration, Instant, earliest};
+use blocks::Blocks;
+use origin::{OriginEvent, OriginFailure, OriginStream, Want};
+
+/// Bytes of the path and query of a URL.
+pub const PATH_BYTES: usize = 256;
+
+/// Bytes of the host and port of a URL.
+pub const HOST_BYTES: usize = 128;
+
+/// Connections to the origin that one download uses: with two, one request's round trip passes
+/// while the other's bytes arrive.
+pub const ORIGIN_STREAMS: usize = 2;
+
+/// Blocks asked for among the peers at once.
+pub const WINDOW: usize = 16;
+
+/// Missing blocks remembered, the latest, for when a connection to the origin is free.
+const MISSING_KEPT: usize = 8;
+
+/// How long "no peer has it" is believed before the block goes to the origin.
+const MISSING_FRESH: Duration = Duration::from_secs(2);
+
+/// How often blocks that nobody had are asked for again among the peers.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Plain bytes from the origin that wait to be handed out.
+const STAGE_BYTES: usize = 2_048;
+
+/// Failures of the origin in a row before the download ends.
+const ORIGIN_ATTEMPTS: u8 = 8;
+
+/// How long to wait after the origin's first failure; doubles with each.
+const ORIGIN_BACKOFF: Duration = Duration::from_millis(250);
+
+/// What to download.
+#[derive(Clone, Debug)]
+pub struct Url {
+    /// The origin's address, resolved.
+    pub origin: SocketAddr,
+    /// Host and port as they go into the request.
+    pub host: String<HOST_BYTES>,
+    /// Path and query, beginning with a slash.
+    pub path: String<PATH_BYTES>,
+}
+
+/// Why a download ended without the content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum DownloadError {
+    /// The origin failed too often.
+    Origin(OriginFailure),
+    /// The origin's content information cannot be used.
+    Info(InfoError),
+    /// A store or a table is full.
+    Full,
+    /// A block from the origin is not what its own content information says: the content changed.
+    Changed {
+        /// Where the block begins.
+        offset: u64,
+    },
+}
+
+/// What a download has to say.
+#[derive(Clone, Debug)]
+pub enum DownloadEvent {
+    /// The content's length is known.
+    Begun {
+        /// Bytes of it, if the origin says.
+        len: Option<u64>,
+        /// Whether it comes with content information, or plainly.
+        encoded: bool,
+    },
+    /// A block has been handed out.
+    Block {
+        /// Offsets in the content.
+        range: Range<u64>,
+        /// Where it came from.
+        source: Source,
+        /// Why from no better source.
+        failures: Failures,
+    },
+    /// All bytes have been handed out.
+    Done {
+        /// How many.
+        len: u64,
+    },
+    /// It ended early. What was handed out was right.
+    Failed(DownloadError),
+}
+
+/// One download under way.
+pub struct Download {
+    url: Url,
+    phase: Phase,
+    content: Option<ContentHandle>,
+    segment: u32,
+    segment_start: u64,
+    /// Blocks of the segment that are in the range; the state of each.
+    in_range: Range<u32>,
+    done: Blocks,
+    asked: Blocks,
+    swept: Instant,
+    reads: Vec<(ReadId, u32), WINDOW>,
+    ready: Deque<Ready, WINDOW>,
+    missing: Vec<Missing, MISSING_KEPT>,
+    holes: Vec<Hole, ORIGIN_STREAMS>,
+    landed: Vec<(u32, Failures), ORIGIN_STREAMS>,
+    stage: Vec<u8, STAGE_BYTES>,
+    stage_offset: u64,
+    plain_len: Option<u64>,
+    handed_out: u64,
+    attempts: u8,
+    bad_blocks: u8,
+    retry_at: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Content information is to be asked for.
+    Asking,
+    /// It has been asked for.
+    Asked,
+    /// The origin gives the content itself.
+    Plain,
+    /// All plain bytes are here; some wait to be handed out.
+    PlainEnd,
+    /// The content information is being checked.
+    Checking,
+    /// Blocks are being read.
+    Reading,
+    /// Over, one way or the other.
+    Over,
+}
+
+/// A read with data that is being handed out.
+struct Ready {
+    read: ReadId,
+    block: u32,
+    range: Range<u64>,
+    given: u64,
+    source: Source,
+    failures: Failures,
+}
+
+struct Missing {
+    block: u32,
+    since: Instant,
+    failures: Failures,
+}
+
+/// A block being fetched from the origin.
+struct Hole {
+    block: u32,
+    failures: Failures,
+}
+
+/// A request for the origin that a connection has to be found for.
+#[derive(Clone, Debug)]
+pub struct Need {
+    /// What.
+    pub want: Want,
+    /// The block it fills, if it is for one.
+    block: Option<u32>,
+}
+
+impl Download {
+    /// Begins.
+    pub fn new(now: Instant, url: Url) -> Self {
+        Self {
+            url,
+            phase: Phase::Asking,
+            content: None,
+            segment: 0,
+            segment_start: 0,
+            in_range: 0..0,
+            done: Blocks::default(),
+            asked: Blocks::default(),
+            swept: now,
+            reads: Vec::new(),
+            ready: Deque::new(),
+            missing: Vec::new(),
+            holes: Vec::new(),
+            landed: Vec::new(),
+            stage: Vec::new(),
+            stage_offset: 0,
+            plain_len: None,
+            handed_out: 0,
+            attempts: 0,
+            bad_blocks: 0,
+            retry_at: now,
+        }
+    }
+
+    /// What is being downloaded.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Whether it has ended.
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// Whether `read` is one of its reads.
+    pub fn owns(&self, read: ReadId) -> bool {
+        self.reads.iter().any(|(id, _)| *id == read)
+    }
+
+    /// Takes the end of one of its reads.
+    pub fn handle_completion(&mut self, now: Instant, completion: Completion) {
+        let Some(position) = self.reads.iter().position(|(id, _)| *id == completion.read) else { return };
+        let (read, block) = self.reads.swap_remove(position);
+        match completion.result {
+            ReadResult::Data { range, source } => {
+                let landed = self.landed.iter().position(|(landed, _)| *landed == block);
+                let (source, failures) = match landed.map(|landed| self.landed.swap_remove(landed)) {
+                    Some((_, failures)) => (Source::Origin, failures),
+                    None => (source, completion.failures),
+                };
+                let ready = Ready { read, block, given: range.start, range, source, failures };
+                // There is room for all reads that can be under way.
+                let _ = self.ready.push_back(ready);
+            }
+            ReadResult::Missing { .. } | ReadResult::TimedOut { .. } => {
+                if self.missing.is_full() {
+                    self.missing.remove(0);
+                }
+                let missing = Missing { block, since: now, failures: completion.failures };
+                let _ = self.missing.push(missing);
+            }
+            // All its reads lie in the range.
+            ReadResult::NoMore => {}
+        }
+    }
+
+    /// Moves on: begins reads. The event that follows from it, if any.
+    pub fn work(
+        &mut self,
+        now: Instant,
+        client: &mut Client,
+        parts: &mut Parts<'_>,
+    ) -> Option<DownloadEvent> {
+        match self.phase {
+            Phase::Checking => self.check(now, client, parts),
+            Phase::Reading => self.read(now, client, parts),
+            Phase::PlainEnd if self.stage.is_empty() => {
+                self.phase = Phase::Over;
+                Some(DownloadEvent::Done { len: self.handed_out })
+            }
+            _ => None,
+        }
+    }
+
+    /// What is wanted from the origin now, if another connection to it may be used; whoever takes
+    /// it calls [`Download::taken`].
+    pub fn need(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Option<Need> {
+        if now < self.retry_at {
+            return None;
+        }
+        match self.phase {
+            Phase::Asking => Some(Need { want: Want::Info, block: None }),
+            Phase::Reading if !self.holes.is_full() => {
+                let asked = &mut self.asked;
+                self.missing.retain(|missing| {
+                    let fresh = now.since(missing.since) <= MISSING_FRESH;
+                    if !fresh {
+                        asked.remove(missing.block);
+                    }
+                    fresh
+                });
+                let count = self.missing.len() as u32;
+                let pick = rng.next_u32().checked_rem(count)? as usize;
+                let block = self.missing.get(pick)?.block;
+                Some(Need { want: Want::Range(self.span(block)), block: Some(block) })
+            }
+            _ => None,
+        }
+    }
+
+    /// A connection carries `need`.
+    pub fn taken(&mut self, need: &Need) {
+        let Some(block) = need.block else {
+            self.phase = Phase::Asked;
+            return;
+        };
+        let Some(position) = self.missing.iter().position(|missing| missing.block == block) else { return };
+        let missing = self.missing.swap_remove(position);
+        let _ = self.holes.push(Hole { block, failures: missing.failures });
+    }
+
+    /// Takes bytes from the origin. Returns how many were used and the event that follows.
+    pub fn handle_origin(
+        &mut self,
+        now: Instant,
+        stream: &mut OriginStream,
+        client: &mut Client,
+        parts: &mut Parts<'_>,
+        bytes: &[u8],
+    ) -> (usize, Option<DownloadEvent>) {
+        let mut used = 0usize;
+        loop {
+            // A plain body is taken no faster than it is handed out.
+            let rest = bytes.get(used..).unwrap_or_default();
+            let room = STAGE_BYTES.saturating_sub(self.stage.len());
+            let offered = rest.get(..rest.len().min(room)).unwrap_or_default();
+            if offered.is_empty() && !rest.is_empty() {
+                return (used, None);
+            }
+            let (taken, event) = stream.handle(now, offered);
+            used = used.saturating_add(taken);
+            let result = match event {
+                Ok(None) if offered.len() < rest.len() && taken > 0 => continue,
+                Ok(None) => return (used, None),
+                Ok(Some(event)) => self.origin_event(event, client, parts),
+                Err(failure) => return (used, self.origin_failed(now, stream.want().cloned(), failure, client, parts)),
+            };
+            if result.is_some() {
+                return (used, result);
+            }
+        }
+    }
+
+    /// A connection to the origin ended before its request was answered.
+    pub fn origin_failed(
+        &mut self,
+        now: Instant,
+        want: Option<Want>,
+        failure: OriginFailure,
+        client: &mut Client,
+        parts: &mut Parts<'_>,
+    ) -> Option<DownloadEvent> {
+        match want {
+            None => return None,
+            Some(Want::Info) => {
+                self.drop_content(client, parts);
+                if self.handed_out > 0 || !self.stage.is_empty() || failure.is_final() {
+                    // Plain bytes are out already, and there is no telling whether a second
+                    // attempt would continue them.
+                    return self.fail(DownloadError::Origin(failure), client, parts);
+                }
+                self.phase = Phase::Asking;
+            }
+            Some(Want::Range(range)) => {
+                let start = range.start;
+                if let Some(position) = self.holes.iter().position(|hole| self.span(hole.block).start == start) {
+                    let hole = self.holes.swap_remove(position);
+                    self.asked.remove(hole.block);
+                }
+                if let Some(content) = self.content {
+                    client.drop_data(parts.storage, content, start);
+                }
+            }
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        if self.attempts >= ORIGIN_ATTEMPTS {
+            return self.fail(DownloadError::Origin(failure), client, parts);
+        }
+        let wait = ORIGIN_BACKOFF.micros() << self.attempts.min(6);
+        self.retry_at = now + Duration::from_micros(wait);
+        None
+    }
+
+    /// Fills the front of `buf` with bytes to hand out: where they belong and how many, and the
+    /// event that follows when a block is complete.
+    pub fn poll_data(
+        &mut self,
+        client: &mut Client,
+        parts: &mut Parts<'_>,
+        buf: &mut [u8],
+    ) -> Option<(u64, usize, Option<DownloadEvent>)> {
+        if !self.stage.is_empty() {
+            let len = copy(buf, &self.stage);
+            let offset = self.stage_offset;
+            self.stage_offset = offset.saturating_add(len as u64);
+            self.handed_out = self.handed_out.saturating_add(len as u64);
+            self.stage.rotate_left(len.min(self.stage.len()));
+            self.stage.truncate(self.stage.len().saturating_sub(len));
+            return Some((offset, len, None));
+        }
+        while let Some(ready) = self.ready.front_mut() {
+            let skip = ready.given.saturating_sub(ready.range.start);
+            let len = match client.copy_read(parts.storage, parts.crypto, ready.read, skip, buf) {
+                Ok(len) if len > 0 => len,
+                // It rotted, or it is gone: it is looked for again.
+                _ => {
+                    client.end_read(parts, ready.read);
+                    self.asked.remove(ready.block);
+                    self.ready.pop_front();
+                    continue;
+                }
+            };
+            let offset = ready.given;
+            ready.given = offset.saturating_add(len as u64);
+            self.handed_out = self.handed_out.saturating_add(len as u64);
+            if ready.given < ready.range.end {
+                return Some((offset, len, None));
+            }
+            let ready = self.ready.pop_front()?;
+            client.end_read(parts, ready.read);
+            self.done.insert(ready.block);
+            self.attempts = 0;
+            let Ready { range, source, failures, .. } = ready;
+            return Some((offset, len, Some(DownloadEvent::Block { range, source, failures })));
+        }
+        None
+    }
+
+    /// Ends it, whatever its state.
+    pub fn cancel(&mut self, client: &mut Client, parts: &mut Parts<'_>) {
+        self.drop_content(client, parts);
+        self.phase = Phase::Over;
+    }
+
+    /// When it has something to do without new input.
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let retry = (self.retry_at > now).then_some(self.retry_at);
+        let sweep = (self.phase == Phase::Reading).then_some(self.swept + ASK_AGAIN).filter(|at| *at > now);
+        earliest(retry, sweep)
+    }
+
+    fn origin_event(
+        &mut self,
+        event: OriginEvent<'_>,
+        client: &mut Client,
+        parts: &mut Parts<'_>,
+    ) -> Option<DownloadEvent> {
+        match event {
+            OriginEvent::InfoBegun { content_len } => match client.open_content(parts.storage, [0; 16]) {
+                Ok(content) => {
+                    self.content = Some(content);
+                    Some(DownloadEvent::Begun { len: Some(content_len), encoded: true })
+                }
+                Err(_) => self.fail(DownloadError::Full, client, parts),
+            },
+            OriginEvent::Info(bytes) => {
+                let content = self.content?;
+                match client.add_content_information(parts.storage, content, bytes) {
+                    Ok(()) => None,
+                    Err(_) => self.fail(DownloadError::Full, client, parts),
+                }
+            }
+            OriginEvent::InfoEnd => {
+                let content = self.content?;
+                self.phase = Phase::Checking;
+                match client.complete_content_information(parts.storage, content) {
+                    Ok(()) => None,
+                    Err(error) => self.fail(info_error(error), client, parts),
+                }
+            }
+            OriginEvent::PlainBegun { len } => {
+                self.phase = Phase::Plain;
+                self.plain_len = len;
+                Some(DownloadEvent::Begun { len, encoded: false })
+            }
+            OriginEvent::Plain(bytes) => {
+                // No more was offered than there is room for.
+                let _ = self.stage.extend_from_slice(bytes);
+                None
+            }
+            OriginEvent::PlainEnd => {
+                self.phase = Phase::PlainEnd;
+                None
+            }
+            OriginEvent::Data { offset, bytes } => self.add_data(offset, bytes, client, parts),
+            OriginEvent::DataEnd { start } => {
+                if let Some(position) = self.holes.iter().position(|hole| self.span(hole.block).start == start) {
+                    // The block came some other way, or it did not come whole.
+                    let hole = self.holes.swap_remove(position);
+                    self.asked.remove(hole.block);
+                    client.drop_data(parts.storage, self.content?, start);
+                }
+                None
+            }
+        }
+    }
+
+    fn add_data(
+        &mut self,
+        mut offset: u64,
+        mut bytes: &[u8],
+        client: &mut Client,
+        parts: &mut Parts<'_>,
+    ) -> Option<DownloadEvent> {
+        let content = self.content?;
+        while !bytes.is_empty() {
+            let (used, added) = match client.add_data(parts, content, offset, bytes) {
+                Ok(added) => added,
+                Err(_) => return self.fail(DownloadError::Full, client, parts),
+            };
+            let block = (offset.saturating_sub(self.segment_start) / u64::from(BLOCK_BYTES)) as u32;
+            match added {
+                Added::Committed => self.land(block),
+                Added::Bad => {
+                    // Once may be a broken connection's fault; the same block again is not.
+                    self.bad_blocks = self.bad_blocks.saturating_add(1);
+                    if self.bad_blocks > 2 {
+                        let offset = self.span(block).start;
+                        return self.fail(DownloadError::Changed { offset }, client, parts);
+                    }
+                }
+                Added::Partial | Added::Known | Added::OutOfOrder => {}
+            }
+            offset = offset.saturating_add(used as u64);
+            bytes = bytes.get(used.max(1)..).unwrap_or_default();
+        }
+        None
+    }
+
+    /// A block from the origin is in the store: it is read like any other.
+    fn land(&mut self, block: u32) {
+        let Some(position) = self.holes.iter().position(|hole| hole.block == block) else { return };
+        let hole = self.holes.swap_remove(position);
+        if self.landed.is_full() {
+            self.landed.remove(0);
+        }
+        let _ = self.landed.push((block, hole.failures));
+        self.asked.remove(block);
+    }
+
+    fn check(&mut self, now: Instant, client: &mut Client, parts: &mut Parts<'_>) -> Option<DownloadEvent> {
+        match client.is_ready(self.content?) {
+            Ok(None) => None,
+            Ok(Some(_)) => {
+                self.phase = Phase::Reading;
+                self.enter(now, 0, client, parts)
+            }
+            Err(error) => self.fail(info_error(error), client, parts),
+        }
+    }
+
+    fn enter(
+        &mut self,
+        now: Instant,
+        segment: u32,
+        client: &mut Client,
+        parts: &mut Parts<'_>,
+    ) -> Option<DownloadEvent> {
+        match client.segment(parts.storage, self.content?, segment) {
+            Ok(described) => {
+                (self.segment, self.segment_start) = (segment, described.offset());
+                self.in_range = described.blocks_in_range();
+                (self.done, self.asked, self.swept) = (Blocks::default(), Blocks::default(), now);
+                self.missing.clear();
+                self.landed.clear();
+                None
+            }
+            Err(error) => self.fail(info_error(error), client, parts),
+        }
+    }
+
+    fn read(&mut self, now: Instant, client: &mut Client, parts: &mut Parts<'_>) -> Option<DownloadEvent> {
+        let content = self.content?;
+        let (range, segments) = match client.is_ready(content) {
+            Ok(Some(info)) => (info.range(), info.segment_count()),
+            _ => return self.fail(DownloadError::Full, client, parts),
+        };
+        if self.in_range.clone().all(|block| self.done.contains(block)) {
+            let next = self.segment.saturating_add(1);
+            if next < segments {
+                return self.enter(now, next, client, parts);
+            }
+            let len = self.handed_out;
+            self.cancel(client, parts);
+            return Some(DownloadEvent::Done { len });
+        }
+        while self.reads.len() + self.ready.len() < WINDOW {
+            let Some(block) = self.pick(now, parts.rng) else { break };
+            let start = self.span(block).start.max(range.start);
+            let max = u64::from(BLOCK_BYTES);
+            let Ok(read) = client.block_read(now, content, start, max, DEFAULT_READ_TIMEOUT) else { break };
+            self.asked.insert(block);
+            let _ = self.reads.push((read, block));
+        }
+        None
+    }
+
+    /// A block to ask for: any that has not been asked for in this sweep.
+    fn pick(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Option<u32> {
+        // What has just landed is in the store, and only has to be read.
+        if let Some((block, _)) = self.landed.iter().find(|(block, _)| !self.asked.contains(*block)) {
+            return Some(*block);
+        }
+        let open = |this: &Self, block: u32| !this.done.contains(block) && !this.asked.contains(block);
+        let count = self.in_range.clone().filter(|block| open(self, *block)).count() as u32;
+        if let Some(nth) = rng.next_u32().checked_rem(count) {
+            return self.in_range.clone().filter(|block| open(self, *block)).nth(nth as usize);
+        }
+        if self.reads.is_empty() && now >= self.swept + ASK_AGAIN {
+            self.swept = now;
+            self.asked = Blocks::default();
+            let under_way = self.holes.iter().map(|hole| hole.block);
+            under_way.chain(self.ready.iter().map(|ready| ready.block)).for_each(|block| self.asked.insert(block));
+            self.missing.clear();
+        }
+        None
+    }
+
+    /// The offsets of a block of the current segment, except that the last one may be shorter.
+    fn span(&self, block: u32) -> Range<u64> {
+        let len = u64::from(BLOCK_BYTES);
+        let start = self.segment_start.saturating_add(u64::from(block).saturating_mul(len));
+        start..start.saturating_add(len)
+    }
+
+    fn drop_content(&mut self, client: &mut Client, parts: &mut Parts<'_>) {
+        if let Some(content) = self.content.take() {
+            // The handle is ours alone, so closing it cannot fail.
+            let _ = client.close_content(content, parts);
+        }
+        self.reads.clear();
+        self.ready.clear();
+        self.holes.clear();
+    }
+
+    fn fail(
+        &mut self,
+        error: DownloadError,
+        client: &mut Client,
+        parts: &mut Parts<'_>,
+    ) -> Option<DownloadEvent> {
+        self.cancel(client, parts);
+        Some(DownloadEvent::Failed(error))
+    }
+}
+
+fn info_error(error: ApiError) -> DownloadError {
+    match error {
+        ApiError::CannotParse(error) => DownloadError::Info(error),
+        _ => DownloadError::Full,
+    }
+}

@@ -1,0 +1,130 @@
+//! Who has which segment: what probes have found, and when to probe again.
+
+use core::net::SocketAddr;
+
+use heapless::Vec;
+use rand_core::CryptoRng;
+
+use super::SEARCH_AGAIN;
+use crate::content::SegmentId;
+use crate::discovery::client::{Client, Config, ProbeId};
+use crate::time::Instant;
+
+/// Segments with known holders; past that the one probed for longest ago is forgotten.
+const SESSIONS: usize = 16;
+
+/// Holders remembered of a segment.
+const HOLDERS: usize = 16;
+
+pub(super) struct Sessions {
+    pub(super) discovery: Client,
+    table: Vec<Session, SESSIONS>,
+}
+
+struct Session {
+    segment: SegmentId,
+    search: Search,
+    holders: Vec<SocketAddr, HOLDERS>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Search {
+    /// A probe is to go out.
+    Due,
+    /// A probe is out.
+    Out(ProbeId),
+    /// The last probe's time ran out then.
+    Ended(Instant),
+}
+
+impl Sessions {
+    pub(super) fn new(config: Config) -> Self {
+        Self { discovery: Client::new(config), table: Vec::new() }
+    }
+
+    /// Known holders of `segment`.
+    pub(super) fn peers(&self, segment: &SegmentId) -> impl Iterator<Item = SocketAddr> + '_ {
+        let session = self.table.iter().find(|session| session.segment == *segment);
+        session.into_iter().flat_map(|session| session.holders.iter().copied())
+    }
+
+    /// Has holders of `segment` looked for, unless that was done [`SEARCH_AGAIN`] before `since`
+    /// or later. Whether an answer is worth waiting for.
+    pub(super) fn search(&mut self, segment: &SegmentId, since: Instant) -> bool {
+        let Some(session) = self.table.iter_mut().find(|session| session.segment == *segment) else {
+            return self.begin(segment);
+        };
+        match session.search {
+            Search::Due | Search::Out(_) => true,
+            Search::Ended(at) if at + SEARCH_AGAIN < since => {
+                session.search = Search::Due;
+                true
+            }
+            Search::Ended(_) => false,
+        }
+    }
+
+    /// Sends a probe for all segments that are due, as many as fit one message.
+    pub(super) fn probe(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
+        let mut due: Vec<SegmentId, { crate::discovery::client::PROBE_IDS }> = Vec::new();
+        for session in self.table.iter().filter(|session| session.search == Search::Due) {
+            if due.push(session.segment).is_err() {
+                break;
+            }
+        }
+        if due.is_empty() {
+            return;
+        }
+        // With too many probes out, the segments stay due until one of them ends.
+        let Ok(probe) = self.discovery.probe(now, rng, &due) else { return };
+        for session in self.table.iter_mut().filter(|session| due.contains(&session.segment)) {
+            session.search = Search::Out(probe);
+        }
+    }
+
+    /// Takes what the discovery client has found in `datagram`.
+    pub(super) fn handle_matches(
+        &mut self,
+        now: Instant,
+        matches: &crate::discovery::wire::ProbeMatches<'_>,
+        is_us: &dyn Fn(SocketAddr) -> bool,
+    ) {
+        let table = &mut self.table;
+        self.discovery.handle_matches(now, matches, &mut |found| {
+            if is_us(found.peer) {
+                return;
+            }
+            let session = table.iter_mut().find(|session| session.segment == found.segment);
+            if let Some(session) = session.filter(|session| !session.holders.contains(&found.peer)) {
+                // More holders than that are more than anybody asks.
+                let _ = session.holders.push(found.peer);
+            }
+        });
+    }
+
+    /// Ends searches whose request timer has run out.
+    pub(super) fn handle_expired(&mut self, now: Instant) {
+        while let Some(probe) = self.discovery.poll_expired(now) {
+            for session in self.table.iter_mut().filter(|session| session.search == Search::Out(probe)) {
+                session.search = Search::Ended(now);
+            }
+        }
+    }
+
+    fn begin(&mut self, segment: &SegmentId) -> bool {
+        let session = Session { segment: *segment, search: Search::Due, holders: Vec::new() };
+        if let Err(session) = self.table.push(session) {
+            let ended = |session: &Session| match session.search {
+                Search::Ended(at) => Some(at),
+                _ => None,
+            };
+            let oldest = self.table.iter_mut().filter(|session| ended(session).is_some()).min_by_key(|s| ended(s));
+            match oldest {
+                Some(oldest) => *oldest = session,
+                // All are being searched for: this one waits for its turn.
+                None => return true,
+            }
+        }
+        true
+    }
+}

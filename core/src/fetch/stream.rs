@@ -1,0 +1,297 @@
+//! A connection to a peer that we ask: one question at a time, its answer straight into a
+//! reserved slot of the store.
+
+use core::net::SocketAddr;
+
+use heapless::Vec;
+
+use super::{Ask, Cause, JobId};
+use crate::bytes::{NoRoom, Writer, copy};
+use crate::http::conn::{Body, Conn, Event};
+use crate::http::wire as http;
+use crate::limits::REQUEST_TIMEOUT;
+use crate::retrieval::client::{Exchange, Refusal, Step};
+use crate::retrieval::wire::{GET_BLOCKS_BYTES, GetBlocks, PATH};
+use crate::store::{BlockId, ReserveError, Seal, SlotId, Store};
+use crate::time::{Duration, Instant};
+
+/// Bytes of a question: the request's head, and MSG_GETBLKS.
+const REQUEST_BYTES: usize = 160 + GET_BLOCKS_BYTES;
+
+/// How long a connection to a peer may take to come about; the request timer begins after that,
+/// since it begins when the request is sent (MS-PCCRR 3.1.2).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a connection is kept without a question, for the next one.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What came of a question.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer {
+    /// A block lies in its slot as it came, not verified yet.
+    Sealed {
+        /// The reserved slot.
+        slot: SlotId,
+        /// How it is sealed.
+        seal: Seal,
+        /// Its bytes as stored.
+        len: u32,
+    },
+    /// Nothing came of it.
+    Failed(Cause),
+}
+
+/// A connection to one peer.
+pub struct PeerStream {
+    peer: SocketAddr,
+    conn: Conn,
+    connected: bool,
+    asking: Option<Asking>,
+    out: Vec<u8, REQUEST_BYTES>,
+    sent: usize,
+    deadline: Instant,
+}
+
+struct Asking {
+    job: JobId,
+    block: BlockId,
+    exchange: Exchange,
+    /// Whether the reply is a 200; other replies carry no message.
+    ok: bool,
+    negotiated: bool,
+    slot: Option<(SlotId, u32)>,
+    written: u32,
+    result: Option<Result<Seal, Cause>>,
+    plain_len: u32,
+}
+
+impl PeerStream {
+    /// A connection that is being opened.
+    pub fn new(now: Instant, peer: SocketAddr) -> Self {
+        Self {
+            peer,
+            conn: Conn::client(),
+            connected: false,
+            asking: None,
+            out: Vec::new(),
+            sent: 0,
+            deadline: now + CONNECT_TIMEOUT,
+        }
+    }
+
+    /// Whom it leads to.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Whether it is open and has nothing to do.
+    pub fn is_idle(&self) -> bool {
+        self.asking.is_none()
+    }
+
+    /// For which job it asks.
+    pub fn job(&self) -> Option<JobId> {
+        self.asking.as_ref().map(|asking| asking.job)
+    }
+
+    /// When it has to be given up, or closed if it is idle.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The connection is open: the request timer begins.
+    pub fn handle_connected(&mut self, now: Instant) {
+        self.connected = true;
+        self.deadline = now + REQUEST_TIMEOUT;
+    }
+
+    /// Puts a question; `false` if the connection cannot carry another.
+    pub fn ask(&mut self, now: Instant, ask: &Ask) -> bool {
+        if self.conn.expect_reply(false).is_err() || self.emit(&ask.block).is_err() {
+            return false;
+        }
+        if self.connected {
+            self.deadline = now + REQUEST_TIMEOUT;
+        }
+        self.asking = Some(Asking {
+            job: ask.job,
+            block: ask.block,
+            exchange: Exchange::new(ask.block, ask.plain_len),
+            ok: false,
+            negotiated: false,
+            slot: None,
+            written: 0,
+            result: None,
+            plain_len: ask.plain_len,
+        });
+        true
+    }
+
+    /// What is still to be sent, into `buf`.
+    pub fn poll(&mut self, buf: &mut [u8]) -> usize {
+        let len = copy(buf, self.out.get(self.sent..).unwrap_or_default());
+        self.sent = self.sent.saturating_add(len);
+        len
+    }
+
+    /// Takes bytes from the peer. Returns how many were used, and what came of the question once
+    /// that is known.
+    pub fn handle(&mut self, now: Instant, store: &mut dyn Store, bytes: &[u8]) -> (usize, Option<Answer>) {
+        let mut used = 0usize;
+        loop {
+            let (taken, event) = self.conn.handle(bytes.get(used..).unwrap_or_default());
+            used = used.saturating_add(taken);
+            let Some(asking) = &mut self.asking else { return (used, None) };
+            let cause = match event {
+                Err(_) => Some(Cause::BadReply),
+                Ok(None) => return (used, None),
+                Ok(Some(Event::Status { code, .. })) => {
+                    asking.ok = code == 200;
+                    None
+                }
+                Ok(Some(Event::HeadEnd(Body::None))) if asking.ok => Some(Cause::BadReply),
+                Ok(Some(Event::Body(body))) if asking.ok => asking.handle_body(store, body).err(),
+                Ok(Some(Event::End)) => return (used, self.end(now, store)),
+                Ok(Some(_)) => None,
+            };
+            if let Some(cause) = cause {
+                return (used, self.give_up(store, cause));
+            }
+        }
+    }
+
+    /// The peer sends no more.
+    pub fn handle_eof(&mut self, now: Instant, store: &mut dyn Store) -> Option<Answer> {
+        match self.conn.handle_eof() {
+            Ok(Some(Event::End)) => self.end(now, store),
+            _ => self.give_up(store, Cause::Unreachable),
+        }
+    }
+
+    /// Ends the question without an answer.
+    pub fn give_up(&mut self, store: &mut dyn Store, cause: Cause) -> Option<Answer> {
+        let asking = self.asking.take()?;
+        if let Some((slot, _)) = asking.slot {
+            store.release(slot);
+        }
+        Some(Answer::Failed(cause))
+    }
+
+    /// Whether another question can follow on this connection.
+    pub fn keeps_open(&self) -> bool {
+        self.conn.keep_alive()
+    }
+
+    /// Why it is being given up when its deadline passes.
+    pub fn timeout_cause(&self) -> Cause {
+        if self.connected { Cause::TimedOut } else { Cause::Unreachable }
+    }
+
+    fn end(&mut self, now: Instant, store: &mut dyn Store) -> Option<Answer> {
+        let asking = self.asking.as_mut()?;
+        // MS-PCCRR 3.1.5.1, fact 40: offered other versions, the request is sent again once,
+        // unchanged, if the peer speaks its major version.
+        if asking.negotiated && asking.result.is_none() {
+            let block = asking.block;
+            asking.exchange = Exchange::new(block, asking.plain_len);
+            self.deadline = now + REQUEST_TIMEOUT;
+            return match self.conn.expect_reply(false).is_ok() && self.emit(&block).is_ok() {
+                true => None,
+                false => self.give_up(store, Cause::BadReply),
+            };
+        }
+        self.deadline = now + IDLE_TIMEOUT;
+        let asking = self.asking.take()?;
+        let cause = match (asking.result, asking.slot) {
+            (Some(Ok(seal)), Some((slot, len))) => return Some(Answer::Sealed { slot, seal, len }),
+            (Some(Err(cause)), _) => cause,
+            // No message, or one that stopped in the middle.
+            _ => Cause::BadReply,
+        };
+        if let Some((slot, _)) = asking.slot {
+            store.release(slot);
+        }
+        Some(Answer::Failed(cause))
+    }
+
+    fn emit(&mut self, block: &BlockId) -> Result<(), NoRoom> {
+        let mut body = [0; GET_BLOCKS_BYTES];
+        let mut body = Writer::new(&mut body);
+        GetBlocks::emit(block.segment.as_bytes(), block.index, &mut body)?;
+        let body = body.finish();
+
+        let mut buf = [0; REQUEST_BYTES];
+        let mut writer = Writer::new(&mut buf);
+        http::emit_request_line(&mut writer, b"POST", PATH.as_bytes()).map_err(|_| NoRoom)?;
+        writer.text("Host: ")?;
+        emit_host(&mut writer, self.peer)?;
+        writer.text("\r\n")?;
+        http::emit_content_length(&mut writer, body.len() as u64)?;
+        http::emit_head_end(&mut writer)?;
+        writer.put(body)?;
+        self.sent = 0;
+        self.out = Vec::from_slice(writer.finish()).map_err(|_| NoRoom)?;
+        Ok(())
+    }
+}
+
+impl Asking {
+    fn handle_body(&mut self, store: &mut dyn Store, mut body: &[u8]) -> Result<(), Cause> {
+        while !body.is_empty() {
+            let (used, step) = self.exchange.handle(body);
+            body = body.get(used..).unwrap_or_default();
+            match step.map_err(|_: Refusal| Cause::BadReply)? {
+                Step::More => {}
+                Step::Begin { len, .. } => {
+                    let slot = store.reserve(&self.block, len).map_err(|error| match error {
+                        ReserveError::Full => Cause::StoreFull,
+                        // Somebody else is filling it: their block is as good as this one.
+                        ReserveError::Exists => Cause::NotHeld,
+                    })?;
+                    self.slot = Some((slot, len));
+                }
+                Step::Piece(piece) => {
+                    let (slot, _) = self.slot.ok_or(Cause::BadReply)?;
+                    store.write(slot, self.written, piece).map_err(|_| Cause::StoreFull)?;
+                    self.written = self.written.saturating_add(piece.len() as u32);
+                }
+                Step::Block(seal) => self.result = Some(Ok(seal)),
+                Step::Missing => self.result = Some(Err(Cause::NotHeld)),
+                Step::Negotiation(range) => {
+                    let again = !self.negotiated && range.speaks(crate::retrieval::wire::VERSION_1_0);
+                    self.negotiated = true;
+                    if !again {
+                        self.result = Some(Err(Cause::BadReply));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `address:port`, IPv6 in brackets.
+pub(crate) fn emit_host(writer: &mut Writer<'_>, address: SocketAddr) -> Result<(), NoRoom> {
+    match address {
+        SocketAddr::V4(v4) => {
+            for (nth, octet) in (0u8..).zip(v4.ip().octets()) {
+                if nth > 0 {
+                    writer.text(".")?;
+                }
+                writer.decimal(u64::from(octet))?;
+            }
+        }
+        SocketAddr::V6(v6) => {
+            writer.text("[")?;
+            for (nth, [high, low]) in (0u8..).zip(v6.ip().octets().as_chunks::<2>().0) {
+                if nth > 0 {
+                    writer.text(":")?;
+                }
+                writer.hex_upper(&[*high, *low])?;
+            }
+            writer.text("]")?;
+        }
+    }
+    writer.text(":")?;
+    writer.decimal(u64::from(address.port()))
+}

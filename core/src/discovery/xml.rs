@@ -67,7 +67,7 @@ pub enum XmlErrorKind {
     Name,
     /// An end tag that does not close the element open last.
     Mismatch,
-    /// A reference to something other than a predefined entity or a character of XML.
+    /// A reference to something other than a predefined entity or a character.
     Reference,
     /// Two attributes of one element with the same name.
     DuplicateAttribute,
@@ -476,11 +476,15 @@ impl<'a> Tokenizer<'a> {
     fn check_references(&self, raw: &[u8]) -> Result<(), XmlError> {
         let mut rest = raw;
         while let Some((&first, tail)) = rest.split_first() {
-            rest = if first == b'&' {
-                reference(tail).ok_or(self.error(XmlErrorKind::Reference))?.1
-            } else {
-                tail
-            };
+            rest = tail;
+            if first == b'&' {
+                let (character, tail) = reference(tail).ok_or(self.error(XmlErrorKind::Reference))?;
+                // XML, 4.1: what is referred to must be a character that could stand there.
+                if !is_char(character) {
+                    return Err(self.error(XmlErrorKind::Character));
+                }
+                rest = tail;
+            }
         }
         Ok(())
     }
@@ -728,8 +732,7 @@ fn reference(text: &[u8]) -> Option<(char, &[u8])> {
     while let Some((&digit, tail)) = rest.split_first() {
         rest = tail;
         if digit == b';' {
-            let character = char::from_u32(code?).filter(|&character| is_char(character))?;
-            return Some((character, tail));
+            return Some((char::from_u32(code?)?, tail));
         }
         let value = hex_value(digit).map(u32::from).filter(|&value| value < radix)?;
         code = Some(code.unwrap_or(0u32).checked_mul(radix)?.checked_add(value)?);
@@ -907,7 +910,7 @@ mod tests {
             ("<a>\u{ffff}</a>", Character),
             ("<a>&nbsp;</a>", Reference),
             ("<a>&</a>", Reference),
-            ("<a>&#0;</a>", Reference),
+            ("<a>&#0;</a>", Character),
             ("<a>&#;</a>", Reference),
             ("<a>&#xd800;</a>", Reference),
             ("<a>&#99999999999;</a>", Reference),

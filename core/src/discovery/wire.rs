@@ -1,1 +1,1313 @@
-//! [MS-PCCRD] wire.
+//! [MS-PCCRD] 2.2: the messages, on WS-Discovery (April 2005) and SOAP 1.2, as UDP datagrams.
+//!
+//! [`parse`] takes everything that known peers send (fact 25): any prefixes and order, white space
+//! anywhere, elements nobody knows. [`Probe::emit`](ProbeRepr::emit) and
+//! [`ProbeMatchesRepr::emit`] write the one form that all known peers take (fact 24), prefixes
+//! included: some of them search for strings.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use heapless::Vec;
+use rand_core::CryptoRng;
+
+use super::xml::{Element, Event, Text, Tokenizer, Tokens, XmlError};
+use crate::bytes::{NoRoom, Writer, decode_hex, hex_value, parse_decimal};
+use crate::content::SegmentId;
+use crate::limits::MAX_DIGEST_BYTES;
+
+/// Bytes of the longest datagram sent: under 1,400, so that no network fragments it (fact 29).
+pub const MAX_SENT_BYTES: usize = 1_399;
+
+/// Bytes of a message id; `urn:uuid:` and a UUID are 45.
+pub const MAX_MESSAGE_ID_BYTES: usize = 80;
+
+/// Segment ids in one message: four times what fits the datagrams that are sent today.
+pub const MAX_SCOPES: usize = 64;
+
+/// Addresses in one match: a peer with several interfaces and both families.
+pub const MAX_XADDRS: usize = 8;
+
+/// Matches in one message; known peers send one for each message.
+pub const MAX_MATCHES: usize = 8;
+
+/// Types in one message: ours and what else a device may be.
+pub const MAX_TYPES: usize = 16;
+
+/// Segment ids that fit one probe, if they are of the shortest kind.
+pub const MAX_PROBE_IDS: usize = ProbeRepr::capacity(32);
+
+/// Segment ids that fit one datagram of an answer, if they and the message id are of the shortest
+/// kind.
+pub const MAX_ANSWER_IDS: usize = ProbeMatchesRepr::capacity(0, 32);
+
+const SOAP: &[u8] = b"http://www.w3.org/2003/05/soap-envelope";
+const ADDRESSING: &[u8] = b"http://schemas.xmlsoap.org/ws/2004/08/addressing";
+const DISCOVERY: &[u8] = b"http://schemas.xmlsoap.org/ws/2005/04/discovery";
+/// 2.2.1: the namespace URI that MUST be used.
+const PEERDIST: &[u8] = b"http://schemas.microsoft.com/p2p/2007/09/PeerDistributionDiscovery";
+
+const PROBE_ACTION: &[u8] = b"http://schemas.xmlsoap.org/ws/2005/04/discovery/Probe";
+const MATCHES_ACTION: &[u8] = b"http://schemas.xmlsoap.org/ws/2005/04/discovery/ProbeMatches";
+
+/// What a datagram says.
+#[derive(Clone, Debug)]
+pub enum Message<'a> {
+    /// Who has these segments?
+    Probe(Probe<'a>),
+    /// I have these segments.
+    ProbeMatches(ProbeMatches<'a>),
+    /// A probe of version 2, which is not spoken yet.
+    ProbeV2,
+    /// A message that is none of ours: of another service, or another message of WS-Discovery.
+    Other,
+}
+
+/// Why a datagram is no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Malformed {
+    /// Not XML, or beyond the bounds of the tokenizer.
+    Xml(XmlError),
+    /// An element that may stand once stands twice.
+    Repeated,
+    /// The action in the header is not that of the body.
+    Action,
+    /// A message id that is missing, longer than [`MAX_MESSAGE_ID_BYTES`], or not a URI.
+    MessageId,
+    /// Scopes that are missing, more than [`MAX_SCOPES`], or not segment ids (3.2.4.1).
+    Scopes,
+    /// More than [`MAX_TYPES`] types.
+    TooManyTypes,
+    /// More than [`MAX_MATCHES`] matches.
+    TooManyMatches,
+}
+
+/// A probe of version 1 (2.2.2.1).
+#[derive(Clone, Debug)]
+pub struct Probe<'a> {
+    /// To be repeated by the answer as it is.
+    pub message_id: MessageId,
+    /// The segments asked for.
+    pub scopes: Scopes<'a>,
+}
+
+/// Matches of version 1 (2.2.2.2).
+#[derive(Clone, Debug)]
+pub struct ProbeMatches<'a> {
+    /// The message id of the probe.
+    pub relates_to: MessageId,
+    /// The matches that are in order.
+    pub matches: Vec<ProbeMatch<'a>, MAX_MATCHES>,
+    /// How many matches were not in order.
+    pub discarded: u32,
+    /// How many matches of version 2 were passed over.
+    pub version2: u32,
+}
+
+/// What one peer says it has.
+#[derive(Clone, Copy, Debug)]
+pub struct ProbeMatch<'a> {
+    /// The segments.
+    pub scopes: Scopes<'a>,
+    /// Where the peer serves them: each address serves each segment (fact 25).
+    pub xaddrs: XAddrs<'a>,
+    counts: Text<'a>,
+    /// Hexadecimal digits of one count: 4 or 8.
+    count_digits: usize,
+}
+
+/// The identifier of a message, verbatim: a URI, usually of the form `urn:uuid:…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageId(Vec<u8, MAX_MESSAGE_ID_BYTES>);
+
+/// A random identifier, version 4 of RFC 9562.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Uuid([u8; 16]);
+
+/// Segment ids of version 1, checked: at least one and at most [`MAX_SCOPES`] (2.2.3.3).
+#[derive(Clone, Copy, Debug)]
+pub struct Scopes<'a>(Text<'a>);
+
+/// A segment id, and how a peer wrote it: the rule of comparison is case-sensitive (2.2.3.3), so
+/// an answer repeats the letters it was asked for (fact 24).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// The segment.
+    pub id: SegmentId,
+    /// One bit for each digit, the first one lowest: set where it is a lower-case letter.
+    lower: u128,
+}
+
+/// Transport addresses (2.2.3.8).
+#[derive(Clone, Copy, Debug)]
+pub struct XAddrs<'a>(Text<'a>);
+
+/// A probe of version 1 to be sent (2.2.2.1).
+#[derive(Clone, Copy, Debug)]
+pub struct ProbeRepr<'a> {
+    /// The id of this message.
+    pub message_id: Uuid,
+    /// The segments asked for.
+    pub ids: &'a [SegmentId],
+}
+
+/// An answer of version 1 to be sent (2.2.2.2).
+#[derive(Clone, Copy, Debug)]
+pub struct ProbeMatchesRepr<'a> {
+    /// The id of this message.
+    pub message_id: Uuid,
+    /// The id of the probe.
+    pub relates_to: &'a MessageId,
+    /// 2.2.3.6: grows with each start of the service.
+    pub instance_id: u32,
+    /// 2.2.3.7: grows with each message.
+    pub message_number: u32,
+    /// 2.2.3.4: who answers.
+    pub endpoint: Uuid,
+    /// The segments, and how many blocks of each there are; never zero (fact 24).
+    pub scopes: &'a [(Scope, u32)],
+    /// Where they are served.
+    pub xaddr: SocketAddr,
+}
+
+/// Reads a datagram. What belongs to other services is [`Message::Other`], even if it would be
+/// malformed as one of our messages.
+pub fn parse(datagram: &[u8]) -> Result<Message<'_>, Malformed> {
+    let mut xml = Tokenizer::new(datagram)?;
+    let mut message = (Header::default(), Body::Other);
+    let (mut soap, mut headers, mut bodies) = (false, 0u32, 0u32);
+    while let Some(event) = xml.next_event()? {
+        match event {
+            Event::Start(root) if !soap && root.name.is(SOAP, b"Envelope") => soap = true,
+            Event::Start(element) if soap && element.name.is(SOAP, b"Header") => {
+                headers = headers.saturating_add(1);
+                message.0 = Header::parse(&mut xml)?;
+            }
+            Event::Start(element) if soap && element.name.is(SOAP, b"Body") => {
+                bodies = bodies.saturating_add(1);
+                message.1 = Body::parse(&mut xml)?;
+            }
+            Event::Start(_) => xml.skip()?,
+            Event::End | Event::Text(_) => {}
+        }
+    }
+    let (mut header, body) = message;
+    header.repeated |= headers > 1 || bodies > 1;
+    body.message(&header)
+}
+
+/// The header blocks that matter, as they stand.
+#[derive(Default)]
+struct Header<'a> {
+    action: Option<Text<'a>>,
+    message_id: Option<Text<'a>>,
+    relates_to: Option<Text<'a>>,
+    repeated: bool,
+}
+
+impl<'a> Header<'a> {
+    fn parse(xml: &mut Tokenizer<'a>) -> Result<Self, Malformed> {
+        let mut header = Self::default();
+        while let Some(element) = next_child(xml)? {
+            let field = if element.name.is(ADDRESSING, b"Action") {
+                &mut header.action
+            } else if element.name.is(ADDRESSING, b"MessageID") {
+                &mut header.message_id
+            } else if element.name.is(ADDRESSING, b"RelatesTo") {
+                &mut header.relates_to
+            } else {
+                xml.skip()?;
+                continue;
+            };
+            header.repeated |= field.replace(xml.text()?).is_some();
+        }
+        Ok(header)
+    }
+}
+
+/// The body, before it is known whether the header fits it.
+enum Body<'a> {
+    Probe(Target<'a>),
+    Matches(Vec<Target<'a>, MAX_MATCHES>),
+    Other,
+}
+
+impl<'a> Body<'a> {
+    fn parse(xml: &mut Tokenizer<'a>) -> Result<Self, Malformed> {
+        let mut body = Self::Other;
+        while let Some(element) = next_child(xml)? {
+            if element.name.is(DISCOVERY, b"Probe") {
+                body = Self::Probe(Target::parse(xml)?);
+            } else if element.name.is(DISCOVERY, b"ProbeMatches") {
+                let mut matches = Vec::new();
+                while let Some(element) = next_child(xml)? {
+                    if element.name.is(DISCOVERY, b"ProbeMatch") {
+                        let target = Target::parse(xml)?;
+                        matches.push(target).map_err(|_| Malformed::TooManyMatches)?;
+                    } else {
+                        xml.skip()?;
+                    }
+                }
+                body = Self::Matches(matches);
+            } else {
+                xml.skip()?;
+            }
+        }
+        Ok(body)
+    }
+
+    fn message(self, header: &Header<'a>) -> Result<Message<'a>, Malformed> {
+        match self {
+            Self::Other => Ok(Message::Other),
+            Self::Probe(target) => match target.kind {
+                Kind::Other => Ok(Message::Other),
+                Kind::V2 => Ok(Message::ProbeV2),
+                Kind::V1 => {
+                    check_header(header, PROBE_ACTION)?;
+                    let message_id = MessageId::parse(header.message_id)?;
+                    if target.repeated {
+                        return Err(Malformed::Repeated);
+                    }
+                    // 3.2.4.1: a probe with empty or wrongly formatted scopes is malformed.
+                    let scopes = target.scopes.and_then(Scopes::check).ok_or(Malformed::Scopes)?;
+                    Ok(Message::Probe(Probe { message_id, scopes }))
+                }
+            },
+            Self::Matches(targets) => {
+                let mut found = Vec::new();
+                let (mut discarded, mut version2, mut other) = (0u32, 0u32, true);
+                for target in &targets {
+                    // 3.1.4.1: the types MUST be checked.
+                    match target.kind {
+                        Kind::Other => continue,
+                        Kind::V2 => version2 = version2.saturating_add(1),
+                        Kind::V1 => match ProbeMatch::check(target) {
+                            // As many matches as targets, so there is room.
+                            Some(it) => drop(found.push(it)),
+                            None => discarded = discarded.saturating_add(1),
+                        },
+                    }
+                    other = false;
+                }
+                if other {
+                    return Ok(Message::Other);
+                }
+                check_header(header, MATCHES_ACTION)?;
+                let relates_to = MessageId::parse(header.relates_to)?;
+                Ok(Message::ProbeMatches(ProbeMatches { relates_to, matches: found, discarded, version2 }))
+            }
+        }
+    }
+}
+
+/// Which version a list of types speaks of (2.2.3.1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    V1,
+    V2,
+    Other,
+}
+
+/// The content of a Probe or a ProbeMatch, as it stands.
+struct Target<'a> {
+    kind: Kind,
+    types: Option<Text<'a>>,
+    scopes: Option<Text<'a>>,
+    xaddrs: Option<Text<'a>>,
+    counts: Option<Text<'a>>,
+    repeated: bool,
+}
+
+impl<'a> Target<'a> {
+    fn parse(xml: &mut Tokenizer<'a>) -> Result<Self, Malformed> {
+        let mut target = Self {
+            kind: Kind::Other,
+            types: None,
+            scopes: None,
+            xaddrs: None,
+            counts: None,
+            repeated: false,
+        };
+        while let Some(element) = next_child(xml)? {
+            if element.name.is(DISCOVERY, b"Types") {
+                let (types, kind) = parse_types(xml)?;
+                target.kind = kind;
+                target.repeated |= target.types.replace(types).is_some();
+            } else if element.name.is(DISCOVERY, b"Scopes") {
+                target.repeated |= target.scopes.replace(xml.text()?).is_some();
+            } else if element.name.is(DISCOVERY, b"XAddrs") {
+                target.repeated |= target.xaddrs.replace(xml.text()?).is_some();
+            } else if element.name.is(PEERDIST, b"PeerDistData") {
+                while let Some(element) = next_child(xml)? {
+                    if element.name.is(PEERDIST, b"BlockCount") {
+                        target.repeated |= target.counts.replace(xml.text()?).is_some();
+                    } else {
+                        xml.skip()?;
+                    }
+                }
+            } else {
+                xml.skip()?;
+            }
+        }
+        Ok(target)
+    }
+}
+
+/// The next child of the element open last; `None` at the end of that.
+fn next_child<'a>(xml: &mut Tokenizer<'a>) -> Result<Option<Element<'a>>, XmlError> {
+    loop {
+        match xml.next_event()? {
+            Some(Event::Start(element)) => return Ok(Some(element)),
+            Some(Event::Text(_)) => {}
+            Some(Event::End) | None => return Ok(None),
+        }
+    }
+}
+
+/// A list of qualified names; prefixes are resolved where they stand (fact 25).
+fn parse_types<'a>(xml: &mut Tokenizer<'a>) -> Result<(Text<'a>, Kind), Malformed> {
+    let text = xml.text()?;
+    let mut kind = Kind::Other;
+    let mut tokens = text.tokens();
+    let mut count = 0usize;
+    // A longer token cannot be one of ours.
+    let mut buf = [0; 128];
+    while let Some(token) = tokens.next_token(&mut buf) {
+        count = count.saturating_add(1);
+        if count > MAX_TYPES {
+            return Err(Malformed::TooManyTypes);
+        }
+        let Ok(token) = token else { continue };
+        let mut parts = token.rsplitn(2, |&byte| byte == b':');
+        let local = parts.next().unwrap_or_default();
+        let prefix = parts.next().unwrap_or_default();
+        if !xml.resolve(prefix).is_some_and(|namespace| namespace.is(PEERDIST)) {
+            continue;
+        }
+        match local {
+            b"PeerDistData" if kind == Kind::Other => kind = Kind::V1,
+            b"PeerDistDataV2" => kind = Kind::V2,
+            _ => {}
+        }
+    }
+    Ok((text, kind))
+}
+
+fn check_header(header: &Header<'_>, expected: &[u8]) -> Result<(), Malformed> {
+    if header.repeated {
+        return Err(Malformed::Repeated);
+    }
+    let action = header.action.and_then(|action| action.only_token::<128>());
+    if action.is_some_and(|action| action == expected) { Ok(()) } else { Err(Malformed::Action) }
+}
+
+impl From<XmlError> for Malformed {
+    fn from(error: XmlError) -> Self {
+        Self::Xml(error)
+    }
+}
+
+impl<'a> ProbeMatch<'a> {
+    /// The segments and how many blocks of each the peer has.
+    pub fn segments(&self) -> impl Iterator<Item = (SegmentId, u32)> + use<'a> {
+        let digits = self.count_digits;
+        let mut counts = self.counts.bytes().filter_map(hex_value);
+        // There are at least as many counts as scopes.
+        self.scopes.iter().map(move |scope| {
+            let count = counts.by_ref().take(digits);
+            (scope.id, count.fold(0u32, |count, digit| count << 4 | u32::from(digit)))
+        })
+    }
+
+    fn check(target: &Target<'a>) -> Option<Self> {
+        let scopes = target.scopes.and_then(Scopes::check)?;
+        let xaddrs = target.xaddrs.and_then(XAddrs::check)?;
+        let counts = target.counts?;
+        let mut digits = 0usize;
+        for byte in counts.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
+            hex_value(byte)?;
+            digits = digits.saturating_add(1);
+        }
+        let scope_count = scopes.iter().count();
+        // The document speaks of 16 bits, its examples and all peers of 32 (fact 25).
+        let count_digits = if digits >= scope_count.checked_mul(8)? {
+            8
+        } else if digits == scope_count.checked_mul(4)? {
+            4
+        } else {
+            return None;
+        };
+        (!target.repeated).then_some(Self { scopes, xaddrs, counts, count_digits })
+    }
+}
+
+impl MessageId {
+    /// The id as it was written.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The UUID that the id is, in the forms that known peers give it (fact 25).
+    pub fn uuid(&self) -> Option<Uuid> {
+        Uuid::parse(&self.0)
+    }
+
+    fn parse(text: Option<Text<'_>>) -> Result<Self, Malformed> {
+        let id = text.and_then(|text| text.only_token()).ok_or(Malformed::MessageId)?;
+        // RFC 3986, 2: what a URI cannot contain; an ampersand is all that is left to escape.
+        let is_uri = |byte: &u8| byte.is_ascii_graphic() && !b"<>\"".contains(byte);
+        if id.iter().all(is_uri) { Ok(Self(id)) } else { Err(Malformed::MessageId) }
+    }
+
+    /// Bytes of the id inside an XML document.
+    fn emitted_len(&self) -> usize {
+        let escaped = self.0.iter().filter(|&&byte| byte == b'&').count();
+        self.0.len().saturating_add(escaped.saturating_mul(4))
+    }
+
+    fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+        self.0.iter().try_for_each(|byte| match byte {
+            b'&' => writer.text("&amp;"),
+            _ => writer.put(&[*byte]),
+        })
+    }
+}
+
+impl Uuid {
+    /// Bytes of a UUID with `urn:uuid:` before it.
+    const URN_BYTES: usize = 45;
+
+    /// Draws a UUID.
+    pub fn random(rng: &mut dyn CryptoRng) -> Self {
+        let mut bytes = [0; 16];
+        rng.fill_bytes(&mut bytes);
+        // RFC 9562, 5.4: version 4 in the high half of octet 6, variant 10 in octet 8.
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Self(bytes)
+    }
+
+    /// Reads a UUID of either case, with or without `urn:uuid:` or `uuid:` before it.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text = strip_prefix_ignoring_case(text, b"urn:");
+        let text = strip_prefix_ignoring_case(text, b"uuid:");
+        let mut bytes = [0; 16];
+        let mut parts = text.split(|&byte| byte == b'-');
+        let mut room = bytes.as_mut_slice();
+        for len in [4usize, 2, 2, 2, 6] {
+            let (part, rest) = room.split_at_mut_checked(len)?;
+            if decode_hex(parts.next()?, part)?.len() != len {
+                return None;
+            }
+            room = rest;
+        }
+        parts.next().is_none().then_some(Self(bytes))
+    }
+
+    fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+        writer.text("urn:uuid:")?;
+        self.0.iter().enumerate().try_for_each(|(index, byte)| {
+            if let 4 | 6 | 8 | 10 = index {
+                writer.text("-")?;
+            }
+            writer.put(&[hex_digit(byte >> 4, true), hex_digit(byte & 15, true)])
+        })
+    }
+}
+
+impl<'a> Scopes<'a> {
+    /// The scopes in the order of the message.
+    pub fn iter(&self) -> impl Iterator<Item = Scope> + use<'a> {
+        let mut tokens = self.0.tokens();
+        core::iter::from_fn(move || next_scope(&mut tokens).flatten())
+    }
+
+    /// The segment ids in the order of the message.
+    pub fn ids(&self) -> impl Iterator<Item = SegmentId> + use<'a> {
+        self.iter().map(|scope| scope.id)
+    }
+
+    fn check(text: Text<'a>) -> Option<Self> {
+        let mut tokens = text.tokens();
+        let mut count = 0usize;
+        while let Some(scope) = next_scope(&mut tokens) {
+            scope?;
+            count = count.saturating_add(1);
+            if count > MAX_SCOPES {
+                return None;
+            }
+        }
+        (count > 0).then_some(Self(text))
+    }
+}
+
+fn next_scope(tokens: &mut Tokens<'_>) -> Option<Option<Scope>> {
+    let mut buf = [0; 2 * MAX_DIGEST_BYTES];
+    Some(tokens.next_token(&mut buf)?.ok().and_then(Scope::parse))
+}
+
+impl Scope {
+    /// A scope written in upper case, as our own are.
+    pub const fn new(id: SegmentId) -> Self {
+        Self { id, lower: 0 }
+    }
+
+    /// Reads 64, 96 or 128 hexadecimal digits (2.2.3.3, fact 25).
+    fn parse(token: &[u8]) -> Option<Self> {
+        let mut buf = [0; MAX_DIGEST_BYTES];
+        let id = SegmentId::from_slice(decode_hex(token, &mut buf)?)?;
+        let lower = token.iter().rev().fold(0u128, |lower, digit| lower << 1 | u128::from(*digit >= b'a'));
+        Some(Self { id, lower })
+    }
+
+    fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+        let mut lower = self.lower;
+        self.id.as_bytes().iter().try_for_each(|byte| {
+            writer.put(&[hex_digit(byte >> 4, lower & 1 == 1), hex_digit(byte & 15, lower & 2 == 2)])?;
+            lower >>= 2;
+            Ok(())
+        })
+    }
+}
+
+impl<'a> XAddrs<'a> {
+    /// The addresses that can be connected to: numeric, with a port, and of a single host. Names
+    /// are passed over, since nothing here resolves them.
+    pub fn iter(&self) -> impl Iterator<Item = SocketAddr> + use<'a> {
+        let mut tokens = self.0.tokens();
+        core::iter::from_fn(move || {
+            let mut buf = [0; MAX_XADDR_BYTES];
+            Some(tokens.next_token(&mut buf)?.ok().and_then(parse_xaddr))
+        })
+        .flatten()
+    }
+
+    fn check(text: Text<'a>) -> Option<Self> {
+        let mut tokens = text.tokens();
+        let mut count = 0usize;
+        while tokens.next_token(&mut []).is_some() {
+            count = count.saturating_add(1);
+        }
+        (1..=MAX_XADDRS).contains(&count).then_some(Self(text))
+    }
+}
+
+/// Bytes of one transport address, scheme and path included. Longer ones are passed over.
+const MAX_XADDR_BYTES: usize = 128;
+
+/// `IPv4:port`, `[IPv6]:port`, without a port (80), with `http://` before it, with a path after it
+/// (fact 25).
+fn parse_xaddr(token: &[u8]) -> Option<SocketAddr> {
+    let token = strip_prefix_ignoring_case(token, b"http://");
+    let authority = token.split(|&byte| byte == b'/').next()?;
+    let (ip, port) = match authority.strip_prefix(b"[") {
+        Some(tail) => {
+            let mut parts = tail.splitn(2, |&byte| byte == b']');
+            // A zone means something to the sender only (RFC 6874).
+            let ip = parts.next()?.split(|&byte| byte == b'%').next()?;
+            let port = match parts.next()? {
+                [] => None,
+                [b':', port @ ..] => Some(port),
+                _ => return None,
+            };
+            (IpAddr::V6(parse_ipv6(ip)?), port)
+        }
+        None => {
+            let mut parts = authority.splitn(2, |&byte| byte == b':');
+            (IpAddr::V4(parse_ipv4(parts.next()?)?), parts.next())
+        }
+    };
+    let port = match port {
+        None => 80,
+        Some(port) => u16::try_from(parse_decimal(port)?).ok()?,
+    };
+    let single = port != 0 && !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast(ip);
+    single.then_some(SocketAddr::new(ip, port))
+}
+
+fn is_broadcast(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(Ipv4Addr::BROADCAST))
+}
+
+fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0; 4];
+    let mut parts = text.split(|&byte| byte == b'.');
+    for octet in &mut octets {
+        let digits = parts.next().filter(|digits| digits.len() <= 3)?;
+        *octet = u8::try_from(parse_decimal(digits)?).ok()?;
+    }
+    parts.next().is_none().then_some(Ipv4Addr::from(octets))
+}
+
+/// RFC 4291, 2.2, all three forms.
+fn parse_ipv6(text: &[u8]) -> Option<Ipv6Addr> {
+    let gap = text.windows(2).position(|pair| pair == b"::");
+    let (head, tail) = match gap {
+        Some(at) => (text.get(..at)?, Some(text.get(at.checked_add(2)?..)?)),
+        None => (text, None),
+    };
+    let head = parse_ipv6_groups(head, tail.is_none())?;
+    let Some(tail) = tail else {
+        return head.into_array::<8>().ok().map(Ipv6Addr::from);
+    };
+    let tail = parse_ipv6_groups(tail, true)?;
+    // `::` stands for at least one group.
+    if head.len().checked_add(tail.len())? > 7 {
+        return None;
+    }
+    let mut groups = [0u16; 8];
+    for (slot, group) in groups.iter_mut().zip(&head) {
+        *slot = *group;
+    }
+    for (slot, group) in groups.iter_mut().rev().zip(tail.iter().rev()) {
+        *slot = *group;
+    }
+    Some(Ipv6Addr::from(groups))
+}
+
+fn parse_ipv6_groups(text: &[u8], may_end_in_ipv4: bool) -> Option<Vec<u16, 8>> {
+    let mut groups = Vec::new();
+    if text.is_empty() {
+        return Some(groups);
+    }
+    let mut parts = text.split(|&byte| byte == b':').peekable();
+    while let Some(part) = parts.next() {
+        if part.contains(&b'.') && may_end_in_ipv4 && parts.peek().is_none() {
+            let [a, b, c, d] = parse_ipv4(part)?.octets();
+            groups.push(u16::from_be_bytes([a, b])).ok()?;
+            groups.push(u16::from_be_bytes([c, d])).ok()?;
+            break;
+        }
+        if part.is_empty() || part.len() > 4 {
+            return None;
+        }
+        let mut group = 0u16;
+        for digit in part {
+            group = group << 4 | u16::from(hex_value(*digit)?);
+        }
+        groups.push(group).ok()?;
+    }
+    Some(groups)
+}
+
+fn emit_xaddr(xaddr: SocketAddr, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+    match xaddr.ip() {
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            writer.decimal(a.into())?;
+            for octet in [b, c, d] {
+                writer.text(".")?;
+                writer.decimal(octet.into())?;
+            }
+        }
+        IpAddr::V6(ip) => {
+            writer.text("[")?;
+            emit_ipv6(ip, writer)?;
+            writer.text("]")?;
+        }
+    }
+    writer.text(":")?;
+    writer.decimal(xaddr.port().into())
+}
+
+/// RFC 5952, 4: lower case, no leading zeros, the longest run of zero groups as `::`.
+fn emit_ipv6(ip: Ipv6Addr, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+    let groups = ip.segments();
+    let (mut gap_at, mut gap_len) = (8usize, 1usize);
+    let mut run = 0usize;
+    for (index, group) in groups.iter().enumerate() {
+        run = if *group == 0 { run.saturating_add(1) } else { 0 };
+        if run > gap_len {
+            gap_len = run;
+            gap_at = index.saturating_add(1).saturating_sub(run);
+        }
+    }
+    let gap = gap_at..gap_at.saturating_add(gap_len);
+    for (index, group) in groups.iter().enumerate() {
+        if index == gap.start {
+            writer.text("::")?;
+        }
+        if gap.contains(&index) {
+            continue;
+        }
+        if index != 0 && index != gap.end {
+            writer.text(":")?;
+        }
+        let [a, b] = group.to_be_bytes();
+        let digits = [a >> 4, a & 15, b >> 4, b & 15].map(|nibble| hex_digit(nibble, true));
+        let zeros = digits.iter().take(3).take_while(|&&digit| digit == b'0').count();
+        writer.put(digits.get(zeros..).unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+const fn hex_digit(nibble: u8, lower: bool) -> u8 {
+    match nibble & 15 {
+        digit @ 0..=9 => b'0' + digit,
+        letter => letter - 10 + if lower { b'a' } else { b'A' },
+    }
+}
+
+fn strip_prefix_ignoring_case<'t>(text: &'t [u8], prefix: &[u8]) -> &'t [u8] {
+    match text.split_at_checked(prefix.len()) {
+        Some((head, tail)) if head.eq_ignore_ascii_case(prefix) => tail,
+        _ => text,
+    }
+}
+
+// The messages as they are sent, cut where something varies. One id is never broken over lines.
+
+const ENVELOPE: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
+    <soap:Envelope xmlns:soap=\"http://www.w3.org/2003/05/soap-envelope\" \
+    xmlns:wsa=\"http://schemas.xmlsoap.org/ws/2004/08/addressing\" \
+    xmlns:wsd=\"http://schemas.xmlsoap.org/ws/2005/04/discovery\" \
+    xmlns:PeerDist=\"http://schemas.microsoft.com/p2p/2007/09/PeerDistributionDiscovery\">\
+    <soap:Header><wsa:To>";
+const PROBE_TO: &str = "urn:schemas-xmlsoap-org:ws:2005:04:discovery</wsa:To>\
+    <wsa:Action>http://schemas.xmlsoap.org/ws/2005/04/discovery/Probe</wsa:Action><wsa:MessageID>";
+const PROBE_BODY: &str = "</wsa:MessageID></soap:Header><soap:Body><wsd:Probe>\
+    <wsd:Types>PeerDist:PeerDistData</wsd:Types>\
+    <wsd:Scopes MatchBy=\"http://schemas.xmlsoap.org/ws/2005/04/discovery/strcmp0\">";
+const PROBE_END: &str = "</wsd:Scopes></wsd:Probe></soap:Body></soap:Envelope>";
+
+const MATCHES_TO: &str = "http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous</wsa:To>\
+    <wsa:Action>http://schemas.xmlsoap.org/ws/2005/04/discovery/ProbeMatches</wsa:Action><wsa:MessageID>";
+const MATCHES_RELATES: &str = "</wsa:MessageID><wsa:RelatesTo>";
+const MATCHES_INSTANCE: &str = "</wsa:RelatesTo><wsd:AppSequence InstanceId=\"";
+const MATCHES_NUMBER: &str = "\" MessageNumber=\"";
+const MATCHES_BODY: &str = "\" /></soap:Header><soap:Body><wsd:ProbeMatches><wsd:ProbeMatch>\
+    <wsa:EndpointReference><wsa:Address>";
+// 2.2.3.1: Types MUST be this.
+const MATCHES_SCOPES: &str = "</wsa:Address></wsa:EndpointReference>\
+    <wsd:Types>PeerDist:PeerDistData</wsd:Types><wsd:Scopes>";
+const MATCHES_XADDRS: &str = "</wsd:Scopes><wsd:XAddrs>";
+// 2.2.3.5: MetadataVersion MUST be 1 (2 is for version 2); 2.2.3.9: MUST be formatted like this.
+const MATCHES_COUNT: &str = "</wsd:XAddrs><wsd:MetadataVersion>1</wsd:MetadataVersion>\
+    <PeerDist:PeerDistData><PeerDist:BlockCount>";
+const MATCHES_END: &str = "</PeerDist:BlockCount></PeerDist:PeerDistData></wsd:ProbeMatch></wsd:ProbeMatches>\
+    </soap:Body></soap:Envelope>";
+
+impl ProbeRepr<'_> {
+    const FIXED_BYTES: usize =
+        ENVELOPE.len() + PROBE_TO.len() + Uuid::URN_BYTES + PROBE_BODY.len() + PROBE_END.len();
+
+    /// How many ids of `id_bytes` bytes each fit a probe of [`MAX_SENT_BYTES`].
+    pub const fn capacity(id_bytes: usize) -> usize {
+        // One space goes between two ids.
+        (MAX_SENT_BYTES + 1 - Self::FIXED_BYTES) / id_bytes.saturating_mul(2).saturating_add(1)
+    }
+
+    /// How many of `ids`, from the first on, fit one probe.
+    pub fn fitting(ids: &[SegmentId]) -> usize {
+        let mut room = MAX_SENT_BYTES + 1 - Self::FIXED_BYTES;
+        let fits = |id: &&SegmentId| {
+            let len = id.as_bytes().len().saturating_mul(2).saturating_add(1);
+            room.checked_sub(len).map(|left| room = left).is_some()
+        };
+        ids.iter().take_while(fits).count()
+    }
+
+    /// Writes the probe to the front of `buf` and returns its bytes.
+    pub fn emit(&self, buf: &mut [u8]) -> Result<usize, NoRoom> {
+        let mut writer = Writer::new(buf);
+        writer.text(ENVELOPE)?;
+        writer.text(PROBE_TO)?;
+        self.message_id.emit(&mut writer)?;
+        writer.text(PROBE_BODY)?;
+        // 2.2.3.3: the peer MUST populate the scopes with the segments it is searching for.
+        for (index, id) in self.ids.iter().enumerate() {
+            if index != 0 {
+                writer.text(" ")?;
+            }
+            writer.hex_upper(id.as_bytes())?;
+        }
+        writer.text(PROBE_END)?;
+        Ok(writer.len())
+    }
+}
+
+impl ProbeMatchesRepr<'_> {
+    /// Everything but the id of the probe and the segments, with numbers and address at their
+    /// longest: two of 10 digits, and an IPv6 address of 39 characters with brackets and port.
+    const FIXED_BYTES: usize = ENVELOPE.len()
+        + MATCHES_TO.len()
+        + Uuid::URN_BYTES
+        + MATCHES_RELATES.len()
+        + MATCHES_INSTANCE.len()
+        + 10
+        + MATCHES_NUMBER.len()
+        + 10
+        + MATCHES_BODY.len()
+        + Uuid::URN_BYTES
+        + MATCHES_SCOPES.len()
+        + MATCHES_XADDRS.len()
+        + 47
+        + MATCHES_COUNT.len()
+        + MATCHES_END.len();
+
+    /// How many segments with ids of `id_bytes` bytes fit an answer of [`MAX_SENT_BYTES`] to a
+    /// probe whose message id has `message_id_bytes` bytes.
+    pub const fn capacity(message_id_bytes: usize, id_bytes: usize) -> usize {
+        let room = (MAX_SENT_BYTES + 1 - Self::FIXED_BYTES).saturating_sub(message_id_bytes);
+        room / id_bytes.saturating_mul(2).saturating_add(9)
+    }
+
+    /// How many of `scopes`, from the first on, fit one answer to the probe `relates_to`.
+    pub fn fitting(relates_to: &MessageId, scopes: &[(Scope, u32)]) -> usize {
+        let room = MAX_SENT_BYTES + 1 - Self::FIXED_BYTES;
+        let mut room = room.saturating_sub(relates_to.emitted_len());
+        let fits = |(scope, _): &&(Scope, u32)| {
+            // The digits, a space before them, and 8 digits of block count.
+            let len = scope.id.as_bytes().len().saturating_mul(2).saturating_add(9);
+            room.checked_sub(len).map(|left| room = left).is_some()
+        };
+        scopes.iter().take_while(fits).count()
+    }
+
+    /// Writes the answer to the front of `buf` and returns its bytes.
+    pub fn emit(&self, buf: &mut [u8]) -> Result<usize, NoRoom> {
+        let mut writer = Writer::new(buf);
+        writer.text(ENVELOPE)?;
+        writer.text(MATCHES_TO)?;
+        self.message_id.emit(&mut writer)?;
+        writer.text(MATCHES_RELATES)?;
+        self.relates_to.emit(&mut writer)?;
+        writer.text(MATCHES_INSTANCE)?;
+        writer.decimal(self.instance_id.into())?;
+        writer.text(MATCHES_NUMBER)?;
+        writer.decimal(self.message_number.into())?;
+        writer.text(MATCHES_BODY)?;
+        // 2.2.3.4: MUST be a GUID as a "uuid:" scheme URI.
+        self.endpoint.emit(&mut writer)?;
+        writer.text(MATCHES_SCOPES)?;
+        for (index, (scope, _)) in self.scopes.iter().enumerate() {
+            if index != 0 {
+                writer.text(" ")?;
+            }
+            scope.emit(&mut writer)?;
+        }
+        writer.text(MATCHES_XADDRS)?;
+        // 2.2.3.8: MUST contain an address and a port that a remote host can connect to.
+        emit_xaddr(self.xaddr, &mut writer)?;
+        writer.text(MATCHES_COUNT)?;
+        // 2.2.3.9: a packed array of integers in network byte order; 32 bits each (fact 24).
+        for (_, blocks) in self.scopes {
+            writer.hex_upper(&blocks.to_be_bytes())?;
+        }
+        writer.text(MATCHES_END)?;
+        Ok(writer.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::borrow::ToOwned;
+    use std::format;
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::discovery::xml::XmlErrorKind;
+
+    const V1_PROBE: &[u8] = include_bytes!("../../../tests/vectors/v1-probe.xml");
+    const V2_PROBE: &[u8] = include_bytes!("../../../tests/vectors/v2-probe.xml");
+    const PROBE: &[u8] = include_bytes!("../../../tests/vectors/pccrd-probe.bin");
+    const MATCHES: &[u8] = include_bytes!("../../../tests/vectors/pccrd-probematches.bin");
+    const OWN_MATCHES: &[u8] = include_bytes!("../../../tests/vectors/own-probematches.xml");
+
+    const TWO: &str = "0200000000000000000000000000000000000000000000000000000000000000";
+
+    /// The same message in another guise: other prefixes, a default namespace, a prefix declared
+    /// where it is used, white space and line breaks, other headers in another order, elements
+    /// nobody knows, comments, CDATA, references.
+    const PROBE_IN_DISGUISE: &str = "\u{feff}<?xml version='1.0' encoding='UTF-8' standalone='yes'?>
+        <!-- a probe --><e:Envelope xmlns:e='http://www.w3.org/2003/05/soap-envelope'>
+        <e:Header xmlns='http://schemas.xmlsoap.org/ws/2004/08/addressing'>
+            <x:Y xmlns:x='urn:x' e:mustUnderstand='0'><x:Z/>z</x:Y>
+            <MessageID> urn:uuid:<![CDATA[0011]]>2233-4455-6677-8899-AABBCCDDEEFF\r\n</MessageID>
+            <ReplyTo><Address>urn:me</Address></ReplyTo>
+            <Action>\n\thttp://schemas.xmlsoap.org/ws/2005/04/discovery/&#80;robe\n</Action>
+        </e:Header><e:Body>
+        <d:Probe xmlns:d='http://schemas.xmlsoap.org/ws/2005/04/discovery'><d:Scopes>
+            02000000000000000000<!-- -->00000000000000000000000000000000000000000000
+            AbCdEf0000000000000000000000000000000000000000000000000000000000
+            </d:Scopes><x xmlns=''/>
+            <d:Types xmlns:q='http://schemas.microsoft.com/p2p/2007/09/PeerDistributionDiscovery'>
+            d:Device z:Undeclared Plain  q:PeerDistData </d:Types></d:Probe></e:Body></e:Envelope>\n";
+
+    fn text(datagram: &[u8]) -> String {
+        core::str::from_utf8(datagram).unwrap().to_owned()
+    }
+
+    fn id(text: &str) -> SegmentId {
+        Scope::parse(text.as_bytes()).unwrap().id
+    }
+
+    fn probe(datagram: &[u8]) -> Probe<'_> {
+        match parse(datagram) {
+            Ok(Message::Probe(probe)) => probe,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn matches(datagram: &[u8]) -> ProbeMatches<'_> {
+        match parse(datagram) {
+            Ok(Message::ProbeMatches(matches)) => matches,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The match in `datagram` with one part replaced: its addresses and segments, if it is kept.
+    fn changed(old: &str, new: &str) -> Option<(Vec<SocketAddr>, Vec<(SegmentId, u32)>)> {
+        let datagram = text(MATCHES);
+        assert!(datagram.contains(old), "{old}");
+        let datagram = datagram.replacen(old, new, 1);
+        let matches = matches(datagram.as_bytes());
+        assert_eq!(matches.matches.len() as u32 + matches.discarded, 1);
+        let one = matches.matches.first()?;
+        Some((one.xaddrs.iter().collect(), one.segments().collect()))
+    }
+
+    #[test]
+    fn probes_of_others() {
+        let message = probe(V1_PROBE);
+        assert_eq!(message.message_id.as_bytes(), b"urn:uuid:13482503-2dd0-482d-f235-1d2b8562d76f");
+        let asked = "12A942E4E51869CAC4220BE529DFD4E3C21BB73675429F2DA23B03786D6699AA";
+        assert!(message.scopes.ids().eq([id(asked)]));
+        // A probe for a segment of content information 2.0 in the form of version 1 (fact 23).
+        assert_eq!(probe(V2_PROBE).scopes.ids().count(), 1);
+
+        let message = probe(PROBE);
+        assert_eq!(message.message_id.as_bytes(), b"urn:uuid:00112233-4455-6677-8899-aabbccddeeff");
+        assert!(message.scopes.ids().eq([id(TWO)]));
+    }
+
+    #[test]
+    fn a_probe_in_disguise() {
+        let message = probe(PROBE_IN_DISGUISE.as_bytes());
+        assert_eq!(message.message_id.as_bytes(), b"urn:uuid:00112233-4455-6677-8899-AABBCCDDEEFF");
+        let second = "ABCDEF0000000000000000000000000000000000000000000000000000000000";
+        assert!(message.scopes.ids().eq([id(TWO), id(second)]));
+    }
+
+    #[test]
+    fn matches_of_others() {
+        let message = matches(MATCHES);
+        assert_eq!(message.relates_to.as_bytes(), b"urn:uuid:00112233-4455-6677-8899-aabbccddeeff");
+        assert_eq!((message.matches.len(), message.discarded, message.version2), (1, 0, 0));
+        let one = &message.matches[0];
+        assert!(one.segments().eq([(id(TWO), 42)]));
+        assert!(one.xaddrs.iter().eq(["127.0.0.1:54321".parse().unwrap()]));
+    }
+
+    #[test]
+    fn our_own_probe_is_what_a_known_client_sends() {
+        let message_id = Uuid::parse(b"urn:uuid:13482503-2dd0-482d-f235-1d2b8562d76f").unwrap();
+        let ids = [id("12A942E4E51869CAC4220BE529DFD4E3C21BB73675429F2DA23B03786D6699AA")];
+        let mut buf = [0; MAX_SENT_BYTES];
+        let len = ProbeRepr { message_id, ids: &ids }.emit(&mut buf).unwrap();
+        assert_eq!(text(&buf[..len]), text(V1_PROBE));
+        for short in 0..len {
+            assert_eq!(ProbeRepr { message_id, ids: &ids }.emit(&mut buf[..short]), Err(NoRoom));
+        }
+    }
+
+    #[test]
+    fn our_own_answer() {
+        let (id, message_id) = (probe(V1_PROBE).scopes.iter().next().unwrap(), probe(V1_PROBE).message_id);
+        let repr = ProbeMatchesRepr {
+            message_id: Uuid::parse(b"0b0c0d0e-0f10-4112-9314-15161718191a").unwrap(),
+            relates_to: &message_id,
+            instance_id: 42,
+            message_number: 1,
+            endpoint: Uuid::parse(b"a0a1a2a3-a4a5-46a7-a8a9-aaabacadaeaf").unwrap(),
+            scopes: &[(id, 3)],
+            xaddr: "192.0.2.1:8080".parse().unwrap(),
+        };
+        let mut buf = [0; MAX_SENT_BYTES];
+        let len = repr.emit(&mut buf).unwrap();
+        assert_eq!(text(&buf[..len]), text(OWN_MATCHES).trim_end());
+        for short in 0..len {
+            assert_eq!(repr.emit(&mut buf[..short]), Err(NoRoom));
+        }
+        // What a client that searches for strings looks for (fact 24).
+        for tag in ["wsd:Scopes", "wsd:XAddrs", "PeerDist:PeerDistData", "PeerDist:BlockCount"] {
+            assert_eq!(text(&buf[..len]).matches(&format!("<{tag}>")).count(), 1);
+            assert_eq!(text(&buf[..len]).matches(&format!("</{tag}>")).count(), 1);
+        }
+        let answer = matches(&buf[..len]);
+        assert!(answer.matches[0].segments().eq([(id.id, 3)]));
+        assert!(answer.matches[0].xaddrs.iter().eq([repr.xaddr]));
+    }
+
+    #[test]
+    fn how_many_ids_fit() {
+        assert_eq!((MAX_PROBE_IDS, MAX_ANSWER_IDS), (10, 2));
+        let mut buf = [0; 2 * MAX_SENT_BYTES];
+        let message_id = Uuid::parse(b"13482503-2dd0-482d-f235-1d2b8562d76f").unwrap();
+        for bytes in [32, 48, 64] {
+            let ids = [SegmentId::from_slice(&[7; 64][..bytes]).unwrap(); 20];
+            let fitting = ProbeRepr::fitting(&ids);
+            assert_eq!(fitting, ProbeRepr::capacity(bytes));
+            let mut len = |count| ProbeRepr { message_id, ids: &ids[..count] }.emit(&mut buf).unwrap();
+            assert!(len(fitting) <= MAX_SENT_BYTES && len(fitting + 1) > MAX_SENT_BYTES);
+
+            let id = MessageId::parse(Some(text_of("<a>urn:uuid:&amp;&amp;</a>"))).unwrap();
+            let scopes = ids.map(|id| (Scope::new(id), u32::MAX));
+            let fitting = ProbeMatchesRepr::fitting(&id, &scopes);
+            assert_eq!(fitting, ProbeMatchesRepr::capacity(19, bytes));
+            let mut len = |count| {
+                ProbeMatchesRepr {
+                    message_id,
+                    relates_to: &id,
+                    instance_id: u32::MAX,
+                    message_number: u32::MAX,
+                    endpoint: message_id,
+                    scopes: &scopes[..count],
+                    xaddr: "[1111:2222:3333:4444:5555:6666:7777:8888]:65535".parse().unwrap(),
+                }
+                .emit(&mut buf)
+                .unwrap()
+            };
+            assert!(len(fitting) <= MAX_SENT_BYTES && len(fitting + 1) > MAX_SENT_BYTES);
+        }
+    }
+
+    #[test]
+    fn an_answer_repeats_the_message_id_verbatim() {
+        let datagram = text(V1_PROBE).replace("urn:uuid:13482503", "HTTP://x/?a=1&amp;B='2'&#x27;");
+        let message_id = probe(datagram.as_bytes()).message_id;
+        assert_eq!(message_id.as_bytes(), b"HTTP://x/?a=1&B='2''-2dd0-482d-f235-1d2b8562d76f");
+        let mut buf = [0; 128];
+        let mut writer = Writer::new(&mut buf);
+        message_id.emit(&mut writer).unwrap();
+        assert_eq!(writer.len(), message_id.emitted_len());
+        let emitted = format!("<a>{}</a>", text(writer.finish()));
+        assert!(text_of(&emitted).is(message_id.as_bytes()));
+    }
+
+    #[test]
+    fn probes_that_are_malformed() {
+        let broken = |old: &str, new: &str| {
+            let datagram = text(V1_PROBE);
+            assert!(datagram.contains(old), "{old}");
+            parse(datagram.replacen(old, new, 1).as_bytes()).map(|_| ())
+        };
+        let scope = "12A942E4E51869CAC4220BE529DFD4E3C21BB73675429F2DA23B03786D6699AA";
+        // 3.2.4.1: empty or wrongly formatted scopes; an id broken over two lines is one of them.
+        let (front, back) = scope.split_at(30);
+        let bad = ["", " ", "0", front, "G", &format!("{front}\n{back}"), &format!("{scope}00")];
+        for bad in bad {
+            assert_eq!(broken(scope, bad), Err(Malformed::Scopes), "{bad}");
+        }
+        assert_eq!(broken(scope, &format!("{scope} x")), Err(Malformed::Scopes));
+        let many = |count| [scope].repeat(count).join(" ");
+        assert_eq!(broken(scope, &many(MAX_SCOPES)), Ok(()));
+        assert_eq!(broken(scope, &many(MAX_SCOPES + 1)), Err(Malformed::Scopes));
+        assert_eq!(broken("wsd:Scopes>", "wsd:Scope>").map_err(|_| ()), Err(()));
+        assert_eq!(broken("</wsd:Scopes>", "</wsd:Scopes><wsd:Scopes/>"), Err(Malformed::Repeated));
+        assert_eq!(broken("urn:uuid:13482503", ""), Ok(()));
+        assert_eq!(broken("urn:uuid:13482503", "a b"), Err(Malformed::MessageId));
+        assert_eq!(broken("urn:uuid:13482503", "a&lt;b"), Err(Malformed::MessageId));
+        assert_eq!(broken("urn:uuid:13482503", &"a".repeat(80)), Err(Malformed::MessageId));
+        assert_eq!(broken("<soap:Body>", "<soap:Header/><soap:Body>"), Err(Malformed::Repeated));
+        assert_eq!(broken("discovery/Probe<", "discovery/Bye<"), Err(Malformed::Action));
+        let kind = broken("</soap:Body>", "").map_err(|error| match error {
+            Malformed::Xml(error) => Some(error.kind),
+            _ => None,
+        });
+        assert_eq!(kind, Err(Some(XmlErrorKind::Mismatch)));
+        assert_eq!(
+            broken("PeerDist:PeerDistData<", &format!("{}<", "PeerDist:PeerDistData ".repeat(17))),
+            Err(Malformed::TooManyTypes)
+        );
+    }
+
+    #[test]
+    fn messages_of_others() {
+        let kind = |old: &str, new: &str| match parse(text(V1_PROBE).replacen(old, new, 1).as_bytes()) {
+            Ok(Message::Probe(_)) => "probe",
+            Ok(Message::ProbeMatches(_)) => "matches",
+            Ok(Message::ProbeV2) => "version 2",
+            Ok(Message::Other) => "other",
+            Err(_) => "malformed",
+        };
+        assert_eq!(kind("PeerDistData<", "PeerDistDataV2<"), "version 2");
+        assert_eq!(kind("PeerDistData<", "Device<"), "other");
+        assert_eq!(kind("PeerDist:PeerDistData<", "PeerDistData<"), "other");
+        assert_eq!(kind("p2p/2007/09", "p2p/2008/09"), "other");
+        assert_eq!(kind("<wsd:Types>PeerDist:PeerDistData</wsd:Types>", ""), "other");
+        assert_eq!(kind("2003/05/soap-envelope", "2003/06/soap-envelope"), "other");
+        assert_eq!(kind("ws/2005/04/discovery\"", "ws/2009/01/discovery\""), "other");
+        assert_eq!(parse(b"<a/>").map(|_| ()), Ok(()));
+        let mut buf = [0; 2];
+        assert!(parse(Writer::new(&mut buf).finish()).is_err());
+    }
+
+    #[test]
+    fn block_counts() {
+        let scopes = |datagram: &str| changed(TWO, datagram);
+        let counts = |old, new| changed(old, new).map(|(_, segments)| segments);
+        assert_eq!(counts("0000002A", "0019"), Some(std::vec![(id(TWO), 25)]));
+        assert_eq!(counts("0000002A", "\n0000\t002a \n"), Some(std::vec![(id(TWO), 42)]));
+        assert_eq!(counts("0000002A", "0000002A0000"), Some(std::vec![(id(TWO), 42)]));
+        for bad in ["", "2A", "00002A", "0000002", "0000002G", "x0000002A"] {
+            assert_eq!(counts("0000002A", bad), None, "{bad}");
+        }
+        // Two scopes for 8 digits: the 16-bit form.
+        let (_, segments) = scopes(&format!("{TWO} {}", "F".repeat(96))).unwrap();
+        assert_eq!(segments, [(id(TWO), 0), (id(&"f".repeat(96)), 42)]);
+        assert_eq!(scopes(&format!("{TWO} {TWO} {TWO}")), None);
+        assert_eq!(scopes(&format!("{TWO} 00")), None);
+    }
+
+    #[test]
+    fn transport_addresses() {
+        let parsed = |xaddrs: &str| changed("127.0.0.1:54321", xaddrs).map(|(xaddrs, _)| xaddrs);
+        let list = |addresses: &[&str]| Some(addresses.iter().map(|it| it.parse().unwrap()).collect());
+        assert_eq!(parsed(" 1.2.3.4\n[::1]:81\t"), list(&["1.2.3.4:80", "[::1]:81"]));
+        assert_eq!(
+            parsed("http://1.2.3.4:5/x/y HTTP://[fe80::1%25eth0]/"),
+            list(&["1.2.3.4:5", "[fe80::1]:80"])
+        );
+        let skipped = "name:80 1.2.3:80 1.2.3.256 1.2.3.4:0 1.2.3.4:65536 0.0.0.0:80 239.255.255.250";
+        assert_eq!(parsed(skipped), list(&[]));
+        let skipped =
+            "255.255.255.255:1 [ff02::c]:80 [::]:80 [::1 [::1]80 1.2.3.4: https://1.2.3.4 1.2.3.4.5";
+        assert_eq!(parsed(skipped), list(&[]));
+        assert_eq!(parsed(&format!("1.2.3.4/{} 1.2.3.5", "x".repeat(200))), list(&["1.2.3.5:80"]));
+        assert_eq!(parsed(&["1.2.3.4"; MAX_XADDRS].join(" ")).map(|all| all.len()), Some(MAX_XADDRS));
+        assert_eq!(parsed(&["1.2.3.4"; MAX_XADDRS + 1].join(" ")), None);
+        assert_eq!(parsed(""), None);
+    }
+
+    #[test]
+    fn ipv6_as_the_standard_library_has_it() {
+        let cases = [
+            "::",
+            "::1",
+            "1::",
+            "fe80::1",
+            "1:2:3:4:5:6:7:8",
+            "1::8",
+            "1:0:0:4:0:0:0:8",
+            "0:0:3::",
+            "::ffff:1.2.3.4",
+            "1:2:3:4:5:6:1.2.3.4",
+            "2001:db8::1:0:0:1",
+            "1:2:3:4:5:6:7::",
+            "::2:3:4:5:6:7:8",
+            "1:2:3:4:5:6:7",
+            "1:2:3:4:5:6:7:8:9",
+            "1::2::3",
+            ":::",
+            ":",
+            ":1",
+            "1:",
+            "12345::",
+            "g::",
+            "1.2.3.4",
+            "::1.2.3",
+            "1.2.3.4::",
+            "1:2:3:4:5:6:7:1.2.3.4",
+            "::1.2.3.4:5",
+            "1:2:3:4:5:6:7:8::",
+            "",
+            "abcd:ef01::",
+            "0:1:0:1:0:1:0:1",
+            "1:0:0:1:1:0:0:1",
+        ];
+        for case in cases {
+            let expected = case.parse::<Ipv6Addr>().ok();
+            assert_eq!(parse_ipv6(case.as_bytes()), expected, "{case}");
+            let Some(ip) = expected.filter(|ip| ip.to_ipv4_mapped().is_none()) else { continue };
+            let mut buf = [0; 47];
+            let mut writer = Writer::new(&mut buf);
+            emit_ipv6(ip, &mut writer).unwrap();
+            assert_eq!(text(writer.finish()), ip.to_string());
+        }
+    }
+
+    #[test]
+    fn uuids() {
+        let uuid = Uuid::parse(b"00112233-4455-6677-8899-aabbccddeeff");
+        assert!(uuid.is_some());
+        assert_eq!(Uuid::parse(b"URN:UUID:00112233-4455-6677-8899-AABBCCDDEEFF"), uuid);
+        assert_eq!(Uuid::parse(b"uuid:00112233-4455-6677-8899-aabbccddeeff"), uuid);
+        for bad in
+            ["", "urn:uuid:", "00112233-4455-6677-8899-aabbccddee", "0011223344556677-8899-aabbccddeeff-"]
+        {
+            assert_eq!(Uuid::parse(bad.as_bytes()), None);
+        }
+        assert_eq!(Uuid::parse(b"00112233-4455-6677-8899-aabbccddeeff-00"), None);
+    }
+
+    #[test]
+    fn several_matches_in_one_message() {
+        let datagram = text(MATCHES);
+        let (front, rest) = datagram.split_once("<wsd:ProbeMatch>").unwrap();
+        let (one, back) = rest.split_once("</wsd:ProbeMatch>").unwrap();
+        let one = format!("<wsd:ProbeMatch>{one}</wsd:ProbeMatch>");
+        let join = |all: &[&str]| format!("{front}{}{back}", all.concat());
+        let v2 = one.replace("PeerDistData<", "PeerDistDataV2<");
+        let bad = one.replace("0000002A", "");
+        let datagram = join(&[&one, &v2, &bad, "<wsd:X/>", &one]);
+        let all = matches(datagram.as_bytes());
+        assert_eq!((all.matches.len(), all.version2, all.discarded), (2, 1, 1));
+        assert!(parse(join(&[one.as_str(); MAX_MATCHES]).as_bytes()).is_ok());
+        let datagram = join(&[one.as_str(); MAX_MATCHES + 1]);
+        assert_eq!(parse(datagram.as_bytes()).map(|_| ()), Err(Malformed::TooManyMatches));
+    }
+
+    /// Reads everything that a datagram holds; what matters is that it returns.
+    fn exhaust(datagram: &[u8]) -> bool {
+        match parse(datagram) {
+            Ok(Message::Probe(probe)) => probe.scopes.ids().count() > 0,
+            Ok(Message::ProbeMatches(all)) => {
+                all.matches
+                    .iter()
+                    .map(|one| one.segments().count() + one.xaddrs.iter().count())
+                    .sum::<usize>()
+                    > 0
+            }
+            Ok(_) | Err(_) => false,
+        }
+    }
+
+    #[test]
+    fn cut_and_damaged_datagrams() {
+        for datagram in [V1_PROBE, PROBE, MATCHES, PROBE_IN_DISGUISE.trim_end().as_bytes()] {
+            assert!(exhaust(datagram));
+            for len in 0..datagram.len() {
+                assert!(!exhaust(&datagram[..len]), "cut at {len}");
+            }
+            let mut damaged = datagram.to_owned();
+            for at in 0..damaged.len() {
+                for bit in 0..8 {
+                    damaged[at] ^= 1 << bit;
+                    exhaust(&damaged);
+                    damaged[at] ^= 1 << bit;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ten_thousand_scopes() {
+        let scope = "12A942E4E51869CAC4220BE529DFD4E3C21BB73675429F2DA23B03786D6699AA";
+        let datagram = text(V1_PROBE).replace(scope, &format!("{scope} ").repeat(10_000));
+        assert!(!exhaust(datagram.as_bytes()));
+        let datagram = text(V1_PROBE).replace(scope, &"0 ".repeat(10_000));
+        assert!(!exhaust(datagram.as_bytes()));
+    }
+
+    /// The character data of a document of one element.
+    fn text_of(document: &str) -> Text<'_> {
+        let mut xml = Tokenizer::new(document.as_bytes()).unwrap();
+        assert!(matches!(xml.next_event(), Ok(Some(Event::Start(_)))));
+        xml.text().unwrap()
+    }
+}

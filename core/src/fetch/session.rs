@@ -7,7 +7,7 @@ use rand_core::CryptoRng;
 
 use super::SEARCH_AGAIN;
 use crate::content::SegmentId;
-use crate::discovery::client::{Client, Config, ProbeId};
+use crate::discovery::client::{Client, Config, ProbeError, ProbeId};
 use crate::time::Instant;
 
 /// Segments with known holders; past that the one probed for longest ago is forgotten.
@@ -66,17 +66,21 @@ impl Sessions {
 
     /// Sends a probe for all segments that are due, as many as fit one message.
     pub(super) fn probe(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
-        let mut due: Vec<SegmentId, { crate::discovery::client::PROBE_IDS }> = Vec::new();
+        let mut due: Vec<SegmentId, SESSIONS> = Vec::new();
         for session in self.table.iter().filter(|session| session.search == Search::Due) {
-            if due.push(session.segment).is_err() {
-                break;
-            }
+            // There is room for every session.
+            let _ = due.push(session.segment);
         }
         if due.is_empty() {
             return;
         }
+        let mut probe = self.discovery.probe(now, rng, &due);
+        if let Err(ProbeError::TooManyIds { fitting }) = probe {
+            due.truncate(fitting);
+            probe = self.discovery.probe(now, rng, &due);
+        }
         // With too many probes out, the segments stay due until one of them ends.
-        let Ok(probe) = self.discovery.probe(now, rng, &due) else { return };
+        let Ok(probe) = probe else { return };
         for session in self.table.iter_mut().filter(|session| due.contains(&session.segment)) {
             session.search = Search::Out(probe);
         }

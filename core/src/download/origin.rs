@@ -1,0 +1,313 @@
+//! A connection to the origin server: asks for content information, or for a range that no peer
+//! has ([MS-PCCRTP] 3.1), and tells what its reply carries.
+
+use core::ops::Range;
+
+use heapless::Vec;
+
+use super::{HOST_BYTES, PATH_BYTES, Url};
+use crate::bytes::{NoRoom, Writer, copy};
+use crate::encoding::{self, InfoVersion, Reply, ReplyCoding};
+use crate::http::conn::{Body, Conn, Event};
+use crate::http::wire::{self as http, ByteRange, ContentRange};
+use crate::time::{Duration, Instant};
+
+/// Bytes of a request's head.
+const REQUEST_BYTES: usize = PATH_BYTES + HOST_BYTES + 320;
+
+/// How long the origin may be silent: it is far away, and its link may be slow and lossy.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long a connection is kept without a request, for the next one.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// What is asked of the origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// The content information, or the content itself if there is none.
+    Info,
+    /// These bytes of the content.
+    Range(Range<u64>),
+}
+
+/// What a reply brings.
+#[derive(Debug)]
+pub enum OriginEvent<'a> {
+    /// Content information follows.
+    InfoBegun {
+        /// Bytes of the content that it describes.
+        content_len: u64,
+    },
+    /// The next bytes of content information.
+    Info(&'a [u8]),
+    /// The content information is complete.
+    InfoEnd,
+    /// The content itself follows.
+    PlainBegun {
+        /// Bytes of it, if the origin says.
+        len: Option<u64>,
+    },
+    /// The next bytes of the content.
+    Plain(&'a [u8]),
+    /// The content is complete.
+    PlainEnd,
+    /// Bytes of the range asked for.
+    Data {
+        /// Where they belong in the content.
+        offset: u64,
+        /// What they are.
+        bytes: &'a [u8],
+    },
+    /// The range asked for, which began there, is over.
+    DataEnd {
+        /// Its first byte.
+        start: u64,
+    },
+}
+
+/// Why the origin did not give what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum OriginFailure {
+    /// No connection came about.
+    Unreachable,
+    /// The connection broke or fell silent.
+    Broken,
+    /// It answered with this status.
+    Status(u16),
+    /// What it answered is not HTTP, or not what was asked for.
+    BadReply,
+    /// It used a content coding that we do not know.
+    Coding,
+}
+
+impl OriginFailure {
+    /// Whether asking again is of no use.
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Status(status) => status < 500,
+            Self::Coding => true,
+            Self::Unreachable | Self::Broken | Self::BadReply => false,
+        }
+    }
+}
+
+/// A connection to the origin.
+pub struct OriginStream {
+    conn: Conn,
+    connected: bool,
+    want: Option<Want>,
+    out: Vec<u8, REQUEST_BYTES>,
+    sent: usize,
+    deadline: Instant,
+    status: u16,
+    coding: ReplyCoding,
+    body: Carries,
+    content_range: Option<ContentRange>,
+    /// Where the next byte of the body belongs in the content.
+    offset: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Carries {
+    Nothing,
+    Info,
+    Plain,
+    Range,
+}
+
+impl OriginStream {
+    /// A connection that is being opened.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            conn: Conn::client(),
+            connected: false,
+            want: None,
+            out: Vec::new(),
+            sent: 0,
+            deadline: now + SILENCE,
+            status: 0,
+            coding: ReplyCoding::default(),
+            body: Carries::Nothing,
+            content_range: None,
+            offset: 0,
+        }
+    }
+
+    /// What it is asking for.
+    pub fn want(&self) -> Option<&Want> {
+        self.want.as_ref()
+    }
+
+    /// When it has to be given up, or closed if it is idle.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether another request can follow on this connection.
+    pub fn keeps_open(&self) -> bool {
+        self.conn.keep_alive()
+    }
+
+    /// The connection is open.
+    pub fn handle_connected(&mut self, now: Instant) {
+        self.connected = true;
+        self.deadline = now + SILENCE;
+    }
+
+    /// Sends a request; `false` if the connection cannot carry another.
+    pub fn ask(&mut self, now: Instant, url: &Url, want: Want) -> bool {
+        if self.conn.expect_reply(false).is_err() || self.emit(url, &want).is_err() {
+            return false;
+        }
+        (self.coding, self.content_range) = (ReplyCoding::default(), None);
+        self.body = Carries::Nothing;
+        self.want = Some(want);
+        self.deadline = now + SILENCE;
+        true
+    }
+
+    /// What is still to be sent, into `buf`.
+    pub fn poll(&mut self, buf: &mut [u8]) -> usize {
+        let len = copy(buf, self.out.get(self.sent..).unwrap_or_default());
+        self.sent = self.sent.saturating_add(len);
+        len
+    }
+
+    /// Takes bytes from the origin: how many were used, and what they bring.
+    pub fn handle<'a>(
+        &'a mut self,
+        now: Instant,
+        bytes: &'a [u8],
+    ) -> (usize, Result<Option<OriginEvent<'a>>, OriginFailure>) {
+        if self.want.is_none() {
+            // Nothing was asked, so nothing is taken: idle, or out of turn.
+            return (0, if bytes.is_empty() { Ok(None) } else { Err(OriginFailure::BadReply) });
+        }
+        self.deadline = now + SILENCE;
+        let mut used = 0usize;
+        loop {
+            let Self { conn, coding, content_range, status, .. } = self;
+            let (taken, event) = conn.handle(bytes.get(used..).unwrap_or_default());
+            used = used.saturating_add(taken);
+            match event {
+                Err(_) => return (used, Err(OriginFailure::BadReply)),
+                Ok(None) => return (used, Ok(None)),
+                Ok(Some(Event::Status { code, .. })) => *status = code,
+                Ok(Some(Event::Header { name, value })) => {
+                    coding.header(name, value);
+                    if http::name_eq(name, b"Content-Range") {
+                        *content_range = ContentRange::parse(value).ok();
+                    }
+                }
+                Ok(Some(Event::Request { .. })) => {}
+                Ok(Some(Event::HeadEnd(framing))) => match self.head_end(framing) {
+                    Ok(None) => {}
+                    other => return (used, other),
+                },
+                Ok(Some(Event::Body(body))) => {
+                    // The same bytes again, for as long as the input lives: a body is the end of
+                    // what was taken.
+                    let body = bytes.get(used.saturating_sub(body.len())..used).unwrap_or_default();
+                    return (used, Ok(self.body(body)));
+                }
+                Ok(Some(Event::End)) => return (used, Ok(self.end(now))),
+            }
+        }
+    }
+
+    /// The origin sends no more.
+    pub fn handle_eof(&mut self, now: Instant) -> Result<Option<OriginEvent<'static>>, OriginFailure> {
+        match self.conn.handle_eof() {
+            Ok(Some(_)) if self.want.is_some() => Ok(self.end(now)),
+            Ok(_) if self.want.is_none() => Ok(None),
+            _ => Err(self.broken()),
+        }
+    }
+
+    /// What a lost connection means at this point.
+    pub fn broken(&self) -> OriginFailure {
+        if self.connected { OriginFailure::Broken } else { OriginFailure::Unreachable }
+    }
+
+    fn head_end(&mut self, framing: Body) -> Result<Option<OriginEvent<'static>>, OriginFailure> {
+        match (&self.want, self.status) {
+            (Some(Want::Info), 200) => match self.coding.decide() {
+                Ok(Reply::Encoded { content_len, .. }) => {
+                    self.body = Carries::Info;
+                    Ok(Some(OriginEvent::InfoBegun { content_len }))
+                }
+                Ok(Reply::Plain { .. }) => {
+                    self.body = Carries::Plain;
+                    self.offset = 0;
+                    let len = match framing {
+                        Body::None => Some(0),
+                        Body::Length(len) => Some(len),
+                        Body::Chunked | Body::UntilClose => None,
+                    };
+                    Ok(Some(OriginEvent::PlainBegun { len }))
+                }
+                Err(_) => Err(OriginFailure::Coding),
+            },
+            // 206, or a server that ignores ranges and sends everything.
+            (Some(Want::Range(range)), 200 | 206) => {
+                if !matches!(self.coding.decide(), Ok(Reply::Plain { .. })) {
+                    return Err(OriginFailure::Coding);
+                }
+                self.offset = match (self.status, self.content_range) {
+                    (200, _) => 0,
+                    (_, Some(ContentRange::Part { first, .. })) if first == range.start => first,
+                    _ => return Err(OriginFailure::BadReply),
+                };
+                self.body = Carries::Range;
+                Ok(None)
+            }
+            (_, status) => Err(OriginFailure::Status(status)),
+        }
+    }
+
+    fn body<'a>(&mut self, bytes: &'a [u8]) -> Option<OriginEvent<'a>> {
+        let offset = self.offset;
+        self.offset = offset.saturating_add(bytes.len() as u64);
+        match (self.body, &self.want) {
+            (Carries::Info, _) => Some(OriginEvent::Info(bytes)),
+            (Carries::Plain, _) => Some(OriginEvent::Plain(bytes)),
+            (Carries::Range, Some(Want::Range(range))) => {
+                let skip = usize::try_from(range.start.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let len = usize::try_from(range.end.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let wanted = bytes.get(skip..len.min(bytes.len())).filter(|bytes| !bytes.is_empty())?;
+                Some(OriginEvent::Data { offset: offset.max(range.start), bytes: wanted })
+            }
+            (Carries::Nothing | Carries::Range, _) => None,
+        }
+    }
+
+    fn end(&mut self, now: Instant) -> Option<OriginEvent<'static>> {
+        self.deadline = now + IDLE;
+        match (self.body, self.want.take()) {
+            (Carries::Info, _) => Some(OriginEvent::InfoEnd),
+            (Carries::Plain, _) => Some(OriginEvent::PlainEnd),
+            (_, Some(Want::Range(range))) => Some(OriginEvent::DataEnd { start: range.start }),
+            _ => None,
+        }
+    }
+
+    fn emit(&mut self, url: &Url, want: &Want) -> Result<(), NoRoom> {
+        let mut buf = [0; REQUEST_BYTES];
+        let mut writer = Writer::new(&mut buf);
+        http::emit_request_line(&mut writer, b"GET", url.path.as_bytes()).map_err(|_| NoRoom)?;
+        http::emit_header(&mut writer, b"Host", url.host.as_bytes()).map_err(|_| NoRoom)?;
+        match want {
+            Want::Info => encoding::emit_ask(&mut writer, InfoVersion::V1)?,
+            Want::Range(range) => {
+                encoding::emit_missing_data(&mut writer, InfoVersion::V1)?;
+                let last = range.end.saturating_sub(1);
+                ByteRange::Between { first: range.start, last }.emit(&mut writer)?;
+            }
+        }
+        http::emit_head_end(&mut writer)?;
+        self.sent = 0;
+        self.out = Vec::from_slice(writer.finish()).map_err(|_| NoRoom)?;
+        Ok(())
+    }
+}

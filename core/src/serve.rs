@@ -43,6 +43,8 @@ pub struct Upload {
     /// Set once the body is longer than [`REQUEST_BYTES`].
     too_long: bool,
     ours: bool,
+    /// A request has begun to arrive.
+    begun: bool,
     head: Vec<u8, HEAD_BYTES>,
     head_sent: usize,
     reply: Option<Reply>,
@@ -68,6 +70,7 @@ impl Upload {
             body: Vec::new(),
             too_long: false,
             ours: false,
+            begun: false,
             head: Vec::new(),
             head_sent: 0,
             reply: None,
@@ -83,6 +86,11 @@ impl Upload {
     /// Whether a client is being served: counts towards the limit of active clients.
     pub fn is_active(&self) -> bool {
         matches!(self.phase, Phase::Sending { .. })
+    }
+
+    /// Whether nothing was asked since the last answer.
+    pub fn is_idle(&self) -> bool {
+        self.phase == Phase::Receiving && !self.begun
     }
 
     /// Whether all is said and the connection is to be closed.
@@ -105,6 +113,7 @@ impl Upload {
             match event {
                 Ok(None) => break,
                 Ok(Some(Event::Request { method, target, .. })) => {
+                    self.begun = true;
                     self.ours = method == b"POST" && is_retrieval_path(target);
                 }
                 Ok(Some(Event::HeadEnd(_))) => {
@@ -176,7 +185,7 @@ impl Upload {
         self.head.clear();
         self.head_sent = 0;
         self.body.clear();
-        self.too_long = false;
+        (self.too_long, self.begun) = (false, false);
         self.deadline = now + UPLOAD_TIMEOUT;
         let again = !close && self.conn.next_exchange().is_ok();
         self.phase = if again { Phase::Receiving } else { Phase::Over };

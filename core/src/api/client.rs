@@ -9,8 +9,8 @@ use core::ops::Range;
 use heapless::{Deque, Vec};
 use rand_core::CryptoRng;
 
-use crate::content::v1::{HodCheck, Info, Progress, Segment};
 use crate::content::InfoError;
+use crate::content::v1::{HodCheck, Info, Progress, Segment};
 use crate::crypto::{CipherAlgorithm, Crypto};
 use crate::fetch::{Failures, Fetch, Job, JobId, Source};
 use crate::limits::BLOCK_BYTES;
@@ -137,7 +137,12 @@ enum State {
     Closed,
     Collecting(InfoId),
     /// Block hashes are being checked against HoD, segment by segment.
-    Checking { info_id: InfoId, info: Info, segment: u32, check: Option<HodCheck> },
+    Checking {
+        info_id: InfoId,
+        info: Info,
+        segment: u32,
+        check: Option<HodCheck>,
+    },
     Ready(InfoId, Info),
     Unusable(InfoId, InfoError),
 }
@@ -213,7 +218,11 @@ impl Default for Client {
 
 impl Client {
     /// Opens an empty content (PeerDistClientOpenContent).
-    pub fn open_content(&mut self, storage: &mut dyn Storage, tag: ContentTag) -> Result<ContentHandle, ApiError> {
+    pub fn open_content(
+        &mut self,
+        storage: &mut dyn Storage,
+        tag: ContentTag,
+    ) -> Result<ContentHandle, ApiError> {
         let closed = |content: &Content| matches!(content.state, State::Closed);
         let (index, content) =
             (0u8..).zip(&mut self.contents).find(|(_, content)| closed(content)).ok_or(ApiError::Full)?;
@@ -228,7 +237,9 @@ impl Client {
         let content = self.content_mut(handle)?;
         let state = core::mem::replace(&mut content.state, State::Closed);
         match state {
-            State::Collecting(id) | State::Ready(id, _) | State::Unusable(id, _) => parts.storage.remove_info(id),
+            State::Collecting(id) | State::Ready(id, _) | State::Unusable(id, _) => {
+                parts.storage.remove_info(id)
+            }
             State::Checking { info_id, .. } => parts.storage.remove_info(info_id),
             State::Closed => {}
         }
@@ -255,7 +266,9 @@ impl Client {
         handle: ContentHandle,
         bytes: &[u8],
     ) -> Result<(), ApiError> {
-        let State::Collecting(id) = self.content_mut(handle)?.state else { return Err(ApiError::InvalidState) };
+        let State::Collecting(id) = self.content_mut(handle)?.state else {
+            return Err(ApiError::InvalidState);
+        };
         storage.append_info(id, bytes).map_err(|_| ApiError::Full)
     }
 
@@ -327,7 +340,8 @@ impl Client {
     ) -> Result<usize, ReadError> {
         let read = self.reads.iter().find(|other| other.id == read).ok_or(ReadError::NoSuchRead)?;
         let Stage::Ready(stored, range) = &read.stage else { return Err(ReadError::NoSuchRead) };
-        let State::Ready(info_id, info) = &self.content(read.content).map_err(|_| ReadError::NoSuchRead)?.state
+        let State::Ready(info_id, info) =
+            &self.content(read.content).map_err(|_| ReadError::NoSuchRead)?.state
         else {
             return Err(ReadError::NoSuchRead);
         };
@@ -595,7 +609,9 @@ impl Client {
     }
 
     fn locate(&self, parts: &mut Parts<'_>, handle: ContentHandle, offset: u64) -> Result<Located, ApiError> {
-        let State::Ready(info_id, info) = &self.content(handle)?.state else { return Err(ApiError::InvalidState) };
+        let State::Ready(info_id, info) = &self.content(handle)?.state else {
+            return Err(ApiError::InvalidState);
+        };
         if !info.range().contains(&offset) {
             return Err(ApiError::InvalidState);
         }
@@ -605,7 +621,8 @@ impl Client {
         let within = offset.saturating_sub(segment.offset());
         let index = (within / u64::from(BLOCK_BYTES)) as u32;
         let len = segment.block_len(index).ok_or(ApiError::InvalidState)?;
-        let hash = segment.block_hash(&view, index).map_err(ApiError::CannotParse)?.ok_or(ApiError::InvalidState)?;
+        let hash =
+            segment.block_hash(&view, index).map_err(ApiError::CannotParse)?.ok_or(ApiError::InvalidState)?;
         let start = segment.offset().saturating_add(u64::from(index) * u64::from(BLOCK_BYTES));
         let block = BlockId { segment: segment.id(parts.crypto), index };
         let expected = Expected { algorithm: info.algorithm(), hash, len };
@@ -662,7 +679,9 @@ impl Content {
         let (info_id, info) = (*info_id, *info);
         let view = InfoView { store: &*parts.storage, id: info_id };
         let result = match check {
-            Some(running) => running.step(&view, parts.crypto, HOD_STEP).map(|progress| progress == Progress::Done),
+            Some(running) => {
+                running.step(&view, parts.crypto, HOD_STEP).map(|progress| progress == Progress::Done)
+            }
             None => match info.segment(&view, *segment) {
                 // A partial list cannot be checked against HoD (fact 9); each block still is
                 // against its hash.

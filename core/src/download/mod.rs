@@ -227,6 +227,16 @@ impl Download {
         self.phase == Phase::Over
     }
 
+    /// Whether the origin gives it plainly, no faster than it is handed out.
+    pub fn is_plain(&self) -> bool {
+        self.phase == Phase::Plain
+    }
+
+    /// How many blocks are being asked for.
+    pub fn reads_under_way(&self) -> usize {
+        self.reads.len()
+    }
+
     /// Whether `read` is one of its reads.
     pub fn owns(&self, read: ReadId) -> bool {
         self.reads.iter().any(|(id, _)| *id == read)
@@ -338,11 +348,27 @@ impl Download {
                 Ok(None) if offered.len() < rest.len() && taken > 0 => continue,
                 Ok(None) => return (used, None),
                 Ok(Some(event)) => self.origin_event(event, client, parts),
-                Err(failure) => return (used, self.origin_failed(now, stream.want().cloned(), failure, client, parts)),
+                Err(failure) => {
+                    return (used, self.origin_failed(now, stream.take_want(), failure, client, parts));
+                }
             };
             if result.is_some() {
                 return (used, result);
             }
+        }
+    }
+
+    /// The origin closes its connection.
+    pub fn handle_origin_eof(
+        &mut self,
+        now: Instant,
+        stream: &mut OriginStream,
+        client: &mut Client,
+        parts: &mut Parts<'_>,
+    ) -> Option<DownloadEvent> {
+        match stream.handle_eof(now) {
+            Ok(event) => self.origin_event(event?, client, parts),
+            Err(failure) => self.origin_failed(now, stream.take_want(), failure, client, parts),
         }
     }
 
@@ -368,7 +394,9 @@ impl Download {
             }
             Some(Want::Range(range)) => {
                 let start = range.start;
-                if let Some(position) = self.holes.iter().position(|hole| self.span(hole.block).start == start) {
+                if let Some(position) =
+                    self.holes.iter().position(|hole| self.span(hole.block).start == start)
+                {
                     let hole = self.holes.swap_remove(position);
                     self.asked.remove(hole.block);
                 }
@@ -399,8 +427,9 @@ impl Download {
             let offset = self.stage_offset;
             self.stage_offset = offset.saturating_add(len as u64);
             self.handed_out = self.handed_out.saturating_add(len as u64);
-            self.stage.rotate_left(len.min(self.stage.len()));
-            self.stage.truncate(self.stage.len().saturating_sub(len));
+            let kept = self.stage.len().saturating_sub(len);
+            self.stage.rotate_left(len.min(kept.saturating_add(len)));
+            self.stage.truncate(kept);
             return Some((offset, len, None));
         }
         while let Some(ready) = self.ready.front_mut() {
@@ -489,7 +518,9 @@ impl Download {
             }
             OriginEvent::Data { offset, bytes } => self.add_data(offset, bytes, client, parts),
             OriginEvent::DataEnd { start } => {
-                if let Some(position) = self.holes.iter().position(|hole| self.span(hole.block).start == start) {
+                if let Some(position) =
+                    self.holes.iter().position(|hole| self.span(hole.block).start == start)
+                {
                     // The block came some other way, or it did not come whole.
                     let hole = self.holes.swap_remove(position);
                     self.asked.remove(hole.block);
@@ -615,7 +646,9 @@ impl Download {
             self.swept = now;
             self.asked = Blocks::default();
             let under_way = self.holes.iter().map(|hole| hole.block);
-            under_way.chain(self.ready.iter().map(|ready| ready.block)).for_each(|block| self.asked.insert(block));
+            under_way
+                .chain(self.ready.iter().map(|ready| ready.block))
+                .for_each(|block| self.asked.insert(block));
             self.missing.clear();
         }
         None

@@ -96,6 +96,7 @@ impl OriginFailure {
 pub struct OriginStream {
     conn: Conn,
     connected: bool,
+    failed: bool,
     want: Option<Want>,
     out: Vec<u8, REQUEST_BYTES>,
     sent: usize,
@@ -122,6 +123,7 @@ impl OriginStream {
         Self {
             conn: Conn::client(),
             connected: false,
+            failed: false,
             want: None,
             out: Vec::new(),
             sent: 0,
@@ -137,6 +139,17 @@ impl OriginStream {
     /// What it is asking for.
     pub fn want(&self) -> Option<&Want> {
         self.want.as_ref()
+    }
+
+    /// Gives its request up.
+    pub fn take_want(&mut self) -> Option<Want> {
+        self.failed = true;
+        self.want.take()
+    }
+
+    /// Whether its request was given up, so that no other can follow.
+    pub fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// When it has to be given up, or closed if it is idle.

@@ -15,6 +15,7 @@ use rand_core::CryptoRng;
 
 use crate::crypto::{Crypto, Secret};
 use crate::discovery::client as discovery;
+use crate::discovery::wire::ProbeMatches;
 use crate::limits::VERIFY_STEP_BYTES;
 use crate::store::verify::{Expected, Verifier, VerifyError};
 use crate::store::{BlockId, Seal, SlotId, Store};
@@ -286,9 +287,7 @@ impl Fetch {
         answer: Answer,
     ) {
         let (id, peer) = ask;
-        let work = job(jobs, id)
-            .filter(|job| job.is_asking(id, peer))
-            .and_then(|job| job.work.as_mut());
+        let work = job(jobs, id).filter(|job| job.is_asking(id, peer)).and_then(|job| job.work.as_mut());
         let Some(work) = work else {
             if let Answer::Sealed { slot, .. } = answer {
                 store.release(slot);
@@ -334,7 +333,9 @@ impl Fetch {
                         Err(error) => {
                             store.release(slot);
                             let cause = match error {
-                                VerifyError::Length | VerifyError::Hash | VerifyError::Padding => Cause::BadBlock,
+                                VerifyError::Length | VerifyError::Hash | VerifyError::Padding => {
+                                    Cause::BadBlock
+                                }
                                 VerifyError::Seal(_) => Cause::StoreFull,
                             };
                             self.failed(now, work, peer, cause);
@@ -387,6 +388,30 @@ impl Fetch {
             }
         }
         None
+    }
+
+    /// No stream was free for a question: it is asked again later.
+    pub fn not_carried(&mut self, jobs: &mut [Job], ask: &Ask) {
+        let work = job(jobs, ask.job).and_then(|job| job.work.as_mut());
+        if let Some(work) = work.filter(|work| matches!(work.state, State::Asking(_))) {
+            work.asked.pop();
+            work.state = State::Searching;
+        }
+    }
+
+    /// Takes answers to our probes; `is_us` tells our own address, where we need not ask.
+    pub fn handle_matches(
+        &mut self,
+        now: Instant,
+        matches: &ProbeMatches<'_>,
+        is_us: &dyn Fn(SocketAddr) -> bool,
+    ) {
+        self.sessions.handle_matches(now, matches, is_us);
+    }
+
+    /// What happened to our probes.
+    pub fn probe_counters(&self) -> discovery::Counters {
+        self.sessions.discovery.counters()
     }
 
     /// When [`work`](Self::work) has something to do without new input.

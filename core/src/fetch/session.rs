@@ -122,7 +122,8 @@ impl Sessions {
                 Search::Ended(at) => Some(at),
                 _ => None,
             };
-            let oldest = self.table.iter_mut().filter(|session| ended(session).is_some()).min_by_key(|s| ended(s));
+            let oldest =
+                self.table.iter_mut().filter(|session| ended(session).is_some()).min_by_key(|s| ended(s));
             match oldest {
                 Some(oldest) => *oldest = session,
                 // All are being searched for: this one waits for its turn.

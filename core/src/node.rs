@@ -1,0 +1,541 @@
+//! One peer, whole: bytes, time and entropy in; bytes and events out.
+//!
+//! The node passes events between the parts and owns what they share: the table of streams, the
+//! table of jobs, both stores. It decides nothing that a part can decide.
+//!
+//! **The contract.** After every call that changes something, drain: call
+//! [`poll_output`](Node::poll_output) until it returns `None`, and
+//! [`poll_stream`](Node::poll_stream) for every stream with room to send. Then wait for input, or
+//! until [`poll_timeout`](Node::poll_timeout). The crate's front page shows the loop.
+
+use core::net::{IpAddr, SocketAddr};
+
+use heapless::Deque;
+use rand_core::CryptoRng;
+
+use crate::api::client::{ApiError, Client, Completion, ContentHandle, ContentTag, Parts, ReadError, ReadId};
+use crate::crypto::{CipherAlgorithm, Crypto};
+use crate::discovery::{self, server::Server, wire::Message};
+use crate::download::origin::OriginStream;
+use crate::download::{Download, DownloadEvent, ORIGIN_STREAMS, Url};
+use crate::fetch::stream::PeerStream;
+use crate::fetch::{Ask, Cause, Fetch, Job};
+use crate::serve::{self, Upload};
+use crate::store::{Storage, StoreError};
+use crate::time::{Duration, Instant, earliest};
+
+/// Downloads at once.
+pub const DOWNLOADS: usize = 2;
+
+/// Events that wait to be drained.
+const EVENTS: usize = 32;
+
+/// Completions that wait to be drained.
+const COMPLETIONS: usize = 32;
+
+/// What can be set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The TCP port on which peers find our blocks (fact 49: 80 by default, and often taken).
+    pub port: u16,
+    /// Grows with each start of the machine, so that other peers notice the restart (MS-PCCRD
+    /// 2.2.3.6): seconds of a clock, or a counter in flash.
+    pub instance_id: u32,
+    /// Uploads at once (MS-PCCRR 3.2.1: 64 by default, MUST be configurable); those beyond are
+    /// told that nothing is here.
+    pub max_uploads: usize,
+    /// Streams that incoming connections never take, so that we can fetch while we serve.
+    pub reserved_streams: usize,
+    /// How data from the origin is encrypted.
+    pub cipher: CipherAlgorithm,
+    /// Discovery.
+    pub discovery: discovery::client::Config,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            port: 80,
+            instance_id: 1,
+            max_uploads: 64,
+            reserved_streams: 4,
+            cipher: CipherAlgorithm::Aes128,
+            discovery: discovery::client::Config::default(),
+        }
+    }
+}
+
+/// A TCP connection: an index into the table of streams, and its use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct StreamId {
+    /// Which row: below `STREAMS`.
+    pub index: u16,
+    /// Which use of it.
+    pub generation: u32,
+}
+
+/// A download under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct DownloadId(u8);
+
+/// What goes in.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Only time has passed.
+    Timeout,
+    /// A datagram came to UDP port 3702, multicast or not.
+    Datagram {
+        /// From whom.
+        from: SocketAddr,
+        /// Its payload.
+        data: &'a [u8],
+    },
+    /// A connection that we asked for is open.
+    Connected {
+        /// Which.
+        stream: StreamId,
+    },
+    /// Bytes of a stream. What is not used must be offered again, first of all.
+    Data {
+        /// Of which.
+        stream: StreamId,
+        /// In order.
+        data: &'a [u8],
+    },
+    /// The other side sends no more, and all its bytes were used.
+    Eof {
+        /// On which.
+        stream: StreamId,
+    },
+    /// The connection is lost, or never came about.
+    Lost {
+        /// Which.
+        stream: StreamId,
+    },
+}
+
+/// What comes out.
+#[derive(Debug)]
+pub enum Output<'a> {
+    /// Send this from UDP port 3702. Multicast goes out with a TTL of 1.
+    Datagram {
+        /// To whom: a group, or one peer.
+        to: SocketAddr,
+        /// Its payload.
+        data: &'a [u8],
+    },
+    /// Open a TCP connection.
+    Connect {
+        /// What to call it.
+        stream: StreamId,
+        /// To where.
+        remote: SocketAddr,
+    },
+    /// Send what has been polled, then close. The stream is forgotten here.
+    Close {
+        /// Which.
+        stream: StreamId,
+    },
+    /// Reset at once. The stream is forgotten here.
+    Abort {
+        /// Which.
+        stream: StreamId,
+    },
+    /// Offer the bytes again that were not used.
+    Resume {
+        /// Of which.
+        stream: StreamId,
+    },
+    /// Verified bytes of a download; or plain ones, of an origin without content information.
+    /// Blocks come in any order.
+    Data {
+        /// Of which.
+        download: DownloadId,
+        /// Where they belong in the content.
+        offset: u64,
+        /// What they are.
+        data: &'a [u8],
+    },
+    /// Something happened to a download.
+    Download {
+        /// Which.
+        download: DownloadId,
+        /// What.
+        event: DownloadEvent,
+    },
+}
+
+/// The stream cannot go on: what was promised cannot be sent, or it is not known. Reset it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct StreamError;
+
+/// What happened, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Counters {
+    /// Uploads.
+    pub serve: serve::Counters,
+    /// Fetching from peers.
+    pub fetch: crate::fetch::Counters,
+    /// Probing.
+    pub probe: discovery::client::Counters,
+    /// Answering probes.
+    pub answer: discovery::server::Counters,
+    /// Datagrams that were no message.
+    pub malformed_datagrams: u32,
+    /// Connections that were refused for want of a stream.
+    pub refused: u32,
+    /// Events that were lost since nobody drained them.
+    pub lost_events: u32,
+}
+
+/// One peer over a store `S`, a crypto provider `C` and a source of entropy `R`, with `STREAMS`
+/// connections and `BLOCKS` blocks being fetched at a time.
+pub struct Node<S, C, R, const STREAMS: usize, const BLOCKS: usize> {
+    config: Config,
+    address: Option<IpAddr>,
+    storage: S,
+    crypto: C,
+    rng: R,
+    streams: [Stream; STREAMS],
+    jobs: [Job; BLOCKS],
+    fetch: Fetch,
+    server: Server,
+    client: Client,
+    downloads: [Option<Download>; DOWNLOADS],
+    completions: Deque<Completion, COMPLETIONS>,
+    for_application: Deque<Completion, COMPLETIONS>,
+    events: Deque<(DownloadId, DownloadEvent), EVENTS>,
+    /// Whether work is left that needs no input.
+    busy: bool,
+    counters: Counters,
+}
+
+/// A row of the table of streams.
+struct Stream {
+    generation: u32,
+    role: Role,
+    /// The adapter has to be told.
+    due: Option<Due>,
+    resume: bool,
+}
+
+enum Role {
+    Free,
+    Serve(Upload),
+    Fetch(PeerStream),
+    Origin(usize, OriginStream),
+}
+
+#[derive(Clone, Copy)]
+enum Due {
+    Connect(SocketAddr),
+    Close,
+    Abort,
+}
+
+impl<S, C, R, const STREAMS: usize, const BLOCKS: usize> Node<S, C, R, STREAMS, BLOCKS>
+where
+    S: Storage,
+    C: Crypto,
+    R: CryptoRng,
+{
+    /// A peer that knows nobody. `rng` must be fit for keys: IVs come from it.
+    pub fn new(config: Config, storage: S, crypto: C, mut rng: R) -> Self {
+        let server = Server::new(config.instance_id, &mut rng);
+        let fetch = Fetch::new(config.discovery.clone());
+        Self {
+            config,
+            address: None,
+            storage,
+            crypto,
+            rng,
+            streams: [const { Stream::FREE }; STREAMS],
+            jobs: [const { Job::FREE }; BLOCKS],
+            fetch,
+            server,
+            client: Client::default(),
+            downloads: [const { None }; DOWNLOADS],
+            completions: Deque::new(),
+            for_application: Deque::new(),
+            events: Deque::new(),
+            busy: false,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Tells the address under which peers reach us; without one, probes are not answered.
+    pub fn set_address(&mut self, address: Option<IpAddr>) {
+        self.address = address;
+    }
+
+    /// What can be set.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Both stores.
+    pub fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    /// The crypto provider.
+    pub fn crypto(&self) -> &C {
+        &self.crypto
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Counters {
+        let fetch = self.fetch.counters;
+        let (probe, answer) = (self.fetch.probe_counters(), self.server.counters());
+        Counters { fetch, probe, answer, ..self.counters }
+    }
+
+    /// Takes an incoming connection on our port; `None` if it has to be refused.
+    pub fn accept(&mut self, now: Instant, _remote: SocketAddr) -> Option<StreamId> {
+        let free = self.streams.iter().filter(|stream| stream.is_free()).count();
+        if free <= self.config.reserved_streams {
+            self.counters.refused = self.counters.refused.wrapping_add(1);
+            return None;
+        }
+        self.open(Role::Serve(Upload::new(now)), None)
+    }
+
+    /// Takes an input and returns how many of its bytes were used: all, except of
+    /// [`Input::Data`], whose rest is asked for by [`Output::Resume`].
+    pub fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {
+        match input {
+            Input::Timeout => 0,
+            Input::Datagram { from, data } => {
+                self.handle_datagram(now, from, data);
+                data.len()
+            }
+            Input::Connected { stream } => {
+                match self.role(stream) {
+                    Some(Role::Fetch(peer)) => peer.handle_connected(now),
+                    Some(Role::Origin(_, origin)) => origin.handle_connected(now),
+                    _ => {}
+                }
+                0
+            }
+            Input::Data { stream, data } => self.handle_data(now, stream, data),
+            Input::Eof { stream } => {
+                self.handle_eof(now, stream);
+                0
+            }
+            Input::Lost { stream } => {
+                self.lose(now, stream, None);
+                0
+            }
+        }
+    }
+
+    /// The next thing for the caller to do; `None` when all is drained. `buf` carries datagrams
+    /// and data: 1,400 bytes at least, more for speed.
+    pub fn poll_output<'b>(&mut self, now: Instant, buf: &'b mut [u8]) -> Option<Output<'b>> {
+        self.work(now);
+        if let Some(output) = self.stream_output() {
+            return Some(output);
+        }
+        if let Some(len) = self.fetch.discovery().poll_transmit(now, buf) {
+            return Some(Output::Datagram { to: discovery::GROUP_V4, data: buf.get(..len)? });
+        }
+        if let Some(address) = self.address {
+            let ours = SocketAddr::new(address, self.config.port);
+            if let Some((to, len)) = self.server.poll_transmit(now, ours, buf) {
+                return Some(Output::Datagram { to, data: buf.get(..len)? });
+            }
+        }
+        if let Some((download, event)) = self.events.pop_front() {
+            return Some(Output::Download { download, event });
+        }
+        self.data_output(buf)
+    }
+
+    /// Fills the front of `buf`, the free room of a stream's socket, and returns how much.
+    pub fn poll_stream(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        buf: &mut [u8],
+    ) -> Result<usize, StreamError> {
+        let Self { streams, storage, counters, .. } = self;
+        let row = row(streams, stream).ok_or(StreamError)?;
+        let result = match &mut row.role {
+            Role::Free => Err(StreamError),
+            Role::Fetch(peer) => Ok(peer.poll(buf)),
+            Role::Origin(_, origin) => Ok(origin.poll(buf)),
+            Role::Serve(upload) => {
+                let waited = !upload.wants_input();
+                let result = upload.poll(now, storage, &mut counters.serve, buf);
+                row.resume |= waited && upload.wants_input();
+                if upload.is_over() && result.is_ok() {
+                    row.due = Some(Due::Close);
+                }
+                result.map_err(|_: StoreError| StreamError)
+            }
+        };
+        if result.is_err() {
+            row.free();
+        }
+        result
+    }
+
+    /// When [`poll_output`](Self::poll_output) has something to do without new input: perhaps at
+    /// once.
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        if self.busy || !self.events.is_empty() {
+            return Some(now);
+        }
+        let mut next = earliest(self.fetch.poll_timeout(), self.client.poll_timeout());
+        if self.address.is_some() {
+            next = earliest(next, self.server.poll_timeout());
+        }
+        for download in self.downloads.iter().flatten() {
+            next = earliest(next, download.poll_timeout(now));
+        }
+        for stream in &self.streams {
+            next = earliest(next, stream.deadline());
+        }
+        next
+    }
+
+    /// Begins to download `url`; `None` while [`DOWNLOADS`] are under way.
+    pub fn download(&mut self, now: Instant, url: Url) -> Option<DownloadId> {
+        let (index, slot) = (0u8..).zip(&mut self.downloads).find(|(_, slot)| slot.is_none())?;
+        *slot = Some(Download::new(now, url));
+        Some(DownloadId(index))
+    }
+
+    /// Ends a download; no more comes of it. What is cached stays.
+    pub fn cancel_download(&mut self, download: DownloadId) {
+        let Self { downloads, client, storage, crypto, rng, fetch, jobs, config, .. } = self;
+        let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
+        if let Some(slot) = downloads.get_mut(usize::from(download.0)) {
+            if let Some(download) = slot {
+                download.cancel(client, &mut parts);
+            }
+            *slot = None;
+        }
+    }
+
+    /// Opens an empty content (PeerDistClientOpenContent).
+    pub fn open_content(&mut self, tag: ContentTag) -> Result<ContentHandle, ApiError> {
+        self.client.open_content(&mut self.storage, tag)
+    }
+
+    /// Closes a content (PeerDistClientCloseContent).
+    pub fn close_content(&mut self, content: ContentHandle) -> Result<(), ApiError> {
+        let (client, mut parts) = self.client_parts();
+        client.close_content(content, &mut parts)
+    }
+
+    /// Adds content information (PeerDistClientAddContentInformation).
+    pub fn add_content_information(&mut self, content: ContentHandle, bytes: &[u8]) -> Result<(), ApiError> {
+        self.client.add_content_information(&mut self.storage, content, bytes)
+    }
+
+    /// Completes content information (PeerDistClientCompleteContentInformation); reads can begin
+    /// once [`is_ready`](Self::is_ready).
+    pub fn complete_content_information(&mut self, content: ContentHandle) -> Result<(), ApiError> {
+        self.busy = true;
+        self.client.complete_content_information(&mut self.storage, content)
+    }
+
+    /// Whether reads can begin.
+    pub fn is_ready(&self, content: ContentHandle) -> Result<bool, ApiError> {
+        self.client.is_ready(content).map(|info| info.is_some())
+    }
+
+    /// Reads at an offset (PeerDistClientBlockRead); ends in [`poll_completion`](Self::poll_completion).
+    pub fn block_read(
+        &mut self,
+        now: Instant,
+        content: ContentHandle,
+        offset: u64,
+        max: u64,
+        timeout: Duration,
+    ) -> Result<ReadId, ApiError> {
+        self.busy = true;
+        self.client.block_read(now, content, offset, max, timeout)
+    }
+
+    /// Reads on (PeerDistClientStreamRead); ends in [`poll_completion`](Self::poll_completion).
+    pub fn stream_read(
+        &mut self,
+        now: Instant,
+        content: ContentHandle,
+        max: u64,
+        timeout: Duration,
+    ) -> Result<ReadId, ApiError> {
+        self.busy = true;
+        self.client.stream_read(now, content, max, timeout)
+    }
+
+    /// A read of the application that has ended.
+    pub fn poll_completion(&mut self) -> Option<Completion> {
+        self.for_application.pop_front()
+    }
+
+    /// Copies data of a completed read, from `skip` bytes into it.
+    pub fn copy_read(&mut self, read: ReadId, skip: u64, buf: &mut [u8]) -> Result<usize, ReadError> {
+        self.client.copy_read(&mut self.storage, &mut self.crypto, read, skip, buf)
+    }
+
+    /// Ends a read: gives its data free, or cancels it.
+    pub fn end_read(&mut self, read: ReadId) {
+        let (client, mut parts) = self.client_parts();
+        client.end_read(&mut parts, read);
+    }
+
+    /// Adds data from the origin (PeerDistClientAddData): how many bytes were used, up to the end
+    /// of their block, and what became of them.
+    pub fn add_data(
+        &mut self,
+        content: ContentHandle,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(usize, crate::api::client::Added), ApiError> {
+        let (client, mut parts) = self.client_parts();
+        client.add_data(&mut parts, content, offset, bytes)
+    }
+
+    fn client_parts(&mut self) -> (&mut Client, Parts<'_>) {
+        let Self { client, storage, crypto, rng, fetch, jobs, config, .. } = self;
+        (client, Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher })
+    }
+}
+
+mod drive;
+
+impl Stream {
+    const FREE: Self = Self { generation: 0, role: Role::Free, due: None, resume: false };
+
+    fn is_free(&self) -> bool {
+        matches!(self.role, Role::Free) && self.due.is_none()
+    }
+
+    /// Forgets the stream: whatever the adapter still says of it is ignored.
+    fn free(&mut self) {
+        self.role = Role::Free;
+        self.due = None;
+        self.resume = false;
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match &self.role {
+            Role::Free => None,
+            Role::Serve(upload) => Some(upload.deadline()),
+            Role::Fetch(peer) => Some(peer.deadline()),
+            Role::Origin(_, origin) => Some(origin.deadline()),
+        }
+    }
+}
+
+fn row(streams: &mut [Stream], id: StreamId) -> Option<&mut Stream> {
+    streams.get_mut(usize::from(id.index)).filter(|stream| stream.generation == id.generation)
+}

@@ -1,0 +1,389 @@
+//! The node at work: input to the right part, events from one part to the next.
+
+use super::*;
+
+impl<S, C, R, const STREAMS: usize, const BLOCKS: usize> Node<S, C, R, STREAMS, BLOCKS>
+where
+    S: Storage,
+    C: Crypto,
+    R: CryptoRng,
+{
+    pub(super) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
+        let Self { storage, rng, server, fetch, config, address, counters, .. } = self;
+        match discovery::wire::parse(data) {
+            Ok(Message::Probe(probe)) if address.is_some() => {
+                server.handle_probe(now, rng, from, &probe, &mut |segment| storage.blocks(segment));
+            }
+            Ok(Message::ProbeMatches(matches)) => {
+                let ours = address.map(|address| SocketAddr::new(address, config.port));
+                fetch.handle_matches(now, &matches, &|peer| Some(peer) == ours);
+            }
+            Ok(_) => {}
+            // MS-PCCRD 3.1.6, 3.2.6: all malformed messages MUST be silently discarded.
+            Err(_) => counters.malformed_datagrams = counters.malformed_datagrams.wrapping_add(1),
+        }
+    }
+
+    pub(super) fn handle_data(&mut self, now: Instant, id: StreamId, data: &[u8]) -> usize {
+        let Self { streams, storage, counters, config, .. } = self;
+        let active = streams
+            .iter()
+            .filter(|stream| matches!(&stream.role, Role::Serve(upload) if upload.is_active()))
+            .count();
+        let Some(stream) = row(streams, id) else { return data.len() };
+        match &mut stream.role {
+            Role::Free => data.len(),
+            Role::Serve(upload) => {
+                let busy = active >= config.max_uploads;
+                upload.handle(storage, &mut counters.serve, busy, data)
+            }
+            Role::Fetch(peer) => {
+                let job = peer.job().map(|job| (job, peer.peer()));
+                let (used, answer) = peer.handle(now, storage, data);
+                let gone_wrong =
+                    matches!(answer, Some(crate::fetch::stream::Answer::Failed(Cause::BadReply)));
+                let idle_talk = job.is_none() && !data.is_empty();
+                if gone_wrong || idle_talk || (peer.is_idle() && !peer.keeps_open()) {
+                    stream.due = Some(if gone_wrong || idle_talk { Due::Abort } else { Due::Close });
+                    stream.role = Role::Free;
+                }
+                if let (Some(job), Some(answer)) = (job, answer) {
+                    let Self { fetch, jobs, storage, crypto, .. } = self;
+                    fetch.answered(now, jobs, storage, crypto, job, answer);
+                }
+                if idle_talk { data.len() } else { used }
+            }
+            Role::Origin(..) => self.handle_origin_data(now, id, data),
+        }
+    }
+
+    fn handle_origin_data(&mut self, now: Instant, id: StreamId, data: &[u8]) -> usize {
+        let Self { streams, downloads, client, storage, crypto, rng, fetch, jobs, config, .. } = self;
+        let Some(stream) = row(streams, id) else { return data.len() };
+        let Role::Origin(index, origin) = &mut stream.role else { return data.len() };
+        let index = *index;
+        let Some(download) = downloads.get_mut(index).and_then(Option::as_mut) else {
+            (stream.role, stream.due) = (Role::Free, Some(Due::Abort));
+            return data.len();
+        };
+        let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
+        let asked = origin.want().is_some();
+        let (used, event) = download.handle_origin(now, origin, client, &mut parts, data);
+        let failed = origin.has_failed();
+        if failed || (origin.want().is_none() && !(asked && origin.keeps_open())) {
+            (stream.role, stream.due) = (Role::Free, Some(if failed { Due::Abort } else { Due::Close }));
+        } else {
+            stream.resume |= used < data.len();
+        }
+        self.event(index, event);
+        used
+    }
+
+    pub(super) fn handle_eof(&mut self, now: Instant, id: StreamId) {
+        let Self { streams, storage, .. } = self;
+        let Some(stream) = row(streams, id) else { return };
+        match &mut stream.role {
+            Role::Free => {}
+            Role::Serve(upload) => {
+                upload.handle_eof();
+                if upload.is_over() {
+                    (stream.role, stream.due) = (Role::Free, Some(Due::Close));
+                }
+            }
+            Role::Fetch(peer) => {
+                let job = peer.job().map(|job| (job, peer.peer()));
+                let answer = peer.handle_eof(now, storage);
+                (stream.role, stream.due) = (Role::Free, Some(Due::Close));
+                if let (Some(job), Some(answer)) = (job, answer) {
+                    let Self { fetch, jobs, storage, crypto, .. } = self;
+                    fetch.answered(now, jobs, storage, crypto, job, answer);
+                }
+            }
+            Role::Origin(..) => self.lose_origin(now, id, true),
+        }
+    }
+
+    /// A stream is lost: to the network, or to its own deadline, which is `cause`.
+    pub(super) fn lose(&mut self, now: Instant, id: StreamId, cause: Option<Cause>) {
+        let Self { streams, storage, .. } = self;
+        let Some(stream) = row(streams, id) else { return };
+        match &mut stream.role {
+            Role::Free | Role::Serve(_) => stream.end(cause),
+            Role::Fetch(peer) => {
+                let job = peer.job().map(|job| (job, peer.peer()));
+                let answer = peer.give_up(storage, cause.unwrap_or(Cause::Unreachable));
+                stream.end(cause);
+                if let (Some(job), Some(answer)) = (job, answer) {
+                    let Self { fetch, jobs, storage, crypto, .. } = self;
+                    fetch.answered(now, jobs, storage, crypto, job, answer);
+                }
+            }
+            Role::Origin(..) => {
+                self.lose_origin(now, id, false);
+                if let (Some(stream), Some(_)) = (row(&mut self.streams, id), cause) {
+                    stream.due = Some(Due::Abort);
+                }
+            }
+        }
+    }
+
+    fn lose_origin(&mut self, now: Instant, id: StreamId, eof: bool) {
+        let Self { streams, downloads, client, storage, crypto, rng, fetch, jobs, config, .. } = self;
+        let Some(stream) = row(streams, id) else { return };
+        let Role::Origin(index, origin) = &mut stream.role else { return };
+        let index = *index;
+        let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
+        let download = downloads.get_mut(index).and_then(Option::as_mut);
+        let event = download.and_then(|download| {
+            if eof {
+                download.handle_origin_eof(now, origin, client, &mut parts)
+            } else {
+                let failure = origin.broken();
+                download.origin_failed(now, origin.take_want(), failure, client, &mut parts)
+            }
+        });
+        match eof {
+            true => (stream.role, stream.due) = (Role::Free, Some(Due::Close)),
+            false => stream.end(None),
+        }
+        self.event(index, event);
+    }
+
+    /// Moves every part on.
+    pub(super) fn work(&mut self, now: Instant) {
+        self.expire(now);
+        let Self { storage, crypto, rng, fetch, jobs, .. } = self;
+        self.busy = fetch.work(now, jobs, storage, crypto, rng);
+        while let Some(ask) = self.next_ask(now) {
+            self.carry(now, &ask);
+        }
+        self.work_client(now);
+        self.work_downloads(now);
+        self.drop_orphans();
+    }
+
+    /// Gives up what has run out of time.
+    fn expire(&mut self, now: Instant) {
+        for index in 0..STREAMS {
+            let Some(stream) = self.streams.get_mut(index) else { continue };
+            if stream.deadline().is_none_or(|deadline| deadline > now) {
+                continue;
+            }
+            let cause = match &stream.role {
+                Role::Fetch(peer) if !peer.is_idle() => peer.timeout_cause(),
+                Role::Origin(_, origin) if origin.want().is_some() => Cause::TimedOut,
+                Role::Serve(upload) if !upload.is_idle() => Cause::TimedOut,
+                // It was only kept in case there would be more to do.
+                _ => {
+                    (stream.role, stream.due) = (Role::Free, Some(Due::Close));
+                    continue;
+                }
+            };
+            let id = StreamId { index: index as u16, generation: stream.generation };
+            self.lose(now, id, Some(cause));
+        }
+    }
+
+    fn next_ask(&mut self, now: Instant) -> Option<Ask> {
+        let Self { streams, fetch, jobs, rng, .. } = self;
+        let idle = |stream: &Stream| matches!(&stream.role, Role::Fetch(peer) if peer.is_idle());
+        if !streams.iter().any(|stream| stream.is_free() || idle(stream)) {
+            return None;
+        }
+        let load = |peer: SocketAddr| {
+            let asks = |stream: &&Stream| matches!(&stream.role, Role::Fetch(other) if other.peer() == peer && !other.is_idle());
+            streams.iter().filter(asks).count()
+        };
+        fetch.next_ask(now, jobs, rng, &load)
+    }
+
+    /// Finds a connection for a question: one that is idle, a new one, or another's place.
+    fn carry(&mut self, now: Instant, ask: &Ask) {
+        for stream in &mut self.streams {
+            if let Role::Fetch(peer) = &mut stream.role
+                && peer.peer() == ask.peer
+                && peer.is_idle()
+                && peer.ask(now, ask)
+            {
+                return;
+            }
+        }
+        if !self.streams.iter().any(Stream::is_free) {
+            let idle = |stream: &&mut Stream| matches!(&stream.role, Role::Fetch(peer) if peer.is_idle());
+            if let Some(stream) = self.streams.iter_mut().find(idle) {
+                (stream.role, stream.due) = (Role::Free, Some(Due::Close));
+            }
+        }
+        let mut peer = PeerStream::new(now, ask.peer);
+        let asked = peer.ask(now, ask);
+        if !asked || self.open(Role::Fetch(peer), Some(Due::Connect(ask.peer))).is_none() {
+            let Self { fetch, jobs, .. } = self;
+            fetch.not_carried(jobs, ask);
+        }
+    }
+
+    fn work_client(&mut self, now: Instant) {
+        let Self { client, storage, crypto, rng, fetch, jobs, config, completions, downloads, .. } = self;
+        let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
+        self.busy |= client.work(now, &mut parts, completions);
+        while !self.for_application.is_full() {
+            let Some(completion) = self.completions.pop_front() else { break };
+            let owner = downloads.iter_mut().flatten().find(|download| download.owns(completion.read));
+            match owner {
+                Some(download) => {
+                    download.handle_completion(now, completion);
+                    self.busy = true;
+                }
+                // There is room.
+                None => drop(self.for_application.push_back(completion)),
+            }
+        }
+    }
+
+    fn work_downloads(&mut self, now: Instant) {
+        for index in 0..DOWNLOADS {
+            let Self { client, storage, crypto, rng, fetch, jobs, config, downloads, .. } = self;
+            let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
+            let Some(download) = downloads.get_mut(index).and_then(Option::as_mut) else { continue };
+            let before = download.reads_under_way();
+            let event = download.work(now, client, &mut parts);
+            // What has just begun may end at once, out of the store.
+            self.busy |= event.is_some() || download.reads_under_way() > before;
+            self.event(index, event);
+            while self.ask_origin(now, index) {}
+        }
+    }
+
+    /// Carries one request of a download to its origin, if there is one and a connection for it.
+    fn ask_origin(&mut self, now: Instant, index: usize) -> bool {
+        let Self { streams, downloads, rng, .. } = self;
+        let Some(download) = downloads.get_mut(index).and_then(Option::as_mut) else { return false };
+        let ours = |stream: &Stream| matches!(&stream.role, Role::Origin(of, _) if *of == index);
+        let idle =
+            |stream: &Stream| matches!(&stream.role, Role::Origin(_, origin) if origin.want().is_none());
+        let idle = streams.iter().position(|stream| ours(stream) && idle(stream));
+        let open = streams.iter().filter(|stream| ours(stream)).count();
+        let free = streams.iter().any(Stream::is_free);
+        if idle.is_none() && (open >= ORIGIN_STREAMS || !free) {
+            return false;
+        }
+        let Some(need) = download.need(now, rng) else { return false };
+        let (url, origin) = (download.url().clone(), download.url().origin);
+        if let Some(stream) = idle.and_then(|idle| streams.get_mut(idle)) {
+            if let Role::Origin(_, connection) = &mut stream.role
+                && connection.ask(now, &url, need.want.clone())
+            {
+                download.taken(&need);
+                return true;
+            }
+            (stream.role, stream.due) = (Role::Free, Some(Due::Close));
+            return false;
+        }
+        let mut connection = OriginStream::new(now);
+        if !connection.ask(now, &url, need.want.clone()) {
+            // The URL does not fit a request: its parts are bounded so that it does.
+            return false;
+        }
+        download.taken(&need);
+        self.open(Role::Origin(index, connection), Some(Due::Connect(origin))).is_some()
+    }
+
+    /// Closes connections whose purpose is gone: the job was cancelled, the download is over.
+    fn drop_orphans(&mut self) {
+        let Self { streams, jobs, storage, downloads, .. } = self;
+        for stream in streams.iter_mut() {
+            let orphan = match &mut stream.role {
+                Role::Free | Role::Serve(_) => false,
+                Role::Fetch(peer) => {
+                    let orphan = peer.job().is_some_and(|job| !Fetch::is_asking(jobs, job, peer.peer()));
+                    if orphan {
+                        peer.give_up(storage, Cause::TimedOut);
+                    }
+                    orphan
+                }
+                Role::Origin(index, _) => {
+                    let download = downloads.get(*index).and_then(Option::as_ref);
+                    download.is_none_or(Download::is_over)
+                }
+            };
+            if orphan {
+                (stream.role, stream.due) = (Role::Free, Some(Due::Abort));
+            }
+        }
+    }
+
+    pub(super) fn open(&mut self, role: Role, due: Option<Due>) -> Option<StreamId> {
+        let (index, stream) = (0u16..).zip(&mut self.streams).find(|(_, stream)| stream.is_free())?;
+        stream.generation = stream.generation.wrapping_add(1);
+        (stream.role, stream.due, stream.resume) = (role, due, false);
+        Some(StreamId { index, generation: stream.generation })
+    }
+
+    pub(super) fn role(&mut self, id: StreamId) -> Option<&mut Role> {
+        row(&mut self.streams, id).map(|stream| &mut stream.role)
+    }
+
+    fn event(&mut self, index: usize, event: Option<DownloadEvent>) {
+        let Some(event) = event else { return };
+        if self.events.push_back((DownloadId(index as u8), event)).is_err() {
+            self.counters.lost_events = self.counters.lost_events.wrapping_add(1);
+        }
+    }
+
+    pub(super) fn stream_output<'b>(&mut self) -> Option<Output<'b>> {
+        for (index, row) in (0u16..).zip(&mut self.streams) {
+            let stream = StreamId { index, generation: row.generation };
+            match row.due.take() {
+                Some(Due::Connect(remote)) => return Some(Output::Connect { stream, remote }),
+                Some(Due::Close) => {
+                    row.free();
+                    return Some(Output::Close { stream });
+                }
+                Some(Due::Abort) => {
+                    row.free();
+                    return Some(Output::Abort { stream });
+                }
+                None => {}
+            }
+            if core::mem::take(&mut row.resume) {
+                return Some(Output::Resume { stream });
+            }
+        }
+        None
+    }
+
+    pub(super) fn data_output<'b>(&mut self, buf: &'b mut [u8]) -> Option<Output<'b>> {
+        for index in 0..DOWNLOADS {
+            let Self { client, storage, crypto, rng, fetch, jobs, config, downloads, streams, .. } = self;
+            let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
+            let Some(slot) = downloads.get_mut(index) else { continue };
+            let Some(download) = slot else { continue };
+            if let Some((offset, len, event)) = download.poll_data(client, &mut parts, buf) {
+                // There is room again for what the origin still has to say.
+                let ours = |stream: &&mut Stream| matches!(&stream.role, Role::Origin(of, _) if *of == index);
+                streams.iter_mut().filter(ours).for_each(|stream| stream.resume |= download.is_plain());
+                self.event(index, event);
+                self.busy = true;
+                return Some(Output::Data {
+                    download: DownloadId(index as u8),
+                    offset,
+                    data: buf.get(..len)?,
+                });
+            }
+            if download.is_over() {
+                *slot = None;
+            }
+        }
+        None
+    }
+}
+
+impl Stream {
+    /// Ends a stream that is lost; if that was its own deadline, the adapter has to be told.
+    fn end(&mut self, cause: Option<Cause>) {
+        match cause {
+            Some(_) => (self.role, self.due) = (Role::Free, Some(Due::Abort)),
+            None => self.free(),
+        }
+    }
+}

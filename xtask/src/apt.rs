@@ -8,13 +8,13 @@ use crate::run::{first_program, output, run, succeeds};
 
 /// Installs `packages`, or says in one line what to install.
 pub fn install(packages: &[&str]) -> Result<()> {
-    let by_hand = format!("install the packages {} (Debian: `apt-get install {0}`)", packages.join(" "));
+    let by_hand = |why: &str| format!("run `apt-get install {}` (not done here: {why})", packages.join(" "));
     if first_program(&["apt-get"]).is_none() {
-        return Err(format!("this is not Debian: {by_hand}"));
+        return Err(by_hand("there is no apt-get"));
     }
     let root = output(Command::new("id").arg("-u")).is_ok_and(|(_, id)| id.trim() == "0");
     if !root && !succeeds(Command::new("sudo").args(["-n", "true"])) {
-        return Err(format!("neither root nor sudo without a password: {by_hand}"));
+        return Err(by_hand("neither root nor a sudo that does not ask"));
     }
     let apt_get = |arguments: &[&str]| {
         let mut command = if root {
@@ -29,7 +29,7 @@ pub fn install(packages: &[&str]) -> Result<()> {
     };
     // The lists of a fresh image are empty, and those of an old one name packages that are gone.
     println!("    installing {}", packages.join(" "));
-    apt_get(&["update", "-qq"]).map_err(|error| format!("{error}; {by_hand}"))?;
+    apt_get(&["update", "-qq"]).map_err(|error| by_hand(&error))?;
     let arguments = ["install", "-qq", "--yes", "--no-install-recommends"];
-    apt_get(&[&arguments[..], packages].concat()).map_err(|error| format!("{error}; {by_hand}"))
+    apt_get(&[&arguments[..], packages].concat()).map_err(|error| by_hand(&error))
 }

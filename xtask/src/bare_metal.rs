@@ -34,11 +34,12 @@ impl Toolchain {
         }
         if Self::debian().is_none() {
             apt::install(&DEBIAN_PACKAGES).map_err(|error| {
-                format!("no toolchain for {TARGET}: `rustup target add {TARGET}`, or {error}")
+                format!("no toolchain for {TARGET}: run `rustup target add {TARGET}`, or {error}")
             })?;
         }
         let found = Self::debian().ok_or_else(|| {
-            format!("{DEBIAN_RUSTC} or the source of core is still missing: run `rustup target add {TARGET}`")
+            let linkers = DEBIAN_LINKERS.join(" or ");
+            format!("{DEBIAN_RUSTC}, the source of core or {linkers} is missing even so: run `rustup target add {TARGET}`")
         })?;
         println!("    {DEBIAN_RUSTC} with core from source, {TARGET}");
         Ok(found)

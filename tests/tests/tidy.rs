@@ -61,15 +61,17 @@ fn codecs_name_their_document() {
 #[test]
 fn vectors_name_their_source() {
     let mut complaints = Vec::new();
-    for path in files(&repository().join("tests/vectors")) {
-        let folder = path.parent().unwrap();
-        let readmes: String = fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| is_readme(&name_of(path)))
-            .map(|path| fs::read_to_string(path).unwrap())
+    let vectors = repository().join("tests/vectors");
+    for path in files(&vectors) {
+        // The README beside the file, or one further up that names the folder too.
+        let folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&vectors));
+        let found: Vec<Option<String>> = folders
+            .map(|folder| source(&path.strip_prefix(folder).unwrap().to_string_lossy(), &readmes_in(folder)))
             .collect();
-        complaints.extend(source(&name_of(&path), &readmes).map(|what| format!("{}: {what}", shown(&path))));
+        if found.iter().all(Option::is_some) {
+            complaints
+                .extend(found.into_iter().flatten().take(1).map(|what| format!("{}: {what}", shown(&path))));
+        }
     }
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
@@ -156,7 +158,8 @@ fn document(path: &str, text: &str) -> Vec<String> {
     Vec::new()
 }
 
-/// Complains about a vector that the `readmes` beside it mention neither by name nor by pattern.
+/// Complains about a vector that `readmes` mention neither by name nor by pattern; `name` is its path
+/// from their folder.
 fn source(name: &str, readmes: &str) -> Option<String> {
     if is_readme(name) {
         return None;
@@ -167,8 +170,9 @@ fn source(name: &str, readmes: &str) -> Option<String> {
         .map(|word| word.trim_end_matches(['.', ':']))
         // A pattern for everything names nothing.
         .filter(|word| word.chars().any(char::is_alphanumeric) && *word != "*.*")
-        .any(|pattern| matches(pattern, name));
-    (!mentioned).then(|| "no README*.md in its folder says where it comes from".to_owned())
+        // `windows/` names all that the folder holds.
+        .any(|pattern| matches(pattern, name) || pattern.ends_with('/') && name.starts_with(pattern));
+    (!mentioned).then(|| "no README*.md in its folder or above says where it comes from".to_owned())
 }
 
 fn length(_: &str, text: &str) -> Vec<String> {
@@ -262,6 +266,11 @@ fn shown(path: &Path) -> String {
 
 fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn readmes_in(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| is_readme(&name_of(path))).map(|path| fs::read_to_string(path).unwrap()).collect()
 }
 
 fn is_readme(name: &str) -> bool {
@@ -574,6 +583,10 @@ mod the_rules_can_fail {
         assert!(source("blob.bin", "").is_some());
         assert!(source("blob.bin", "Everything here, `*` and `*.*`, is from somewhere.").is_some());
         assert!(source("blob.bin", "| `other-*.bin` | Windows 7 |").is_some());
+        assert!(source("v1/blob.bin", "| `blob.bin` | Windows 7 |").is_some());
+        assert!(source("v1/blob.bin", "- `v2/`: Windows 8").is_some());
+        assert_eq!(source("v1/blob.bin", "| `v1/*.bin` | Windows 7 |"), None);
+        assert_eq!(source("v1/blob.bin", "- `v1/`: Windows 7"), None);
         assert_eq!(source("blob.bin", "| `blob.bin` | Windows 7 |"), None);
         assert_eq!(source("v1-0001.bin", "The `v1-*.bin` are generated."), None);
         assert_eq!(source("README.md", ""), None);

@@ -2,6 +2,9 @@
 //!
 //! What is logged is metadata. Secrets are a type without `Debug`, so they cannot get here.
 
+// The core logs little; not every level has a user at all times.
+#![allow(unused_macros)]
+
 #[cfg(all(feature = "log", feature = "defmt"))]
 compile_error!("the features `log` and `defmt` are alternatives: enable at most one of them");
 

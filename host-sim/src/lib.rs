@@ -1,1 +1,1 @@
-
+//! A simulated branch office.

@@ -1,1 +1,1 @@
-//! Nothing: this package is its tests.
+//! What the integration tests share.

@@ -1,1 +1,156 @@
-fn main() {}
+//! The chores of this repository: `cargo xtask test` is what `.ci/run` runs.
+//!
+//! It depends on nothing but the standard library, so that it starts at once on a machine that
+//! never saw the project.
+
+mod apt;
+mod bare_metal;
+mod no_panic;
+mod run;
+mod size;
+
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use run::{cargo, repository, run, succeeds};
+
+/// What went wrong, in one line for a person.
+type Result<T> = std::result::Result<T, String>;
+
+const USAGE: &str = "\
+usage: cargo xtask <chore>
+
+  test        everything that must hold: format, lints, documentation, tests, release run,
+              bare-metal build, no-panic link
+  bare-metal  builds firmware-example for thumbv7m-none-eabi
+  no-panic    links every codec without a panic path; checks that the proof can fail
+  size        builds firmware-example and prints its flash and static RAM";
+
+/// Sets of features beside what the workspace builds anyway; `log` and `defmt` exclude each other.
+const FEATURE_SETS: &[(&str, &[&str])] = &[
+    ("peerdist-core", &[]),
+    ("peerdist-core", &["log"]),
+    ("peerdist-core", &["defmt"]),
+    ("peerdist-hal", &[]),
+    ("peerdist-hal", &["smoltcp"]),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["test"] => test(),
+        ["bare-metal"] => step("bare-metal", bare_metal),
+        ["no-panic"] => step("no-panic", no_panic::check),
+        ["size"] => step("size", size),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("xtask: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// From the quickest to the slowest to tell, so that what fails often fails early.
+fn test() -> Result<()> {
+    let start = Instant::now();
+    step("fmt", fmt)?;
+    step("clippy", clippy)?;
+    step("rustdoc", rustdoc)?;
+    step("tests", || run(cargo().args(["test", "--workspace"])))?;
+    step("release", release)?;
+    step("bare-metal", bare_metal)?;
+    step("no-panic", no_panic::check)?;
+    println!("==> all steps passed in {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Runs one step between a line that announces it and a line with its time.
+fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("==> {name}");
+    let start = Instant::now();
+    let outcome = work();
+    let seconds = start.elapsed().as_secs_f64();
+    match outcome {
+        Ok(()) => {
+            println!("<== {name}: ok in {seconds:.1} s");
+            Ok(())
+        }
+        Err(reason) => Err(format!("{name} FAILED after {seconds:.1} s: {reason}")),
+    }
+}
+
+fn fmt() -> Result<()> {
+    need_component("fmt", "rustfmt", "rustfmt-web")?;
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    for workspace in [bare_metal::FIRMWARE, no_panic::HARNESS] {
+        run(cargo().args(["fmt", "--check", "--manifest-path", &format!("{workspace}/Cargo.toml")]))?;
+    }
+    Ok(())
+}
+
+fn clippy() -> Result<()> {
+    need_component("clippy", "clippy", "rust-web-clippy")?;
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    for (package, features) in FEATURE_SETS {
+        let features = features.join(",");
+        let arguments = ["clippy", "--package", package, "--no-default-features", "--features", &features];
+        run(cargo().args(arguments).args(["--", "-D", "warnings"]))?;
+    }
+    Ok(())
+}
+
+fn rustdoc() -> Result<()> {
+    run(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Builds with the release profile and, since a simulated office is the shortest proof that it
+/// works, runs the default command.
+fn release() -> Result<()> {
+    run(cargo().args(["build", "--workspace", "--release"]))?;
+    if !repository().join("host-sim/src/main.rs").exists() {
+        println!("    host-sim has no binary yet: there is nothing to run");
+        return Ok(());
+    }
+    run(cargo().args(["run", "--release"]))
+}
+
+fn bare_metal() -> Result<()> {
+    let toolchain = bare_metal::Toolchain::find()?;
+    run(&mut toolchain.build(bare_metal::FIRMWARE))
+}
+
+fn size() -> Result<()> {
+    let toolchain = bare_metal::Toolchain::find()?;
+    run(&mut toolchain.build(bare_metal::FIRMWARE))?;
+    let elf = toolchain.artifact(bare_metal::FIRMWARE, "peerdist-firmware");
+    let size = size::of(&elf)?;
+    println!("    flash {} bytes, static RAM {} bytes: {}", size.flash, size.ram, elf.display());
+    Ok(())
+}
+
+/// Fails in one line unless `cargo <subcommand>` works. Only a Debian toolchain can be completed
+/// here; rustup's components are the user's to choose.
+fn need_component(subcommand: &str, component: &str, package: &str) -> Result<()> {
+    let there = || succeeds(cargo().args([subcommand, "--version"]));
+    if there() {
+        return Ok(());
+    }
+    let rustup = succeeds(Command::new("rustup").arg("--version"));
+    if !rustup {
+        apt::install(&[package])?;
+        if there() {
+            return Ok(());
+        }
+    }
+    Err(format!("`cargo {subcommand}` is missing: run `rustup component add {component}`"))
+}

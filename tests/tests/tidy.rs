@@ -1,0 +1,615 @@
+//! Style as a test: what a reviewer would otherwise have to remember.
+//!
+//! Every rule is a function from text to complaints. It runs over the repository, and over a bad
+//! snippet that it must complain about: a rule that cannot fail holds nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules of core, lowest layer first. A module may use the layers below its own and itself;
+/// modules that share a line never see each other, but for the leaves.
+const LAYERS: &[&[&str]] = &[
+    LEAVES,
+    &["content"],
+    &["store"],
+    // Rooms: one per protocol. The corridors above join them.
+    &["discovery", "retrieval", "hosted", "encoding", "http"],
+    &["fetch"],
+    &["api", "serve"],
+    &["download"],
+    &["node"],
+];
+const LEAVES: &[&str] = &["bytes", "crypto", "time", "limits", "macros"];
+
+/// The pure codecs inside a room: they see leaves, content and each other, never a machine.
+const CODECS: &[&str] = &["wire", "xml"];
+
+/// What core must not name: it has no heap, no operating system, no clock.
+const BANNED_IN_CORE: &[&[&str]] = &[
+    &["std", "::"],
+    &["alloc", "::"],
+    &["extern", "crate"],
+    &["unsafe"],
+    &["Instant", "::", "now"],
+    &["SystemTime"],
+];
+
+const MAX_FILE_LINES: usize = 900;
+
+/// How many lines a codec has to say which document it follows.
+const DOCUMENT_LINES: usize = 5;
+
+#[test]
+fn core_depends_downwards() {
+    check("core/src", "rs", dependencies);
+}
+
+#[test]
+fn core_is_bare() {
+    check("core/src", "rs", bareness);
+    let root = fs::read_to_string(repository().join("core/src/lib.rs")).unwrap();
+    for attribute in ["#![no_std]", "#![forbid(unsafe_code)]"] {
+        assert!(root.contains(attribute), "core/src/lib.rs: {attribute} is missing");
+    }
+}
+
+#[test]
+fn codecs_name_their_document() {
+    check("core/src", "rs", document);
+}
+
+#[test]
+fn vectors_name_their_source() {
+    let mut complaints = Vec::new();
+    let vectors = repository().join("tests/vectors");
+    for path in files(&vectors) {
+        // The README beside the file, or one further up that names the folder too.
+        let folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&vectors));
+        let found: Vec<Option<String>> = folders
+            .map(|folder| source(&path.strip_prefix(folder).unwrap().to_string_lossy(), &readmes_in(folder)))
+            .collect();
+        if found.iter().all(Option::is_some) {
+            complaints
+                .extend(found.into_iter().flatten().take(1).map(|what| format!("{}: {what}", shown(&path))));
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn files_are_short() {
+    check("", "rs", length);
+}
+
+#[test]
+fn nothing_is_left_to_do() {
+    check("", "rs", left_overs);
+}
+
+#[test]
+fn no_path_of_one_machine() {
+    for extension in ["rs", "md", "toml", "yml", "sh", "json", ""] {
+        check("", extension, machine_paths);
+    }
+}
+
+/// Complains where a module uses one that it must not see.
+fn dependencies(path: &str, text: &str) -> Vec<String> {
+    let module = module_path(path);
+    let Some(own) = module.first() else { return Vec::new() };
+    if is_test_file(path) {
+        return Vec::new();
+    }
+    let Some(own_layer) = layer(own) else {
+        return vec![format!("`{own}` is in no layer: name it in LAYERS of tests/tests/tidy.rs")];
+    };
+    let is_codec = module.last().is_some_and(|last| module.len() > 1 && CODECS.contains(&last.as_str()));
+    let tokens = tokens(&without_tests(&code_of(text)));
+    let mut complaints = Vec::new();
+    for (line, used) in used_modules(&tokens, &module) {
+        let Some(target) = used.first() else { continue };
+        if target == own {
+            if is_codec && used.get(1).is_some_and(|part| is_module(part) && !CODECS.contains(&part.as_str()))
+            {
+                complaints.push(format!("line {line}: a codec uses its machine `{}`", used.join("::")));
+            }
+            continue;
+        }
+        let Some(target_layer) = layer(target) else {
+            complaints.push(format!("line {line}: `crate::{target}` is in no layer"));
+            continue;
+        };
+        let leaves = own_layer == 0 && target_layer == 0;
+        if target_layer >= own_layer && !leaves {
+            complaints.push(format!("line {line}: `{own}` must not see `{target}`"));
+        } else if is_codec && !LEAVES.contains(&target.as_str()) && target != "content" {
+            complaints.push(format!("line {line}: a codec must not see `{target}`, only leaves and content"));
+        }
+    }
+    complaints.dedup();
+    complaints
+}
+
+/// Complains about what core must not name, outside of its tests.
+fn bareness(path: &str, text: &str) -> Vec<String> {
+    if is_test_file(path) {
+        return Vec::new();
+    }
+    let tokens = tokens(&without_tests(&code_of(text)));
+    let mut complaints = Vec::new();
+    for banned in BANNED_IN_CORE {
+        for window in tokens.windows(banned.len()) {
+            if window.iter().map(|token| token.text.as_str()).eq(banned.iter().copied()) {
+                complaints.push(format!("line {}: `{}` in core", window[0].line, banned.join("")));
+            }
+        }
+    }
+    complaints
+}
+
+/// Complains about a codec that does not say in its first lines which document it follows.
+fn document(path: &str, text: &str) -> Vec<String> {
+    let named = text.lines().take(DOCUMENT_LINES).any(|line| {
+        line.starts_with("//!") && (line.contains("[MS-") || line.contains("[RFC ") || line.contains("RFC "))
+    });
+    if path.ends_with("/wire.rs") && !named {
+        return vec![format!("no [MS-...] or RFC in the first {DOCUMENT_LINES} lines")];
+    }
+    Vec::new()
+}
+
+/// Complains about a vector that `readmes` mention neither by name nor by pattern; `name` is its path
+/// from their folder.
+fn source(name: &str, readmes: &str) -> Option<String> {
+    if is_readme(name) {
+        return None;
+    }
+    let word_end = |c: char| c.is_whitespace() || "`|,;()[]\"'".contains(c);
+    let mentioned = readmes
+        .split(word_end)
+        .map(|word| word.trim_end_matches(['.', ':']))
+        // A pattern for everything names nothing.
+        .filter(|word| word.chars().any(char::is_alphanumeric) && *word != "*.*")
+        // `windows/` names all that the folder holds.
+        .any(|pattern| matches(pattern, name) || pattern.ends_with('/') && name.starts_with(pattern));
+    (!mentioned).then(|| "no README*.md in its folder or above says where it comes from".to_owned())
+}
+
+fn length(_: &str, text: &str) -> Vec<String> {
+    let lines = text.lines().count();
+    if lines > MAX_FILE_LINES {
+        return vec![format!("{lines} lines, more than {MAX_FILE_LINES}")];
+    }
+    Vec::new()
+}
+
+fn left_overs(_: &str, text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let tokens = tokens(&code_of(text));
+    for pair in tokens.windows(2) {
+        if pair[1].text == "!" && ["todo", "unimplemented"].contains(&pair[0].text.as_str()) {
+            complaints.push(format!("line {}: `{}!`", pair[0].line, pair[0].text));
+        }
+    }
+    // In comments too, where the compiler's eye does not reach.
+    let mark = concat!("FIX", "ME");
+    for (number, line) in text.lines().enumerate() {
+        if line.contains(mark) {
+            complaints.push(format!("line {}: {mark}", number + 1));
+        }
+    }
+    complaints
+}
+
+/// Complains about absolute paths that exist on somebody's machine only.
+fn machine_paths(_: &str, text: &str) -> Vec<String> {
+    let folders = ["tmp", "work", "root", "home", "mnt", "Users"].map(|folder| format!("/{folder}/"));
+    let mut complaints = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        for folder in &folders {
+            let absolute = line.match_indices(folder.as_str()).any(|(at, _)| {
+                // Within a longer path or an address it is somebody else's folder.
+                !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-}$~)>*".contains(c))
+            });
+            if absolute {
+                complaints.push(format!("line {}: a path of one machine, {folder}", number + 1));
+            }
+        }
+    }
+    complaints
+}
+
+/// Runs a rule over all files with `extension` below `folder`, and fails with all its complaints.
+fn check(folder: &str, extension: &str, rule: impl Fn(&str, &str) -> Vec<String>) {
+    let mut complaints = Vec::new();
+    let mut seen = 0;
+    for path in files(&repository().join(folder)) {
+        // Vectors are other people's words.
+        let relative = shown(&path);
+        let is_vector = relative.starts_with("tests/vectors/") && !is_readme(&name_of(&path));
+        if path.extension().unwrap_or_default() != extension || is_vector {
+            continue;
+        }
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        seen += 1;
+        complaints.extend(rule(&relative, &text).into_iter().map(|what| format!("{relative}: {what}")));
+    }
+    assert!(seen > 0 || extension != "rs", "no file was checked below {folder:?}");
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// All files below `folder`, but for what is built and what belongs to git.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else { return found };
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        let name = name_of(&path);
+        if path.is_dir() {
+            if !["target", ".git"].contains(&name.as_str()) {
+                found.extend(files(&path));
+            }
+        } else if name != ".git" {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(repository()).unwrap_or(path).to_string_lossy().replace('\\', "/")
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn readmes_in(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| is_readme(&name_of(path))).map(|path| fs::read_to_string(path).unwrap()).collect()
+}
+
+fn is_readme(name: &str) -> bool {
+    name.starts_with("README") && name.ends_with(".md")
+}
+
+fn is_test_file(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/")
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|modules| modules.contains(&module))
+}
+
+fn is_module(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
+/// `core/src/http/wire.rs` is `http::wire`, `core/src/lib.rs` is the root.
+fn module_path(path: &str) -> Vec<String> {
+    let path = path.trim_start_matches("core/src/").trim_end_matches(".rs");
+    let parts = path.split('/').filter(|part| !["lib", "mod"].contains(part));
+    parts.map(str::to_owned).collect()
+}
+
+/// A word, `::`, or any other single character of code.
+#[derive(Debug, PartialEq)]
+struct Token {
+    text: String,
+    line: usize,
+}
+
+fn tokens(code: &str) -> Vec<Token> {
+    let mut tokens: Vec<Token> = Vec::new();
+    for (number, line) in code.lines().enumerate() {
+        let mut rest = line.trim_start();
+        while let Some(first) = rest.chars().next() {
+            let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            let len = match word {
+                0 if rest.starts_with("::") => 2,
+                0 => first.len_utf8(),
+                _ => word,
+            };
+            tokens.push(Token { text: rest[..len].to_owned(), line: number + 1 });
+            rest = rest[len..].trim_start();
+        }
+    }
+    tokens
+}
+
+/// The modules of the crate that `tokens` name through `crate`, `super` or `self`, as paths from
+/// the root, in the file that is `module`.
+fn used_modules(tokens: &[Token], module: &[String]) -> Vec<(usize, Vec<String>)> {
+    let mut used = Vec::new();
+    let text = |at: usize| tokens.get(at).map_or("", |token: &Token| token.text.as_str());
+    for at in 0..tokens.len() {
+        // In the middle of a path these words are not its beginning.
+        if at > 0 && text(at - 1) == "::" || text(at + 1) != "::" {
+            continue;
+        }
+        let mut prefix = match text(at) {
+            "crate" => Vec::new(),
+            "self" => module.to_vec(),
+            "super" => module[..module.len().saturating_sub(1)].to_vec(),
+            _ => continue,
+        };
+        let mut next = at + 2;
+        while text(next) == "super" && text(next + 1) == "::" {
+            prefix.pop();
+            next += 2;
+        }
+        let mut paths = Vec::new();
+        path_tree(tokens, &mut next, prefix, &mut paths);
+        used.extend(
+            paths.into_iter().filter(|(_, path)| path.first().is_some_and(|first| !first.is_empty())),
+        );
+    }
+    used
+}
+
+/// Reads a path, or a tree of paths in braces, and stops behind it.
+fn path_tree(tokens: &[Token], at: &mut usize, mut path: Vec<String>, out: &mut Vec<(usize, Vec<String>)>) {
+    let text = |at: usize| tokens.get(at).map_or("", |token: &Token| token.text.as_str());
+    let line = tokens.get(*at).map_or(0, |token| token.line);
+    if text(*at) == "{" {
+        *at += 1;
+        while !["}", ""].contains(&text(*at)) {
+            if text(*at) == "," {
+                *at += 1;
+            } else {
+                path_tree(tokens, at, path.clone(), out);
+            }
+        }
+        *at += 1;
+        return;
+    }
+    // `self` in braces is the path so far.
+    if text(*at) != "self" {
+        path.push(text(*at).to_owned());
+    }
+    *at += 1;
+    if text(*at) == "::" {
+        *at += 1;
+        path_tree(tokens, at, path, out);
+        return;
+    }
+    if text(*at) == "as" {
+        *at += 2;
+    }
+    out.push((line, path));
+}
+
+/// The code of `text`: comments and the insides of literals blanked, lines kept.
+fn code_of(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let at = |i: usize| chars.get(i).copied().unwrap_or('\0');
+    let mut code = String::with_capacity(text.len());
+    let blank = |code: &mut String, from: usize, to: usize| {
+        let inside = chars[from..to.min(chars.len())].iter();
+        code.extend(inside.map(|&c| if c == '\n' { '\n' } else { ' ' }));
+        to
+    };
+    let mut i = 0;
+    while i < chars.len() {
+        let word_before = i > 0 && (chars[i - 1].is_alphanumeric() || chars[i - 1] == '_');
+        i = match chars[i] {
+            '/' if at(i + 1) == '/' => {
+                let end = (i..chars.len()).find(|&j| chars[j] == '\n').unwrap_or(chars.len());
+                blank(&mut code, i, end)
+            }
+            '/' if at(i + 1) == '*' => blank(&mut code, i, block_comment_end(&chars, i)),
+            'r' if !word_before && raw_string_end(&chars, i + 1).is_some() => {
+                let end = raw_string_end(&chars, i + 1).unwrap_or(i + 1);
+                blank(&mut code, i, end)
+            }
+            'b' | 'c' if !word_before && at(i + 1) == 'r' && raw_string_end(&chars, i + 2).is_some() => {
+                let end = raw_string_end(&chars, i + 2).unwrap_or(i + 2);
+                blank(&mut code, i, end)
+            }
+            '"' => blank(&mut code, i, quoted_end(&chars, i, '"')),
+            // A lifetime has no closing quote behind its first character.
+            '\'' if at(i + 1) == '\\' || at(i + 2) == '\'' => {
+                blank(&mut code, i, quoted_end(&chars, i, '\''))
+            }
+            c => {
+                code.push(c);
+                i + 1
+            }
+        };
+    }
+    code
+}
+
+fn block_comment_end(chars: &[char], start: usize) -> usize {
+    let (mut depth, mut i) = (0usize, start);
+    while i < chars.len() {
+        let pair = (chars[i], chars.get(i + 1).copied().unwrap_or('\0'));
+        match pair {
+            ('/', '*') => (depth, i) = (depth + 1, i + 2),
+            ('*', '/') => (depth, i) = (depth - 1, i + 2),
+            _ => i += 1,
+        }
+        if depth == 0 {
+            return i;
+        }
+    }
+    chars.len()
+}
+
+/// Behind a raw string whose hashes and opening quote begin at `start`; `None` if there is none.
+fn raw_string_end(chars: &[char], start: usize) -> Option<usize> {
+    let hashes = chars.get(start..)?.iter().take_while(|&&c| c == '#').count();
+    if chars.get(start + hashes) != Some(&'"') {
+        return None;
+    }
+    let inside = start + hashes + 1;
+    (inside..chars.len())
+        .find(|&i| chars[i] == '"' && (1..=hashes).all(|n| chars.get(i + n) == Some(&'#')))
+        .map(|i| i + 1 + hashes)
+}
+
+fn quoted_end(chars: &[char], start: usize, quote: char) -> usize {
+    let mut i = start + 1;
+    while i < chars.len() && chars[i] != quote {
+        i += if chars[i] == '\\' { 2 } else { 1 };
+    }
+    i + 1
+}
+
+/// Blanks every item behind `#[cfg(test)]`; `code` has no comments or literals left.
+fn without_tests(code: &str) -> String {
+    let mut code = code.to_owned();
+    while let Some(start) = code.find("#[cfg(test)]") {
+        let mut depth = 0;
+        let end = code[start..].char_indices().find_map(|(i, c)| {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            let over = depth == 0 && (c == '}' || c == ';');
+            over.then_some(start + i + 1)
+        });
+        let end = end.unwrap_or(code.len());
+        let blank: String = code[start..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
+        code.replace_range(start..end, &blank);
+    }
+    code
+}
+
+/// Whether `name` fits `pattern`, in which `*` stands for any text.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((head, tail)) => name.strip_prefix(head).is_some_and(|rest| {
+            (0..=rest.len()).any(|i| rest.is_char_boundary(i) && matches(tail, &rest[i..]))
+        }),
+    }
+}
+
+mod the_rules_can_fail {
+    use super::*;
+
+    #[track_caller]
+    fn complains(rule: impl Fn(&str, &str) -> Vec<String>, path: &str, bad: &str) {
+        assert_eq!(rule(path, bad).len(), 1, "{bad}: {:?}", rule(path, bad));
+    }
+
+    #[track_caller]
+    fn accepts(rule: impl Fn(&str, &str) -> Vec<String>, path: &str, good: &str) {
+        assert_eq!(rule(path, good), Vec::<String>::new(), "{good}");
+    }
+
+    #[test]
+    fn dependencies_upwards() {
+        complains(dependencies, "core/src/content/v1.rs", "use crate::store::Slot;");
+        complains(dependencies, "core/src/store/ram.rs", "use super::super::retrieval::Reply;");
+        complains(dependencies, "core/src/bytes.rs", "fn f() { crate::content::v1::parse() }");
+        complains(dependencies, "core/src/bytes.rs", "use super::content::v1;");
+        complains(dependencies, "core/src/api/mod.rs", "use crate::serve;");
+        complains(
+            dependencies,
+            "core/src/fetch.rs",
+            "use crate::{bytes, time::{Instant}, api::{self, Code}};",
+        );
+        complains(dependencies, "core/src/novelty.rs", "");
+        complains(dependencies, "core/src/fetch.rs", "use crate::novelty;");
+        accepts(dependencies, "core/src/crypto.rs", "use crate::limits::MAX_DIGEST_BYTES;");
+        accepts(dependencies, "core/src/node.rs", "use crate::{download, api::client, http};");
+        accepts(dependencies, "core/src/lib.rs", "pub use crate::node::Node;");
+    }
+
+    #[test]
+    fn rooms_that_see_each_other() {
+        complains(dependencies, "core/src/retrieval/client.rs", "use crate::http::conn;");
+        complains(dependencies, "core/src/retrieval/client.rs", "use super::super::http::conn;");
+        complains(dependencies, "core/src/hosted/mod.rs", "use super::retrieval::wire;");
+        accepts(
+            dependencies,
+            "core/src/retrieval/client.rs",
+            "use super::wire; use crate::retrieval::server;",
+        );
+    }
+
+    #[test]
+    fn codecs_that_see_machines() {
+        complains(dependencies, "core/src/discovery/wire.rs", "use super::client::Probe;");
+        complains(dependencies, "core/src/discovery/wire.rs", "use crate::discovery::{xml, server};");
+        complains(dependencies, "core/src/discovery/wire.rs", "use crate::store::Slot;");
+        accepts(dependencies, "core/src/discovery/wire.rs", "use super::xml; use crate::content::SegmentId;");
+    }
+
+    #[test]
+    fn comments_literals_and_tests_are_not_code() {
+        let apart = "// crate::node\n/* crate::node /* */ crate::node */ const A: &str = \"crate::node \\\" x\";\n\
+                     const B: &str = r#\"crate::node \" crate::node\"#; const C: char = '\"';\n\
+                     fn f<'a>(x: &'a u8) {}\n#[cfg(test)]\nmod tests { use crate::node; fn f() {} }\n";
+        accepts(dependencies, "core/src/bytes.rs", apart);
+        complains(dependencies, "core/src/bytes.rs", &format!("{apart} use crate::node;"));
+        accepts(dependencies, "core/src/http/tests.rs", "use crate::node::Node;");
+    }
+
+    #[test]
+    fn core_with_a_world() {
+        for bad in [
+            "use std::vec::Vec;",
+            "extern crate alloc;",
+            "fn f() -> alloc::string::String {}",
+            "fn f() { unsafe { g() } }",
+            "let now = Instant::now();",
+            "let now: SystemTime;",
+        ] {
+            complains(bareness, "core/src/bytes.rs", bad);
+        }
+        accepts(bareness, "core/src/lib.rs", "#![no_std]\n#![forbid(unsafe_code)]\n//! std::vec");
+        accepts(bareness, "core/src/bytes.rs", "#[cfg(test)]\nmod tests { use std::vec::Vec; }");
+    }
+
+    #[test]
+    fn codecs_without_a_document() {
+        complains(document, "core/src/http/wire.rs", "//! Heads of messages.");
+        complains(document, "core/src/http/wire.rs", "//! Heads.\n\n\n\n\n//! RFC 9112");
+        accepts(document, "core/src/http/wire.rs", "//! RFC 9112: heads of messages.");
+        accepts(document, "core/src/discovery/wire.rs", "//! [MS-PCCRD] Messages.");
+        accepts(document, "core/src/http/conn.rs", "//! Framing.");
+    }
+
+    #[test]
+    fn vectors_without_a_source() {
+        assert!(source("blob.bin", "").is_some());
+        assert!(source("blob.bin", "Everything here, `*` and `*.*`, is from somewhere.").is_some());
+        assert!(source("blob.bin", "| `other-*.bin` | Windows 7 |").is_some());
+        assert!(source("v1/blob.bin", "| `blob.bin` | Windows 7 |").is_some());
+        assert!(source("v1/blob.bin", "- `v2/`: Windows 8").is_some());
+        assert_eq!(source("v1/blob.bin", "| `v1/*.bin` | Windows 7 |"), None);
+        assert_eq!(source("v1/blob.bin", "- `v1/`: Windows 7"), None);
+        assert_eq!(source("blob.bin", "| `blob.bin` | Windows 7 |"), None);
+        assert_eq!(source("v1-0001.bin", "The `v1-*.bin` are generated."), None);
+        assert_eq!(source("README.md", ""), None);
+    }
+
+    #[test]
+    fn long_files() {
+        complains(length, "core/src/bytes.rs", &"\n".repeat(MAX_FILE_LINES + 1));
+        accepts(length, "core/src/bytes.rs", &"\n".repeat(MAX_FILE_LINES));
+    }
+
+    #[test]
+    fn unfinished_code() {
+        complains(left_overs, "xtask/src/main.rs", "fn f() { todo!() }");
+        complains(left_overs, "xtask/src/main.rs", "fn f() { unimplemented!(\"later\") }");
+        complains(left_overs, "xtask/src/main.rs", concat!("// FIX", "ME: later"));
+        accepts(left_overs, "xtask/src/main.rs", "let todo = 1; // todo!() is banned");
+    }
+
+    #[test]
+    fn paths_of_one_machine() {
+        complains(machine_paths, "README.md", concat!("cd /ho", "me/ann/peerdist"));
+        complains(machine_paths, "x.toml", concat!("path = \"/tm", "p/x\""));
+        accepts(machine_paths, "README.md", "cp a target/tmp/b; http://host/home/; GET /work");
+    }
+}

@@ -51,6 +51,7 @@ const MATCHES_ACTION: &[u8] = b"http://schemas.xmlsoap.org/ws/2005/04/discovery/
 
 /// What a datagram says.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is no heap; it lives on the stack for one datagram")]
 pub enum Message<'a> {
     /// Who has these segments?
     Probe(Probe<'a>),
@@ -227,6 +228,7 @@ impl<'a> Header<'a> {
 }
 
 /// The body, before it is known whether the header fits it.
+#[expect(clippy::large_enum_variant, reason = "there is no heap; it lives on the stack for one datagram")]
 enum Body<'a> {
     Probe(Target<'a>),
     Matches(Vec<Target<'a>, MAX_MATCHES>),
@@ -960,8 +962,11 @@ mod tests {
         }
     }
 
-    /// The match in `datagram` with one part replaced: its addresses and segments, if it is kept.
-    fn changed(old: &str, new: &str) -> Option<(Vec<SocketAddr>, Vec<(SegmentId, u32)>)> {
+    /// The addresses and segments of a match.
+    type Heard = (Vec<SocketAddr>, Vec<(SegmentId, u32)>);
+
+    /// The match of the vector with one part replaced, if it is kept.
+    fn changed(old: &str, new: &str) -> Option<Heard> {
         let datagram = text(MATCHES);
         assert!(datagram.contains(old), "{old}");
         let datagram = datagram.replacen(old, new, 1);

@@ -1,8 +1,8 @@
 //! [MS-PCCRD] 2.2: the messages, on WS-Discovery (April 2005) and SOAP 1.2, as UDP datagrams.
 //!
 //! [`parse`] takes everything that known peers send (fact 25): any prefixes and order, white space
-//! anywhere, elements nobody knows. [`ProbeRepr::emit`] and [`ProbeMatchesRepr::emit`] write the one form that all known peers take (fact 24), prefixes
-//! included: some of them search for strings.
+//! anywhere, elements nobody knows. [`ProbeRepr::emit`] and [`ProbeMatchesRepr::emit`] write the
+//! one form that all known peers take (fact 24), prefixes included: some of them search for strings.
 
 use core::net::SocketAddr;
 
@@ -22,7 +22,7 @@ pub const MAX_SENT_BYTES: usize = 1_399;
 /// Bytes of a message id; `urn:uuid:` and a UUID are 45.
 pub const MAX_MESSAGE_ID_BYTES: usize = 80;
 
-/// Segment ids in one message: four times what fits the datagrams that are sent today.
+/// Segment ids in one message: six times what fits a datagram of [`MAX_SENT_BYTES`].
 pub const MAX_SCOPES: usize = 64;
 
 /// Matches in one message; known peers send one for each message.

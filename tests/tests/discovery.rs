@@ -2,13 +2,19 @@
 //! against a server through bytes alone.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
-use peerdist_core::discovery::wire::{Message, parse};
+use peerdist_core::content::SegmentId;
+use peerdist_core::discovery::client::{Client, Config, Found};
+use peerdist_core::discovery::server::Server;
+use peerdist_core::discovery::wire::{MAX_PROBE_IDS, MAX_SENT_BYTES, Message, parse};
 use peerdist_core::discovery::xml::{Event, MAX_DOCUMENT_BYTES, Text, Tokenizer, XmlErrorKind};
+use peerdist_core::time::{Instant, earliest};
 use quick_xml::events::Event as Theirs;
 use quick_xml::events::attributes::Attribute;
 use quick_xml::name::{QName, ResolveResult};
 use quick_xml::{NsReader, XmlVersion};
+use rand_core::{TryCryptoRng, TryRng};
 
 const CORPUS: [&[u8]; 9] = [
     include_bytes!("../vectors/v1-probe.xml"),
@@ -146,6 +152,46 @@ fn whatever_the_tokenizer_accepts_the_codec_survives() {
     assert!(messages > 10_000);
 }
 
+/// A client that asks for as much as fits, and a server that has it all: nothing but datagrams and
+/// time pass between them.
+#[test]
+fn a_client_finds_a_server() {
+    let mut rng = XorShift(7);
+    let mut client = Client::new(Config::default());
+    let mut server = Server::new(1_700_000_000, &mut rng);
+    let ids: Vec<_> = (0..MAX_PROBE_IDS as u8).map(|n| SegmentId::from_slice(&[n; 32]).unwrap()).collect();
+    let client_addr = "192.0.2.2:50000".parse().unwrap();
+    let server_addr = "[2001:db8::1]:8080".parse().unwrap();
+    let mut now = Instant::ZERO;
+    let probe = client.probe(now, &mut rng, &ids).unwrap();
+    let (mut found, mut expired) = (Vec::new(), None);
+    let mut buf = [0; MAX_SENT_BYTES];
+    loop {
+        while let Some(len) = client.poll_transmit(now, &mut buf) {
+            server.handle_datagram(now, &mut rng, client_addr, &buf[..len], &mut |id| {
+                u32::from(id.as_bytes()[0]) + 1
+            });
+        }
+        while let Some((to, len)) = server.poll_transmit(now, server_addr, &mut buf) {
+            assert_eq!(to, client_addr);
+            client.handle_datagram(now, &buf[..len], &mut |one| found.push(one));
+        }
+        expired = client.poll_expired(now).or(expired);
+        match earliest(client.poll_timeout(), server.poll_timeout()) {
+            Some(next) => now = next,
+            None => break,
+        }
+    }
+    assert_eq!(expired, Some(probe));
+    assert_eq!(now, Instant::from_millis(300));
+    let expected: Vec<_> = (1..)
+        .zip(&ids)
+        .map(|(blocks, &segment)| Found { probe, segment, peer: server_addr, blocks })
+        .collect();
+    assert_eq!(found, expected, "each once, though the probe was sent twice");
+    assert_eq!((client.counters().sent, server.counters().repeats), (2, 1));
+}
+
 /// Elements with their namespaces and attributes, their ends, and the text between, of a document
 /// that was read to its end.
 fn ours(document: &[u8]) -> Result<String, XmlErrorKind> {
@@ -274,8 +320,27 @@ fn mutate(document: &mut Vec<u8>, rng: &mut XorShift) {
     assert!(document.len() <= MAX_DOCUMENT_BYTES);
 }
 
-/// Marsaglia's generator: a run is its seed.
+/// Marsaglia's generator: a run is its seed. Anyone can predict it.
 struct XorShift(u64);
+
+impl TryRng for XorShift {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.below(1 << 32) as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(u64::from(self.try_next_u32()?) << 32 | u64::from(self.try_next_u32()?))
+    }
+
+    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
+        dst.iter_mut().for_each(|byte| *byte = self.below(256) as u8);
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for XorShift {}
 
 impl XorShift {
     fn below(&mut self, bound: usize) -> usize {

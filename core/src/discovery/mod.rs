@@ -16,7 +16,9 @@
 
 pub mod client;
 pub mod server;
+mod text;
 pub mod wire;
+mod xaddr;
 pub mod xml;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -25,7 +25,7 @@ pub const MAX_BACKOFF: Duration = Duration::from_millis(65);
 pub const MAX_PENDING: usize = 16;
 
 /// Datagrams of one answer. A probe that fits one datagram asks for no more than these hold.
-pub const MAX_PER_PROBE: usize = 6;
+pub const MAX_PER_PROBE: usize = 7;
 
 /// Probes remembered as answered.
 pub const MAX_REMEMBERED: usize = 16;
@@ -287,6 +287,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::super::CountingRng;
+    use super::super::wire::ProbeRepr;
     use super::*;
 
     const PROBE: &[u8] = include_bytes!("../../../tests/vectors/v1-probe.xml");
@@ -409,6 +410,14 @@ mod tests {
             assert!(answer.contains(&std::format!("MessageNumber=\"{}\"", i + 1)));
         }
         assert_eq!(server.counters().left_out, 0);
+    }
+
+    #[test]
+    fn whatever_fits_a_probe_can_be_answered() {
+        for bytes in [32, 48, 64] {
+            let datagrams = ProbeRepr::capacity(bytes).div_ceil(ProbeMatchesRepr::capacity(45, bytes));
+            assert!(datagrams <= MAX_PER_PROBE, "{datagrams}");
+        }
     }
 
     #[test]

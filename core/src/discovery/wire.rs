@@ -1,17 +1,18 @@
 //! [MS-PCCRD] 2.2: the messages, on WS-Discovery (April 2005) and SOAP 1.2, as UDP datagrams.
 //!
 //! [`parse`] takes everything that known peers send (fact 25): any prefixes and order, white space
-//! anywhere, elements nobody knows. [`Probe::emit`](ProbeRepr::emit) and
-//! [`ProbeMatchesRepr::emit`] write the one form that all known peers take (fact 24), prefixes
-//! included: some of them search for strings.
+//! anywhere, elements nobody knows. [`ProbeRepr::emit`] and [`ProbeMatchesRepr::emit`] write the
+//! one form that all known peers take (fact 24), prefixes included: some of them search for strings.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::SocketAddr;
 
 use heapless::Vec;
 use rand_core::CryptoRng;
 
+use super::xaddr::emit_xaddr;
+pub use super::xaddr::{MAX_XADDRS, XAddrs};
 use super::xml::{Element, Event, Text, Tokenizer, Tokens, XmlError};
-use crate::bytes::{NoRoom, Writer, decode_hex, hex_value, parse_decimal};
+use crate::bytes::{NoRoom, Writer, decode_hex, hex_value};
 use crate::content::SegmentId;
 use crate::limits::MAX_DIGEST_BYTES;
 
@@ -21,11 +22,8 @@ pub const MAX_SENT_BYTES: usize = 1_399;
 /// Bytes of a message id; `urn:uuid:` and a UUID are 45.
 pub const MAX_MESSAGE_ID_BYTES: usize = 80;
 
-/// Segment ids in one message: four times what fits the datagrams that are sent today.
+/// Segment ids in one message: six times what fits a datagram of [`MAX_SENT_BYTES`].
 pub const MAX_SCOPES: usize = 64;
-
-/// Addresses in one match: a peer with several interfaces and both families.
-pub const MAX_XADDRS: usize = 8;
 
 /// Matches in one message; known peers send one for each message.
 pub const MAX_MATCHES: usize = 8;
@@ -51,6 +49,7 @@ const MATCHES_ACTION: &[u8] = b"http://schemas.xmlsoap.org/ws/2005/04/discovery/
 
 /// What a datagram says.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is no heap; it lives on the stack for one datagram")]
 pub enum Message<'a> {
     /// Who has these segments?
     Probe(Probe<'a>),
@@ -139,10 +138,6 @@ pub struct Scope {
     lower: u128,
 }
 
-/// Transport addresses (2.2.3.8).
-#[derive(Clone, Copy, Debug)]
-pub struct XAddrs<'a>(Text<'a>);
-
 /// A probe of version 1 to be sent (2.2.2.1).
 #[derive(Clone, Copy, Debug)]
 pub struct ProbeRepr<'a> {
@@ -227,6 +222,7 @@ impl<'a> Header<'a> {
 }
 
 /// The body, before it is known whether the header fits it.
+#[expect(clippy::large_enum_variant, reason = "there is no heap; it lives on the stack for one datagram")]
 enum Body<'a> {
     Probe(Target<'a>),
     Matches(Vec<Target<'a>, MAX_MATCHES>),
@@ -571,185 +567,16 @@ impl Scope {
     }
 }
 
-impl<'a> XAddrs<'a> {
-    /// The addresses that can be connected to: numeric, with a port, and of a single host. Names
-    /// are passed over, since nothing here resolves them.
-    pub fn iter(&self) -> impl Iterator<Item = SocketAddr> + use<'a> {
-        let mut tokens = self.0.tokens();
-        core::iter::from_fn(move || {
-            let mut buf = [0; MAX_XADDR_BYTES];
-            Some(tokens.next_token(&mut buf)?.ok().and_then(parse_xaddr))
-        })
-        .flatten()
-    }
-
-    fn check(text: Text<'a>) -> Option<Self> {
-        let mut tokens = text.tokens();
-        let mut count = 0usize;
-        while tokens.next_token(&mut []).is_some() {
-            count = count.saturating_add(1);
-        }
-        (1..=MAX_XADDRS).contains(&count).then_some(Self(text))
-    }
-}
-
-/// Bytes of one transport address, scheme and path included. Longer ones are passed over.
-const MAX_XADDR_BYTES: usize = 128;
-
-/// `IPv4:port`, `[IPv6]:port`, without a port (80), with `http://` before it, with a path after it
-/// (fact 25).
-fn parse_xaddr(token: &[u8]) -> Option<SocketAddr> {
-    let token = strip_prefix_ignoring_case(token, b"http://");
-    let authority = token.split(|&byte| byte == b'/').next()?;
-    let (ip, port) = match authority.strip_prefix(b"[") {
-        Some(tail) => {
-            let mut parts = tail.splitn(2, |&byte| byte == b']');
-            // A zone means something to the sender only (RFC 6874).
-            let ip = parts.next()?.split(|&byte| byte == b'%').next()?;
-            let port = match parts.next()? {
-                [] => None,
-                [b':', port @ ..] => Some(port),
-                _ => return None,
-            };
-            (IpAddr::V6(parse_ipv6(ip)?), port)
-        }
-        None => {
-            let mut parts = authority.splitn(2, |&byte| byte == b':');
-            (IpAddr::V4(parse_ipv4(parts.next()?)?), parts.next())
-        }
-    };
-    let port = match port {
-        None => 80,
-        Some(port) => u16::try_from(parse_decimal(port)?).ok()?,
-    };
-    let single = port != 0 && !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast(ip);
-    single.then_some(SocketAddr::new(ip, port))
-}
-
-fn is_broadcast(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V4(Ipv4Addr::BROADCAST))
-}
-
-fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    let mut octets = [0; 4];
-    let mut parts = text.split(|&byte| byte == b'.');
-    for octet in &mut octets {
-        let digits = parts.next().filter(|digits| digits.len() <= 3)?;
-        *octet = u8::try_from(parse_decimal(digits)?).ok()?;
-    }
-    parts.next().is_none().then_some(Ipv4Addr::from(octets))
-}
-
-/// RFC 4291, 2.2, all three forms.
-fn parse_ipv6(text: &[u8]) -> Option<Ipv6Addr> {
-    let gap = text.windows(2).position(|pair| pair == b"::");
-    let (head, tail) = match gap {
-        Some(at) => (text.get(..at)?, Some(text.get(at.checked_add(2)?..)?)),
-        None => (text, None),
-    };
-    let head = parse_ipv6_groups(head, tail.is_none())?;
-    let Some(tail) = tail else {
-        return head.into_array::<8>().ok().map(Ipv6Addr::from);
-    };
-    let tail = parse_ipv6_groups(tail, true)?;
-    // `::` stands for at least one group.
-    if head.len().checked_add(tail.len())? > 7 {
-        return None;
-    }
-    let mut groups = [0u16; 8];
-    for (slot, group) in groups.iter_mut().zip(&head) {
-        *slot = *group;
-    }
-    for (slot, group) in groups.iter_mut().rev().zip(tail.iter().rev()) {
-        *slot = *group;
-    }
-    Some(Ipv6Addr::from(groups))
-}
-
-fn parse_ipv6_groups(text: &[u8], may_end_in_ipv4: bool) -> Option<Vec<u16, 8>> {
-    let mut groups = Vec::new();
-    if text.is_empty() {
-        return Some(groups);
-    }
-    let mut parts = text.split(|&byte| byte == b':').peekable();
-    while let Some(part) = parts.next() {
-        if part.contains(&b'.') && may_end_in_ipv4 && parts.peek().is_none() {
-            let [a, b, c, d] = parse_ipv4(part)?.octets();
-            groups.push(u16::from_be_bytes([a, b])).ok()?;
-            groups.push(u16::from_be_bytes([c, d])).ok()?;
-            break;
-        }
-        if part.is_empty() || part.len() > 4 {
-            return None;
-        }
-        let mut group = 0u16;
-        for digit in part {
-            group = group << 4 | u16::from(hex_value(*digit)?);
-        }
-        groups.push(group).ok()?;
-    }
-    Some(groups)
-}
-
-fn emit_xaddr(xaddr: SocketAddr, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-    match xaddr.ip() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            writer.decimal(a.into())?;
-            for octet in [b, c, d] {
-                writer.text(".")?;
-                writer.decimal(octet.into())?;
-            }
-        }
-        IpAddr::V6(ip) => {
-            writer.text("[")?;
-            emit_ipv6(ip, writer)?;
-            writer.text("]")?;
-        }
-    }
-    writer.text(":")?;
-    writer.decimal(xaddr.port().into())
-}
-
-/// RFC 5952, 4: lower case, no leading zeros, the longest run of zero groups as `::`.
-fn emit_ipv6(ip: Ipv6Addr, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-    let groups = ip.segments();
-    let (mut gap_at, mut gap_len) = (8usize, 1usize);
-    let mut run = 0usize;
-    for (index, group) in groups.iter().enumerate() {
-        run = if *group == 0 { run.saturating_add(1) } else { 0 };
-        if run > gap_len {
-            gap_len = run;
-            gap_at = index.saturating_add(1).saturating_sub(run);
-        }
-    }
-    let gap = gap_at..gap_at.saturating_add(gap_len);
-    for (index, group) in groups.iter().enumerate() {
-        if index == gap.start {
-            writer.text("::")?;
-        }
-        if gap.contains(&index) {
-            continue;
-        }
-        if index != 0 && index != gap.end {
-            writer.text(":")?;
-        }
-        let [a, b] = group.to_be_bytes();
-        let digits = [a >> 4, a & 15, b >> 4, b & 15].map(|nibble| hex_digit(nibble, true));
-        let zeros = digits.iter().take(3).take_while(|&&digit| digit == b'0').count();
-        writer.put(digits.get(zeros..).unwrap_or_default())?;
-    }
-    Ok(())
-}
-
-const fn hex_digit(nibble: u8, lower: bool) -> u8 {
+/// One hexadecimal digit.
+pub(super) const fn hex_digit(nibble: u8, lower: bool) -> u8 {
     match nibble & 15 {
         digit @ 0..=9 => b'0' + digit,
         letter => letter - 10 + if lower { b'a' } else { b'A' },
     }
 }
 
-fn strip_prefix_ignoring_case<'t>(text: &'t [u8], prefix: &[u8]) -> &'t [u8] {
+/// `text` without `prefix` in any case, if it begins with it.
+pub(super) fn strip_prefix_ignoring_case<'t>(text: &'t [u8], prefix: &[u8]) -> &'t [u8] {
     match text.split_at_checked(prefix.len()) {
         Some((head, tail)) if head.eq_ignore_ascii_case(prefix) => tail,
         _ => text,
@@ -906,7 +733,7 @@ mod tests {
 
     use std::borrow::ToOwned;
     use std::format;
-    use std::string::{String, ToString};
+    use std::string::String;
     use std::vec::Vec;
 
     use super::*;
@@ -960,8 +787,11 @@ mod tests {
         }
     }
 
-    /// The match in `datagram` with one part replaced: its addresses and segments, if it is kept.
-    fn changed(old: &str, new: &str) -> Option<(Vec<SocketAddr>, Vec<(SegmentId, u32)>)> {
+    /// The addresses and segments of a match.
+    type Heard = (Vec<SocketAddr>, Vec<(SegmentId, u32)>);
+
+    /// The match of the vector with one part replaced, if it is kept.
+    fn changed(old: &str, new: &str) -> Option<Heard> {
         let datagram = text(MATCHES);
         assert!(datagram.contains(old), "{old}");
         let datagram = datagram.replacen(old, new, 1);
@@ -1182,53 +1012,6 @@ mod tests {
         assert_eq!(parsed(&["1.2.3.4"; MAX_XADDRS].join(" ")).map(|all| all.len()), Some(MAX_XADDRS));
         assert_eq!(parsed(&["1.2.3.4"; MAX_XADDRS + 1].join(" ")), None);
         assert_eq!(parsed(""), None);
-    }
-
-    #[test]
-    fn ipv6_as_the_standard_library_has_it() {
-        let cases = [
-            "::",
-            "::1",
-            "1::",
-            "fe80::1",
-            "1:2:3:4:5:6:7:8",
-            "1::8",
-            "1:0:0:4:0:0:0:8",
-            "0:0:3::",
-            "::ffff:1.2.3.4",
-            "1:2:3:4:5:6:1.2.3.4",
-            "2001:db8::1:0:0:1",
-            "1:2:3:4:5:6:7::",
-            "::2:3:4:5:6:7:8",
-            "1:2:3:4:5:6:7",
-            "1:2:3:4:5:6:7:8:9",
-            "1::2::3",
-            ":::",
-            ":",
-            ":1",
-            "1:",
-            "12345::",
-            "g::",
-            "1.2.3.4",
-            "::1.2.3",
-            "1.2.3.4::",
-            "1:2:3:4:5:6:7:1.2.3.4",
-            "::1.2.3.4:5",
-            "1:2:3:4:5:6:7:8::",
-            "",
-            "abcd:ef01::",
-            "0:1:0:1:0:1:0:1",
-            "1:0:0:1:1:0:0:1",
-        ];
-        for case in cases {
-            let expected = case.parse::<Ipv6Addr>().ok();
-            assert_eq!(parse_ipv6(case.as_bytes()), expected, "{case}");
-            let Some(ip) = expected.filter(|ip| ip.to_ipv4_mapped().is_none()) else { continue };
-            let mut buf = [0; 47];
-            let mut writer = Writer::new(&mut buf);
-            emit_ipv6(ip, &mut writer).unwrap();
-            assert_eq!(text(writer.finish()), ip.to_string());
-        }
     }
 
     #[test]

@@ -1,1 +1,61 @@
-//! A simulated branch office.
+//! A simulated LAN for peerdist: deterministic, in virtual time, and drawn from one seed.
+//!
+//! ```text
+//!   scenario ──▶ run ──▶ report          what to simulate; doing it; what came of it
+//!                 │
+//!       world (virtual time)  ◀── check  the checkers stand outside the hosts
+//!       │        │         │
+//!     hosts    link      switch          bytes, time and chance come in
+//!                 │
+//!                rng                     one seed
+//! ```
+//!
+//! A run is its [`scenario`]: the same scenario gives the same frames at the same times. [`link`] and [`switch`]
+//! are machines without input and output; [`world`] moves frames between them and whatever implements
+//! [`world::Host`], so a test can build any LAN from these parts:
+//!
+//! ```
+//! use peerdist_core::time::{Duration, Instant};
+//! use peerdist_sim::link::{LinkConfig, Loss};
+//! use peerdist_sim::rng::Seed;
+//! use peerdist_sim::world::{Frame, Host, Outcome, World};
+//!
+//! /// Says one thing to everybody, and hears.
+//! #[derive(Default)]
+//! struct Shouter {
+//!     said: bool,
+//!     heard: Vec<Instant>,
+//! }
+//!
+//! impl Host for Shouter {
+//!     fn receive(&mut self, now: Instant, _frame: Frame) {
+//!         self.heard.push(now);
+//!     }
+//!
+//!     fn poll(&mut self, _now: Instant, send: &mut dyn FnMut(Frame)) -> Option<Instant> {
+//!         if !std::mem::replace(&mut self.said, true) {
+//!             send(Frame::from([&[0xff; 12][..], &[0x88, 0xb5], b"hello"].concat()));
+//!         }
+//!         None
+//!     }
+//! }
+//!
+//! let cable = LinkConfig { rate: 1_000_000, delay: Duration::from_millis(2), loss: Loss::NONE, queue: 10_000 };
+//! let mut world = World::new(Seed::new(42));
+//! let ports = [(); 3].map(|()| world.attach(Shouter::default(), cable, cable));
+//! let outcome = world.run_until(Instant::from_millis(1_000), |world| {
+//!     ports.iter().all(|&port| world.host(port).heard.len() >= 2)
+//! });
+//! assert_eq!(outcome, Outcome::Done);
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod check;
+pub mod link;
+pub mod pcap;
+pub mod report;
+pub mod rng;
+pub mod run;
+pub mod scenario;
+pub mod switch;
+pub mod world;

@@ -1,0 +1,75 @@
+//! The command line: one file per subcommand. Errors are one line on stderr.
+//!
+//! Exit codes: 0, all is well; 1, it ran but the result is not what it should be; 2, it could not be run.
+
+mod sim;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+/// Shares downloads within a branch office, as Windows' BranchCache does.
+///
+/// Without a command: simulates a branch office of ten clients.
+#[derive(Parser)]
+#[command(name = "peerdist", version)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Sim(sim::Args),
+}
+
+/// How a command ended that could be run.
+enum Ending {
+    Good,
+    /// The result is not what it should be; the command has shown it.
+    Bad,
+}
+
+/// Why a command could not be run: one line that names the thing and the reason.
+struct Failure(String);
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let ending = match Args::try_parse() {
+        Ok(args) => match args.command.unwrap_or_else(|| Command::Sim(sim::Args::default())) {
+            Command::Sim(args) => sim::run(args),
+        },
+        Err(error) => usage(&error),
+    };
+    match ending {
+        Ok(Ending::Good) => ExitCode::SUCCESS,
+        Ok(Ending::Bad) => ExitCode::from(1),
+        Err(Failure(line)) => {
+            // If stderr is closed there is nobody left to tell.
+            _ = writeln!(io::stderr(), "peerdist: {line}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Help goes to stdout as it is; of an error, the line that says what is wrong.
+fn usage(error: &clap::Error) -> Result<Ending, Failure> {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        error.print().map_err(|error| Failure(format!("stdout: {error}")))?;
+        return Ok(Ending::Good);
+    }
+    let text = error.render().to_string();
+    let line = text.lines().next().unwrap_or_default();
+    Err(Failure(line.strip_prefix("error: ").unwrap_or(line).to_string()))
+}
+
+/// Prints a result. Somebody who stops reading (`| head`) has seen enough: that is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure(format!("stdout: {error}"))),
+        _ => Ok(()),
+    }
+}

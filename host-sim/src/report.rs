@@ -1,0 +1,336 @@
+//! What a run came to: as one JSON object for machines, and as a table for people.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Attribute, Cell, CellAlignment, Color, LineStyle, Table, presets};
+use serde::{Serialize, Serializer};
+
+use crate::scenario::Scenario;
+use crate::world::Outcome;
+
+/// Everything that is known after a run. Serialising it gives what `--json` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The number that repeats this run.
+    pub seed: u64,
+    /// What the clients wanted.
+    pub content: ContentReport,
+    /// What crossed the WAN.
+    pub wan: WanReport,
+    /// The clients, in the order of their names.
+    pub clients: Vec<ClientReport>,
+    /// How long the run took, in virtual time.
+    pub virtual_ms: u64,
+    /// SHA-256 over all frames with their times: equal for equal scenarios.
+    #[serde(serialize_with = "hex")]
+    pub trace_sha256: [u8; 32],
+    /// Why the run ended.
+    #[serde(skip)]
+    pub outcome: Outcome,
+}
+
+/// The content.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ContentReport {
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256.
+    #[serde(serialize_with = "hex")]
+    pub sha256: [u8; 32],
+}
+
+/// The line to the origin.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct WanReport {
+    /// Bytes of HTTP bodies that left the origin.
+    pub bytes: u64,
+    /// The same if every client had fetched everything from the origin.
+    pub bytes_without: u64,
+}
+
+/// One client.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClientReport {
+    /// What it is called, in captures too.
+    pub name: String,
+    /// Whether it has every byte, and every one right.
+    pub ok: bool,
+    /// SHA-256 of what arrived.
+    #[serde(serialize_with = "hex")]
+    pub sha256: [u8; 32],
+    /// From its start to its end; to the end of the run if it did not end.
+    pub virtual_ms: u64,
+    /// Where its bytes came from.
+    pub bytes: Sources,
+    /// Where its blocks came from.
+    pub blocks: Sources,
+    /// Why blocks did not come from a better source, and how often.
+    pub reasons: BTreeMap<String, u64>,
+}
+
+/// Something counted by where it came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sources {
+    /// The client's own cache.
+    pub local: u64,
+    /// Other clients.
+    pub peer: u64,
+    /// The hosted cache.
+    pub hosted: u64,
+    /// The origin, over the WAN.
+    pub origin: u64,
+}
+
+impl Report {
+    /// Whether every client has the right bytes.
+    pub fn ok(&self) -> bool {
+        self.clients.iter().all(|client| client.ok)
+    }
+
+    /// The JSON object, on one line.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a report has only string keys, and nothing in it can fail")
+    }
+
+    /// The table and the summary, coloured or plain.
+    pub fn to_text(&self, scenario: &Scenario, colour: bool) -> String {
+        let mut text =
+            format!("\n{}\n{}\n\n", style(Style::new().bold(), "peerdist branch", colour), scenario);
+        text += &self.table(colour);
+        text += "\n\n";
+        self.summary(&mut text, colour);
+        text
+    }
+
+    fn table(&self, colour: bool) -> String {
+        let hosted = self.clients.iter().any(|client| client.bytes.hosted > 0);
+        let reasons = self.clients.iter().any(|client| !client.reasons.is_empty());
+        let mut header =
+            vec!["client", "local", "peers", "hosted", "origin", "time", "content", "why not nearer"];
+        let shown = |column: &str| match column {
+            "hosted" => hosted,
+            "why not nearer" => reasons,
+            _ => true,
+        };
+        header.retain(|column| shown(column));
+
+        let mut table = Table::new();
+        let mut look = presets::UTF8_HORIZONTAL_ONLY;
+        // One line for each client, without rules between them.
+        look.row_separator = LineStyle::none();
+        table.load_style(look);
+        if colour {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        table.set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
+        for client in &self.clients {
+            table.add_row(header.iter().map(|column| client.cell(column)));
+        }
+        for (column, name) in table.column_iter_mut().zip(&header) {
+            if matches!(*name, "local" | "peers" | "hosted" | "origin" | "time") {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table.trim_fmt()
+    }
+
+    fn summary(&self, text: &mut String, colour: bool) {
+        let WanReport { bytes, bytes_without } = self.wan;
+        let good = Style::new().fg_color(Some(AnsiColor::Green.into())).bold();
+        let bad = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
+
+        let saved = match bytes_without {
+            0 => String::new(),
+            without if bytes <= without => {
+                let percent = (without - bytes) as f64 * 100.0 / without as f64;
+                format!(": {}", style(good, &format!("{percent:.1} % saved"), colour))
+            }
+            without => {
+                let percent = (bytes - without) as f64 * 100.0 / without as f64;
+                format!(": {}", style(bad, &format!("{percent:.1} % more"), colour))
+            }
+        };
+        let mut line = |name: &str, value: String| _ = writeln!(text, "  {name:<9} {value}");
+        line("WAN", format!("{}, without peerdist {}{saved}", size(bytes), size(bytes_without)));
+        line("time", format!("{} of virtual time", time(self.virtual_ms)));
+        line("content", format!("{}, SHA-256 {}", size(self.content.bytes), to_hex(&self.content.sha256)));
+
+        let right = self.clients.iter().filter(|client| client.ok).count();
+        let arrived = match self.clients.len() {
+            1 if right == 1 => style(good, "right at the one client", colour),
+            all if right == all => style(good, &format!("right at all {all} clients"), colour),
+            all => style(bad, &format!("right at {right} of {all}{}", ended(self.outcome)), colour),
+        };
+        line("arrived", arrived);
+        line("trace", to_hex(&self.trace_sha256));
+    }
+}
+
+impl ClientReport {
+    fn cell(&self, column: &str) -> Cell {
+        let amount = |bytes: u64, colour| match bytes {
+            0 => Cell::new("-").add_attribute(Attribute::Dim),
+            bytes => Cell::new(size(bytes)).fg(colour),
+        };
+        match column {
+            "client" => Cell::new(&self.name),
+            "local" => amount(self.bytes.local, Color::Cyan),
+            "peers" => amount(self.bytes.peer, Color::Green),
+            "hosted" => amount(self.bytes.hosted, Color::Green),
+            "origin" => amount(self.bytes.origin, Color::Yellow),
+            "time" => Cell::new(time(self.virtual_ms)),
+            "content" if self.ok => Cell::new("right").fg(Color::Green),
+            "content" => Cell::new("WRONG").fg(Color::Red).add_attribute(Attribute::Bold),
+            _ => {
+                let reasons = self.reasons.iter().map(|(reason, times)| format!("{times} × {reason}"));
+                Cell::new(reasons.collect::<Vec<_>>().join("\n"))
+            }
+        }
+    }
+}
+
+/// Bytes as people read them: `4.0 MiB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    // As soon as it would be printed as 1024.0.
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// Milliseconds as people read them: `850 ms`, `17.3 s`, `2 min 05 s`.
+pub fn time(millis: u64) -> String {
+    match millis {
+        0..1_000 => format!("{millis} ms"),
+        1_000..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        60_000..3_600_000 => format!("{} min {:02} s", millis / 60_000, millis / 1_000 % 60),
+        _ => format!("{} h {:02} min", millis / 3_600_000, millis / 60_000 % 60),
+    }
+}
+
+fn ended(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done => "",
+        Outcome::TimeLimit => "; stopped at the limit of virtual time",
+        Outcome::EventLimit => "; stopped at the limit of events",
+        Outcome::Stuck => "; stopped because nothing would ever happen again",
+    }
+}
+
+fn style(style: Style, text: &str, colour: bool) -> String {
+    if colour { format!("{style}{text}{style:#}") } else { text.to_string() }
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn hex<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&to_hex(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let client = |name: &str, ok, bytes| ClientReport {
+            name: name.into(),
+            ok,
+            sha256: [0xab; 32],
+            virtual_ms: 17_345,
+            bytes,
+            blocks: Sources::default(),
+            reasons: BTreeMap::new(),
+        };
+        Report {
+            seed: 7,
+            content: ContentReport { bytes: 4 << 20, sha256: [0xab; 32] },
+            wan: WanReport { bytes: 4 << 20, bytes_without: 8 << 20 },
+            clients: vec![
+                client("client-1", true, Sources { origin: 4 << 20, ..Sources::default() }),
+                client("client-2", true, Sources { peer: 4 << 20, ..Sources::default() }),
+            ],
+            virtual_ms: 20_000,
+            trace_sha256: [1; 32],
+            outcome: Outcome::Done,
+        }
+    }
+
+    #[test]
+    fn the_json_has_the_fields_it_should_have_and_no_others() {
+        let mut report = report();
+        report.clients.truncate(1);
+        report.clients[0].reasons.insert("no reply".into(), 64);
+        let expected = format!(
+            concat!(
+                r#"{{"seed":7,"content":{{"bytes":4194304,"sha256":"{ab}"}},"#,
+                r#""wan":{{"bytes":4194304,"bytes_without":8388608}},"#,
+                r#""clients":[{{"name":"client-1","ok":true,"sha256":"{ab}","virtual_ms":17345,"#,
+                r#""bytes":{{"local":0,"peer":0,"hosted":0,"origin":4194304}},"#,
+                r#""blocks":{{"local":0,"peer":0,"hosted":0,"origin":0}},"reasons":{{"no reply":64}}}}],"#,
+                r#""virtual_ms":20000,"trace_sha256":"{trace}"}}"#,
+            ),
+            ab = "ab".repeat(32),
+            trace = "01".repeat(32),
+        );
+        assert_eq!(report.to_json(), expected);
+    }
+
+    #[test]
+    fn the_table_is_plain_unless_coloured() {
+        let plain = report().to_text(&Scenario::branch(), false);
+        println!("{plain}");
+        assert!(!plain.contains('\x1b'));
+        assert!(plain.contains("4.0 MiB, without peerdist 8.0 MiB: 50.0 % saved"));
+        assert!(plain.contains("right at all 2 clients"));
+        assert!(!plain.contains("hosted") && !plain.contains("why not nearer"));
+        let coloured = report().to_text(&Scenario::branch(), true);
+        assert!(coloured.contains("\x1b["));
+    }
+
+    #[test]
+    fn what_went_wrong_is_seen() {
+        let mut report = report();
+        report.clients[1].ok = false;
+        report.clients[1].reasons =
+            BTreeMap::from([("bad hash from client-1".into(), 3), ("no reply".into(), 1)]);
+        report.outcome = Outcome::TimeLimit;
+        assert!(!report.ok());
+        let text = report.to_text(&Scenario::branch(), false);
+        assert!(text.contains("WRONG") && text.contains("3 × bad hash from client-1"));
+        assert!(text.contains("right at 1 of 2; stopped at the limit of virtual time"), "{text}");
+    }
+
+    #[test]
+    fn numbers_for_people() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_048_575, "1.0 MiB"),
+            (200 << 20, "200.0 MiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+        for (millis, text) in
+            [(999, "999 ms"), (17_345, "17.3 s"), (125_000, "2 min 05 s"), (7_260_000, "2 h 01 min")]
+        {
+            assert_eq!(time(millis), text);
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! A run from start to end: loads the content, builds the world, starts and kills clients, and judges.
+//!
+//! How the hosts behave is not decided here: they come from a [`HostFactory`].
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use peerdist_core::time::{Duration, Instant};
+use rand_core::Rng as _;
+
+use crate::check::{Content, Delivery, Verdict};
+use crate::pcap::{Capture, CaptureError};
+use crate::report::{ClientReport, ContentReport, Report, Sources, WanReport};
+use crate::rng::Seed;
+use crate::scenario::{ContentSource, Fault, InvalidScenario, MAX_CONTENT, Scenario, Start, TOGETHER};
+use crate::switch::PortId;
+use crate::world::{Frame, Host, Outcome, World};
+
+/// After how many instants [`Watch::progress`] is called.
+const WATCH_EVERY: u64 = 1024;
+
+/// Makes the hosts of a run.
+pub trait HostFactory {
+    /// The origin, which serves `content`.
+    fn origin(&mut self, seat: Seat, content: &Content) -> Box<dyn OriginHost>;
+
+    /// A client that, once started, fetches the content from `origin` and hands it to `delivery`.
+    fn client(
+        &mut self,
+        seat: Seat,
+        origin: &Seat,
+        delivery: Delivery,
+        nature: Nature,
+    ) -> Box<dyn ClientHost>;
+}
+
+/// Where a host sits.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    /// What it is called.
+    pub name: String,
+    /// Its Ethernet address.
+    pub mac: [u8; 6],
+    /// Its IPv4 address, in [`PREFIX_LEN`] bits of network.
+    pub ip: [u8; 4],
+    /// What it draws from.
+    pub seed: Seed,
+}
+
+/// Bits of the network part of all addresses: there is one network and no router.
+pub const PREFIX_LEN: u8 = 16;
+
+/// How a client is disposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    /// As it should be.
+    Honest,
+    /// It serves corrupted blocks.
+    Corrupt,
+}
+
+/// The host that has the content.
+pub trait OriginHost: Host {
+    /// Bytes of HTTP bodies that it has sent, each counted once.
+    fn body_bytes(&self) -> u64;
+}
+
+/// A host that wants the content. From the beginning it takes part in the LAN; it waits for its start.
+pub trait ClientHost: Host {
+    /// Its download begins.
+    fn start(&mut self, now: Instant);
+
+    /// When its download ended, well or badly.
+    fn finished_at(&self) -> Option<Instant>;
+
+    /// What it has delivered so far.
+    fn delivery(&self) -> &Delivery;
+
+    /// What it says about where everything came from.
+    fn outcome(&self) -> ClientOutcome;
+}
+
+/// What a client says about its download. Whether the bytes are right is not its to say.
+#[derive(Clone, Debug, Default)]
+pub struct ClientOutcome {
+    /// Where the bytes came from.
+    pub bytes: Sources,
+    /// Where the blocks came from.
+    pub blocks: Sources,
+    /// Why blocks did not come from a better source, and how often.
+    pub reasons: BTreeMap<String, u64>,
+}
+
+/// What a run leaves behind beside its report.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// The folder for captures.
+    pub pcap: Option<PathBuf>,
+}
+
+/// Watches a run that takes a while.
+pub trait Watch {
+    /// Called now and then.
+    fn progress(&mut self, progress: Progress);
+}
+
+impl Watch for () {
+    fn progress(&mut self, _progress: Progress) {}
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The virtual time.
+    pub now: Instant,
+    /// Bytes that arrived at clients.
+    pub delivered: u64,
+    /// Bytes that are to arrive in all.
+    pub expected: u64,
+}
+
+/// Why there was no run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The scenario makes no sense.
+    #[error(transparent)]
+    Scenario(#[from] InvalidScenario),
+    /// The content cannot be read.
+    #[error("{}: {error}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A capture cannot be written.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// There is nobody to run it.
+    #[error("simulated hosts: not part of this build")]
+    NoHosts,
+}
+
+/// Runs `scenario` with this project's hosts.
+pub fn run(scenario: &Scenario, options: &RunOptions, watch: &mut dyn Watch) -> Result<Report, RunError> {
+    // What is wrong with the scenario itself is said first.
+    let prepared = Prepared::new(scenario, options)?;
+    match default_factory() {
+        Some(mut factory) => prepared.run(&mut *factory, watch),
+        None => Err(RunError::NoHosts),
+    }
+}
+
+/// The hosts that [`run`] uses. THE ONE PLACE to fill in: `Some(Box::new(host::Factory::default()))`.
+fn default_factory() -> Option<Box<dyn HostFactory>> {
+    None
+}
+
+/// Runs `scenario` with hosts from `factory`.
+pub fn run_with(
+    scenario: &Scenario,
+    options: &RunOptions,
+    factory: &mut dyn HostFactory,
+    watch: &mut dyn Watch,
+) -> Result<Report, RunError> {
+    Prepared::new(scenario, options)?.run(factory, watch)
+}
+
+/// A scenario whose content is there and whose capture files are open: from here on it runs.
+struct Prepared<'s> {
+    scenario: &'s Scenario,
+    seed: Seed,
+    content: Content,
+    capture: Capture,
+}
+
+impl<'s> Prepared<'s> {
+    fn new(scenario: &'s Scenario, options: &RunOptions) -> Result<Self, RunError> {
+        scenario.validate()?;
+        let seed = Seed::new(scenario.seed);
+        let content = Content::new(match &scenario.content {
+            ContentSource::Generated(size) => generate(&seed, *size),
+            ContentSource::File(path) => load(path)?,
+        });
+        // Last, so that no other error leaves files behind.
+        let capture = match &options.pcap {
+            Some(folder) => Capture::create(folder, &names(scenario.clients))?,
+            None => Capture::default(),
+        };
+        Ok(Self { scenario, seed, content, capture })
+    }
+
+    fn run(self, factory: &mut dyn HostFactory, watch: &mut dyn Watch) -> Result<Report, RunError> {
+        let (scenario, content) = (self.scenario, self.content.clone());
+        let limit = Instant::ZERO + scenario.virtual_time_limit(content.size());
+        let mut branch = Branch::build(self, factory);
+        let outcome = branch.run(limit, watch);
+        let report = branch.report(scenario, &content, outcome);
+        branch.world.into_observer().finish()?;
+        Ok(report)
+    }
+}
+
+/// The world of a run, and who of it is where.
+struct Branch {
+    world: World<Station, Capture>,
+    origin: PortId,
+    clients: Vec<Client>,
+    /// What happens at which time, the next last.
+    agenda: Vec<(Instant, Action)>,
+    staggered: bool,
+    expected: u64,
+}
+
+enum Station {
+    Origin(Box<dyn OriginHost>),
+    Client(Box<dyn ClientHost>),
+}
+
+struct Client {
+    name: String,
+    port: PortId,
+    kill_after: Option<Duration>,
+    started: Option<Instant>,
+    killed: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Start(usize),
+    Kill(usize),
+}
+
+impl Branch {
+    fn build(prepared: Prepared<'_>, factory: &mut dyn HostFactory) -> Self {
+        let Prepared { scenario, seed, content, capture } = prepared;
+        let mut world = World::with_observer(seed.child("links", 0), capture);
+        world.limit_events(scenario.event_limit);
+
+        let wan = scenario.link(scenario.wan);
+        let origin_seat = seat(0, &seed);
+        let origin = world.attach(Station::Origin(factory.origin(origin_seat.clone(), &content)), wan, wan);
+        let lan = scenario.link(scenario.lan);
+        let clients = (0..scenario.clients).map(|index| {
+            let seat = seat(index + 1, &seed);
+            let corrupt = scenario.faults.contains(&Fault::Corrupt { client: index });
+            let nature = if corrupt { Nature::Corrupt } else { Nature::Honest };
+            let name = seat.name.clone();
+            let host = factory.client(seat, &origin_seat, Delivery::new(content.clone()), nature);
+            let port = world.attach(Station::Client(host), lan, lan);
+            Client { name, port, kill_after: kill_after(scenario, index), started: None, killed: None }
+        });
+        let clients: Vec<Client> = clients.collect();
+
+        let staggered = scenario.start == Start::Staggered;
+        let agenda = if staggered {
+            vec![(Instant::ZERO, Action::Start(0))]
+        } else {
+            (0..clients.len()).map(|index| (together(&seed, index), Action::Start(index))).collect()
+        };
+        let expected = content.size() * clients.len() as u64;
+        let mut branch = Self { world, origin, clients, agenda, staggered, expected };
+        branch.sort_agenda();
+        branch
+    }
+
+    fn run(&mut self, limit: Instant, watch: &mut dyn Watch) -> Outcome {
+        // Clients before this one have ended.
+        let mut first_open = 0;
+        let mut instants = 0u64;
+        loop {
+            let next = self.agenda.last().map(|(at, _)| *at).filter(|at| *at <= limit);
+            let outcome = {
+                let (clients, expected) = (&self.clients, self.expected);
+                // With staggered starts, a client's end makes the next one start.
+                let wait_for = if self.staggered { started(clients) } else { clients.len() };
+                self.world.run_until(next.unwrap_or(limit), |world| {
+                    instants += 1;
+                    if instants.is_multiple_of(WATCH_EVERY) {
+                        watch.progress(progress(world, clients, expected));
+                    }
+                    first_open +=
+                        clients[first_open..].iter().take_while(|client| client.ended(world)).count();
+                    first_open >= wait_for.max(1)
+                })
+            };
+            match outcome {
+                Outcome::Done if first_open == self.clients.len() => break Outcome::Done,
+                // The next one starts the moment the last one ended.
+                Outcome::Done => self.act(Action::Start(first_open)),
+                Outcome::EventLimit => break Outcome::EventLimit,
+                Outcome::Stuck | Outcome::TimeLimit => {
+                    let Some(at) = next else { break outcome };
+                    self.world.skip_to(at);
+                    while self.agenda.last().is_some_and(|(at, _)| *at <= self.world.now()) {
+                        let Some((_, action)) = self.agenda.pop() else { break };
+                        self.act(action);
+                    }
+                }
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        let now = self.world.now();
+        match action {
+            Action::Start(index) => {
+                let client = &mut self.clients[index];
+                client.started = Some(now);
+                if let Some(after) = client.kill_after {
+                    self.agenda.push((now + after, Action::Kill(index)));
+                }
+                if let Station::Client(host) = self.world.host_mut(client.port) {
+                    host.start(now);
+                }
+                self.sort_agenda();
+            }
+            Action::Kill(index) => {
+                let client = &mut self.clients[index];
+                client.killed = Some(now);
+                self.world.kill(client.port);
+            }
+        }
+    }
+
+    /// The next action comes last; of two at one time, that of the first client.
+    fn sort_agenda(&mut self) {
+        self.agenda.sort_by_key(|(at, action)| {
+            let (Action::Start(index) | Action::Kill(index)) = *action;
+            std::cmp::Reverse((*at, index))
+        });
+    }
+
+    fn report(&self, scenario: &Scenario, content: &Content, outcome: Outcome) -> Report {
+        let bytes = match self.world.host(self.origin) {
+            Station::Origin(host) => host.body_bytes(),
+            Station::Client(_) => 0,
+        };
+        Report {
+            seed: scenario.seed,
+            content: ContentReport { bytes: content.size(), sha256: content.sha256() },
+            wan: WanReport { bytes, bytes_without: self.expected },
+            clients: self.clients.iter().filter_map(|client| client.report(&self.world)).collect(),
+            virtual_ms: self.world.now().since(Instant::ZERO).millis(),
+            trace_sha256: self.world.trace_sha256(),
+            outcome,
+        }
+    }
+}
+
+impl Client {
+    fn host<'w>(&self, world: &'w World<Station, Capture>) -> Option<&'w dyn ClientHost> {
+        match world.host(self.port) {
+            Station::Client(host) => Some(&**host),
+            Station::Origin(_) => None,
+        }
+    }
+
+    fn ended(&self, world: &World<Station, Capture>) -> bool {
+        self.killed.is_some() || self.host(world).is_none_or(|host| host.finished_at().is_some())
+    }
+
+    fn report(&self, world: &World<Station, Capture>) -> Option<ClientReport> {
+        let host = self.host(world)?;
+        let ClientOutcome { bytes, blocks, reasons } = host.outcome();
+        let delivery = host.delivery();
+        let finished = host.finished_at();
+        let end = finished.or(self.killed).unwrap_or(world.now());
+        Some(ClientReport {
+            name: self.name.clone(),
+            ok: finished.is_some() && delivery.verdict() == Verdict::Complete,
+            sha256: delivery.sha256(),
+            virtual_ms: self.started.map_or(0, |started| end.since(started).millis()),
+            bytes,
+            blocks,
+            reasons,
+        })
+    }
+}
+
+impl Host for Station {
+    fn receive(&mut self, now: Instant, frame: Frame) {
+        match self {
+            Self::Origin(host) => host.receive(now, frame),
+            Self::Client(host) => host.receive(now, frame),
+        }
+    }
+
+    fn poll(&mut self, now: Instant, send: &mut dyn FnMut(Frame)) -> Option<Instant> {
+        match self {
+            Self::Origin(host) => host.poll(now, send),
+            Self::Client(host) => host.poll(now, send),
+        }
+    }
+}
+
+/// Seat 0 is the origin's.
+fn seat(number: usize, seed: &Seed) -> Seat {
+    let [high, low] = (number as u16).to_be_bytes();
+    // 250 clients to a third byte, so that no address looks like a network's or a broadcast's.
+    let ip = match number.checked_sub(1) {
+        None => [10, 0, 0, 1],
+        Some(client) => [10, 0, 1 + (client / 250) as u8, 1 + (client % 250) as u8],
+    };
+    Seat { name: name(number), mac: [0x02, 0, 0, 0, high, low], ip, seed: seed.child("host", number as u64) }
+}
+
+fn names(clients: usize) -> Vec<String> {
+    (0..=clients).map(name).collect()
+}
+
+fn name(number: usize) -> String {
+    if number == 0 { "origin".into() } else { format!("client-{number:02}") }
+}
+
+fn kill_after(scenario: &Scenario, index: usize) -> Option<Duration> {
+    scenario.faults.iter().find_map(|fault| match *fault {
+        Fault::Kill { client, after } if client == index => Some(after),
+        _ => None,
+    })
+}
+
+fn together(seed: &Seed, index: usize) -> Instant {
+    let offset = seed.child("start", index as u64).rng().next_u64() % TOGETHER.micros();
+    Instant::ZERO + Duration::from_micros(offset)
+}
+
+fn started(clients: &[Client]) -> usize {
+    clients.iter().filter(|client| client.started.is_some()).count()
+}
+
+fn progress(world: &World<Station, Capture>, clients: &[Client], expected: u64) -> Progress {
+    let hosts = clients.iter().filter_map(|client| client.host(world));
+    Progress { now: world.now(), delivered: hosts.map(|host| host.delivery().received()).sum(), expected }
+}
+
+fn generate(seed: &Seed, size: u64) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+    seed.child("content", 0).rng().fill_bytes(&mut bytes);
+    bytes
+}
+
+fn load(path: &Path) -> Result<Vec<u8>, RunError> {
+    let read = || {
+        let mut bytes = Vec::new();
+        // A pipe or a device may have no end.
+        let length = File::open(path)?.take(MAX_CONTENT + 1).read_to_end(&mut bytes)?;
+        if length as u64 > MAX_CONTENT {
+            let reason = format!("larger than the {} GiB that are held in memory", MAX_CONTENT >> 30);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+        }
+        Ok(bytes)
+    };
+    read().map_err(|error| RunError::Content { path: path.into(), error })
+}

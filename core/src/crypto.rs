@@ -168,6 +168,16 @@ impl CipherAlgorithm {
     }
 }
 
+/// How one block is sealed: what a receiver needs beside the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Seal {
+    /// The cipher.
+    pub algorithm: CipherAlgorithm,
+    /// The initialization vector; meaningless without a cipher.
+    pub iv: CipherBlock,
+}
+
 /// A hash under way. It moves freely: it holds no reference to its provider.
 #[derive(Clone)]
 pub enum HashState {

@@ -11,12 +11,12 @@ use rand_core::CryptoRng;
 
 use crate::content::InfoError;
 use crate::content::v1::{HodCheck, Info, Progress, Segment};
-use crate::crypto::{CipherAlgorithm, Crypto};
+use crate::crypto::{CipherAlgorithm, Crypto, Seal, Secret};
 use crate::fetch::{Failures, Fetch, Job, JobId, Source};
 use crate::limits::BLOCK_BYTES;
 use crate::store::seal::{SealError, open_at};
 use crate::store::verify::{Expected, Intake, VerifyError};
-use crate::store::{BlockId, InfoId, InfoView, ReserveError, Seal, Storage, StoreError, Stored};
+use crate::store::{BlockId, InfoId, InfoView, ReserveError, Storage, StoreError, Stored};
 use crate::time::{Duration, Instant};
 
 /// Contents open at once.
@@ -171,7 +171,7 @@ enum Stage {
 struct Inflow {
     content: ContentHandle,
     start: u64,
-    kp: crate::crypto::Secret,
+    kp: Secret,
     intake: Intake,
 }
 

@@ -13,12 +13,12 @@ use core::net::SocketAddr;
 use heapless::Vec;
 use rand_core::CryptoRng;
 
-use crate::crypto::{Crypto, Secret};
+use crate::crypto::{Crypto, Seal, Secret};
 use crate::discovery::client as discovery;
 use crate::discovery::wire::ProbeMatches;
 use crate::limits::VERIFY_STEP_BYTES;
 use crate::store::verify::{Expected, Verifier, VerifyError};
-use crate::store::{BlockId, Seal, SlotId, Store};
+use crate::store::{BlockId, SlotId, Store};
 use crate::time::{Duration, Instant};
 use penalty::Penalties;
 use session::Sessions;

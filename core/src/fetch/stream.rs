@@ -7,12 +7,13 @@ use heapless::Vec;
 
 use super::{Ask, Cause, JobId};
 use crate::bytes::{NoRoom, Writer, copy};
+use crate::crypto::Seal;
 use crate::http::conn::{Body, Conn, Event};
 use crate::http::wire as http;
 use crate::limits::REQUEST_TIMEOUT;
 use crate::retrieval::client::{Exchange, Refusal, Step};
 use crate::retrieval::wire::{GET_BLOCKS_BYTES, GetBlocks, PATH};
-use crate::store::{BlockId, ReserveError, Seal, SlotId, Store};
+use crate::store::{BlockId, ReserveError, SlotId, Store};
 use crate::time::{Duration, Instant};
 
 /// Bytes of a question: the request's head, and MSG_GETBLKS.

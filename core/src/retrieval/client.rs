@@ -7,9 +7,9 @@ use super::wire::{
     BLOCK_HEAD_BYTES, HEADER_BYTES, Header, MessageType, TRANSPORT_BYTES, VERSION_1_0, VersionRange, pad,
 };
 use crate::bytes::{Reader, copy};
-use crate::crypto::{CipherAlgorithm, CipherBlock};
+use crate::crypto::{CipherAlgorithm, CipherBlock, Seal};
 use crate::limits::MAX_REPLY_BYTES;
-use crate::store::{BlockId, Seal};
+use crate::store::BlockId;
 
 /// What the next bytes of a reply turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -124,9 +124,8 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::{CipherAlgorithm, HashAlgorithm, Secret, SoftCrypto, hash};
+    use crate::crypto::{CipherAlgorithm, HashAlgorithm, Seal, Secret, SoftCrypto, hash};
     use crate::retrieval::client::{Exchange, Step};
-    use crate::store::Seal;
     use crate::store::ram::{Entry, Page, RamStore};
     use crate::store::verify::{Expected, Intake};
 

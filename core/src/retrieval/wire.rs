@@ -6,9 +6,8 @@
 //! [`BlockReply::emit_tail`].
 
 use crate::bytes::{NoRoom, Reader, Truncated, Writer};
-use crate::crypto::CipherAlgorithm;
+use crate::crypto::{CipherAlgorithm, Seal};
 use crate::limits::{MAX_DIGEST_BYTES, MAX_REQUEST_BYTES};
-use crate::store::Seal;
 
 /// The path that peers listen on (2.1.1).
 pub const PATH: &str = "/116B50EB-ECE2-41ac-8429-9F9E963361B7/";

@@ -10,7 +10,7 @@ pub mod seal;
 pub mod verify;
 
 use crate::content::{InfoSource, InfoUnreadable, SegmentId};
-use crate::crypto::{CipherAlgorithm, CipherBlock};
+use crate::crypto::Seal;
 use verify::Verified;
 
 /// A block's name: its segment, and its index within it.
@@ -21,16 +21,6 @@ pub struct BlockId {
     pub segment: SegmentId,
     /// The block within the segment, from 0.
     pub index: u32,
-}
-
-/// How one block is sealed: what a receiver needs beside the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Seal {
-    /// The cipher.
-    pub algorithm: CipherAlgorithm,
-    /// The initialization vector; meaningless without a cipher.
-    pub iv: CipherBlock,
 }
 
 /// A slot of the store. Its generation makes a stale one fail instead of reading another block.

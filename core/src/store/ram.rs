@@ -9,12 +9,10 @@ use heapless::Vec;
 use zeroize::Zeroize;
 
 use super::verify::Verified;
-use super::{
-    BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, Seal, SlotId, Store, StoreError, Stored,
-};
+use super::{BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, SlotId, Store, StoreError, Stored};
 use crate::bytes::copy;
 use crate::content::{InfoUnreadable, SegmentId};
-use crate::crypto::CipherAlgorithm;
+use crate::crypto::{CipherAlgorithm, Seal};
 
 /// Bytes of a page: a sixteenth of a full block and its padding, rounded up to cipher blocks.
 pub const PAGE_BYTES: usize = 4_112;

@@ -1,9 +1,9 @@
 //! A block's cipher, on the wire and at rest (MS-PCCRR 2.2.3 and 5.1): sealing plaintext on its
 //! way into a slot, and opening any part of a sealed block.
 
-use super::{Seal, SlotId, Store, StoreError, Stored};
+use super::{SlotId, Store, StoreError, Stored};
 use crate::bytes::copy;
-use crate::crypto::{CipherBlock, Crypto, Secret};
+use crate::crypto::{CipherBlock, Crypto, Seal, Secret};
 use crate::limits::PIECE_BYTES;
 
 const CIPHER_BLOCK: usize = size_of::<CipherBlock>();

@@ -6,8 +6,8 @@
 //! hashes it in small pieces; [`Intake`] hashes plaintext on its way into a slot.
 
 use super::seal::{SealError, Sealer};
-use super::{Seal, SlotId, Store, StoreError};
-use crate::crypto::{CipherAlgorithm, CipherBlock, Crypto, Digest, HashAlgorithm, HashState, Secret};
+use super::{SlotId, Store, StoreError};
+use crate::crypto::{CipherAlgorithm, CipherBlock, Crypto, Digest, HashAlgorithm, HashState, Seal, Secret};
 use crate::limits::PIECE_BYTES;
 
 /// What content information says about a block.

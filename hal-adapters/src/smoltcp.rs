@@ -6,6 +6,8 @@
 //! The caller owns the interface, the device, the sockets and the node, and lends them to
 //! [`Driver::poll`] whenever a frame has come or the time it returned is over.
 
+mod neighbors;
+
 use core::net::{IpAddr, SocketAddr};
 
 use peerdist_core::crypto::Crypto;
@@ -17,11 +19,13 @@ use rand_core::CryptoRng;
 use smoltcp::iface::{Interface, MulticastError, SocketHandle, SocketSet};
 use smoltcp::phy::Device;
 use smoltcp::socket::{tcp, udp};
-use smoltcp::wire::{IpEndpoint, IpListenEndpoint, Ipv4Address};
+use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint, Ipv4Address};
 
-/// Sockets of the pool that listen, as long as there are enough: how many peers can connect
-/// between two polls.
-pub const BACKLOG: usize = 4;
+use neighbors::{Hints, Learning};
+
+/// One in so many sockets of the pool listens: they are the backlog, and a connection that finds
+/// none of them is refused.
+const LISTENING_SHARE: usize = 4;
 
 /// Bytes that [`Driver::poll`] wants lent for datagrams and data: one datagram at least.
 pub const MIN_BUFFER: usize = 1_400;
@@ -40,6 +44,7 @@ pub struct Driver<const SOCKETS: usize> {
     tcp: [Tcp; SOCKETS],
     port: u16,
     next_local_port: u16,
+    hints: Hints,
     /// Datagrams that found no room in the socket.
     pub dropped_datagrams: u32,
 }
@@ -82,6 +87,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
             tcp: tcp.map(|handle| Tcp { handle, state: State::Idle }),
             port,
             next_local_port: local_port.max(FIRST_EPHEMERAL),
+            hints: Hints::default(),
             dropped_datagrams: 0,
         })
     }
@@ -106,9 +112,11 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         R: CryptoRng,
     {
         let time = smoltcp::time::Instant::from_micros(i64::try_from(now.micros()).unwrap_or(i64::MAX));
+        let HardwareAddress::Ethernet(hardware) = interface.hardware_addr();
         let mut more = true;
         while more {
-            interface.poll(time, device, sockets);
+            let us = interface.ipv4_addr().map(|address| (hardware, address));
+            interface.poll(time, &mut Learning { inner: device, hints: &mut self.hints, us }, sockets);
             more = self.receive_datagrams(now, sockets, node);
             more |= self.receive_streams(now, sockets, node);
             more |= self.drain(now, interface, sockets, node, buffer, application);
@@ -264,10 +272,10 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         sent
     }
 
-    /// Keeps [`BACKLOG`] sockets listening, as long as there are more than that for us to connect.
+    /// Keeps a part of the sockets listening.
     fn listen(&mut self, sockets: &mut SocketSet<'_>) {
         let count = |state: State| self.tcp.iter().filter(|tcp| tcp.state == state).count();
-        let wanted = BACKLOG.min(SOCKETS / 2);
+        let wanted = SOCKETS.div_ceil(LISTENING_SHARE);
         let mut missing = wanted.saturating_sub(count(State::Listening));
         for tcp in self.tcp.iter_mut().filter(|tcp| tcp.state == State::Idle) {
             if missing == 0 {

@@ -136,6 +136,7 @@ impl Connection {
     fn work(&mut self, socket: &mut tcp::Socket<'_>, site: &mut Site) -> bool {
         if socket.state() == tcp::State::Closed {
             self.exchange = None;
+            socket.set_nagle_enabled(false);
             // A closed socket can listen on a port that is not zero.
             return socket.listen(PORT).is_ok();
         }

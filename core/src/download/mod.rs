@@ -178,6 +178,7 @@ struct Missing {
 struct Hole {
     block: u32,
     failures: Failures,
+    received: u32,
 }
 
 /// A request for the origin that a connection has to be found for.
@@ -253,11 +254,14 @@ impl Download {
                     Some((_, failures)) => (Source::Origin, failures),
                     None => (source, completion.failures),
                 };
+                self.missing.retain(|missing| missing.block != block);
                 let ready = Ready { read, block, given: range.start, range, source, failures };
                 // There is room for all reads that can be under way.
                 let _ = self.ready.push_back(ready);
             }
             ReadResult::Missing { .. } | ReadResult::TimedOut { .. } => {
+                // The latest last; past the bound the oldest goes, and is asked for again later.
+                self.missing.retain(|missing| missing.block != block);
                 if self.missing.is_full() {
                     self.missing.remove(0);
                 }
@@ -295,18 +299,20 @@ impl Download {
         }
         match self.phase {
             Phase::Asking => Some(Need { want: Want::Info, block: None }),
-            Phase::Reading if !self.holes.is_full() => {
-                let asked = &mut self.asked;
-                self.missing.retain(|missing| {
-                    let fresh = now.since(missing.since) <= MISSING_FRESH;
-                    if !fresh {
-                        asked.remove(missing.block);
-                    }
-                    fresh
-                });
-                let count = self.missing.len() as u32;
+            // The next request goes out when half of the one before has come: two that began
+            // together would end together, and leave the link idle for a round trip.
+            Phase::Reading
+                if !self.holes.is_full()
+                    && self.holes.iter().all(|hole| hole.received >= BLOCK_BYTES / 2) =>
+            {
+                let Self { missing, reads, .. } = &*self;
+                let fresh = |missing: &&Missing| {
+                    now.since(missing.since) <= MISSING_FRESH
+                        && !reads.iter().any(|(_, block)| *block == missing.block)
+                };
+                let count = missing.iter().filter(fresh).count() as u32;
                 let pick = rng.next_u32().checked_rem(count)? as usize;
-                let block = self.missing.get(pick)?.block;
+                let block = missing.iter().filter(fresh).nth(pick)?.block;
                 Some(Need { want: Want::Range(self.span(block)), block: Some(block) })
             }
             _ => None,
@@ -321,7 +327,7 @@ impl Download {
         };
         let Some(position) = self.missing.iter().position(|missing| missing.block == block) else { return };
         let missing = self.missing.swap_remove(position);
-        let _ = self.holes.push(Hole { block, failures: missing.failures });
+        let _ = self.holes.push(Hole { block, failures: missing.failures, received: 0 });
     }
 
     /// Takes bytes from the origin. Returns how many were used and the event that follows.
@@ -545,6 +551,9 @@ impl Download {
                 Err(_) => return self.fail(DownloadError::Full, client, parts),
             };
             let block = (offset.saturating_sub(self.segment_start) / u64::from(BLOCK_BYTES)) as u32;
+            if let Some(hole) = self.holes.iter_mut().find(|hole| hole.block == block) {
+                hole.received = hole.received.saturating_add(used as u32);
+            }
             match added {
                 Added::Committed => self.land(block),
                 Added::Bad => {
@@ -579,7 +588,7 @@ impl Download {
             Ok(None) => None,
             Ok(Some(_)) => {
                 self.phase = Phase::Reading;
-                self.enter(now, 0, client, parts)
+                self.enter(now, 0, client, parts).or_else(|| self.read(now, client, parts))
             }
             Err(error) => self.fail(info_error(error), client, parts),
         }
@@ -613,12 +622,14 @@ impl Download {
         };
         if self.in_range.clone().all(|block| self.done.contains(block)) {
             let next = self.segment.saturating_add(1);
-            if next < segments {
-                return self.enter(now, next, client, parts);
+            if next >= segments {
+                let len = self.handed_out;
+                self.cancel(client, parts);
+                return Some(DownloadEvent::Done { len });
             }
-            let len = self.handed_out;
-            self.cancel(client, parts);
-            return Some(DownloadEvent::Done { len });
+            if let Some(failed) = self.enter(now, next, client, parts) {
+                return Some(failed);
+            }
         }
         while self.reads.len() + self.ready.len() < WINDOW {
             let Some(block) = self.pick(now, parts.rng) else { break };
@@ -637,6 +648,14 @@ impl Download {
         if let Some((block, _)) = self.landed.iter().find(|(block, _)| !self.asked.contains(*block)) {
             return Some(*block);
         }
+        // Those that wait for the origin, so that it is never kept waiting by an old "missing".
+        let stale = |missing: &&Missing| {
+            now.since(missing.since) > ASK_AGAIN
+                && !self.reads.iter().any(|(_, block)| *block == missing.block)
+        };
+        if let Some(missing) = self.missing.iter().find(stale) {
+            return Some(missing.block);
+        }
         let open = |this: &Self, block: u32| !this.done.contains(block) && !this.asked.contains(block);
         let count = self.in_range.clone().filter(|block| open(self, *block)).count() as u32;
         if let Some(nth) = rng.next_u32().checked_rem(count) {
@@ -649,7 +668,6 @@ impl Download {
             under_way
                 .chain(self.ready.iter().map(|ready| ready.block))
                 .for_each(|block| self.asked.insert(block));
-            self.missing.clear();
         }
         None
     }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Passes over all parts in one call.
+const PASSES: usize = 4;
+
 impl<S, C, R, const STREAMS: usize, const BLOCKS: usize> Node<S, C, R, STREAMS, BLOCKS>
 where
     S: Storage,
@@ -152,13 +155,24 @@ where
     /// Moves every part on.
     pub(super) fn work(&mut self, now: Instant) {
         self.expire(now);
-        let Self { storage, crypto, rng, fetch, jobs, .. } = self;
-        self.busy = fetch.work(now, jobs, storage, crypto, rng);
-        while let Some(ask) = self.next_ask(now) {
-            self.carry(now, &ask);
+        self.busy = true;
+        // What one part has done may give another something to do; what is left after a few
+        // passes is for the next call.
+        for _ in 0..PASSES {
+            if !self.busy {
+                break;
+            }
+            self.busy = false;
+            self.work_downloads(now);
+            self.work_client(now);
+            let Self { storage, crypto, rng, fetch, jobs, .. } = self;
+            self.busy |= fetch.work(now, jobs, storage, crypto, rng);
+            while let Some(ask) = self.next_ask(now) {
+                if !self.carry(now, &ask) {
+                    break;
+                }
+            }
         }
-        self.work_client(now);
-        self.work_downloads(now);
         self.drop_orphans();
     }
 
@@ -198,14 +212,14 @@ where
     }
 
     /// Finds a connection for a question: one that is idle, a new one, or another's place.
-    fn carry(&mut self, now: Instant, ask: &Ask) {
+    fn carry(&mut self, now: Instant, ask: &Ask) -> bool {
         for stream in &mut self.streams {
             if let Role::Fetch(peer) = &mut stream.role
                 && peer.peer() == ask.peer
                 && peer.is_idle()
                 && peer.ask(now, ask)
             {
-                return;
+                return true;
             }
         }
         if !self.streams.iter().any(Stream::is_free) {
@@ -216,10 +230,12 @@ where
         }
         let mut peer = PeerStream::new(now, ask.peer);
         let asked = peer.ask(now, ask);
-        if !asked || self.open(Role::Fetch(peer), Some(Due::Connect(ask.peer))).is_none() {
+        let carried = asked && self.open(Role::Fetch(peer), Some(Due::Connect(ask.peer))).is_some();
+        if !carried {
             let Self { fetch, jobs, .. } = self;
             fetch.not_carried(jobs, ask);
         }
+        carried
     }
 
     fn work_client(&mut self, now: Instant) {

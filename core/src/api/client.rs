@@ -406,7 +406,7 @@ impl Client {
         let (storage, crypto) = (&mut *parts.storage, &mut *parts.crypto);
         let result = inflow.intake.update(storage, crypto, &inflow.kp, bytes);
         let slot = inflow.intake.slot();
-        if !matches!(result, Ok((_, false))) {
+        if !matches!(result, Ok((_, false))) && position < self.intakes.len() {
             self.intakes.swap_remove(position);
         }
         match result {

@@ -33,6 +33,8 @@ pub struct Origin {
 pub struct Manner {
     /// Takes no connection.
     pub refuses: bool,
+    /// Says nothing.
+    pub silent: bool,
     /// Answers with this status.
     pub status: Option<u16>,
     /// Answers so many requests with a 500 first.
@@ -77,6 +79,9 @@ impl Origin {
         };
         let range = session.range.and_then(|range| range.resolve(total));
         self.requests.push(range);
+        if manner.silent {
+            return (Vec::new(), false);
+        }
         if let Some(status) = status {
             return (head(status, |writer| http::emit_content_length(writer, 0).unwrap()), false);
         }

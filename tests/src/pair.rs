@@ -21,8 +21,8 @@ use rand_core::SeedableRng;
 
 use crate::origin::{Origin, Session};
 
-/// Both stores of a node under test.
-pub type Storage = RamStore<Vec<Page>, Vec<Entry>, Vec<u8>>;
+/// Both stores of a node under test, which the test can look into.
+pub type Storage = crate::shared::Shared<RamStore<Vec<Page>, Vec<Entry>, Vec<u8>>>;
 
 /// A node under test.
 pub type TestNode = Node<Storage, Counting, ChaCha20Rng, STREAMS, BLOCKS>;
@@ -52,8 +52,13 @@ pub struct Counting {
 
 /// A node and what it has handed out.
 pub struct Host {
-    /// The machine itself.
-    pub node: Box<TestNode>,
+    node: Box<TestNode>,
+    /// Something was changed, so it has to be drained.
+    touched: bool,
+    /// When it wants to be called, as it said when it was last drained.
+    wake_up: Option<Instant>,
+    /// Its stores.
+    pub store: Storage,
     /// Downloads by id.
     pub downloads: BTreeMap<u64, Seen>,
     current: Vec<(DownloadId, u64)>,
@@ -189,12 +194,21 @@ impl Net {
     /// Adds a node.
     pub fn add_host(&mut self, seed: u64, blocks: usize, config: Config) -> usize {
         let pages = vec![Page::EMPTY; blocks * BLOCK_PAGES];
-        let storage = RamStore::new(pages, vec![Entry::EMPTY; blocks], vec![0; 64 * 1_024]);
+        let storage = Storage::new(RamStore::new(pages, vec![Entry::EMPTY; blocks], vec![0; 64 * 1_024]));
+        let store = storage.clone();
         let rng = ChaCha20Rng::seed_from_u64(seed);
         let mut node = Box::new(Node::new(config, storage, Counting::default(), rng));
         let index = self.hosts.len();
         node.set_address(Some(host_address(index).ip()));
-        self.hosts.push(Host { node, downloads: BTreeMap::new(), current: Vec::new(), tamper: None });
+        self.hosts.push(Host {
+            node,
+            touched: true,
+            wake_up: None,
+            store,
+            downloads: BTreeMap::new(),
+            current: Vec::new(),
+            tamper: None,
+        });
         index
     }
 
@@ -206,6 +220,12 @@ impl Net {
         self.fakes.len() - 1
     }
 
+    /// A node, to do something with it.
+    pub fn node(&mut self, host: usize) -> &mut TestNode {
+        self.hosts[host].touched = true;
+        &mut self.hosts[host].node
+    }
+
     /// Has a node download the origin's content; names the download.
     pub fn download(&mut self, host: usize) -> u64 {
         let url = Url {
@@ -213,7 +233,8 @@ impl Net {
             host: "origin.example".try_into().unwrap(),
             path: "/file".try_into().unwrap(),
         };
-        let id = self.hosts[host].node.download(self.now, url).expect("a download is free");
+        let now = self.now;
+        let id = self.node(host).download(now, url).expect("a download is free");
         self.downloads += 1;
         let host = &mut self.hosts[host];
         host.current.retain(|(other, _)| *other != id);
@@ -227,6 +248,7 @@ impl Net {
         let host = &mut self.hosts[host];
         let position = host.current.iter().position(|(_, ours)| *ours == download).unwrap();
         let (id, _) = host.current.remove(position);
+        host.touched = true;
         host.node.cancel_download(id);
     }
 
@@ -238,7 +260,8 @@ impl Net {
     /// Opens a connection to a node from the test itself; `None` if it is refused.
     pub fn dial(&mut self, host: usize) -> Option<u64> {
         self.sent += 1;
-        let stream = self.hosts[host].node.accept(self.now, ([10, 2, 0, 1], 4_000).into())?;
+        let now = self.now;
+        let stream = self.node(host).accept(now, ([10, 2, 0, 1], 4_000).into())?;
         let node = End::Node { host, stream, resume: false, serves: true };
         self.conns.push(Conn::new(End::Test(self.sent), node, None));
         Some(self.sent)
@@ -318,12 +341,15 @@ impl Net {
         let mut acted = self.deliver_datagrams();
         acted |= self.fakes_answer();
         for index in 0..self.hosts.len() {
-            let due = self.hosts[index].node.poll_timeout(self.now).is_some_and(|at| at <= self.now);
-            if due {
-                self.hosts[index].node.handle_input(self.now, Input::Timeout);
+            let now = self.now;
+            if self.hosts[index].wake_up.is_some_and(|at| at <= now) {
+                self.hosts[index].handle_input(now, Input::Timeout);
+            }
+            if std::mem::take(&mut self.hosts[index].touched) {
+                self.drain(index);
+                self.hosts[index].wake_up = self.hosts[index].node.poll_timeout(now);
                 acted = true;
             }
-            acted |= self.drain(index);
         }
         for index in 0..self.conns.len() {
             acted |= self.move_bytes(index);
@@ -333,7 +359,7 @@ impl Net {
     }
 
     fn next_wake_up(&self) -> Option<Instant> {
-        let nodes = self.hosts.iter().filter_map(|host| host.node.poll_timeout(self.now));
+        let nodes = self.hosts.iter().filter_map(|host| host.wake_up);
         let fakes = self.fakes.iter().filter_map(|fake| fake.discovery.poll_timeout());
         let datagrams = self.datagrams.iter().map(|(at, ..)| *at);
         let conns = self.conns.iter().flat_map(|conn| conn.wake_ups().filter(|at| *at > self.now));
@@ -345,12 +371,11 @@ impl Net {
     }
 
     /// Takes everything out of a node.
-    fn drain(&mut self, index: usize) -> bool {
-        let (mut acted, mut buf) = (false, vec![0; 4_096]);
+    fn drain(&mut self, index: usize) {
+        let mut buf = vec![0; 4_096];
         loop {
             let host = &mut self.hosts[index];
             let Some(output) = host.node.poll_output(self.now, &mut buf) else { break };
-            acted = true;
             match output {
                 Output::Datagram { to, data } => {
                     let data = data.to_vec();
@@ -397,7 +422,6 @@ impl Net {
                 }
             }
         }
-        acted
     }
 
     fn connect(&mut self, index: usize, stream: StreamId, remote: SocketAddr) {
@@ -405,7 +429,8 @@ impl Net {
         let there = if remote == ORIGIN {
             (!self.origin.manner.refuses).then(|| End::Origin(Session::default()))
         } else if let Some(host) = (0..self.hosts.len()).find(|host| host_address(*host) == remote) {
-            let stream = self.hosts[host].node.accept(self.now, discovery_address(index));
+            let now = self.now;
+            let stream = self.node(host).accept(now, discovery_address(index));
             stream.map(|stream| End::Node { host, stream, resume: false, serves: true })
         } else {
             let fake = (0..self.fakes.len()).find(|fake| fake_address(*fake) == remote);
@@ -464,7 +489,7 @@ impl Net {
         for (_, _, from, to, data) in due {
             match to {
                 To::Host(host) => {
-                    self.hosts[host].node.handle_input(now, Input::Datagram { from, data: &data });
+                    self.hosts[host].handle_input(now, Input::Datagram { from, data: &data });
                 }
                 To::Fake(fake) => {
                     let Fake { discovery, rng, claims, .. } = &mut self.fakes[fake];
@@ -502,7 +527,7 @@ impl Net {
                     true => Input::Connected { stream: *stream },
                     false => Input::Lost { stream: *stream },
                 };
-                hosts[*host].node.handle_input(now, input);
+                hosts[*host].handle_input(now, input);
             }
             if !open {
                 conn.dead = true;
@@ -529,7 +554,7 @@ impl Net {
             };
             if from.reset.is_some_and(|at| at <= now) {
                 if let End::Node { host, stream, .. } = &ends[other] {
-                    hosts[*host].node.handle_input(now, Input::Lost { stream: *stream });
+                    hosts[*host].handle_input(now, Input::Lost { stream: *stream });
                 }
                 conn.dead = true;
                 return true;
@@ -539,12 +564,12 @@ impl Net {
                     let again = std::mem::take(resume) | std::mem::take(&mut from.fresh);
                     if again && !from.arrived.is_empty() {
                         let input = Input::Data { stream: *stream, data: &from.arrived };
-                        let used = hosts[*host].node.handle_input(now, input);
+                        let used = hosts[*host].handle_input(now, input);
                         from.arrived.drain(..used);
                         acted = true;
                     }
                     if from.is_at_end(now) && !std::mem::replace(&mut from.eof_told, true) {
-                        hosts[*host].node.handle_input(now, Input::Eof { stream: *stream });
+                        hosts[*host].handle_input(now, Input::Eof { stream: *stream });
                         acted = true;
                     }
                 }
@@ -590,6 +615,7 @@ impl Net {
                     match host.node.poll_stream(now, *stream, &mut buf) {
                         Ok(0) => {}
                         Ok(len) => {
+                            host.touched = true;
                             let bytes = &mut buf[..len];
                             if let (Some(tamper), true) = (host.tamper, *serves) {
                                 for (offset, byte) in (pipe.total..).zip(bytes.iter_mut()) {
@@ -600,6 +626,7 @@ impl Net {
                             acted = true;
                         }
                         Err(_) => {
+                            host.touched = true;
                             pipe.reset = Some(at);
                             conn.ends[side] = End::Nobody;
                             return true;
@@ -714,6 +741,11 @@ impl Fake {
 }
 
 impl Host {
+    fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {
+        self.touched = true;
+        self.node.handle_input(now, input)
+    }
+
     fn seen(&mut self, id: DownloadId) -> &mut Seen {
         let (_, ours) = self.current.iter().find(|(other, _)| *other == id).expect("it was begun");
         self.downloads.get_mut(ours).expect("it was begun")

@@ -1,42 +1,8 @@
 //! Whole nodes with each other: downloads, peers that fail or lie, origins that misbehave.
 
-use peerdist_core::download::DownloadEvent;
 use peerdist_core::fetch::{Cause, Failure, Source};
-use peerdist_core::time::Duration;
-use peerdist_tests::pair::{Net, Seen, host_address};
-
-const LONG: Duration = Duration::from_secs(120);
-
-fn content(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ len as u64;
-    (0..len)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state as u8
-        })
-        .collect()
-}
-
-fn assert_whole(seen: &Seen, content: &[u8], encoded: bool) {
-    let (_, first) = seen.events.first().unwrap();
-    let begun = matches!(first, DownloadEvent::Begun { encoded: is, .. } if *is == encoded);
-    assert!(begun, "{first:?}");
-    let (_, last) = seen.events.last().unwrap();
-    let done = matches!(last, DownloadEvent::Done { len } if *len == content.len() as u64);
-    assert!(done, "{last:?}");
-    assert!(seen.times.iter().all(|times| *times == 1), "each byte once");
-    assert!(seen.data == content, "the right bytes");
-}
-
-fn blocks(seen: &Seen) -> Vec<(Source, Vec<Failure>)> {
-    let blocks = seen.events.iter().filter_map(|(_, event)| match event {
-        DownloadEvent::Block { source, failures, .. } => Some((*source, failures.to_vec())),
-        _ => None,
-    });
-    blocks.collect()
-}
+use peerdist_tests::check::{LONG, assert_whole, blocks, content};
+use peerdist_tests::pair::{Net, host_address};
 
 #[test]
 fn the_second_client_gets_all_from_the_first() {
@@ -52,8 +18,11 @@ fn the_second_client_gets_all_from_the_first() {
         }
         assert_eq!(net.origin.body_bytes, len as u64);
 
+        let begun = net.now;
         let second = net.download(1);
         net.drive_download(1, second, LONG);
+        let millis = net.now.since(begun).millis();
+        assert!(millis < 200, "a probe's round trip and a few more: {millis}");
         assert_whole(net.seen(1, second), &content, true);
         for (source, failures) in blocks(net.seen(1, second)) {
             assert_eq!(source, Source::Peer(host_address(0)));

@@ -456,6 +456,8 @@ impl Client {
         for content in &mut self.contents {
             more |= content.check(parts);
         }
+        let new = |reads: &[Read]| reads.iter().filter(|read| matches!(read.stage, Stage::New)).count();
+        let before = new(&self.reads);
         for index in 0..self.reads.len() {
             if completions.is_full() {
                 break;
@@ -466,7 +468,8 @@ impl Client {
             }
         }
         self.reads.retain(|read| !matches!(read.stage, Stage::Over));
-        more
+        // What was just wanted has to be searched for.
+        more || new(&self.reads) < before
     }
 
     /// When the first read runs out of time.

@@ -579,7 +579,7 @@ impl Download {
             Ok(None) => None,
             Ok(Some(_)) => {
                 self.phase = Phase::Reading;
-                self.enter(now, 0, client, parts)
+                self.enter(now, 0, client, parts).or_else(|| self.read(now, client, parts))
             }
             Err(error) => self.fail(info_error(error), client, parts),
         }
@@ -611,14 +611,16 @@ impl Download {
             Ok(Some(info)) => (info.range(), info.segment_count()),
             _ => return self.fail(DownloadError::Full, client, parts),
         };
-        if self.in_range.clone().all(|block| self.done.contains(block)) {
+        while self.in_range.clone().all(|block| self.done.contains(block)) {
             let next = self.segment.saturating_add(1);
-            if next < segments {
-                return self.enter(now, next, client, parts);
+            if next >= segments {
+                let len = self.handed_out;
+                self.cancel(client, parts);
+                return Some(DownloadEvent::Done { len });
             }
-            let len = self.handed_out;
-            self.cancel(client, parts);
-            return Some(DownloadEvent::Done { len });
+            if let Some(event) = self.enter(now, next, client, parts) {
+                return Some(event);
+            }
         }
         while self.reads.len() + self.ready.len() < WINDOW {
             let Some(block) = self.pick(now, parts.rng) else { break };

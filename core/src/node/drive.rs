@@ -257,11 +257,12 @@ where
             match owner {
                 Some(download) => {
                     download.handle_completion(now, completion);
-                    self.busy = true;
                 }
                 // There is room.
                 None => drop(self.for_application.push_back(completion)),
             }
+            // A job is free for a read that waits for one.
+            self.busy = true;
         }
     }
 

@@ -556,7 +556,7 @@ impl Client {
 
     /// Begins a read: from the store, or by a job.
     fn begin(
-        &mut self,
+        &self,
         now: Instant,
         parts: &mut Parts<'_>,
         handle: ContentHandle,

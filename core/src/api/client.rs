@@ -457,6 +457,8 @@ impl Client {
         for content in &mut self.contents {
             more |= content.check(parts);
         }
+        let new = |reads: &[Read]| reads.iter().filter(|read| matches!(read.stage, Stage::New)).count();
+        let before = new(&self.reads);
         for index in 0..self.reads.len() {
             if completions.is_full() {
                 break;
@@ -470,7 +472,8 @@ impl Client {
             more |= begun != self.reads.get(index).is_some_and(|read| read.stage.job().is_some());
         }
         self.reads.retain(|read| !matches!(read.stage, Stage::Over));
-        more
+        // What was just wanted has to be searched for.
+        more || new(&self.reads) < before
     }
 
     /// When the first read runs out of time.

@@ -620,7 +620,7 @@ impl Download {
             Ok(Some(info)) => (info.range(), info.segment_count()),
             _ => return self.fail(DownloadError::Full, client, parts),
         };
-        if self.in_range.clone().all(|block| self.done.contains(block)) {
+        while self.in_range.clone().all(|block| self.done.contains(block)) {
             let next = self.segment.saturating_add(1);
             if next >= segments {
                 let len = self.handed_out;

@@ -71,14 +71,23 @@ where
         };
         let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
         let asked = origin.want().is_some();
-        let (used, event) = download.handle_origin(now, origin, client, &mut parts, data);
+        let mut used = 0usize;
+        loop {
+            let rest = data.get(used..).unwrap_or_default();
+            let (taken, event) = download.handle_origin(now, origin, client, &mut parts, rest);
+            used = used.saturating_add(taken);
+            // After an event there may be another that needs no more bytes: the end of a reply.
+            let Some(event) = event else { break };
+            if self.events.push_back((DownloadId(index as u8), event)).is_err() {
+                self.counters.lost_events = self.counters.lost_events.wrapping_add(1);
+            }
+        }
         let failed = origin.has_failed();
         if failed || (origin.want().is_none() && !(asked && origin.keeps_open())) {
             (stream.role, stream.due) = (Role::Free, Some(if failed { Due::Abort } else { Due::Close }));
         } else {
             stream.resume |= used < data.len();
         }
-        self.event(index, event);
         used
     }
 
@@ -248,11 +257,12 @@ where
             match owner {
                 Some(download) => {
                     download.handle_completion(now, completion);
-                    self.busy = true;
                 }
                 // There is room.
                 None => drop(self.for_application.push_back(completion)),
             }
+            // A job is free for a read that waits for one.
+            self.busy = true;
         }
     }
 

@@ -1,0 +1,82 @@
+//! A store that a node and a test share.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use peerdist_core::content::{InfoUnreadable, SegmentId};
+use peerdist_core::store::verify::Verified;
+use peerdist_core::store::{
+    BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, SlotId, Store, StoreError, Stored,
+};
+
+/// A handle on a store.
+pub struct Shared<T>(Rc<RefCell<T>>);
+
+impl<T> Shared<T> {
+    /// The first handle.
+    pub fn new(store: T) -> Self {
+        Self(Rc::new(RefCell::new(store)))
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<T: Store> Store for Shared<T> {
+    fn reserve(&mut self, block: &BlockId, len: u32) -> Result<SlotId, ReserveError> {
+        self.0.borrow_mut().reserve(block, len)
+    }
+
+    fn write(&mut self, slot: SlotId, offset: u32, bytes: &[u8]) -> Result<(), StoreError> {
+        self.0.borrow_mut().write(slot, offset, bytes)
+    }
+
+    fn read(&mut self, slot: SlotId, offset: u32, buf: &mut [u8]) -> Result<(), StoreError> {
+        self.0.borrow_mut().read(slot, offset, buf)
+    }
+
+    fn commit(&mut self, verified: Verified) -> Result<(), StoreError> {
+        self.0.borrow_mut().commit(verified)
+    }
+
+    fn release(&mut self, slot: SlotId) {
+        self.0.borrow_mut().release(slot);
+    }
+
+    fn find(&self, block: &BlockId) -> Option<Stored> {
+        self.0.borrow().find(block)
+    }
+
+    fn blocks(&self, segment: &SegmentId) -> u32 {
+        self.0.borrow().blocks(segment)
+    }
+
+    fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32> {
+        self.0.borrow().next_block(segment, index)
+    }
+}
+
+impl<T: InfoStore> InfoStore for Shared<T> {
+    fn create_info(&mut self) -> Result<InfoId, InfoStoreFull> {
+        self.0.borrow_mut().create_info()
+    }
+
+    fn append_info(&mut self, id: InfoId, bytes: &[u8]) -> Result<(), InfoStoreFull> {
+        self.0.borrow_mut().append_info(id, bytes)
+    }
+
+    fn info_len(&self, id: InfoId) -> u64 {
+        self.0.borrow().info_len(id)
+    }
+
+    fn read_info(&self, id: InfoId, offset: u64, buf: &mut [u8]) -> Result<(), InfoUnreadable> {
+        self.0.borrow().read_info(id, offset, buf)
+    }
+
+    fn remove_info(&mut self, id: InfoId) {
+        self.0.borrow_mut().remove_info(id);
+    }
+}

@@ -1,0 +1,50 @@
+//! Whole nodes with each other: downloads, peers that fail or lie, origins that misbehave.
+
+use peerdist_core::fetch::{Cause, Failure, Source};
+use peerdist_tests::check::{LONG, assert_whole, blocks, content};
+use peerdist_tests::pair::{Net, host_address};
+
+#[test]
+fn the_second_client_gets_all_from_the_first() {
+    for len in [1, 15, 16, 65_535, 65_536, 65_537, 200_000] {
+        let content = content(len);
+        let mut net = Net::new(1, 2, 8, content.clone());
+        let first = net.download(0);
+        net.drive_download(0, first, LONG);
+        assert_whole(net.seen(0, first), &content, true);
+        for (source, failures) in blocks(net.seen(0, first)) {
+            assert_eq!(source, Source::Origin);
+            assert_eq!(failures, [Failure { peer: None, cause: Cause::NoPeer }]);
+        }
+        assert_eq!(net.origin.body_bytes, len as u64);
+
+        let begun = net.now;
+        let second = net.download(1);
+        net.drive_download(1, second, LONG);
+        let millis = net.now.since(begun).millis();
+        assert!(millis < 200, "a probe's round trip and a few more: {millis}");
+        assert_whole(net.seen(1, second), &content, true);
+        for (source, failures) in blocks(net.seen(1, second)) {
+            assert_eq!(source, Source::Peer(host_address(0)));
+            assert_eq!(failures, []);
+        }
+        assert_eq!(net.origin.body_bytes, len as u64, "no more than content information");
+        net.drive(LONG);
+        assert_eq!(net.open_connections(), 0, "idle connections are closed");
+    }
+}
+
+#[test]
+fn two_segments() {
+    let content = content(32 * 1_024 * 1_024 + 70_000);
+    let mut net = Net::new(2, 2, 520, content.clone());
+    (net.chunk, net.window) = (16 * 1_024, 64 * 1_024);
+    let first = net.download(0);
+    net.drive_download(0, first, LONG);
+    assert_whole(net.seen(0, first), &content, true);
+    let second = net.download(1);
+    net.drive_download(1, second, LONG);
+    assert_whole(net.seen(1, second), &content, true);
+    assert!(blocks(net.seen(1, second)).iter().all(|(source, _)| *source == Source::Peer(host_address(0))));
+    assert_eq!(net.origin.body_bytes, content.len() as u64);
+}

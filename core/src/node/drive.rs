@@ -256,7 +256,7 @@ where
             let owner = downloads.iter_mut().flatten().find(|download| download.owns(completion.read));
             match owner {
                 Some(download) => {
-                    download.handle_completion(now, completion);
+                    download.handle_completion(completion);
                 }
                 // There is room.
                 None => drop(self.for_application.push_back(completion)),
@@ -327,9 +327,14 @@ where
                     }
                     orphan
                 }
-                Role::Origin(index, _) => {
+                Role::Origin(index, origin) => {
                     let download = downloads.get(*index).and_then(Option::as_ref);
-                    download.is_none_or(Download::is_over)
+                    let orphan = download.is_none_or(Download::is_over);
+                    if orphan && origin.want().is_none() {
+                        (stream.role, stream.due) = (Role::Free, Some(Due::Close));
+                        continue;
+                    }
+                    orphan
                 }
             };
             if orphan {

@@ -133,6 +133,7 @@ struct Content {
     position: u64,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is no heap to put the large variant on")]
 enum State {
     Closed,
     Collecting(InfoId),

@@ -68,14 +68,24 @@ where
         };
         let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
         let asked = origin.want().is_some();
-        let (used, event) = download.handle_origin(now, origin, client, &mut parts, data);
+        let mut used = 0usize;
+        let mut events = heapless::Vec::<DownloadEvent, 4>::new();
+        // After an event there may be another, even without more bytes: the end of a body.
+        while !events.is_full() {
+            let rest = data.get(used..).unwrap_or_default();
+            let (taken, event) = download.handle_origin(now, origin, client, &mut parts, rest);
+            used = used.saturating_add(taken);
+            let Some(event) = event else { break };
+            let _ = events.push(event);
+        }
         let failed = origin.has_failed();
         if failed || (origin.want().is_none() && !(asked && origin.keeps_open())) {
             (stream.role, stream.due) = (Role::Free, Some(if failed { Due::Abort } else { Due::Close }));
-        } else {
-            stream.resume |= used < data.len();
         }
-        self.event(index, event);
+        // What is left waits for room: it is asked for once plain bytes are handed out.
+        for event in events {
+            self.event(index, Some(event));
+        }
         used
     }
 
@@ -99,7 +109,7 @@ where
                     fetch.answered(now, jobs, storage, crypto, job, answer);
                 }
             }
-            Role::Origin(..) => self.lose_origin(now, id, true),
+            Role::Origin(..) => self.lose_origin(now, id, true, None),
         }
     }
 
@@ -118,16 +128,11 @@ where
                     fetch.answered(now, jobs, storage, crypto, job, answer);
                 }
             }
-            Role::Origin(..) => {
-                self.lose_origin(now, id, false);
-                if let (Some(stream), Some(_)) = (row(&mut self.streams, id), cause) {
-                    stream.due = Some(Due::Abort);
-                }
-            }
+            Role::Origin(..) => self.lose_origin(now, id, false, cause),
         }
     }
 
-    fn lose_origin(&mut self, now: Instant, id: StreamId, eof: bool) {
+    fn lose_origin(&mut self, now: Instant, id: StreamId, eof: bool, cause: Option<Cause>) {
         let Self { streams, downloads, client, storage, crypto, rng, fetch, jobs, config, .. } = self;
         let Some(stream) = row(streams, id) else { return };
         let Role::Origin(index, origin) = &mut stream.role else { return };
@@ -144,7 +149,7 @@ where
         });
         match eof {
             true => (stream.role, stream.due) = (Role::Free, Some(Due::Close)),
-            false => stream.end(None),
+            false => stream.end(cause),
         }
         self.event(index, event);
     }

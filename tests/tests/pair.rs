@@ -48,3 +48,15 @@ fn two_segments() {
     assert!(blocks(net.seen(1, second)).iter().all(|(source, _)| *source == Source::Peer(host_address(0))));
     assert_eq!(net.origin.body_bytes, content.len() as u64);
 }
+
+#[test]
+fn the_first_client_is_as_fast_as_the_origin() {
+    let content = content(2_000_000);
+    let mut net = Net::new(3, 1, 40, content.clone());
+    let begun = net.now;
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert_whole(net.seen(0, id), &content, true);
+    let millis = net.now.since(begun).millis();
+    assert!(millis < 1_000, "{millis}");
+}

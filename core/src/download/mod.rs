@@ -644,6 +644,18 @@ impl Download {
         if let Some(nth) = rng.next_u32().checked_rem(count) {
             return self.in_range.clone().filter(|block| open(self, *block)).nth(nth as usize);
         }
+        // The origin has nothing to do: one of those that nobody had is asked for once more among
+        // the peers, and if still nobody has it, from the origin.
+        if self.reads.is_empty() && self.missing.is_empty() && !self.holes.is_full() {
+            let idle = |this: &Self, block: u32| {
+                let under_way = this.holes.iter().map(|hole| hole.block);
+                let ready = this.ready.iter().map(|ready| ready.block);
+                !this.done.contains(block) && !under_way.chain(ready).any(|other| other == block)
+            };
+            let count = self.in_range.clone().filter(|block| idle(self, *block)).count() as u32;
+            let nth = rng.next_u32().checked_rem(count)? as usize;
+            return self.in_range.clone().filter(|block| idle(self, *block)).nth(nth);
+        }
         if self.reads.is_empty() && now >= self.swept + ASK_AGAIN {
             self.swept = now;
             self.asked = Blocks::default();

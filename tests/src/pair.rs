@@ -105,6 +105,8 @@ pub struct Net {
     pub hosts: Vec<Host>,
     /// Scripted peers.
     pub fakes: Vec<Fake>,
+    /// Whether scripted peers take no connections.
+    pub fakes_refuse: bool,
     /// The origin.
     pub origin: Origin,
     /// How long everything takes to arrive.
@@ -172,6 +174,7 @@ impl Net {
             now: Instant::from_millis(1_000),
             hosts: Vec::new(),
             fakes: Vec::new(),
+            fakes_refuse: false,
             origin: Origin::new(content),
             latency: Duration::from_micros(200),
             chunk: 1_460,
@@ -433,7 +436,8 @@ impl Net {
             let stream = self.node(host).accept(now, discovery_address(index));
             stream.map(|stream| End::Node { host, stream, resume: false, serves: true })
         } else {
-            let fake = (0..self.fakes.len()).find(|fake| fake_address(*fake) == remote);
+            let there = |fake: &usize| fake_address(*fake) == remote && !self.fakes_refuse;
+            let fake = (0..self.fakes.len()).find(there);
             fake.map(|fake| End::Fake(fake, HttpConn::server(), Vec::new()))
         };
         let open = there.is_some();
@@ -599,7 +603,10 @@ impl Net {
                         acted = true;
                     }
                 }
-                End::Nobody => from.arrived.clear(),
+                End::Nobody => {
+                    from.arrived.clear();
+                    from.eof_told |= from.is_at_end(now);
+                }
             }
         }
         for side in 0..2 {

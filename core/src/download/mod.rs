@@ -660,10 +660,11 @@ impl Download {
             self.swept = now;
             self.asked = Blocks::default();
             let under_way = self.holes.iter().map(|hole| hole.block);
+            // Those that go to the origin next stay, or slow peers would keep them from it.
             under_way
                 .chain(self.ready.iter().map(|ready| ready.block))
+                .chain(self.missing.iter().map(|missing| missing.block))
                 .for_each(|block| self.asked.insert(block));
-            self.missing.clear();
         }
         None
     }

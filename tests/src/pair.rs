@@ -107,6 +107,8 @@ pub struct Net {
     pub fakes: Vec<Fake>,
     /// Whether scripted peers take no connections.
     pub fakes_refuse: bool,
+    /// Whether connections of the test take what comes.
+    pub reads_nothing: bool,
     /// The origin.
     pub origin: Origin,
     /// How long everything takes to arrive.
@@ -125,6 +127,8 @@ pub struct Net {
     pub dialled: BTreeMap<SocketAddr, u32>,
     conns: Vec<Conn>,
     datagrams: Vec<(Instant, u64, SocketAddr, To, Vec<u8>)>,
+    /// What came on connections of the test.
+    inboxes: BTreeMap<u64, Vec<u8>>,
     sent: u64,
     downloads: u64,
 }
@@ -175,6 +179,7 @@ impl Net {
             hosts: Vec::new(),
             fakes: Vec::new(),
             fakes_refuse: false,
+            reads_nothing: false,
             origin: Origin::new(content),
             latency: Duration::from_micros(200),
             chunk: 1_460,
@@ -185,6 +190,7 @@ impl Net {
             dialled: BTreeMap::new(),
             conns: Vec::new(),
             datagrams: Vec::new(),
+            inboxes: BTreeMap::new(),
             sent: 0,
             downloads: 0,
         };
@@ -279,13 +285,8 @@ impl Net {
 
     /// What came on a connection of the test, and whether it is over.
     pub fn received(&mut self, dialled: u64) -> (Vec<u8>, bool) {
-        match self.test_conn(dialled) {
-            Some(conn) => {
-                let over = conn.pipes[1].eof_told || conn.dead;
-                (std::mem::take(&mut conn.pipes[1].arrived), over)
-            }
-            None => (Vec::new(), true),
-        }
+        let over = self.test_conn(dialled).is_none();
+        (self.inboxes.remove(&dialled).unwrap_or_default(), over)
     }
 
     /// Sends a datagram to every node from elsewhere.
@@ -296,11 +297,7 @@ impl Net {
     /// Everybody acts until nobody has more to do now; then time jumps to the next wake-up.
     /// `false` if there is none.
     pub fn step(&mut self) -> bool {
-        let mut rounds = 0;
-        while self.act() {
-            rounds += 1;
-            assert!(rounds < MAX_ROUNDS, "no rest at {:?}: {:?}", self.now, self.transcript.last());
-        }
+        self.settle();
         match self.next_wake_up() {
             Some(at) => {
                 assert!(at > self.now, "all is done, and yet something is due");
@@ -315,6 +312,19 @@ impl Net {
     pub fn drive(&mut self, limit: Duration) {
         let end = self.now + limit;
         while self.step() && self.now < end {}
+    }
+
+    /// Steps until `end`, to which time jumps if nothing else happens before.
+    pub fn drive_past(&mut self, end: Instant) {
+        loop {
+            self.settle();
+            match self.next_wake_up().filter(|at| *at <= end) {
+                Some(at) => self.now = at,
+                None => break,
+            }
+        }
+        self.now = end;
+        self.settle();
     }
 
     /// Steps until `goal` is met; panics if it is not within `limit`.
@@ -338,6 +348,14 @@ impl Net {
     /// Connections that are not closed yet.
     pub fn open_connections(&self) -> usize {
         self.conns.len()
+    }
+
+    fn settle(&mut self) {
+        let mut rounds = 0;
+        while self.act() {
+            rounds += 1;
+            assert!(rounds < MAX_ROUNDS, "no rest at {:?}: {:?}", self.now, self.transcript.last());
+        }
     }
 
     fn act(&mut self) -> bool {
@@ -520,7 +538,8 @@ impl Net {
 
     /// Moves what one connection carries on.
     fn move_bytes(&mut self, index: usize) -> bool {
-        let Self { now, hosts, fakes, origin, conns, latency, chunk, window, .. } = self;
+        let Self { now, hosts, fakes, origin, conns, latency, chunk, window, reads_nothing, inboxes, .. } =
+            self;
         let (now, at) = (*now, *now + *latency);
         let conn = &mut conns[index];
         let mut acted = false;
@@ -598,8 +617,13 @@ impl Net {
                         acted = true;
                     }
                 }
-                End::Test(_) => {
+                End::Test(id) => {
+                    if !*reads_nothing && !from.arrived.is_empty() {
+                        inboxes.entry(*id).or_default().append(&mut from.arrived);
+                        acted = true;
+                    }
                     if from.is_at_end(now) && !std::mem::replace(&mut from.eof_told, true) {
+                        to.closing = true;
                         acted = true;
                     }
                 }

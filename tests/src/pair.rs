@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use peerdist_core::api::client::ContentHandle;
 use peerdist_core::content::SegmentId;
 use peerdist_core::crypto::{CipherBlock, CipherKey, Crypto, Digest, HashAlgorithm, HashState, SoftCrypto};
 use peerdist_core::discovery::server::Server;
@@ -350,7 +351,8 @@ impl Net {
         self.conns.len()
     }
 
-    fn settle(&mut self) {
+    /// Everybody acts until nobody has more to do now.
+    pub fn settle(&mut self) {
         let mut rounds = 0;
         while self.act() {
             rounds += 1;
@@ -772,6 +774,11 @@ impl Fake {
 }
 
 impl Host {
+    /// Whether reads of a content can begin.
+    pub fn is_ready(&self, content: ContentHandle) -> bool {
+        self.node.is_ready(content) == Ok(true)
+    }
+
     fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {
         self.touched = true;
         self.node.handle_input(now, input)

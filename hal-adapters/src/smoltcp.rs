@@ -1,1 +1,430 @@
 //! Drives a node over smoltcp sockets, on a microcontroller as in the simulated LAN.
+//!
+//! One UDP socket carries discovery, a pool of TCP sockets the streams. smoltcp has no backlog: a
+//! socket is one connection, so a few of the pool are always listening.
+//!
+//! The caller owns the interface, the device, the sockets and the node, and lends them to
+//! [`Driver::poll`] whenever a frame has come or the time it returned is over.
+
+mod neighbors;
+
+use core::net::{IpAddr, SocketAddr};
+
+use peerdist_core::crypto::Crypto;
+use peerdist_core::discovery::PORT as DISCOVERY_PORT;
+use peerdist_core::node::{Input, Node, Output, StreamId};
+use peerdist_core::store::Storage;
+use peerdist_core::time::Instant;
+use rand_core::CryptoRng;
+use smoltcp::iface::{Interface, MulticastError, SocketHandle, SocketSet};
+use smoltcp::phy::Device;
+use smoltcp::socket::{tcp, udp};
+use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint, Ipv4Address};
+
+use neighbors::{Hints, Learning};
+
+/// One in so many sockets of the pool listens: they are the backlog, and a connection that finds
+/// none of them is refused.
+const LISTENING_SHARE: usize = 4;
+
+/// Bytes that [`Driver::poll`] wants lent for datagrams and data: one datagram at least.
+pub const MIN_BUFFER: usize = 1_400;
+
+const GROUP: Ipv4Address = Ipv4Address::new(239, 255, 255, 250);
+
+/// After this long without an acknowledgement, the other host is gone.
+const GONE: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(60);
+
+/// Local ports of outgoing connections (RFC 6335).
+const FIRST_EPHEMERAL: u16 = 49_152;
+
+/// The state of a node's sockets: one for discovery, `SOCKETS` for streams.
+pub struct Driver<const SOCKETS: usize> {
+    udp: SocketHandle,
+    tcp: [Tcp; SOCKETS],
+    port: u16,
+    next_local_port: u16,
+    hints: Hints,
+    /// Datagrams that found no room in the socket.
+    pub dropped_datagrams: u32,
+}
+
+struct Tcp {
+    handle: SocketHandle,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    Listening,
+    Open {
+        stream: StreamId,
+        connected: bool,
+        eof: bool,
+        blocked: bool,
+    },
+    /// Closed or reset by us; the stack still has to say so.
+    Closing,
+}
+
+impl<const SOCKETS: usize> Driver<SOCKETS> {
+    /// Takes over the sockets with these handles: `udp` for discovery, `tcp` for streams. Joins
+    /// the discovery group and listens on the node's `port` at the first poll.
+    ///
+    /// `local_port` is where outgoing connections begin to count their local ports; drawn at
+    /// random, a restart does not reuse those of old connections.
+    pub fn new(
+        interface: &mut Interface,
+        udp: SocketHandle,
+        tcp: [SocketHandle; SOCKETS],
+        port: u16,
+        local_port: u16,
+    ) -> Result<Self, MulticastError> {
+        interface.join_multicast_group(GROUP)?;
+        Ok(Self {
+            udp,
+            tcp: tcp.map(|handle| Tcp { handle, state: State::Idle }),
+            port,
+            next_local_port: local_port.max(FIRST_EPHEMERAL),
+            hints: Hints::default(),
+            dropped_datagrams: 0,
+        })
+    }
+
+    /// Moves everything that can be moved at `now` between the network and the node. `buffer`
+    /// takes at least [`MIN_BUFFER`] bytes. [`Output::Data`] and [`Output::Download`] go to
+    /// `application`. Returns when to poll again at the latest.
+    #[allow(clippy::too_many_arguments, reason = "the caller keeps all of these, and lends them")]
+    pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
+        &mut self,
+        now: Instant,
+        interface: &mut Interface,
+        device: &mut (impl Device + ?Sized),
+        sockets: &mut SocketSet<'_>,
+        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
+        buffer: &mut [u8],
+        application: &mut dyn FnMut(Output<'_>),
+    ) -> Option<Instant>
+    where
+        S: Storage,
+        C: Crypto,
+        R: CryptoRng,
+    {
+        let time = smoltcp::time::Instant::from_micros(i64::try_from(now.micros()).unwrap_or(i64::MAX));
+        let HardwareAddress::Ethernet(hardware) = interface.hardware_addr();
+        let mut more = true;
+        while more {
+            let us = interface.ipv4_addr().map(|address| (hardware, address));
+            interface.poll(time, &mut Learning { inner: device, hints: &mut self.hints, us }, sockets);
+            more = self.receive_datagrams(now, sockets, node);
+            more |= self.receive_streams(now, sockets, node);
+            more |= self.drain(now, interface, sockets, node, buffer, application);
+            more |= self.send_streams(now, sockets, node);
+            self.listen(sockets);
+        }
+        let stack =
+            interface.poll_at(time, sockets).map(|at| Instant::from_micros(at.total_micros().max(0) as u64));
+        peerdist_core::time::earliest(stack, node.poll_timeout(now))
+    }
+
+    fn receive_datagrams<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
+        &self,
+        now: Instant,
+        sockets: &mut SocketSet<'_>,
+        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
+    ) -> bool
+    where
+        S: Storage,
+        C: Crypto,
+        R: CryptoRng,
+    {
+        let socket = sockets.get_mut::<udp::Socket>(self.udp);
+        if !socket.is_open() {
+            // Multicast is sent with a TTL of 1; answers go to the local subnet, where that is
+            // enough. The port is not zero and the socket closed, so this cannot fail.
+            socket.set_hop_limit(Some(1));
+            let _ = socket.bind(DISCOVERY_PORT);
+        }
+        let mut received = false;
+        while let Ok((data, meta)) = socket.recv() {
+            let from = SocketAddr::new(meta.endpoint.addr.into(), meta.endpoint.port);
+            node.handle_input(now, Input::Datagram { from, data });
+            received = true;
+        }
+        received
+    }
+
+    fn receive_streams<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
+        &mut self,
+        now: Instant,
+        sockets: &mut SocketSet<'_>,
+        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
+    ) -> bool
+    where
+        S: Storage,
+        C: Crypto,
+        R: CryptoRng,
+    {
+        let mut received = false;
+        for tcp in &mut self.tcp {
+            let socket = sockets.get_mut::<tcp::Socket>(tcp.handle);
+            let before = tcp.state;
+            match tcp.state {
+                State::Idle => {}
+                State::Listening => tcp.accept(now, socket, node),
+                State::Open { .. } => received |= tcp.receive(now, socket, node),
+                State::Closing => {
+                    if socket.state() == tcp::State::Closed {
+                        tcp.state = State::Idle;
+                    }
+                }
+            }
+            received |= tcp.state != before;
+        }
+        received
+    }
+
+    fn drain<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
+        &mut self,
+        now: Instant,
+        interface: &mut Interface,
+        sockets: &mut SocketSet<'_>,
+        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
+        buffer: &mut [u8],
+        application: &mut dyn FnMut(Output<'_>),
+    ) -> bool
+    where
+        S: Storage,
+        C: Crypto,
+        R: CryptoRng,
+    {
+        let mut drained = false;
+        while let Some(output) = node.poll_output(now, buffer) {
+            drained = true;
+            match output {
+                Output::Datagram { to, data } => {
+                    let socket = sockets.get_mut::<udp::Socket>(self.udp);
+                    if socket.send_slice(data, endpoint(to)).is_err() {
+                        self.dropped_datagrams = self.dropped_datagrams.wrapping_add(1);
+                    }
+                }
+                Output::Connect { stream, remote } => {
+                    if !self.connect(interface, sockets, stream, remote) {
+                        node.handle_input(now, Input::Lost { stream });
+                    }
+                }
+                Output::Close { stream } => {
+                    if let Some(tcp) = self.find(stream) {
+                        tcp.state = State::Closing;
+                        sockets.get_mut::<tcp::Socket>(tcp.handle).close();
+                    }
+                }
+                Output::Abort { stream } => {
+                    if let Some(tcp) = self.find(stream) {
+                        tcp.state = State::Closing;
+                        sockets.get_mut::<tcp::Socket>(tcp.handle).abort();
+                    }
+                }
+                Output::Resume { stream } => {
+                    if let Some(Tcp { state: State::Open { blocked, .. }, .. }) = self.find(stream) {
+                        *blocked = false;
+                    }
+                }
+                other @ (Output::Data { .. } | Output::Download { .. }) => application(other),
+            }
+        }
+        drained
+    }
+
+    fn send_streams<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
+        &mut self,
+        now: Instant,
+        sockets: &mut SocketSet<'_>,
+        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
+    ) -> bool
+    where
+        S: Storage,
+        C: Crypto,
+        R: CryptoRng,
+    {
+        let mut sent = false;
+        for tcp in &mut self.tcp {
+            let State::Open { stream, connected: true, .. } = tcp.state else { continue };
+            let socket = sockets.get_mut::<tcp::Socket>(tcp.handle);
+            while socket.can_send() {
+                // The block goes from the store into the socket's own free room.
+                let result = socket.send(|room| match node.poll_stream(now, stream, room) {
+                    Ok(len) => (len, Ok(len)),
+                    Err(error) => (0, Err(error)),
+                });
+                match result {
+                    Ok(Ok(0)) | Err(_) => break,
+                    Ok(Ok(_)) => sent = true,
+                    Ok(Err(_)) => {
+                        socket.abort();
+                        tcp.state = State::Closing;
+                        sent = true;
+                    }
+                }
+            }
+        }
+        sent
+    }
+
+    /// Keeps a part of the sockets listening.
+    fn listen(&mut self, sockets: &mut SocketSet<'_>) {
+        let count = |state: State| self.tcp.iter().filter(|tcp| tcp.state == state).count();
+        let wanted = SOCKETS.div_ceil(LISTENING_SHARE);
+        let mut missing = wanted.saturating_sub(count(State::Listening));
+        for tcp in self.tcp.iter_mut().filter(|tcp| tcp.state == State::Idle) {
+            if missing == 0 {
+                break;
+            }
+            let socket = sockets.get_mut::<tcp::Socket>(tcp.handle);
+            prepare(socket);
+            if socket.listen(IpListenEndpoint { addr: None, port: self.port }).is_ok() {
+                tcp.state = State::Listening;
+                missing -= 1;
+            }
+        }
+    }
+
+    fn connect(
+        &mut self,
+        interface: &mut Interface,
+        sockets: &mut SocketSet<'_>,
+        stream: StreamId,
+        remote: SocketAddr,
+    ) -> bool {
+        let Some(tcp) = self.spare(sockets) else { return false };
+        let (handle, local_port) = (tcp.handle, self.next_local_port);
+        self.next_local_port = local_port.checked_add(1).unwrap_or(FIRST_EPHEMERAL);
+        let socket = sockets.get_mut::<tcp::Socket>(handle);
+        prepare(socket);
+        if socket.connect(interface.context(), endpoint(remote), local_port).is_err() {
+            return false;
+        }
+        if let Some(tcp) = self.tcp.iter_mut().find(|tcp| tcp.handle == handle) {
+            tcp.state = State::Open { stream, connected: false, eof: false, blocked: false };
+        }
+        true
+    }
+
+    /// A socket for a new connection: idle, or one that only waits for stray segments.
+    fn spare(&mut self, sockets: &mut SocketSet<'_>) -> Option<&mut Tcp> {
+        let idle = |tcp: &Tcp| tcp.state == State::Idle;
+        let position = self.tcp.iter().position(idle).or_else(|| {
+            self.tcp.iter().position(|tcp| {
+                let socket = sockets.get::<tcp::Socket>(tcp.handle);
+                tcp.state == State::Closing && socket.state() == tcp::State::TimeWait
+            })
+        })?;
+        let tcp = self.tcp.get_mut(position)?;
+        let socket = sockets.get_mut::<tcp::Socket>(tcp.handle);
+        if socket.state() != tcp::State::Closed {
+            socket.abort();
+        }
+        tcp.state = State::Idle;
+        Some(tcp)
+    }
+
+    fn find(&mut self, id: StreamId) -> Option<&mut Tcp> {
+        self.tcp.iter_mut().find(|tcp| matches!(tcp.state, State::Open { stream, .. } if stream == id))
+    }
+}
+
+impl Tcp {
+    fn accept<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
+        &mut self,
+        now: Instant,
+        socket: &mut tcp::Socket<'_>,
+        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
+    ) where
+        S: Storage,
+        C: Crypto,
+        R: CryptoRng,
+    {
+        match socket.state() {
+            tcp::State::Listen | tcp::State::SynReceived => {}
+            tcp::State::Closed => self.state = State::Idle,
+            _ => {
+                let remote =
+                    socket.remote_endpoint().map(|remote| SocketAddr::new(remote.addr.into(), remote.port));
+                match remote.and_then(|remote| node.accept(now, remote)) {
+                    Some(stream) => {
+                        self.state = State::Open { stream, connected: true, eof: false, blocked: false };
+                    }
+                    None => {
+                        socket.abort();
+                        self.state = State::Closing;
+                    }
+                }
+            }
+        }
+    }
+
+    fn receive<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
+        &mut self,
+        now: Instant,
+        socket: &mut tcp::Socket<'_>,
+        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
+    ) -> bool
+    where
+        S: Storage,
+        C: Crypto,
+        R: CryptoRng,
+    {
+        let State::Open { stream, connected, eof, blocked } = &mut self.state else { return false };
+        let stream = *stream;
+        let mut received = false;
+        if !*connected && socket.may_send() {
+            *connected = true;
+            node.handle_input(now, Input::Connected { stream });
+            received = true;
+        }
+        // A ring gives only what lies in one piece: all of it is taken before an end counts.
+        while !*blocked && socket.can_recv() {
+            let result = socket.recv(|data| {
+                let used = node.handle_input(now, Input::Data { stream, data });
+                (used, (used, data.len()))
+            });
+            let Ok((used, offered)) = result else { break };
+            *blocked = used < offered;
+            received |= used > 0;
+        }
+        if socket.can_recv() {
+            return received;
+        }
+        match socket.state() {
+            tcp::State::Closed => {
+                node.handle_input(now, Input::Lost { stream });
+                self.state = State::Idle;
+                true
+            }
+            _ if *connected && !*eof && !socket.may_recv() => {
+                *eof = true;
+                node.handle_input(now, Input::Eof { stream });
+                true
+            }
+            _ => received,
+        }
+    }
+}
+
+/// Replies are written in a few large pieces, and requests in one: holding small segments back
+/// would only add the other side's delayed acknowledgement to every exchange.
+fn prepare(socket: &mut tcp::Socket<'_>) {
+    socket.set_nagle_enabled(false);
+    // A host that is gone acknowledges nothing, and its socket must not be lost to us for good.
+    socket.set_timeout(Some(GONE));
+}
+
+fn endpoint(address: SocketAddr) -> IpEndpoint {
+    match address.ip() {
+        IpAddr::V4(ip) => IpEndpoint::new(ip.into(), address.port()),
+        // Without IPv6 in the stack there is no such endpoint; sending to the unspecified one
+        // fails, as it should.
+        IpAddr::V6(_) => IpEndpoint::new(Ipv4Address::UNSPECIFIED.into(), address.port()),
+    }
+}

@@ -3,6 +3,7 @@
 //! A host hands every byte it delivers to its [`Delivery`], which compares it with the origin's content
 //! and hashes it. What a client claims about itself decides nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -38,46 +39,79 @@ impl Content {
     }
 }
 
-/// What arrived at one client, in order.
+/// What arrived at one client, in any order.
 #[derive(Debug)]
 pub struct Delivery {
     content: Content,
-    hash: Sha256,
+    /// What arrived, where it belongs; given back once it is complete and hashed.
+    bytes: Vec<u8>,
+    /// The ranges that have arrived, by their start: disjoint, and never touching.
+    arrived: BTreeMap<usize, usize>,
     received: u64,
     wrong_at: Option<u64>,
+    sha256: Option<[u8; 32]>,
 }
 
 /// What a [`Delivery`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every byte, and every one right.
+    /// Every byte, every one right, and none twice.
     Complete,
     /// What came was right, but it is not all.
     Missing,
-    /// The byte at this offset is not the content's, or lies behind its end.
+    /// The byte at this offset is not the content's, lies behind its end, or came a second time.
     Wrong(u64),
 }
 
 impl Delivery {
     /// Nothing has arrived yet.
     pub fn new(content: Content) -> Self {
-        Self { content, hash: Sha256::new(), received: 0, wrong_at: None }
+        Self {
+            content,
+            bytes: Vec::new(),
+            arrived: BTreeMap::new(),
+            received: 0,
+            wrong_at: None,
+            sha256: None,
+        }
     }
 
-    /// The next bytes arrived.
+    /// The next bytes arrived, in order.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.hash.update(bytes);
-        if self.wrong_at.is_none() {
-            // What is behind the content's end compares with nothing, and so is wrong.
-            let start = usize::try_from(self.received).unwrap_or(usize::MAX);
-            let expected = self.content.bytes.get(start..).unwrap_or_default();
-            if !expected.starts_with(bytes) {
-                let right =
-                    expected.iter().zip(bytes).take_while(|(expected, byte)| expected == byte).count();
-                self.wrong_at = Some(self.received + right as u64);
-            }
-        }
+        self.write_at(self.received, bytes);
+    }
+
+    /// Bytes arrived that belong at `offset`.
+    pub fn write_at(&mut self, offset: u64, bytes: &[u8]) {
         self.received += bytes.len() as u64;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let Some(end) = start.checked_add(bytes.len()).filter(|end| *end <= self.content.bytes.len()) else {
+            // What lies behind the end is wrong from there on.
+            let right = self.content.size().saturating_sub(offset).min(bytes.len() as u64);
+            return self.wrong(offset + right);
+        };
+        if bytes.is_empty() {
+            return;
+        }
+        self.bytes.resize(self.content.bytes.len(), 0);
+        self.bytes[start..end].copy_from_slice(bytes);
+        let expected = &self.content.bytes[start..end];
+        if expected != bytes {
+            let right = expected.iter().zip(bytes).take_while(|(expected, byte)| expected == byte).count();
+            self.wrong(offset + right as u64);
+        }
+        if !self.note(start, end) {
+            self.wrong(offset);
+        }
+        if self.verdict() == Verdict::Complete {
+            self.sha256 = Some(Sha256::digest(&self.bytes).into());
+            self.bytes = Vec::new();
+        }
+    }
+
+    /// Bytes that are to come in all.
+    pub fn expected(&self) -> u64 {
+        self.content.size()
     }
 
     /// Bytes so far, right or wrong.
@@ -85,9 +119,13 @@ impl Delivery {
         self.received
     }
 
-    /// The SHA-256 of the bytes so far.
+    /// The SHA-256 of the bytes so far, in the order of the content.
     pub fn sha256(&self) -> [u8; 32] {
-        self.hash.clone().finalize().into()
+        self.sha256.unwrap_or_else(|| {
+            let mut hash = Sha256::new();
+            self.arrived.iter().for_each(|(&start, &end)| hash.update(&self.bytes[start..end]));
+            hash.finalize().into()
+        })
     }
 
     /// What it comes to so far.
@@ -97,6 +135,27 @@ impl Delivery {
             None if self.received < self.content.size() => Verdict::Missing,
             None => Verdict::Complete,
         }
+    }
+
+    /// Notes that `start..end` arrived; whether none of it had before.
+    fn note(&mut self, mut start: usize, mut end: usize) -> bool {
+        let overlaps = self.arrived.range(..end).next_back().is_some_and(|(_, &before)| before > start);
+        if let Some((&before, &touching)) = self.arrived.range(..=start).next_back()
+            && touching >= start
+        {
+            start = before;
+            end = end.max(touching);
+        }
+        while let Some((&after, &its_end)) = self.arrived.range(start..=end).next() {
+            end = end.max(its_end);
+            self.arrived.remove(&after);
+        }
+        self.arrived.insert(start, end);
+        !overlaps
+    }
+
+    fn wrong(&mut self, offset: u64) {
+        self.wrong_at = Some(self.wrong_at.map_or(offset, |first| first.min(offset)));
     }
 }
 
@@ -120,6 +179,28 @@ mod tests {
         assert_eq!(verdict(b"abcdef", &[b"abcdef", b"g", b"h"]), Verdict::Wrong(6));
         assert_eq!(verdict(b"", &[]), Verdict::Complete);
         assert_eq!(verdict(b"", &[b"a"]), Verdict::Wrong(0));
+    }
+
+    #[test]
+    fn order_does_not_matter_and_twice_is_wrong() {
+        let content = Content::new(*b"abcdefgh");
+        let mut delivery = Delivery::new(content.clone());
+        for (offset, bytes) in [(4, b"ef"), (0, b"ab"), (6, b"gh")] {
+            delivery.write_at(offset, bytes);
+            assert_eq!(delivery.verdict(), Verdict::Missing);
+        }
+        assert_eq!(delivery.sha256(), Content::new(*b"abefgh").sha256());
+        delivery.write_at(2, b"cd");
+        assert_eq!((delivery.verdict(), delivery.sha256()), (Verdict::Complete, content.sha256()));
+        assert_eq!(delivery.arrived.len(), 1);
+
+        let mut delivery = Delivery::new(content.clone());
+        delivery.write_at(2, b"cd");
+        delivery.write_at(1, b"bc");
+        assert_eq!(delivery.verdict(), Verdict::Wrong(1));
+        let mut delivery = Delivery::new(content);
+        delivery.write_at(u64::MAX, b"a");
+        assert_eq!(delivery.verdict(), Verdict::Wrong(u64::MAX));
     }
 
     #[test]

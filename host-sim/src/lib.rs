@@ -51,11 +51,15 @@
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod crypto;
+pub mod host;
 pub mod link;
+pub mod origin;
 pub mod pcap;
 pub mod report;
 pub mod rng;
 pub mod run;
 pub mod scenario;
+pub mod stack;
 pub mod switch;
 pub mod world;

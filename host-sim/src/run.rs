@@ -11,6 +11,7 @@ use peerdist_core::time::{Duration, Instant};
 use rand_core::Rng as _;
 
 use crate::check::{Content, Delivery, Verdict};
+use crate::host::Nodes;
 use crate::pcap::{Capture, CaptureError};
 use crate::report::{ClientReport, ContentReport, Report, Sources, WanReport};
 use crate::rng::Seed;
@@ -138,24 +139,11 @@ pub enum RunError {
     /// A capture cannot be written.
     #[error(transparent)]
     Capture(#[from] CaptureError),
-    /// There is nobody to run it.
-    #[error("simulated hosts: not part of this build")]
-    NoHosts,
 }
 
-/// Runs `scenario` with this project's hosts.
+/// Runs `scenario` with this project's hosts: a node each, and an origin.
 pub fn run(scenario: &Scenario, options: &RunOptions, watch: &mut dyn Watch) -> Result<Report, RunError> {
-    // What is wrong with the scenario itself is said first.
-    let prepared = Prepared::new(scenario, options)?;
-    match default_factory() {
-        Some(mut factory) => prepared.run(&mut *factory, watch),
-        None => Err(RunError::NoHosts),
-    }
-}
-
-/// The hosts that [`run`] uses. THE ONE PLACE to fill in: `Some(Box::new(host::Factory::default()))`.
-fn default_factory() -> Option<Box<dyn HostFactory>> {
-    None
+    run_with(scenario, options, &mut Nodes::new(scenario.clients), watch)
 }
 
 /// Runs `scenario` with hosts from `factory`.

@@ -63,8 +63,14 @@ fn failures_of(len: usize, script: impl FnMut(&[u8]) -> Act + 'static) -> (Net, 
 
 #[test]
 fn a_liar_is_found_out_and_shunned() {
+    let met = (0..8).filter(|seed| beside_a_liar(*seed)).count();
+    assert!(met > 1, "{met} of 8 runs met the liar");
+}
+
+/// A download where one of two holders lies; whether it met the liar.
+fn beside_a_liar(seed: u64) -> bool {
     let content = content(400_000);
-    let mut net = Net::new(5, 4, 8, content.clone());
+    let mut net = Net::new(seed, 3, 8, content.clone());
     for host in [0, 1] {
         let id = net.download(host);
         net.drive_download(host, id, LONG);
@@ -77,20 +83,21 @@ fn a_liar_is_found_out_and_shunned() {
     assert_eq!(net.origin.body_bytes, sent, "the honest peer has everything");
     let liar = Failure { peer: Some(host_address(0)), cause: Cause::BadBlock };
     let failures: Vec<_> = blocks(net.seen(2, id)).into_iter().flat_map(|(_, failures)| failures).collect();
-    assert!(failures.contains(&liar), "{failures:?}");
     assert!(failures.iter().all(|failure| *failure == liar), "{failures:?}");
-    let counters = net.node(2).counters().fetch;
-    assert_eq!(counters.bad_blocks as usize, failures.len());
+    assert_eq!(net.node(2).counters().fetch.bad_blocks as usize, failures.len());
     let info = net.origin.info.clone();
     assert_eq!(verify_store(&mut net, 2, &info), 7);
-
-    // The liar is not asked again, not even where nobody else could be.
+    if failures.is_empty() {
+        return false;
+    }
+    // The liar is not asked again.
     let dialled = net.dialled[&host_address(0)];
     net.hosts[2].store.forget(&segments(&info));
     let id = net.download(2);
     net.drive_download(2, id, LONG);
     assert_whole(net.seen(2, id), &content, true);
     assert_eq!(net.dialled[&host_address(0)], dialled);
+    true
 }
 
 #[test]

@@ -23,7 +23,7 @@ usage: cargo xtask <chore>
   test        everything that must hold: format, lints, documentation, tests, release run,
               bare-metal build, no-panic link
   bare-metal  builds firmware-example for thumbv7m-none-eabi
-  no-panic    links every codec without a panic path; checks that the proof can fail
+  no-panic    links every codec and machine without a panic path; checks that the proof can fail
   size        builds firmware-example and prints its flash and static RAM";
 
 /// Sets of features beside what the workspace builds anyway; `log` and `defmt` exclude each other.

@@ -406,7 +406,7 @@ impl Client {
         let (storage, crypto) = (&mut *parts.storage, &mut *parts.crypto);
         let result = inflow.intake.update(storage, crypto, &inflow.kp, bytes);
         let slot = inflow.intake.slot();
-        if !matches!(result, Ok((_, false))) {
+        if !matches!(result, Ok((_, false))) && position < self.intakes.len() {
             self.intakes.swap_remove(position);
         }
         match result {
@@ -445,7 +445,8 @@ impl Client {
         info.segment(&InfoView { store: storage, id: *id }, index).map_err(ApiError::CannotParse)
     }
 
-    /// Moves everything on: checks content information, begins reads, completes them.
+    /// Moves everything on: checks content information, begins reads, completes them. Returns
+    /// whether anything moved, so that there may be more to do at once.
     pub fn work<const N: usize>(
         &mut self,
         now: Instant,
@@ -462,10 +463,13 @@ impl Client {
             if completions.is_full() {
                 break;
             }
+            let begun = self.reads.get(index).is_some_and(|read| read.stage.job().is_some());
             if let Some(completion) = self.advance(now, parts, index) {
                 // Room was checked above.
                 let _ = completions.push_back(completion);
+                more = true;
             }
+            more |= begun != self.reads.get(index).is_some_and(|read| read.stage.job().is_some());
         }
         self.reads.retain(|read| !matches!(read.stage, Stage::Over));
         // What was just wanted has to be searched for.
@@ -708,11 +712,11 @@ impl Content {
                     return true;
                 }
                 self.state = State::Ready(info_id, info);
-                false
+                true
             }
             Err(error) => {
                 self.state = State::Unusable(info_id, error);
-                false
+                true
             }
         }
     }

@@ -9,6 +9,7 @@
 
 mod blocks;
 pub mod origin;
+mod sweep;
 
 use core::net::SocketAddr;
 use core::ops::Range;
@@ -24,8 +25,8 @@ use crate::content::InfoError;
 use crate::fetch::{Failures, Source};
 use crate::limits::BLOCK_BYTES;
 use crate::time::{Duration, Instant, earliest};
-use blocks::Blocks;
 use origin::{OriginEvent, OriginFailure, OriginStream, Want};
+use sweep::Sweep;
 
 /// Bytes of the path and query of a URL.
 pub const PATH_BYTES: usize = 256;
@@ -39,15 +40,6 @@ pub const ORIGIN_STREAMS: usize = 2;
 
 /// Blocks asked for among the peers at once.
 pub const WINDOW: usize = 16;
-
-/// Missing blocks remembered, the latest, for when a connection to the origin is free.
-const MISSING_KEPT: usize = 8;
-
-/// How long "no peer has it" is believed before the block goes to the origin.
-const MISSING_FRESH: Duration = Duration::from_secs(2);
-
-/// How often blocks that nobody had are asked for again among the peers.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Plain bytes from the origin that wait to be handed out.
 const STAGE_BYTES: usize = 2_048;
@@ -121,16 +113,12 @@ pub struct Download {
     content: Option<ContentHandle>,
     segment: u32,
     segment_start: u64,
-    /// Blocks of the segment that are in the range; the state of each.
-    in_range: Range<u32>,
-    done: Blocks,
-    asked: Blocks,
-    swept: Instant,
+    sweep: Sweep,
     reads: Vec<(ReadId, u32), WINDOW>,
     ready: Deque<Ready, WINDOW>,
-    missing: Vec<Missing, MISSING_KEPT>,
     holes: Vec<Hole, ORIGIN_STREAMS>,
-    landed: Vec<(u32, Failures), ORIGIN_STREAMS>,
+    /// Blocks from the origin that are in the store, and still have to be read.
+    landed: Vec<Landed, ORIGIN_STREAMS>,
     stage: Vec<u8, STAGE_BYTES>,
     stage_offset: u64,
     plain_len: Option<u64>,
@@ -168,16 +156,18 @@ struct Ready {
     failures: Failures,
 }
 
-struct Missing {
+/// A block from the origin, in the store.
+struct Landed {
     block: u32,
-    since: Instant,
     failures: Failures,
+    reading: bool,
 }
 
 /// A block being fetched from the origin.
 struct Hole {
     block: u32,
     failures: Failures,
+    received: u32,
 }
 
 /// A request for the origin that a connection has to be found for.
@@ -198,13 +188,9 @@ impl Download {
             content: None,
             segment: 0,
             segment_start: 0,
-            in_range: 0..0,
-            done: Blocks::default(),
-            asked: Blocks::default(),
-            swept: now,
+            sweep: Sweep::default(),
             reads: Vec::new(),
             ready: Deque::new(),
-            missing: Vec::new(),
             holes: Vec::new(),
             landed: Vec::new(),
             stage: Vec::new(),
@@ -243,26 +229,24 @@ impl Download {
     }
 
     /// Takes the end of one of its reads.
-    pub fn handle_completion(&mut self, now: Instant, completion: Completion) {
+    pub fn handle_completion(&mut self, completion: Completion) {
         let Some(position) = self.reads.iter().position(|(id, _)| *id == completion.read) else { return };
         let (read, block) = self.reads.swap_remove(position);
         match completion.result {
             ReadResult::Data { range, source } => {
-                let landed = self.landed.iter().position(|(landed, _)| *landed == block);
+                let landed = self.landed.iter().position(|landed| landed.block == block);
                 let (source, failures) = match landed.map(|landed| self.landed.swap_remove(landed)) {
-                    Some((_, failures)) => (Source::Origin, failures),
+                    Some(landed) => (Source::Origin, landed.failures),
                     None => (source, completion.failures),
                 };
+                self.sweep.found(block, matches!(source, Source::Peer(_)));
                 let ready = Ready { read, block, given: range.start, range, source, failures };
                 // There is room for all reads that can be under way.
                 let _ = self.ready.push_back(ready);
             }
             ReadResult::Missing { .. } | ReadResult::TimedOut { .. } => {
-                if self.missing.is_full() {
-                    self.missing.remove(0);
-                }
-                let missing = Missing { block, since: now, failures: completion.failures };
-                let _ = self.missing.push(missing);
+                self.landed.retain(|landed| landed.block != block);
+                self.sweep.nobody(block, completion.failures);
             }
             // All its reads lie in the range.
             ReadResult::NoMore => {}
@@ -295,18 +279,13 @@ impl Download {
         }
         match self.phase {
             Phase::Asking => Some(Need { want: Want::Info, block: None }),
-            Phase::Reading if !self.holes.is_full() => {
-                let asked = &mut self.asked;
-                self.missing.retain(|missing| {
-                    let fresh = now.since(missing.since) <= MISSING_FRESH;
-                    if !fresh {
-                        asked.remove(missing.block);
-                    }
-                    fresh
-                });
-                let count = self.missing.len() as u32;
-                let pick = rng.next_u32().checked_rem(count)? as usize;
-                let block = self.missing.get(pick)?.block;
+            // The next request goes out when half of the one before has come: two that began
+            // together would end together, and leave the link idle for a round trip.
+            Phase::Reading
+                if self.holes.len() + self.landed.len() < ORIGIN_STREAMS
+                    && self.holes.iter().all(|hole| hole.received >= BLOCK_BYTES / 2) =>
+            {
+                let block = self.sweep.wanted(rng)?;
                 Some(Need { want: Want::Range(self.span(block)), block: Some(block) })
             }
             _ => None,
@@ -319,9 +298,9 @@ impl Download {
             self.phase = Phase::Asked;
             return;
         };
-        let Some(position) = self.missing.iter().position(|missing| missing.block == block) else { return };
-        let missing = self.missing.swap_remove(position);
-        let _ = self.holes.push(Hole { block, failures: missing.failures });
+        let failures = self.sweep.take(block);
+        // No more is needed than there is room for.
+        let _ = self.holes.push(Hole { block, failures, received: 0 });
     }
 
     /// Takes bytes from the origin. Returns how many were used and the event that follows.
@@ -398,7 +377,7 @@ impl Download {
                     self.holes.iter().position(|hole| self.span(hole.block).start == start)
                 {
                     let hole = self.holes.swap_remove(position);
-                    self.asked.remove(hole.block);
+                    self.sweep.put_back(hole.block, hole.failures);
                 }
                 if let Some(content) = self.content {
                     client.drop_data(parts.storage, content, start);
@@ -439,7 +418,7 @@ impl Download {
                 // It rotted, or it is gone: it is looked for again.
                 _ => {
                     client.end_read(parts, ready.read);
-                    self.asked.remove(ready.block);
+                    self.sweep.lost(ready.block);
                     self.ready.pop_front();
                     continue;
                 }
@@ -452,7 +431,7 @@ impl Download {
             }
             let ready = self.ready.pop_front()?;
             client.end_read(parts, ready.read);
-            self.done.insert(ready.block);
+            self.sweep.handed_out(ready.block);
             self.attempts = 0;
             let Ready { range, source, failures, .. } = ready;
             return Some((offset, len, Some(DownloadEvent::Block { range, source, failures })));
@@ -469,7 +448,7 @@ impl Download {
     /// When it has something to do without new input.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let retry = (self.retry_at > now).then_some(self.retry_at);
-        let sweep = (self.phase == Phase::Reading).then_some(self.swept + ASK_AGAIN).filter(|at| *at > now);
+        let sweep = (self.phase == Phase::Reading).then(|| self.sweep.poll_timeout()).filter(|at| *at > now);
         earliest(retry, sweep)
     }
 
@@ -523,7 +502,7 @@ impl Download {
                 {
                     // The block came some other way, or it did not come whole.
                     let hole = self.holes.swap_remove(position);
-                    self.asked.remove(hole.block);
+                    self.sweep.put_back(hole.block, hole.failures);
                     client.drop_data(parts.storage, self.content?, start);
                 }
                 None
@@ -545,6 +524,9 @@ impl Download {
                 Err(_) => return self.fail(DownloadError::Full, client, parts),
             };
             let block = (offset.saturating_sub(self.segment_start) / u64::from(BLOCK_BYTES)) as u32;
+            if let Some(hole) = self.holes.iter_mut().find(|hole| hole.block == block) {
+                hole.received = hole.received.saturating_add(used as u32);
+            }
             match added {
                 Added::Committed => self.land(block),
                 Added::Bad => {
@@ -567,11 +549,8 @@ impl Download {
     fn land(&mut self, block: u32) {
         let Some(position) = self.holes.iter().position(|hole| hole.block == block) else { return };
         let hole = self.holes.swap_remove(position);
-        if self.landed.is_full() {
-            self.landed.remove(0);
-        }
-        let _ = self.landed.push((block, hole.failures));
-        self.asked.remove(block);
+        // As many can have landed as can be fetched, since what has landed is read at once.
+        let _ = self.landed.push(Landed { block, failures: hole.failures, reading: false });
     }
 
     fn check(&mut self, now: Instant, client: &mut Client, parts: &mut Parts<'_>) -> Option<DownloadEvent> {
@@ -595,9 +574,7 @@ impl Download {
         match client.segment(parts.storage, self.content?, segment) {
             Ok(described) => {
                 (self.segment, self.segment_start) = (segment, described.offset());
-                self.in_range = described.blocks_in_range();
-                (self.done, self.asked, self.swept) = (Blocks::default(), Blocks::default(), now);
-                self.missing.clear();
+                self.sweep = Sweep::new(now, described.blocks_in_range());
                 self.landed.clear();
                 None
             }
@@ -611,62 +588,41 @@ impl Download {
             Ok(Some(info)) => (info.range(), info.segment_count()),
             _ => return self.fail(DownloadError::Full, client, parts),
         };
-        while self.in_range.clone().all(|block| self.done.contains(block)) {
+        while self.sweep.is_done() {
             let next = self.segment.saturating_add(1);
             if next >= segments {
                 let len = self.handed_out;
                 self.cancel(client, parts);
                 return Some(DownloadEvent::Done { len });
             }
-            if let Some(event) = self.enter(now, next, client, parts) {
-                return Some(event);
+            if let Some(failed) = self.enter(now, next, client, parts) {
+                return Some(failed);
             }
         }
         while self.reads.len() + self.ready.len() < WINDOW {
             let Some(block) = self.pick(now, parts.rng) else { break };
             let start = self.span(block).start.max(range.start);
             let max = u64::from(BLOCK_BYTES);
-            let Ok(read) = client.block_read(now, content, start, max, DEFAULT_READ_TIMEOUT) else { break };
-            self.asked.insert(block);
-            let _ = self.reads.push((read, block));
+            match client.block_read(now, content, start, max, DEFAULT_READ_TIMEOUT) {
+                // There is room: the window was looked at.
+                Ok(read) => drop(self.reads.push((read, block))),
+                Err(_) => {
+                    self.sweep.nobody(block, Failures::new());
+                    break;
+                }
+            }
         }
         None
     }
 
-    /// A block to ask for: any that has not been asked for in this sweep.
+    /// A block to read: one that has just landed, or the next of the sweep.
     fn pick(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Option<u32> {
-        // What has just landed is in the store, and only has to be read.
-        if let Some((block, _)) = self.landed.iter().find(|(block, _)| !self.asked.contains(*block)) {
-            return Some(*block);
+        if let Some(landed) = self.landed.iter_mut().find(|landed| !landed.reading) {
+            landed.reading = true;
+            self.sweep.ask(landed.block);
+            return Some(landed.block);
         }
-        let open = |this: &Self, block: u32| !this.done.contains(block) && !this.asked.contains(block);
-        let count = self.in_range.clone().filter(|block| open(self, *block)).count() as u32;
-        if let Some(nth) = rng.next_u32().checked_rem(count) {
-            return self.in_range.clone().filter(|block| open(self, *block)).nth(nth as usize);
-        }
-        // The origin has nothing to do: one of those that nobody had is asked for once more among
-        // the peers, and if still nobody has it, from the origin.
-        if self.reads.is_empty() && self.missing.is_empty() && !self.holes.is_full() {
-            let idle = |this: &Self, block: u32| {
-                let under_way = this.holes.iter().map(|hole| hole.block);
-                let ready = this.ready.iter().map(|ready| ready.block);
-                !this.done.contains(block) && !under_way.chain(ready).any(|other| other == block)
-            };
-            let count = self.in_range.clone().filter(|block| idle(self, *block)).count() as u32;
-            let nth = rng.next_u32().checked_rem(count)? as usize;
-            return self.in_range.clone().filter(|block| idle(self, *block)).nth(nth);
-        }
-        if self.reads.is_empty() && now >= self.swept + ASK_AGAIN {
-            self.swept = now;
-            self.asked = Blocks::default();
-            let under_way = self.holes.iter().map(|hole| hole.block);
-            // Those that go to the origin next stay, or slow peers would keep them from it.
-            under_way
-                .chain(self.ready.iter().map(|ready| ready.block))
-                .chain(self.missing.iter().map(|missing| missing.block))
-                .for_each(|block| self.asked.insert(block));
-        }
-        None
+        self.sweep.next(now, rng)
     }
 
     /// The offsets of a block of the current segment, except that the last one may be shorter.

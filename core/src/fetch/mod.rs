@@ -307,8 +307,8 @@ impl Fetch {
         self.failed(now, work, peer, cause);
     }
 
-    /// Works on what needs no stream: searches, and a few KiB of verifying. Returns whether there
-    /// is more to verify at once.
+    /// Works on what needs no stream: searches, and a few KiB of verifying. Returns whether
+    /// anything moved, so that there may be more to do at once.
     pub fn work(
         &mut self,
         now: Instant,
@@ -321,11 +321,12 @@ impl Fetch {
         let mut more = false;
         for work in jobs.iter_mut().filter_map(|job| job.work.as_mut()) {
             match &mut work.state {
-                State::Searching => self.search(now, work),
+                State::Searching => more |= self.search(now, work),
                 State::Verifying(peer, slot, verifier) => {
                     let (peer, slot) = (*peer, *slot);
                     match verifier.step(store, crypto, &work.kp, VERIFY_STEP_BYTES) {
                         Ok(true) => {
+                            more = true;
                             self.counters.verified = self.counters.verified.wrapping_add(1);
                             work.state = State::Ended(Some(Source::Peer(peer)));
                         }
@@ -425,18 +426,19 @@ impl Fetch {
             .filter(move |peer| !work.asked.contains(peer) && !self.penalties.is_shunned(now, *peer))
     }
 
-    /// Moves a search on: waits, has its segment probed for, or gives up.
-    fn search(&mut self, now: Instant, work: &mut Work) {
+    /// Moves a search on: waits, has its segment probed for, or gives up; whether it gave up.
+    fn search(&mut self, now: Instant, work: &mut Work) -> bool {
         if !work.asked.is_full() && self.askable(now, work).next().is_some() {
-            return;
+            return false;
         }
         if self.sessions.search(&work.block.segment, work.since) {
-            return;
+            return false;
         }
         if work.asked.is_empty() {
             note(work, None, Cause::NoPeer);
         }
         work.state = State::Ended(None);
+        true
     }
 
     fn failed(&mut self, now: Instant, work: &mut Work, peer: SocketAddr, cause: Cause) {

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Passes over all parts in one call.
+const PASSES: usize = 4;
+
 impl<S, C, R, const STREAMS: usize, const BLOCKS: usize> Node<S, C, R, STREAMS, BLOCKS>
 where
     S: Storage,
@@ -69,23 +72,21 @@ where
         let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
         let asked = origin.want().is_some();
         let mut used = 0usize;
-        let mut events = heapless::Vec::<DownloadEvent, 4>::new();
-        // After an event there may be another, even without more bytes: the end of a body.
-        while !events.is_full() {
+        loop {
             let rest = data.get(used..).unwrap_or_default();
             let (taken, event) = download.handle_origin(now, origin, client, &mut parts, rest);
             used = used.saturating_add(taken);
+            // After an event there may be another that needs no more bytes: the end of a reply.
             let Some(event) = event else { break };
-            let _ = events.push(event);
+            if self.events.push_back((DownloadId(index as u8), event)).is_err() {
+                self.counters.lost_events = self.counters.lost_events.wrapping_add(1);
+            }
         }
         let failed = origin.has_failed();
         if failed || (origin.want().is_none() && !(asked && origin.keeps_open())) {
             (stream.role, stream.due) = (Role::Free, Some(if failed { Due::Abort } else { Due::Close }));
         }
         // What is left waits for room: it is asked for once plain bytes are handed out.
-        for event in events {
-            self.event(index, Some(event));
-        }
         used
     }
 
@@ -157,13 +158,24 @@ where
     /// Moves every part on.
     pub(super) fn work(&mut self, now: Instant) {
         self.expire(now);
-        let Self { storage, crypto, rng, fetch, jobs, .. } = self;
-        self.busy = fetch.work(now, jobs, storage, crypto, rng);
-        while let Some(ask) = self.next_ask(now) {
-            self.carry(now, &ask);
+        self.busy = true;
+        // What one part has done may give another something to do; what is left after a few
+        // passes is for the next call.
+        for _ in 0..PASSES {
+            if !self.busy {
+                break;
+            }
+            self.busy = false;
+            self.work_downloads(now);
+            self.work_client(now);
+            let Self { storage, crypto, rng, fetch, jobs, .. } = self;
+            self.busy |= fetch.work(now, jobs, storage, crypto, rng);
+            while let Some(ask) = self.next_ask(now) {
+                if !self.carry(now, &ask) {
+                    break;
+                }
+            }
         }
-        self.work_client(now);
-        self.work_downloads(now);
         self.drop_orphans();
     }
 
@@ -203,14 +215,14 @@ where
     }
 
     /// Finds a connection for a question: one that is idle, a new one, or another's place.
-    fn carry(&mut self, now: Instant, ask: &Ask) {
+    fn carry(&mut self, now: Instant, ask: &Ask) -> bool {
         for stream in &mut self.streams {
             if let Role::Fetch(peer) = &mut stream.role
                 && peer.peer() == ask.peer
                 && peer.is_idle()
                 && peer.ask(now, ask)
             {
-                return;
+                return true;
             }
         }
         if !self.streams.iter().any(Stream::is_free) {
@@ -221,10 +233,12 @@ where
         }
         let mut peer = PeerStream::new(now, ask.peer);
         let asked = peer.ask(now, ask);
-        if !asked || self.open(Role::Fetch(peer), Some(Due::Connect(ask.peer))).is_none() {
+        let carried = asked && self.open(Role::Fetch(peer), Some(Due::Connect(ask.peer))).is_some();
+        if !carried {
             let Self { fetch, jobs, .. } = self;
             fetch.not_carried(jobs, ask);
         }
+        carried
     }
 
     fn work_client(&mut self, now: Instant) {
@@ -236,7 +250,7 @@ where
             let owner = downloads.iter_mut().flatten().find(|download| download.owns(completion.read));
             match owner {
                 Some(download) => {
-                    download.handle_completion(now, completion);
+                    download.handle_completion(completion);
                 }
                 // There is room.
                 None => drop(self.for_application.push_back(completion)),
@@ -307,9 +321,14 @@ where
                     }
                     orphan
                 }
-                Role::Origin(index, _) => {
+                Role::Origin(index, origin) => {
                     let download = downloads.get(*index).and_then(Option::as_ref);
-                    download.is_none_or(Download::is_over)
+                    let orphan = download.is_none_or(Download::is_over);
+                    if orphan && origin.want().is_none() {
+                        (stream.role, stream.due) = (Role::Free, Some(Due::Close));
+                        continue;
+                    }
+                    orphan
                 }
             };
             if orphan {

@@ -190,7 +190,9 @@ where
         if range.len() <= tail.len() {
             tail.rotate_left(range.len());
         }
-        self.info_spans.get_mut(position..)?.rotate_left(1);
+        if let spans @ [_, ..] = self.info_spans.get_mut(position..)? {
+            spans.rotate_left(1);
+        }
         Some(used)
     }
 }

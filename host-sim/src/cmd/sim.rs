@@ -87,7 +87,7 @@ fn failure(error: RunError) -> Failure {
     Failure(match error {
         RunError::Content { .. } => format!("--content {error}"),
         RunError::Capture(_) => format!("--pcap {error}"),
-        RunError::Scenario(_) | RunError::NoHosts => error.to_string(),
+        RunError::Scenario(_) => error.to_string(),
     })
 }
 

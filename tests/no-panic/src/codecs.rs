@@ -1,19 +1,31 @@
 //! One function per codec: calls every entry point on bytes of which nothing is known.
 //!
 //! To add a codec, write a function below and name it in [`ALL`]. Feed it `input`, let it emit
-//! into `output`, walk everything it returns, accessors too, and hand results to [`keep`].
+//! into `output`, walk everything it returns, accessors too, and hand results to [`keep`]. What
+//! has a state that calls leave behind goes into [`machines`](crate::machines).
 
 use peerdist_core::bytes::{Reader, Writer, decode_hex, hex_value, parse_decimal};
-use peerdist_core::content::{InfoSource, SegmentId, segment_id, segment_secret, server_secret};
+use peerdist_core::content::v1::{EndForm, HodCheck, Info, Progress, info_len, wire as info_wire};
+use peerdist_core::content::{InfoSink, InfoSource, SegmentId, segment_id, segment_secret, server_secret};
 use peerdist_core::crypto::{CipherAlgorithm, Crypto, Digest, HashAlgorithm, Secret, SoftCrypto, hash};
+use peerdist_core::discovery::wire::{
+    Message, MessageId, ProbeMatchesRepr, ProbeRepr, Scope, Uuid, parse as parse_datagram,
+};
+use peerdist_core::discovery::xml::{Event, Text, Tokenizer};
+use peerdist_core::encoding::{
+    Available, Coding, InfoVersion, ReplyCoding, ServerRequest, emit_ask, emit_hash_request,
+    emit_missing_data,
+};
+use peerdist_core::http::wire as http;
+use peerdist_core::retrieval::wire as retrieval;
 
-use crate::keep;
+use crate::{keep, machines, unknown_seal, unknown_u32, unknown_u64};
 
 /// What reads bytes from the outside (the first slice) and writes into lent memory (the second).
 /// Both have any content and any length.
 pub type Codec = fn(&[u8], &mut [u8]);
 
-/// Every codec of the core.
+/// Every codec and machine of the core.
 pub static ALL: &[Codec] = &[
     bytes_reader,
     bytes_writer,
@@ -23,6 +35,34 @@ pub static ALL: &[Codec] = &[
     crypto_cbc,
     content_ids,
     content_source,
+    content_info,
+    content_info_wire,
+    discovery_xml,
+    discovery_parse,
+    discovery_probe,
+    discovery_matches,
+    encoding_server,
+    encoding_client,
+    http_parse,
+    http_emit,
+    retrieval_parse,
+    retrieval_emit,
+    machines::publisher,
+    machines::http_server,
+    machines::http_client,
+    machines::retrieval_exchange,
+    machines::retrieval_reply,
+    machines::ram_store,
+    machines::seal,
+    machines::verify,
+    machines::discovery_client,
+    machines::discovery_server,
+    machines::upload,
+    machines::fetch,
+    machines::origin,
+    machines::download,
+    machines::api_client,
+    machines::node,
     #[cfg(feature = "control")]
     control,
 ];
@@ -129,11 +169,241 @@ fn content_source(input: &[u8], output: &mut [u8]) {
     keep(checksum(output));
 }
 
+#[inline(never)]
+fn content_info(input: &[u8], output: &mut [u8]) {
+    let source: &dyn InfoSource = &input;
+    let Ok(info) = Info::parse(source) else { return };
+    keep((info.algorithm(), info.segment_count(), info.encoded_len(), info.range(), info.content_end()));
+    keep(info.segment_at(unknown_u64()));
+    keep(info_len(info.algorithm(), unknown_u64()));
+    if let Ok(segment) = info.segment(source, unknown_u32()) {
+        keep((segment.index(), segment.offset(), segment.byte_len(), segment.block_count()));
+        keep((*segment.hod(), segment.secret().clone(), segment.id(&mut SoftCrypto)));
+        keep((segment.listed_blocks(), segment.blocks_in_range(), segment.block_len(unknown_u32())));
+        keep(segment.block_hash(source, unknown_u32()));
+        if let Ok(mut check) = HodCheck::new(&mut SoftCrypto, &segment) {
+            while let Ok(Progress::More) = check.step(source, &mut SoftCrypto, unknown_u32()) {}
+        }
+    }
+    let form = if unknown_u32() == 0 { EndForm::Zero } else { EndForm::Explicit };
+    let excerpts = [Some(info.whole(source)), info.excerpt(source, unknown_u64()..unknown_u64(), form)];
+    for excerpt in excerpts.into_iter().flatten() {
+        keep((*excerpt.info(), excerpt.len()));
+        keep(excerpt.emit(&mut &mut *output as &mut dyn InfoSink));
+        keep(excerpt.read_at(unknown_u64(), output));
+        keep(checksum(output));
+    }
+}
+
+#[inline(never)]
+fn content_info_wire(input: &[u8], output: &mut [u8]) {
+    if let Ok(header) = info_wire::HeaderRepr::parse(input) {
+        keep((header, header.buffer_len(), header.emit(output)));
+    }
+    for algorithm in algorithms() {
+        let Ok(segment) = info_wire::SegmentRepr::parse(algorithm, input) else { continue };
+        keep((segment.buffer_len(), segment.emit(output)));
+        keep(segment);
+    }
+    keep(checksum(output));
+}
+
+#[inline(never)]
+fn discovery_xml(input: &[u8], output: &mut [u8]) {
+    let Ok(mut xml) = Tokenizer::new(input) else { return };
+    keep(xml.resolve(output).map(text));
+    loop {
+        if unknown_u32() == 0 {
+            keep(xml.text().map(text));
+        }
+        if unknown_u32() == 0 {
+            keep(xml.skip());
+        }
+        match xml.next_event() {
+            Ok(Some(Event::Start(element))) => {
+                keep((element.name.namespace.map(text), checksum(element.name.local)));
+                keep(element.name.is(output, output));
+                for (name, value) in element.attributes() {
+                    keep((checksum(name), text(value)));
+                }
+                keep(element.attribute(output).map(text));
+            }
+            Ok(Some(Event::Text(found))) => {
+                keep((text(found), found.is(output), found.only_token::<20>()));
+                let mut tokens = found.tokens();
+                while let Some(token) = tokens.next_token(output) {
+                    keep(token.map(checksum));
+                }
+            }
+            Ok(Some(Event::End)) => {}
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+#[inline(never)]
+fn discovery_parse(input: &[u8], _: &mut [u8]) {
+    match parse_datagram(input) {
+        Ok(Message::Probe(probe)) => {
+            keep((checksum(probe.message_id.as_bytes()), probe.message_id.uuid()));
+            probe.scopes.iter().for_each(keep);
+            probe.scopes.ids().for_each(keep);
+        }
+        Ok(Message::ProbeMatches(matches)) => {
+            keep((checksum(matches.relates_to.as_bytes()), matches.discarded, matches.version2));
+            for one in &matches.matches {
+                one.segments().for_each(keep);
+                one.xaddrs.iter().for_each(keep);
+                one.scopes.iter().for_each(keep);
+            }
+        }
+        Ok(Message::ProbeV2 | Message::Other) => {}
+        Err(error) => keep(error),
+    }
+    keep(Uuid::parse(input));
+}
+
+#[inline(never)]
+fn discovery_probe(input: &[u8], output: &mut [u8]) {
+    let ids = segments(input);
+    let message_id = Uuid::random(&mut machines::Entropy);
+    keep(ProbeRepr::fitting(&ids));
+    keep(ProbeRepr { message_id, ids: &ids }.emit(output));
+    keep(checksum(output));
+}
+
+#[inline(never)]
+fn discovery_matches(input: &[u8], output: &mut [u8]) {
+    let Ok(Message::Probe(probe)) = parse_datagram(input) else { return };
+    let relates_to: &MessageId = &probe.message_id;
+    let mut scopes = heapless::Vec::<(Scope, u32), 64>::new();
+    for scope in probe.scopes.iter() {
+        let _ = scopes.push((scope, unknown_u32()));
+    }
+    keep(ProbeMatchesRepr::fitting(relates_to, &scopes));
+    let matches = ProbeMatchesRepr {
+        message_id: Uuid::random(&mut machines::Entropy),
+        relates_to,
+        instance_id: unknown_u32(),
+        message_number: unknown_u32(),
+        endpoint: Uuid::random(&mut machines::Entropy),
+        scopes: &scopes,
+        xaddr: machines::unknown_address(),
+    };
+    keep(matches.emit(output));
+    keep(checksum(output));
+}
+
+#[inline(never)]
+fn encoding_server(input: &[u8], output: &mut [u8]) {
+    let mut request = ServerRequest::default();
+    for line in input.split(|&byte| byte == 0) {
+        if let Ok(header) = http::parse_header(line) {
+            request.header(header.name, header.value);
+        }
+    }
+    keep(request.is_missing_data());
+    let flags = unknown_u32();
+    let available = Available { v1: flags & 1 > 0, v2: flags & 2 > 0, coming: flags & 4 > 0 };
+    let coding: Coding = request.decide(input, flags & 8 > 0, available);
+    keep(coding);
+    let mut writer = Writer::new(output);
+    keep(coding.emit_headers(&mut writer, unknown_u64()));
+    keep(checksum(writer.finish()));
+}
+
+#[inline(never)]
+fn encoding_client(input: &[u8], output: &mut [u8]) {
+    let mut reply = ReplyCoding::default();
+    for line in input.split(|&byte| byte == 0) {
+        if let Ok(header) = http::parse_header(line) {
+            reply.header(header.name, header.value);
+        }
+    }
+    keep(reply.decide());
+    let mut writer = Writer::new(output);
+    let info = if unknown_u32() == 0 { InfoVersion::V1 } else { InfoVersion::V2 };
+    keep(emit_ask(&mut writer, info));
+    keep(emit_hash_request(&mut writer, info));
+    keep(emit_missing_data(&mut writer, info));
+    keep(checksum(writer.finish()));
+}
+
+#[inline(never)]
+fn http_parse(input: &[u8], _: &mut [u8]) {
+    keep(
+        http::parse_request_line(input)
+            .map(|line| (checksum(line.method), checksum(line.target), line.version)),
+    );
+    keep(http::parse_status_line(input));
+    keep(http::parse_header(input).map(|header| (checksum(header.name), checksum(header.value))));
+    keep(http::parse_chunk_line(input));
+    keep(http::ByteRange::parse(input).map(|range| range.resolve(unknown_u64())));
+    keep(http::ContentRange::parse(input));
+    for item in http::items(input) {
+        keep((checksum(item.token), checksum(item.params), http::name_eq(item.token, input)));
+    }
+}
+
+#[inline(never)]
+fn http_emit(input: &[u8], output: &mut [u8]) {
+    let mut writer = Writer::new(output);
+    keep(http::emit_request_line(&mut writer, input, input));
+    keep(http::emit_status_line(&mut writer, unknown_u32() as u16));
+    keep(http::emit_header(&mut writer, input, input));
+    keep(http::emit_content_length(&mut writer, unknown_u64()));
+    keep(http::ByteRange::parse(input).map(|range| range.emit(&mut writer)));
+    keep(http::ContentRange::parse(input).map(|range| range.emit(&mut writer)));
+    keep(http::emit_head_end(&mut writer));
+    keep(checksum(writer.finish()));
+}
+
+#[inline(never)]
+fn retrieval_parse(input: &[u8], _: &mut [u8]) {
+    match retrieval::Request::parse(input) {
+        Ok(retrieval::Request::GetBlocks(request)) => {
+            keep((checksum(request.segment), request.block, request.cipher));
+        }
+        Ok(retrieval::Request::Other(message)) => keep((message, message.to_wire())),
+        Ok(retrieval::Request::Negotiation) => {}
+        Err(error) => keep(error),
+    }
+    keep(input.first_chunk().map(retrieval::Header::parse));
+    keep(input.first_chunk().map(retrieval::VersionRange::parse));
+    keep(retrieval::is_retrieval_path(input));
+}
+
+#[inline(never)]
+fn retrieval_emit(input: &[u8], output: &mut [u8]) {
+    let mut writer = Writer::new(output);
+    keep(retrieval::GetBlocks::emit(input, unknown_u32(), &mut writer));
+    keep(retrieval::OUR_VERSIONS.emit_reply(&mut writer));
+    let block = (unknown_u32() == 0).then(|| (unknown_u32(), unknown_seal()));
+    let reply = retrieval::BlockReply { segment: input, index: unknown_u32(), next: unknown_u32(), block };
+    keep((reply.len(), reply.is_empty()));
+    keep(reply.emit_head(&mut writer));
+    keep(reply.emit_tail(&mut writer));
+    keep(checksum(writer.finish()));
+}
+
+/// Segment ids of any bytes, as many as there are but 64 at most.
+pub(crate) fn segments(input: &[u8]) -> heapless::Vec<SegmentId, 64> {
+    let mut ids = heapless::Vec::new();
+    for id in input.chunks(32).filter_map(SegmentId::from_slice) {
+        let _ = ids.push(id);
+    }
+    ids
+}
+
+fn text(text: Text<'_>) -> u8 {
+    text.bytes().fold(0, |sum, byte| sum ^ byte)
+}
+
 fn algorithms() -> [HashAlgorithm; 3] {
     [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512]
 }
 
 /// Reads all of `bytes`, so that [`keep`] keeps what they point to as well.
-fn checksum(bytes: &[u8]) -> u8 {
+pub(crate) fn checksum(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum, byte| sum ^ byte)
 }

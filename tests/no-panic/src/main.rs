@@ -1,4 +1,4 @@
-//! A proof by linking: no codec of peerdist-core can panic.
+//! A proof by linking: no codec and no machine of peerdist-core can panic.
 //!
 //! The panic handler below calls a function that exists nowhere. If the optimiser can show that
 //! no code path panics, the handler is dead code and this program links. If one panic path is
@@ -6,15 +6,19 @@
 //! is, which must work, and with the feature `control`, which adds one index out of bounds and
 //! must fail, so that we know the proof can fail. The program is never run.
 //!
-//! The codecs are listed in [`codecs::ALL`].
+//! The codecs and machines are listed in [`codecs::ALL`].
 #![no_std]
 #![no_main]
 
 mod codecs;
+mod machines;
 
+use core::hint::black_box;
 use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 use core::ptr;
+
+use peerdist_core::crypto::{CipherAlgorithm, Seal};
 
 /// More than any format's fixed part, so that no length check folds away.
 const INPUT_BYTES: usize = 1_024;
@@ -50,11 +54,44 @@ fn unknown_bytes(buf: &mut [u8]) -> &mut [u8] {
     buf.get_mut(..len).unwrap_or_default()
 }
 
-fn unknown() -> u8 {
+/// A byte of which the optimiser knows nothing.
+pub(crate) fn unknown() -> u8 {
     static MEMORY: u8 = 0;
     // SAFETY: a valid, aligned and initialised byte. Volatile: the optimiser may not assume that
     // it reads what stands above.
     unsafe { ptr::read_volatile(&raw const MEMORY) }
+}
+
+/// Any number.
+pub(crate) fn unknown_u32() -> u32 {
+    u32::from_le_bytes(unknown_array())
+}
+
+/// Any number.
+pub(crate) fn unknown_u64() -> u64 {
+    u64::from_le_bytes(unknown_array())
+}
+
+/// Any bytes.
+pub(crate) fn unknown_array<const N: usize>() -> [u8; N] {
+    core::array::from_fn(|_| unknown())
+}
+
+/// Any cipher and any IV.
+pub(crate) fn unknown_seal() -> Seal {
+    let algorithm = match unknown() {
+        0 => CipherAlgorithm::None,
+        1 => CipherAlgorithm::Aes128,
+        2 => CipherAlgorithm::Aes192,
+        _ => CipherAlgorithm::Aes256,
+    };
+    Seal { algorithm, iv: unknown_array() }
+}
+
+/// Makes the optimiser forget what it knows about the content of `value`, other than its type:
+/// whatever calls in whatever order have left there.
+pub(crate) fn forget<T>(value: &mut T) -> &mut T {
+    black_box(value)
 }
 
 /// Makes the optimiser believe that `value` is used, down to its last byte.

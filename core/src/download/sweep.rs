@@ -1,0 +1,292 @@
+//! The blocks of the segment being downloaded: which to ask for next, among the peers and of the
+//! origin.
+//!
+//! In a sweep every block that is not here yet is asked for once among the peers, in random order.
+//! What nobody has is missing: it may go to the origin, and is asked for again in the next sweep.
+//! While no peer answers at all, a sweep is a single block.
+
+use core::ops::Range;
+
+use heapless::Vec;
+use rand_core::CryptoRng;
+
+use super::blocks::Blocks;
+use crate::fetch::{Cause, Failure, Failures};
+use crate::time::{Duration, Instant};
+
+/// How often blocks that nobody had are asked for again among the peers.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Blocks whose failures are kept in full; of others it is only known whether any peer answered.
+const NOTES: usize = 8;
+
+/// Where each block of a segment stands.
+#[derive(Default)]
+pub(super) struct Sweep {
+    range: Range<u32>,
+    /// Handed out.
+    done: Blocks,
+    /// Something is under way: a question, a request to the origin, handing out.
+    busy: Blocks,
+    /// Asked for in this sweep.
+    asked: Blocks,
+    /// No peer had it when it was last asked for.
+    missing: Blocks,
+    /// Of the missing: no peer answered at all.
+    alone: Blocks,
+    notes: Vec<(u32, Failures), NOTES>,
+    begun: Instant,
+    /// Blocks asked for whose answer is awaited.
+    awaited: u32,
+    met_peers: bool,
+    /// Only one block of this sweep is asked for, unless it meets a peer.
+    canary: bool,
+}
+
+impl Sweep {
+    /// The first sweep of a segment, of which the blocks in `range` are wanted.
+    pub(super) fn new(now: Instant, range: Range<u32>) -> Self {
+        Self { range, begun: now, ..Self::default() }
+    }
+
+    /// Whether all is handed out.
+    pub(super) fn is_done(&self) -> bool {
+        self.range.clone().all(|block| self.done.contains(block))
+    }
+
+    /// The next block to ask the peers for; it counts as asked.
+    pub(super) fn next(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Option<u32> {
+        if self.canary && self.awaited > 0 {
+            return None;
+        }
+        let open = |block: &u32| {
+            !self.done.contains(*block) && !self.busy.contains(*block) && !self.asked.contains(*block)
+        };
+        let Some(block) = self.pick(rng, open) else {
+            self.begin_again(now);
+            return None;
+        };
+        self.ask(block);
+        Some(block)
+    }
+
+    /// A block that is in the store already is asked for, outside the order.
+    pub(super) fn ask(&mut self, block: u32) {
+        self.asked.insert(block);
+        self.busy.insert(block);
+        self.awaited = self.awaited.saturating_add(1);
+    }
+
+    /// The block is here, and will be handed out. `from_peer` tells who gave it.
+    pub(super) fn found(&mut self, block: u32, from_peer: bool) {
+        self.answered(from_peer);
+        self.missing.remove(block);
+        self.notes.retain(|(noted, _)| *noted != block);
+    }
+
+    /// No peer had the block.
+    pub(super) fn nobody(&mut self, block: u32, failures: Failures) {
+        let alone = matches!(*failures, [Failure { peer: None, cause: Cause::NoPeer }]);
+        self.answered(!alone);
+        if core::mem::take(&mut self.canary) && alone {
+            // Still nobody there: the rest of the sweep can be spared.
+            self.range.clone().for_each(|block| self.asked.insert(block));
+        }
+        self.put_back(block, failures);
+    }
+
+    /// The block has been handed out.
+    pub(super) fn handed_out(&mut self, block: u32) {
+        self.busy.remove(block);
+        self.done.insert(block);
+    }
+
+    /// The block was here, and is gone: it is looked for anew.
+    pub(super) fn lost(&mut self, block: u32) {
+        self.busy.remove(block);
+        self.asked.remove(block);
+    }
+
+    /// A missing block to ask the origin for.
+    pub(super) fn wanted(&self, rng: &mut dyn CryptoRng) -> Option<u32> {
+        self.pick(rng, |block| self.missing.contains(*block) && !self.busy.contains(*block))
+    }
+
+    /// The origin is asked for the block: why no peer gave it.
+    pub(super) fn take(&mut self, block: u32) -> Failures {
+        self.missing.remove(block);
+        self.busy.insert(block);
+        match self.notes.iter().position(|(noted, _)| *noted == block) {
+            Some(position) => self.notes.swap_remove(position).1,
+            None => {
+                let cause = if self.alone.contains(block) { Cause::NoPeer } else { Cause::NotHeld };
+                let mut failures = Failures::new();
+                // An empty list has room for one.
+                let _ = failures.push(Failure { peer: None, cause });
+                failures
+            }
+        }
+    }
+
+    /// The origin did not give the block after all.
+    pub(super) fn put_back(&mut self, block: u32, failures: Failures) {
+        self.busy.remove(block);
+        self.missing.insert(block);
+        self.notes.retain(|(noted, _)| *noted != block);
+        if matches!(*failures, [Failure { peer: None, cause: Cause::NoPeer }]) {
+            self.alone.insert(block);
+            return;
+        }
+        self.alone.remove(block);
+        // A block whose peer failed is worth a note more than one that nobody held.
+        let plain = |(_, failures): &(u32, Failures)| failures.iter().all(|it| it.cause == Cause::NotHeld);
+        if self.notes.is_full() {
+            let position = self.notes.iter().position(plain).unwrap_or(0);
+            if position < self.notes.len() {
+                self.notes.swap_remove(position);
+            }
+        }
+        let _ = self.notes.push((block, failures));
+    }
+
+    /// When the next sweep begins.
+    pub(super) fn poll_timeout(&self) -> Instant {
+        self.begun + ASK_AGAIN
+    }
+
+    fn answered(&mut self, met_peer: bool) {
+        self.awaited = self.awaited.saturating_sub(1);
+        self.met_peers |= met_peer;
+        if met_peer {
+            self.canary = false;
+        }
+    }
+
+    fn begin_again(&mut self, now: Instant) {
+        if self.awaited == 0 && now >= self.begun + ASK_AGAIN {
+            self.begun = now;
+            self.asked = Blocks::default();
+            self.canary = !core::mem::take(&mut self.met_peers);
+        }
+    }
+
+    /// Any of the blocks that `fit`.
+    fn pick(&self, rng: &mut dyn CryptoRng, fit: impl Fn(&u32) -> bool) -> Option<u32> {
+        let count = self.range.clone().filter(&fit).count() as u32;
+        let nth = rng.next_u32().checked_rem(count)?;
+        self.range.clone().filter(&fit).nth(nth as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::convert::Infallible;
+    use rand_core::{TryCryptoRng, TryRng};
+
+    /// Always draws the same number.
+    struct Fixed(u32);
+
+    impl TryRng for Fixed {
+        type Error = Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+            Ok(self.0)
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+            Ok(self.0.into())
+        }
+
+        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+            bytes.fill(self.0 as u8);
+            Ok(())
+        }
+    }
+
+    impl TryCryptoRng for Fixed {}
+
+    fn failures(cause: Cause) -> Failures {
+        let peer = (cause != Cause::NoPeer).then(|| ([10, 0, 0, 7], 80).into());
+        Failures::from_slice(&[Failure { peer, cause }]).unwrap()
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    #[test]
+    fn every_block_is_asked_for_once_a_sweep() {
+        let mut sweep = Sweep::new(at(0), 3..7);
+        let rng = &mut Fixed(1);
+        let asked: Vec<u32, 4> = (0..4).map(|_| sweep.next(at(0), rng).unwrap()).collect();
+        assert_eq!(asked, [4, 5, 6, 3]);
+        assert_eq!(sweep.next(at(0), rng), None);
+        assert_eq!(sweep.wanted(rng), None, "none is missing while it is being asked for");
+
+        sweep.found(4, true);
+        sweep.handed_out(4);
+        for block in [5, 6, 3] {
+            sweep.nobody(block, failures(Cause::NotHeld));
+        }
+        assert_eq!(sweep.next(at(999), rng), None);
+        assert_eq!(sweep.wanted(rng), Some(5));
+        assert_eq!(*sweep.take(5), *failures(Cause::NotHeld));
+        assert_eq!(sweep.next(at(1_000), rng), None, "a new sweep begins");
+        assert_eq!(sweep.next(at(1_000), rng), Some(6));
+        assert_eq!(sweep.next(at(1_000), rng), Some(3));
+        assert_eq!(sweep.next(at(1_000), rng), None, "one is being fetched, one is done");
+        for block in [5, 6, 3] {
+            sweep.found(block, false);
+            sweep.handed_out(block);
+        }
+        assert!(sweep.is_done());
+    }
+
+    #[test]
+    fn a_canary_looks_whether_anybody_is_there() {
+        let mut sweep = Sweep::new(at(0), 0..3);
+        let rng = &mut Fixed(0);
+        for block in 0..3 {
+            assert_eq!(sweep.next(at(0), rng), Some(block));
+            sweep.nobody(block, failures(Cause::NoPeer));
+        }
+        assert_eq!(sweep.next(at(1_000), rng), None);
+        assert_eq!(sweep.next(at(1_000), rng), Some(0));
+        assert_eq!(sweep.next(at(1_000), rng), None, "the canary is out");
+        assert_eq!(sweep.wanted(rng), Some(1), "which does not keep the origin waiting");
+        sweep.nobody(0, failures(Cause::NoPeer));
+        assert_eq!(sweep.next(at(1_500), rng), None, "nobody there");
+
+        assert_eq!(sweep.next(at(2_000), rng), None);
+        assert_eq!(sweep.next(at(2_000), rng), Some(0));
+        sweep.nobody(0, failures(Cause::NotHeld));
+        assert_eq!(sweep.next(at(2_000), rng), Some(1), "somebody came");
+    }
+
+    #[test]
+    fn what_went_wrong_is_remembered_before_what_nobody_held() {
+        let mut sweep = Sweep::new(at(0), 0..20);
+        let rng = &mut Fixed(0);
+        for block in 0..20 {
+            assert_eq!(sweep.next(at(0), rng), Some(block));
+            let cause = if block == 0 { Cause::BadBlock } else { Cause::NotHeld };
+            sweep.nobody(block, failures(cause));
+        }
+        assert_eq!(*sweep.take(0), *failures(Cause::BadBlock));
+        // Forgotten, but not made up.
+        assert_eq!(*sweep.take(1), [Failure { peer: None, cause: Cause::NotHeld }]);
+        sweep.put_back(1, failures(Cause::NoPeer));
+        assert_eq!(*sweep.take(1), *failures(Cause::NoPeer));
+    }
+
+    #[test]
+    fn what_rotted_is_asked_for_again() {
+        let mut sweep = Sweep::new(at(0), 0..1);
+        let rng = &mut Fixed(0);
+        assert_eq!(sweep.next(at(0), rng), Some(0));
+        sweep.found(0, true);
+        sweep.lost(0);
+        assert_eq!(sweep.next(at(0), rng), Some(0));
+    }
+}

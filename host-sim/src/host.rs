@@ -1,0 +1,303 @@
+//! A client host: a real smoltcp stack running a node, and an application that downloads one URL.
+
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use peerdist_core::content::v1::info_len;
+use peerdist_core::content::{InfoUnreadable, SegmentId};
+use peerdist_core::crypto::HashAlgorithm;
+use peerdist_core::download::{DownloadEvent, Url};
+use peerdist_core::fetch::{Failures, Source};
+use peerdist_core::limits::BLOCK_BYTES;
+use peerdist_core::node::{self, Node, Output};
+use peerdist_core::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
+use peerdist_core::store::verify::Verified;
+use peerdist_core::store::{
+    BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, SlotId, Store, StoreError, Stored,
+};
+use peerdist_core::time::Instant;
+use peerdist_hal::smoltcp::Driver;
+use rand_core::Rng as _;
+use smoltcp::iface::SocketHandle;
+
+use crate::check::{Content, Delivery};
+use crate::crypto::{Counters, HostCrypto};
+use crate::origin::{Origin, PATH, PORT};
+use crate::report::Sources;
+use crate::rng::Rng;
+use crate::run::{ClientHost, ClientOutcome, HostFactory, Nature, OriginHost, Seat};
+use crate::stack::Stack;
+use crate::world::{Frame, Host};
+
+/// Connections of a node at once.
+pub const STREAMS: usize = 48;
+
+/// Blocks that a node fetches at once.
+pub const BLOCKS: usize = 16;
+
+/// Sockets: some more than streams, since a closed connection keeps its socket for a while.
+const SOCKETS: usize = 64;
+
+/// Bytes of a socket's buffer, each way: a block and its headers.
+const SOCKET_BYTES: usize = 68 * 1024;
+
+/// Bytes that the node hands out at a time.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The node of a simulated host.
+pub type SimNode = Node<HostStore, HostCrypto, Rng, STREAMS, BLOCKS>;
+
+/// A client.
+pub struct Client {
+    seat: Seat,
+    origin: Seat,
+    stack: Stack,
+    driver: Driver<SOCKETS>,
+    node: SimNode,
+    crypto: Rc<Counters>,
+    buffer: Vec<u8>,
+    nature: Nature,
+    lying: Rc<Cell<bool>>,
+    application: Application,
+}
+
+/// The application: takes what is handed out and keeps the accounts.
+struct Application {
+    delivery: Delivery,
+    outcome: ClientOutcome,
+    finished_at: Option<Instant>,
+    failure: Option<String>,
+}
+
+/// Makes nodes and their origin.
+pub struct Nodes {
+    clients: usize,
+}
+
+impl Nodes {
+    /// For a branch of so many clients.
+    pub fn new(clients: usize) -> Self {
+        Self { clients }
+    }
+}
+
+impl HostFactory for Nodes {
+    fn origin(&mut self, seat: Seat, content: &Content) -> Box<dyn OriginHost> {
+        Box::new(Origin::new(&seat, content, self.clients))
+    }
+
+    fn client(
+        &mut self,
+        seat: Seat,
+        origin: &Seat,
+        delivery: Delivery,
+        nature: Nature,
+    ) -> Box<dyn ClientHost> {
+        Box::new(Client::new(seat, origin.clone(), delivery, nature))
+    }
+}
+
+impl Client {
+    /// A client at `seat` that will download from `origin`.
+    pub fn new(seat: Seat, origin: Seat, delivery: Delivery, nature: Nature) -> Self {
+        let mut stack = Stack::new(&seat);
+        let udp = stack.add_udp();
+        let tcp: [SocketHandle; SOCKETS] = std::array::from_fn(|_| stack.add_tcp(SOCKET_BYTES, SOCKET_BYTES));
+        let config = node::Config::default();
+        let port_draw = seat.seed.child("port", 0).rng().next_u32();
+        let local_port = 49_152 + (port_draw % 16_384) as u16;
+        let driver = Driver::new(&mut stack.interface, udp, tcp, config.port, local_port)
+            .expect("a fresh interface has room for a group");
+
+        let lying = Rc::new(Cell::new(false));
+        let store = HostStore { ram: memory_for(delivery.expected()), lying: lying.clone() };
+        let crypto = HostCrypto::default();
+        let counters = crypto.counters();
+        let mut node = Node::new(config, store, crypto, seat.seed.child("node", 0).rng());
+        node.set_address(Some(IpAddr::from(seat.ip)));
+        let application =
+            Application { delivery, outcome: ClientOutcome::default(), finished_at: None, failure: None };
+        let buffer = vec![0; BUFFER_BYTES];
+        Self { seat, origin, stack, driver, node, crypto: counters, buffer, nature, lying, application }
+    }
+
+    /// The node.
+    pub fn node(&self) -> &SimNode {
+        &self.node
+    }
+
+    /// What the node asked of its crypto provider.
+    pub fn crypto(&self) -> &Counters {
+        &self.crypto
+    }
+
+    /// Why the download failed, if it did.
+    pub fn failure(&self) -> Option<&str> {
+        self.application.failure.as_deref()
+    }
+}
+
+impl Host for Client {
+    fn receive(&mut self, _now: Instant, frame: Frame) {
+        self.stack.card.incoming.push_back(frame);
+    }
+
+    fn poll(&mut self, now: Instant, send: &mut dyn FnMut(Frame)) -> Option<Instant> {
+        let Self { stack, driver, node, buffer, application, .. } = self;
+        let Stack { interface, card, sockets } = stack;
+        let next = driver.poll(now, interface, card, sockets, node, buffer, &mut |output| {
+            application.take(now, output);
+        });
+        card.outgoing.drain(..).for_each(send);
+        if self.nature == Nature::Corrupt && self.application.finished_at.is_some() {
+            self.lying.set(true);
+        }
+        next
+    }
+}
+
+impl ClientHost for Client {
+    fn start(&mut self, now: Instant) {
+        let origin = SocketAddr::from((self.origin.ip, PORT));
+        let host = self.origin.name.as_str().try_into();
+        let url = host.ok().zip(PATH.try_into().ok()).map(|(host, path)| Url { origin, host, path });
+        let begun = url.and_then(|url| self.node.download(now, url));
+        if begun.is_none() {
+            self.application.fail(now, format!("{}: no room for a download", self.seat.name));
+        }
+    }
+
+    fn finished_at(&self) -> Option<Instant> {
+        self.application.finished_at
+    }
+
+    fn delivery(&self) -> &Delivery {
+        &self.application.delivery
+    }
+
+    fn outcome(&self) -> ClientOutcome {
+        self.application.outcome.clone()
+    }
+}
+
+impl Application {
+    fn take(&mut self, now: Instant, output: Output<'_>) {
+        match output {
+            Output::Data { offset, data, .. } => self.delivery.write_at(offset, data),
+            Output::Download { event, .. } => match event {
+                DownloadEvent::Begun { .. } => {}
+                DownloadEvent::Block { range, source, failures } => {
+                    self.account(range.end - range.start, source, &failures);
+                }
+                DownloadEvent::Done { .. } => {
+                    self.finished_at = Some(now);
+                    // What no block accounts for came plainly, from the origin.
+                    let Sources { local, peer, hosted, origin } = self.outcome.bytes;
+                    let plain = self.delivery.received() - (local + peer + hosted + origin);
+                    self.outcome.bytes.origin += plain;
+                }
+                DownloadEvent::Failed(error) => self.fail(now, format!("{error:?}")),
+            },
+            _ => {}
+        }
+    }
+
+    fn account(&mut self, bytes: u64, source: Source, failures: &Failures) {
+        let Sources { local, peer, origin, .. } = &mut self.outcome.bytes;
+        let Sources { local: locals, peer: peers, origin: origins, .. } = &mut self.outcome.blocks;
+        let (bytes_of, blocks_of) = match source {
+            Source::Local => (local, locals),
+            Source::Peer(_) => (peer, peers),
+            Source::Origin => (origin, origins),
+        };
+        *bytes_of += bytes;
+        *blocks_of += 1;
+        for failure in failures {
+            let reason = match failure.peer {
+                Some(peer) => format!("{}: {}", peer.ip(), failure.cause),
+                None => failure.cause.to_string(),
+            };
+            *self.outcome.reasons.entry(reason).or_default() += 1;
+        }
+    }
+
+    fn fail(&mut self, now: Instant, failure: String) {
+        *self.outcome.reasons.entry(failure.clone()).or_default() += 1;
+        self.failure = Some(failure);
+        self.finished_at = Some(now);
+    }
+}
+
+/// Memory for a whole content and its content information.
+fn memory_for(content: u64) -> RamStore<Vec<Page>, Vec<Entry>, Vec<u8>> {
+    let blocks = content.div_ceil(BLOCK_BYTES.into()) as usize + BLOCKS;
+    let info = info_len(HashAlgorithm::Sha256, content).unwrap_or(0) as usize;
+    RamStore::new(vec![Page::EMPTY; blocks * BLOCK_PAGES], vec![Entry::EMPTY; blocks], vec![0; info])
+}
+
+/// The store of a simulated host: memory, which can be made to lie about every block it serves.
+pub struct HostStore {
+    ram: RamStore<Vec<Page>, Vec<Entry>, Vec<u8>>,
+    lying: Rc<Cell<bool>>,
+}
+
+impl Store for HostStore {
+    fn reserve(&mut self, block: &BlockId, len: u32) -> Result<SlotId, ReserveError> {
+        self.ram.reserve(block, len)
+    }
+
+    fn write(&mut self, slot: SlotId, offset: u32, bytes: &[u8]) -> Result<(), StoreError> {
+        self.ram.write(slot, offset, bytes)
+    }
+
+    fn read(&mut self, slot: SlotId, offset: u32, buf: &mut [u8]) -> Result<(), StoreError> {
+        self.ram.read(slot, offset, buf)?;
+        if let (true, Some(first)) = (self.lying.get(), buf.first_mut()) {
+            *first ^= 1;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, verified: Verified) -> Result<(), StoreError> {
+        self.ram.commit(verified)
+    }
+
+    fn release(&mut self, slot: SlotId) {
+        self.ram.release(slot);
+    }
+
+    fn find(&self, block: &BlockId) -> Option<Stored> {
+        self.ram.find(block)
+    }
+
+    fn blocks(&self, segment: &SegmentId) -> u32 {
+        self.ram.blocks(segment)
+    }
+
+    fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32> {
+        self.ram.next_block(segment, index)
+    }
+}
+
+impl InfoStore for HostStore {
+    fn create_info(&mut self) -> Result<InfoId, InfoStoreFull> {
+        self.ram.create_info()
+    }
+
+    fn append_info(&mut self, id: InfoId, bytes: &[u8]) -> Result<(), InfoStoreFull> {
+        self.ram.append_info(id, bytes)
+    }
+
+    fn info_len(&self, id: InfoId) -> u64 {
+        self.ram.info_len(id)
+    }
+
+    fn read_info(&self, id: InfoId, offset: u64, buf: &mut [u8]) -> Result<(), InfoUnreadable> {
+        self.ram.read_info(id, offset, buf)
+    }
+
+    fn remove_info(&mut self, id: InfoId) {
+        self.ram.remove_info(id);
+    }
+}

@@ -1,0 +1,618 @@
+//! One function per machine: calls its entry points in any order, on bytes, times and random
+//! numbers of which nothing is known.
+//!
+//! Before each call the optimiser is made to [`forget`] the machine's content, so that no proof
+//! rests on the order of the calls here, nor on a state that only `new` leaves behind.
+//!
+//! Covered is every public entry point of the machines named in [`ALL`](crate::codecs::ALL), the
+//! whole [`Node`] with all its inputs and API calls among them, over [`RamStore`] and
+//! [`SoftCrypto`]. Not covered are `Debug`, `Display` and `defmt` formatting, which the core calls
+//! nowhere by itself, and what a caller plugs in: another store, provider or source of entropy.
+
+use core::convert::Infallible;
+use core::net::{IpAddr, SocketAddr};
+
+use heapless::{Deque, String};
+use peerdist_core::api::client::{Client, Completion, ContentHandle, Parts, ReadId};
+use peerdist_core::bytes::Writer;
+use peerdist_core::content::publish::Publisher;
+use peerdist_core::content::v1::EndForm;
+use peerdist_core::content::{InfoSource, SegmentId, server_secret};
+use peerdist_core::crypto::{Digest, HashAlgorithm, Secret, SoftCrypto};
+use peerdist_core::discovery::client as probing;
+use peerdist_core::discovery::client::{ProbeId, Subnet};
+use peerdist_core::discovery::server::Server;
+use peerdist_core::download::origin::{OriginEvent, OriginStream, Want};
+use peerdist_core::download::{Download, DownloadEvent, Url};
+use peerdist_core::fetch::stream::{Answer, PeerStream};
+use peerdist_core::fetch::{Ask, Cause, Fetch, Job, JobId};
+use peerdist_core::http::conn::{Conn, Event};
+use peerdist_core::node::{Config, Counters, Input, Node, Output, StreamId};
+use peerdist_core::retrieval::client::{Exchange, Step};
+use peerdist_core::retrieval::server;
+use peerdist_core::serve::{self, Upload};
+use peerdist_core::store::ram::{Entry, Page, RamStore};
+use peerdist_core::store::seal::{Sealer, open_at};
+use peerdist_core::store::verify::{Expected, Intake, Verifier};
+use peerdist_core::store::{BlockId, InfoId, InfoStore, InfoView, SlotId, Store, Stored};
+use peerdist_core::time::{Duration, Instant};
+use rand_core::{TryCryptoRng, TryRng};
+
+use crate::codecs::{checksum, segments};
+use crate::{forget, keep, unknown, unknown_array, unknown_seal, unknown_u32, unknown_u64};
+
+type RamArrays = RamStore<[Page; 20], [Entry; 5], [u8; 700]>;
+
+/// Any random numbers.
+pub(crate) struct Entropy;
+
+impl TryRng for Entropy {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(unknown_u32())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(unknown_u64())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        bytes.iter_mut().for_each(|byte| *byte = unknown());
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Entropy {}
+
+/// Any address of either family.
+pub(crate) fn unknown_address() -> SocketAddr {
+    let ip =
+        if unknown() == 0 { IpAddr::from(unknown_array::<4>()) } else { IpAddr::from(unknown_array::<16>()) };
+    SocketAddr::new(ip, unknown_u32() as u16)
+}
+
+fn now() -> Instant {
+    Instant::from_micros(unknown_u64())
+}
+
+fn duration() -> Duration {
+    Duration::from_micros(unknown_u64())
+}
+
+fn algorithm() -> HashAlgorithm {
+    match unknown() {
+        0 => HashAlgorithm::Sha256,
+        1 => HashAlgorithm::Sha384,
+        _ => HashAlgorithm::Sha512,
+    }
+}
+
+fn segment(input: &[u8]) -> Option<SegmentId> {
+    SegmentId::from_slice(input.get(..usize::from(unknown()))?)
+}
+
+fn block(input: &[u8]) -> Option<BlockId> {
+    Some(BlockId { segment: segment(input)?, index: unknown_u32() })
+}
+
+fn expected(input: &[u8]) -> Option<Expected> {
+    let hash = Digest::from_slice(input.get(..usize::from(unknown()))?)?;
+    Some(Expected { algorithm: algorithm(), hash, len: unknown_u32() })
+}
+
+fn slot() -> SlotId {
+    SlotId { index: unknown_u32(), generation: unknown_u32() }
+}
+
+fn stored() -> Stored {
+    Stored { slot: slot(), seal: unknown_seal(), len: unknown_u32(), plain_len: unknown_u32() }
+}
+
+fn cause() -> Cause {
+    match unknown() {
+        0 => Cause::NoPeer,
+        1 => Cause::NotHeld,
+        2 => Cause::Unreachable,
+        3 => Cause::TimedOut,
+        4 => Cause::BadReply,
+        5 => Cause::BadBlock,
+        _ => Cause::StoreFull,
+    }
+}
+
+fn url(input: &[u8]) -> Option<Url> {
+    let mut texts = input.split(|&byte| byte == 0).map(core::str::from_utf8);
+    let mut next = || texts.next()?.ok();
+    let (host, path) = (String::try_from(next()?).ok()?, String::try_from(next()?).ok()?);
+    Some(Url { origin: unknown_address(), host, path })
+}
+
+fn want() -> Want {
+    if unknown() == 0 { Want::Info } else { Want::Range(unknown_u64()..unknown_u64()) }
+}
+
+fn discovery_config() -> probing::Config {
+    let mut config =
+        probing::Config { request_timeout: duration(), sends: unknown(), ..probing::Config::default() };
+    while unknown() == 0 {
+        let subnet = Subnet { address: unknown_address().ip(), prefix: unknown() };
+        keep(config.local.push(subnet));
+    }
+    config
+}
+
+fn ram() -> RamArrays {
+    RamStore::new([const { Page::EMPTY }; 20], [const { Entry::EMPTY }; 5], [0; 700])
+}
+
+#[inline(never)]
+pub(crate) fn publisher(input: &[u8], output: &mut [u8]) {
+    let ks = server_secret(&mut SoftCrypto, algorithm(), input);
+    let form = if unknown() == 0 { EndForm::Zero } else { EndForm::Explicit };
+    let Ok(mut publisher) = Publisher::with_end_form(algorithm(), ks, unknown_u64(), form) else { return };
+    let sink = &mut &mut *output;
+    while unknown() > 0 {
+        let publisher = forget(&mut publisher);
+        if unknown() == 0 {
+            keep(publisher.update(&mut SoftCrypto, input, sink));
+        } else if let Some(hash) = Digest::from_slice(input) {
+            keep(publisher.push_block(&mut SoftCrypto, &hash, unknown_u32(), sink));
+        }
+        keep((publisher.next_block_len(), publisher.missing()));
+    }
+    keep(publisher.finish(sink));
+    keep(checksum(output));
+}
+
+fn keep_event(event: Event<'_>) {
+    match event {
+        Event::Request { method, target, version } => keep((checksum(method), checksum(target), version)),
+        Event::Header { name, value } => keep((checksum(name), checksum(value))),
+        Event::Body(body) => keep(checksum(body)),
+        Event::Status { version, code } => keep((version, code)),
+        Event::HeadEnd(body) => keep(body),
+        Event::End => {}
+    }
+}
+
+#[inline(never)]
+pub(crate) fn http_server(input: &[u8], _: &mut [u8]) {
+    let mut conn = Conn::server();
+    while unknown() > 0 {
+        let conn = forget(&mut conn);
+        match unknown() {
+            0 => keep(conn.next_exchange()),
+            1 => keep(conn.handle_eof().map(|event| event.map(keep_event))),
+            2 => keep((conn.keep_alive(), conn.wants_continue())),
+            _ => {
+                let (used, event) = conn.handle(input);
+                keep((used, event.map(|event| event.map(keep_event)).map_err(|error| error.status())));
+            }
+        }
+    }
+}
+
+#[inline(never)]
+pub(crate) fn http_client(input: &[u8], _: &mut [u8]) {
+    let mut conn = Conn::client();
+    while unknown() > 0 {
+        let conn = forget(&mut conn);
+        match unknown() {
+            0 => keep(conn.expect_reply(unknown() == 0)),
+            1 => keep(conn.handle_eof().map(|event| event.map(keep_event))),
+            2 => keep((conn.keep_alive(), conn.wants_continue())),
+            _ => {
+                let (used, event) = conn.handle(input);
+                keep((used, event.map(|event| event.map(keep_event))));
+            }
+        }
+    }
+}
+
+#[inline(never)]
+pub(crate) fn retrieval_exchange(input: &[u8], _: &mut [u8]) {
+    let Some(block) = block(input) else { return };
+    let mut exchange = Exchange::new(block, unknown_u32());
+    while unknown() > 0 {
+        let exchange = forget(&mut exchange);
+        let (used, step) = exchange.handle(input);
+        match step {
+            Ok(Step::Piece(piece)) => keep(checksum(piece)),
+            Ok(Step::Begin { cipher, len }) => keep((cipher, len)),
+            Ok(Step::Block(seal)) => keep(seal),
+            Ok(Step::Negotiation(range)) => keep(range),
+            Ok(Step::More | Step::Missing) => {}
+            Err(error) => keep(error),
+        }
+        keep((used, exchange.is_done()));
+    }
+}
+
+#[inline(never)]
+pub(crate) fn retrieval_reply(input: &[u8], output: &mut [u8]) {
+    let mut store = ram();
+    let store = forget(&mut store);
+    let server::Answer::Reply(mut reply) = server::answer(input, store, unknown() == 0) else { return };
+    while unknown() > 0 {
+        let reply = forget(&mut reply);
+        keep((reply.len(), reply.is_empty(), reply.block()));
+        keep(reply.read(store, output));
+        keep(checksum(output));
+    }
+}
+
+#[inline(never)]
+pub(crate) fn ram_store(input: &[u8], output: &mut [u8]) {
+    let mut store = ram();
+    while unknown() > 0 {
+        let store = forget(&mut store);
+        match unknown() {
+            0 => keep(block(input).map(|block| store.reserve(&block, unknown_u32()))),
+            1 => keep(store.write(slot(), unknown_u32(), input)),
+            2 => keep(store.read(slot(), unknown_u32(), output)),
+            3 => store.release(slot()),
+            4 => keep(block(input).and_then(|block| store.find(&block))),
+            5 => keep(segment(input).map(|segment| store.blocks(&segment))),
+            6 => keep(segment(input).map(|segment| store.next_block(&segment, unknown_u32()))),
+            7 => keep(store.create_info()),
+            8 => keep(store.append_info(InfoId(unknown()), input)),
+            9 => keep(store.info_len(InfoId(unknown()))),
+            10 => keep(store.read_info(InfoId(unknown()), unknown_u64(), output)),
+            11 => store.remove_info(InfoId(unknown())),
+            _ => {
+                let view = InfoView { store: &*store, id: InfoId(unknown()) };
+                keep((view.len(), view.read_at(unknown_u64(), output)));
+            }
+        }
+        keep(checksum(output));
+    }
+}
+
+#[inline(never)]
+pub(crate) fn seal(input: &[u8], output: &mut [u8]) {
+    let Some(kp) = Secret::from_slice(input) else { return };
+    let (mut store, mut sealer) = (ram(), Sealer::new(slot(), unknown_seal()));
+    while unknown() > 0 {
+        let (store, sealer) = (forget(&mut store), forget(&mut sealer));
+        match unknown() {
+            0 => keep(sealer.update(store, &mut SoftCrypto, &kp, input)),
+            1 => keep(sealer.finish(store, &mut SoftCrypto, &kp)),
+            2 => keep((sealer.slot(), sealer.seal())),
+            _ => {
+                keep(open_at(store, &mut SoftCrypto, &kp, &stored(), unknown_u32(), output));
+                keep(checksum(output));
+            }
+        }
+    }
+}
+
+#[inline(never)]
+pub(crate) fn verify(input: &[u8], _: &mut [u8]) {
+    let Some(kp) = Secret::from_slice(input) else { return };
+    let Some(expected) = expected(input) else { return };
+    let mut store = ram();
+    let mut intake = Intake::new(&mut SoftCrypto, slot(), unknown_seal(), expected);
+    let verifier = Verifier::new(&mut SoftCrypto, slot(), unknown_seal(), unknown_u32(), expected);
+    let Ok(mut verifier) = verifier else { return };
+    while unknown() > 0 {
+        let store = forget(&mut store);
+        let (intake, verifier) = (forget(&mut intake), forget(&mut verifier));
+        keep(intake.update(store, &mut SoftCrypto, &kp, input));
+        keep((intake.slot(), intake.taken()));
+        keep(verifier.step(store, &mut SoftCrypto, &kp, unknown_u32()));
+    }
+}
+
+#[inline(never)]
+pub(crate) fn discovery_client(input: &[u8], output: &mut [u8]) {
+    let mut client = probing::Client::new(discovery_config());
+    let mut probe: Option<ProbeId> = None;
+    while unknown() > 0 {
+        let client = forget(&mut client);
+        match unknown() {
+            0 => {
+                let ids = segments(input);
+                probe = client.probe(now(), &mut Entropy, &ids).ok();
+            }
+            1 => probe.iter().for_each(|probe| client.cancel(*probe)),
+            2 => client.handle_datagram(now(), input, &mut |found| keep(found)),
+            3 => keep(client.poll_transmit(now(), output)),
+            4 => keep(client.poll_expired(now())),
+            _ => keep((client.poll_timeout(), client.counters())),
+        }
+        keep(checksum(output));
+    }
+}
+
+#[inline(never)]
+pub(crate) fn discovery_server(input: &[u8], output: &mut [u8]) {
+    let mut server = Server::new(unknown_u32(), &mut Entropy);
+    while unknown() > 0 {
+        let server = forget(&mut server);
+        match unknown() {
+            0 => {
+                let have = &mut |_: &SegmentId| unknown_u32();
+                server.handle_datagram(now(), &mut Entropy, unknown_address(), input, have);
+            }
+            1 => keep(server.poll_transmit(now(), unknown_address(), output)),
+            _ => keep((server.poll_timeout(), server.counters())),
+        }
+        keep(checksum(output));
+    }
+}
+
+#[inline(never)]
+pub(crate) fn upload(input: &[u8], output: &mut [u8]) {
+    let (mut store, mut upload) = (ram(), Upload::new(now()));
+    let mut counters = serve::Counters::default();
+    while unknown() > 0 {
+        let (store, upload) = (forget(&mut store), forget(&mut upload));
+        match unknown() {
+            0 => keep(upload.handle(store, &mut counters, unknown() == 0, input)),
+            1 => upload.handle_eof(),
+            2 => keep(upload.poll(now(), store, &mut counters, output)),
+            _ => keep((upload.deadline(), upload.is_active(), upload.is_idle(), upload.is_over())),
+        }
+        keep((upload.wants_input(), counters, checksum(output)));
+    }
+}
+
+#[inline(never)]
+pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
+    let mut store = ram();
+    let mut fetch = Fetch::new(discovery_config());
+    let mut jobs = [const { Job::FREE }; 3];
+    let mut peer = PeerStream::new(now(), unknown_address());
+    let (mut id, mut ask): (Option<JobId>, Option<Ask>) = (None, None);
+    while unknown() > 0 {
+        let (fetch, jobs, peer) = (forget(&mut fetch), forget(&mut jobs), forget(&mut peer));
+        let (store, crypto) = (forget(&mut store), &mut SoftCrypto);
+        let (id, ask) = (forget(&mut id), forget(&mut ask));
+        let mut answer = None;
+        match unknown() {
+            0 => {
+                let wanted = block(input).zip(expected(input)).zip(Secret::from_slice(input));
+                *id =
+                    wanted.and_then(|((block, expected), kp)| fetch.want(now(), jobs, block, expected, &kp));
+            }
+            1 => keep(id.and_then(|id| Fetch::outcome(jobs, id))),
+            2 => id.iter().for_each(|id| Fetch::cancel(store, jobs, *id)),
+            3 => keep(id.map(|id| Fetch::is_asking(jobs, id, unknown_address()))),
+            4 => keep(fetch.work(now(), jobs, store, crypto, &mut Entropy)),
+            5 => *ask = fetch.next_ask(now(), jobs, &mut Entropy, &|_| unknown_u32() as usize),
+            6 => ask.iter().for_each(|ask| fetch.not_carried(jobs, ask)),
+            7 => {
+                if let Ok(peerdist_core::discovery::wire::Message::ProbeMatches(matches)) =
+                    peerdist_core::discovery::wire::parse(input)
+                {
+                    fetch.handle_matches(now(), &matches, &|_| unknown() == 0);
+                }
+            }
+            8 => keep((fetch.poll_timeout(), fetch.probe_counters(), fetch.counters)),
+            9 => keep(fetch.discovery().poll_transmit(now(), output)),
+            10 => peer.handle_connected(now()),
+            11 => keep(ask.map(|ask| peer.ask(now(), &ask))),
+            12 => keep((peer.poll(output), checksum(output))),
+            13 => {
+                let (used, came) = peer.handle(now(), store, input);
+                keep(used);
+                answer = came;
+            }
+            14 => answer = peer.handle_eof(now(), store),
+            15 => answer = peer.give_up(store, cause()),
+            16 => answer = Some(Answer::Sealed { slot: slot(), seal: unknown_seal(), len: unknown_u32() }),
+            17 => {
+                let mut writer = Writer::new(output);
+                keep(writer.text(cause().as_str()));
+            }
+            _ => keep((peer.peer(), peer.is_idle(), peer.job(), peer.deadline(), peer.keeps_open())),
+        }
+        keep(peer.timeout_cause());
+        if let (Some(id), Some(answer)) = (*id, answer) {
+            fetch.answered(now(), jobs, store, crypto, (id, unknown_address()), answer);
+        }
+    }
+}
+
+fn keep_origin(event: OriginEvent<'_>) {
+    match event {
+        OriginEvent::Info(bytes) | OriginEvent::Plain(bytes) => keep(checksum(bytes)),
+        OriginEvent::Data { bytes, .. } => keep(checksum(bytes)),
+        _ => {}
+    }
+}
+
+#[inline(never)]
+pub(crate) fn origin(input: &[u8], output: &mut [u8]) {
+    let mut origin = OriginStream::new(now());
+    while unknown() > 0 {
+        let origin = forget(&mut origin);
+        match unknown() {
+            0 => keep(url(input).map(|url| origin.ask(now(), &url, want()))),
+            1 => origin.handle_connected(now()),
+            2 => keep((origin.poll(output), checksum(output))),
+            3 => keep(origin.handle_eof(now()).map(|event| event.map(keep_origin))),
+            4 => keep((origin.take_want(), origin.broken().is_final())),
+            5 => keep((origin.want().cloned(), origin.has_failed(), origin.deadline(), origin.keeps_open())),
+            _ => {
+                let (used, event) = origin.handle(now(), input);
+                keep((used, event.map(|event| event.map(keep_origin))));
+            }
+        }
+    }
+}
+
+/// What a client and a download work with.
+struct Machine {
+    store: RamArrays,
+    fetch: Fetch,
+    jobs: [Job; 3],
+    client: Client,
+    entropy: Entropy,
+    crypto: SoftCrypto,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self {
+            store: ram(),
+            fetch: Fetch::new(discovery_config()),
+            jobs: [const { Job::FREE }; 3],
+            client: Client::default(),
+            entropy: Entropy,
+            crypto: SoftCrypto,
+        }
+    }
+
+    fn parts(&mut self) -> (&mut Client, Parts<'_>) {
+        let Self { store, fetch, jobs, client, entropy, crypto } = self;
+        let cipher = unknown_seal().algorithm;
+        (client, Parts { storage: store, crypto, rng: entropy, fetch, jobs, cipher })
+    }
+}
+
+#[inline(never)]
+pub(crate) fn download(input: &[u8], output: &mut [u8]) {
+    let Some(url) = url(input) else { return };
+    let (mut machine, mut download) = (Machine::new(), Download::new(now(), url));
+    let mut origin = OriginStream::new(now());
+    let mut completion: Option<Completion> = None;
+    while unknown() > 0 {
+        let (download, origin) = (forget(&mut download), forget(&mut origin));
+        let (client, mut parts) = forget(&mut machine).parts();
+        let parts = &mut parts;
+        match unknown() {
+            0 => keep(download.work(now(), client, parts)),
+            1 => {
+                if let Some(need) = download.need(now(), &mut Entropy) {
+                    keep(origin.ask(now(), download.url(), need.want.clone()));
+                    download.taken(&need);
+                }
+            }
+            2 => keep(download.handle_origin(now(), origin, client, parts, input)),
+            3 => keep(download.handle_origin_eof(now(), origin, client, parts)),
+            4 => {
+                let failure = origin.broken();
+                keep(download.origin_failed(now(), origin.take_want(), failure, client, parts));
+            }
+            5 => keep((download.poll_data(client, parts, output), checksum(output))),
+            6 => download.cancel(client, parts),
+            7 => {
+                let mut completions = Deque::<Completion, 4>::new();
+                keep(client.work(now(), parts, &mut completions));
+                completion = completions.pop_front();
+            }
+            8 => {
+                if let Some(completion) = forget(&mut completion).take() {
+                    download.handle_completion(now(), completion);
+                }
+            }
+            _ => keep((download.is_over(), download.is_plain(), download.reads_under_way())),
+        }
+        keep(download.poll_timeout(now()));
+        keep(completion.as_ref().map(|completion| download.owns(completion.read)));
+    }
+}
+
+#[inline(never)]
+pub(crate) fn api_client(input: &[u8], output: &mut [u8]) {
+    let mut machine = Machine::new();
+    let mut completions = Deque::<Completion, 4>::new();
+    let mut content: Option<ContentHandle> = None;
+    let mut read: Option<ReadId> = None;
+    while unknown() > 0 {
+        let (client, mut parts) = forget(&mut machine).parts();
+        let (parts, completions) = (&mut parts, forget(&mut completions));
+        if unknown() == 0 {
+            keep(client.work(now(), parts, completions));
+            keep(client.poll_timeout());
+            read = completions.pop_front().map(|completion| completion.read);
+        }
+        if unknown() == 0 {
+            content = client.open_content(parts.storage, unknown_array()).ok();
+        }
+        if let Some(read) = *forget(&mut read) {
+            keep(client.copy_read(parts.storage, parts.crypto, read, unknown_u64(), output));
+            keep(checksum(output));
+            client.end_read(parts, read);
+        }
+        let Some(content) = *forget(&mut content) else { continue };
+        match unknown() {
+            0 => keep(client.close_content(content, parts)),
+            1 => keep(client.add_content_information(parts.storage, content, input)),
+            2 => keep(client.complete_content_information(parts.storage, content)),
+            3 => keep(client.is_ready(content).map(|info| info.copied())),
+            4 => keep(client.block_read(now(), content, unknown_u64(), unknown_u64(), duration())),
+            5 => keep(client.stream_read(now(), content, unknown_u64(), duration())),
+            6 => keep(client.add_data(parts, content, unknown_u64(), input)),
+            7 => client.drop_data(parts.storage, content, unknown_u64()),
+            _ => keep(client.segment(parts.storage, content, unknown_u32())),
+        }
+    }
+}
+
+fn keep_output(output: Output<'_>) {
+    match output {
+        Output::Datagram { to, data } => keep((to, checksum(data))),
+        Output::Data { download, offset, data } => keep((download, offset, checksum(data))),
+        Output::Connect { stream, remote } => keep((stream, remote)),
+        Output::Close { stream } | Output::Abort { stream } | Output::Resume { stream } => keep(stream),
+        Output::Download { download, event: DownloadEvent::Failed(error) } => keep((download, error)),
+        Output::Download { download, event } => keep((download, event)),
+    }
+}
+
+#[inline(never)]
+pub(crate) fn node(input: &[u8], output: &mut [u8]) {
+    let config = Config {
+        port: unknown_u32() as u16,
+        instance_id: unknown_u32(),
+        max_uploads: unknown_u32() as usize,
+        reserved_streams: unknown_u32() as usize,
+        cipher: unknown_seal().algorithm,
+        discovery: discovery_config(),
+    };
+    let mut node: Node<RamArrays, SoftCrypto, Entropy, 6, 4> = Node::new(config, ram(), SoftCrypto, Entropy);
+    let (mut content, mut read, mut download) = (None, None, None);
+    while unknown() > 0 {
+        let node = forget(&mut node);
+        let stream = StreamId { index: unknown_u32() as u16, generation: unknown_u32() };
+        match unknown() {
+            0 => keep(node.handle_input(now(), Input::Timeout)),
+            1 => keep(node.handle_input(now(), Input::Datagram { from: unknown_address(), data: input })),
+            2 => keep(node.handle_input(now(), Input::Connected { stream })),
+            3 => keep(node.handle_input(now(), Input::Data { stream, data: input })),
+            4 => keep(node.handle_input(now(), Input::Eof { stream })),
+            5 => keep(node.handle_input(now(), Input::Lost { stream })),
+            6 => keep(node.poll_output(now(), output).map(keep_output)),
+            7 => keep((node.poll_stream(now(), stream, output), checksum(output))),
+            8 => keep(node.poll_timeout(now())),
+            9 => keep(node.accept(now(), unknown_address())),
+            10 => node.set_address((unknown() == 0).then(|| unknown_address().ip())),
+            11 => download = url(input).and_then(|url| node.download(now(), url)),
+            12 => keep(forget(&mut download).map(|download| node.cancel_download(download))),
+            13 => content = node.open_content(unknown_array()).ok(),
+            14 => read = node.poll_completion().map(|completion| completion.read),
+            15 => {
+                let counters: Counters = node.counters();
+                keep((counters, node.config().port));
+            }
+            _ => {}
+        }
+        if let Some(read) = *forget(&mut read) {
+            keep((node.copy_read(read, unknown_u64(), output), checksum(output)));
+            node.end_read(read);
+        }
+        let Some(content) = *forget(&mut content) else { continue };
+        match unknown() {
+            0 => keep(node.close_content(content)),
+            1 => keep(node.add_content_information(content, input)),
+            2 => keep(node.complete_content_information(content)),
+            3 => keep(node.is_ready(content)),
+            4 => keep(node.block_read(now(), content, unknown_u64(), unknown_u64(), duration())),
+            5 => keep(node.stream_read(now(), content, unknown_u64(), duration())),
+            _ => keep(node.add_data(content, unknown_u64(), input)),
+        }
+    }
+}

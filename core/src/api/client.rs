@@ -133,6 +133,7 @@ struct Content {
     position: u64,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is no heap to put the large variant on")]
 enum State {
     Closed,
     Collecting(InfoId),
@@ -559,7 +560,7 @@ impl Client {
 
     /// Begins a read: from the store, or by a job.
     fn begin(
-        &mut self,
+        &self,
         now: Instant,
         parts: &mut Parts<'_>,
         handle: ContentHandle,

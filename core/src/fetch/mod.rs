@@ -139,6 +139,7 @@ struct Work {
     failures: Failures,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is no heap to put the large variant on")]
 enum State {
     Searching,
     Asking(SocketAddr),

@@ -88,12 +88,15 @@ pub enum Act {
     SendAndClose(Vec<u8>),
 }
 
+/// What a scripted peer does with a question.
+type Script = Box<dyn FnMut(&[u8]) -> Act>;
+
 /// A scripted peer: claims to have segments, and answers questions as it is told.
 pub struct Fake {
     discovery: Server,
     rng: ChaCha20Rng,
     claims: Vec<SegmentId>,
-    script: Box<dyn FnMut(&[u8]) -> Act>,
+    script: Script,
     /// Questions it got.
     pub asked: u32,
 }

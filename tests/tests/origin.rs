@@ -112,7 +112,8 @@ fn changed_content() {
 #[test]
 fn hostile_content_information() {
     let info = publish(&content(200_000));
-    let hostile: [(&str, fn(&mut Vec<u8>)); 6] = [
+    type Change = fn(&mut Vec<u8>);
+    let hostile: [(&str, Change); 6] = [
         ("no version", |info| info[1] = 9),
         ("cut", |info| info.truncate(100)),
         ("trailing", |info| info.push(0)),

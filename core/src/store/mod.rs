@@ -2,7 +2,7 @@
 //!
 //! A block is kept as it travels: ciphertext, its IV and algorithm, its length. It comes in by
 //! `reserve → write in pieces → verify → commit`; what was not committed is never found. The one
-//! door is [`verify`]: [`Store::commit`] asks for a [`Verified`](verify::Verified), which only
+//! door is [`verify`]: [`Store::commit`] asks for a [`Verified`], which only
 //! that module can make.
 
 pub mod ram;

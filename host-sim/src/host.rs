@@ -127,9 +127,9 @@ impl Client {
         &self.node
     }
 
-    /// What the node asked of its crypto provider.
-    pub fn crypto(&self) -> &Counters {
-        &self.crypto
+    /// What the node asks of its crypto provider; goes on counting.
+    pub fn crypto(&self) -> Rc<Counters> {
+        self.crypto.clone()
     }
 
     /// Why the download failed, if it did.

@@ -420,6 +420,14 @@ where
             }
             *slot = None;
         }
+        // The next download of this number may be of another origin.
+        let index = usize::from(download.0);
+        for stream in self.streams.iter_mut() {
+            if matches!(&stream.role, Role::Origin(of, _) if *of == index) {
+                (stream.role, stream.due) = (Role::Free, Some(Due::Abort));
+            }
+        }
+        self.events.retain(|(of, _)| *of != download);
     }
 
     /// Opens an empty content (PeerDistClientOpenContent).

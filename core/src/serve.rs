@@ -251,3 +251,6 @@ impl Upload {
         self.phase = Phase::Over;
     }
 }
+
+#[cfg(test)]
+mod tests;

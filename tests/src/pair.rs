@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use peerdist_core::api::client::ContentHandle;
 use peerdist_core::content::SegmentId;
 use peerdist_core::crypto::{CipherBlock, CipherKey, Crypto, Digest, HashAlgorithm, HashState, SoftCrypto};
 use peerdist_core::discovery::server::Server;
@@ -108,6 +109,10 @@ pub struct Net {
     pub hosts: Vec<Host>,
     /// Scripted peers.
     pub fakes: Vec<Fake>,
+    /// Whether scripted peers take no connections.
+    pub fakes_refuse: bool,
+    /// Whether connections of the test take what comes.
+    pub reads_nothing: bool,
     /// The origin.
     pub origin: Origin,
     /// How long everything takes to arrive.
@@ -126,6 +131,8 @@ pub struct Net {
     pub dialled: BTreeMap<SocketAddr, u32>,
     conns: Vec<Conn>,
     datagrams: Vec<(Instant, u64, SocketAddr, To, Vec<u8>)>,
+    /// What came on connections of the test.
+    inboxes: BTreeMap<u64, Vec<u8>>,
     sent: u64,
     downloads: u64,
 }
@@ -175,6 +182,8 @@ impl Net {
             now: Instant::from_millis(1_000),
             hosts: Vec::new(),
             fakes: Vec::new(),
+            fakes_refuse: false,
+            reads_nothing: false,
             origin: Origin::new(content),
             latency: Duration::from_micros(200),
             chunk: 1_460,
@@ -185,6 +194,7 @@ impl Net {
             dialled: BTreeMap::new(),
             conns: Vec::new(),
             datagrams: Vec::new(),
+            inboxes: BTreeMap::new(),
             sent: 0,
             downloads: 0,
         };
@@ -279,13 +289,8 @@ impl Net {
 
     /// What came on a connection of the test, and whether it is over.
     pub fn received(&mut self, dialled: u64) -> (Vec<u8>, bool) {
-        match self.test_conn(dialled) {
-            Some(conn) => {
-                let over = conn.pipes[1].eof_told || conn.dead;
-                (std::mem::take(&mut conn.pipes[1].arrived), over)
-            }
-            None => (Vec::new(), true),
-        }
+        let over = self.test_conn(dialled).is_none();
+        (self.inboxes.remove(&dialled).unwrap_or_default(), over)
     }
 
     /// Sends a datagram to every node from elsewhere.
@@ -296,11 +301,7 @@ impl Net {
     /// Everybody acts until nobody has more to do now; then time jumps to the next wake-up.
     /// `false` if there is none.
     pub fn step(&mut self) -> bool {
-        let mut rounds = 0;
-        while self.act() {
-            rounds += 1;
-            assert!(rounds < MAX_ROUNDS, "no rest at {:?}: {:?}", self.now, self.transcript.last());
-        }
+        self.settle();
         match self.next_wake_up() {
             Some(at) => {
                 assert!(at > self.now, "all is done, and yet something is due");
@@ -315,6 +316,19 @@ impl Net {
     pub fn drive(&mut self, limit: Duration) {
         let end = self.now + limit;
         while self.step() && self.now < end {}
+    }
+
+    /// Steps until `end`, to which time jumps if nothing else happens before.
+    pub fn drive_past(&mut self, end: Instant) {
+        loop {
+            self.settle();
+            match self.next_wake_up().filter(|at| *at <= end) {
+                Some(at) => self.now = at,
+                None => break,
+            }
+        }
+        self.now = end;
+        self.settle();
     }
 
     /// Steps until `goal` is met; panics if it is not within `limit`.
@@ -338,6 +352,15 @@ impl Net {
     /// Connections that are not closed yet.
     pub fn open_connections(&self) -> usize {
         self.conns.len()
+    }
+
+    /// Everybody acts until nobody has more to do now.
+    pub fn settle(&mut self) {
+        let mut rounds = 0;
+        while self.act() {
+            rounds += 1;
+            assert!(rounds < MAX_ROUNDS, "no rest at {:?}: {:?}", self.now, self.transcript.last());
+        }
     }
 
     fn act(&mut self) -> bool {
@@ -436,7 +459,8 @@ impl Net {
             let stream = self.node(host).accept(now, discovery_address(index));
             stream.map(|stream| End::Node { host, stream, resume: false, serves: true })
         } else {
-            let fake = (0..self.fakes.len()).find(|fake| fake_address(*fake) == remote);
+            let there = |fake: &usize| fake_address(*fake) == remote && !self.fakes_refuse;
+            let fake = (0..self.fakes.len()).find(there);
             fake.map(|fake| End::Fake(fake, HttpConn::server(), Vec::new()))
         };
         let open = there.is_some();
@@ -519,7 +543,8 @@ impl Net {
 
     /// Moves what one connection carries on.
     fn move_bytes(&mut self, index: usize) -> bool {
-        let Self { now, hosts, fakes, origin, conns, latency, chunk, window, .. } = self;
+        let Self { now, hosts, fakes, origin, conns, latency, chunk, window, reads_nothing, inboxes, .. } =
+            self;
         let (now, at) = (*now, *now + *latency);
         let conn = &mut conns[index];
         let mut acted = false;
@@ -597,12 +622,20 @@ impl Net {
                         acted = true;
                     }
                 }
-                End::Test(_) => {
+                End::Test(id) => {
+                    if !*reads_nothing && !from.arrived.is_empty() {
+                        inboxes.entry(*id).or_default().append(&mut from.arrived);
+                        acted = true;
+                    }
                     if from.is_at_end(now) && !std::mem::replace(&mut from.eof_told, true) {
+                        to.closing = true;
                         acted = true;
                     }
                 }
-                End::Nobody => from.arrived.clear(),
+                End::Nobody => {
+                    from.arrived.clear();
+                    from.eof_told |= from.is_at_end(now);
+                }
             }
         }
         for side in 0..2 {
@@ -744,6 +777,11 @@ impl Fake {
 }
 
 impl Host {
+    /// Whether reads of a content can begin.
+    pub fn is_ready(&self, content: ContentHandle) -> bool {
+        self.node.is_ready(content) == Ok(true)
+    }
+
     fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {
         self.touched = true;
         self.node.handle_input(now, input)

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use peerdist_core::content::{InfoUnreadable, SegmentId};
+use peerdist_core::limits::SEGMENT_BLOCKS;
 use peerdist_core::store::verify::Verified;
 use peerdist_core::store::{
     BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, SlotId, Store, StoreError, Stored,
@@ -16,6 +17,19 @@ impl<T> Shared<T> {
     /// The first handle.
     pub fn new(store: T) -> Self {
         Self(Rc::new(RefCell::new(store)))
+    }
+}
+
+impl<T: Store> Shared<T> {
+    /// Drops every block of `segments`.
+    pub fn forget(&mut self, segments: &[SegmentId]) {
+        for segment in segments {
+            for index in 0..SEGMENT_BLOCKS {
+                if let Some(stored) = self.find(&BlockId { segment: *segment, index }) {
+                    self.release(stored.slot);
+                }
+            }
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Whole nodes with each other: downloads, peers that fail or lie, origins that misbehave.
 
+use peerdist_core::download::DownloadError;
 use peerdist_core::fetch::{Cause, Failure, Source};
-use peerdist_tests::check::{LONG, assert_whole, blocks, content};
+use peerdist_core::time::Duration;
+use peerdist_tests::check::{LONG, assert_whole, blocks, content, failed, verify_store};
 use peerdist_tests::pair::{Net, host_address};
 
 #[test]
@@ -47,4 +49,47 @@ fn two_segments() {
     assert_whole(net.seen(1, second), &content, true);
     assert!(blocks(net.seen(1, second)).iter().all(|(source, _)| *source == Source::Peer(host_address(0))));
     assert_eq!(net.origin.body_bytes, content.len() as u64);
+}
+
+#[test]
+fn the_first_client_is_as_fast_as_the_origin() {
+    let content = content(2_000_000);
+    let mut net = Net::new(3, 1, 40, content.clone());
+    let begun = net.now;
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert_whole(net.seen(0, id), &content, true);
+    let millis = net.now.since(begun).millis();
+    assert!(millis < 1_000, "{millis}");
+}
+
+/// A store too small for the content ends the download; what came is right, and is still served.
+#[test]
+fn a_store_that_is_too_small() {
+    let content = content(10 * 65_536);
+    let mut net = Net::new(4, 1, 4, content.clone());
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert_eq!(failed(net.seen(0, id)), Some(DownloadError::Full));
+    let seen = net.seen(0, id);
+    assert!(seen.data.iter().zip(&seen.times).zip(&content).all(|((a, times), b)| *times == 0 || a == b));
+    let info = net.origin.info.clone();
+    assert!(verify_store(&mut net, 0, &info) >= 3);
+}
+
+/// Whatever the sizes of pieces and windows, the bytes are the same.
+#[test]
+fn pieces_of_any_size() {
+    let content = content(70_000);
+    for (chunk, window) in [(1, 64), (7, 7), (536, 2_048), (100_000, 1_000_000)] {
+        let mut net = Net::new(9, 2, 4, content.clone());
+        (net.chunk, net.window) = (chunk, window);
+        net.latency = Duration::from_micros(1);
+        for host in [0, 1] {
+            let id = net.download(host);
+            net.drive_download(host, id, LONG);
+            assert_whole(net.seen(host, id), &content, true);
+        }
+        assert_eq!(net.origin.body_bytes, content.len() as u64);
+    }
 }

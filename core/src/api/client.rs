@@ -479,7 +479,9 @@ impl Client {
 
     /// When the first read runs out of time.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.reads.iter().filter(|read| read.stage.is_under_way()).map(|read| read.deadline).min()
+        // A stream read without an offset waits for its turn, which another one's end brings.
+        let waits = |read: &&Read| read.stage.is_under_way() && read.offset.is_some();
+        self.reads.iter().filter(waits).map(|read| read.deadline).min()
     }
 
     fn read(
@@ -523,7 +525,7 @@ impl Client {
         if !read.stage.is_under_way() {
             return None;
         }
-        let (offset, max, job) = (read.offset?, read.max, read.stage.job());
+        let (offset, max, job, deadline) = (read.offset?, read.max, read.stage.job(), read.deadline);
         let (result, failures) = match job {
             None => match self.begin(now, parts, handle, offset, max) {
                 Begun::Local(stored, range) => {
@@ -534,7 +536,8 @@ impl Client {
                     self.reads.get_mut(index)?.stage = Stage::Waiting(job);
                     return None;
                 }
-                Begun::NoJob => return None,
+                Begun::NoJob(_) if now < deadline => return None,
+                Begun::NoJob(range) => (ReadResult::TimedOut { range }, Failures::new()),
                 Begun::Outside => (ReadResult::NoMore, Failures::new()),
             },
             Some(job) => self.outcome(now, parts, index, job, offset, max)?,
@@ -571,7 +574,7 @@ impl Client {
         let Parts { fetch, jobs, .. } = parts;
         match fetch.want(now, jobs, located.block, located.expected, located.segment.secret()) {
             Some(job) => Begun::Wanted(job),
-            None => Begun::NoJob,
+            None => Begun::NoJob(self.wanted_range(handle, &located.span, offset, max)),
         }
     }
 
@@ -596,9 +599,10 @@ impl Client {
             Fetch::cancel(parts.storage, parts.jobs, job);
             return Some((ReadResult::TimedOut { range }, Failures::new()));
         };
-        let found = outcome.source.zip(parts.storage.find(&located.block));
-        let result = match found {
-            Some((source, stored)) => {
+        let result = match parts.storage.find(&located.block) {
+            Some(stored) => {
+                // Whatever the peers said, it may have been added meanwhile.
+                let source = outcome.source.unwrap_or(Source::Local);
                 self.reads.get_mut(index)?.stage = Stage::Ready(stored, range.clone());
                 ReadResult::Data { range, source }
             }
@@ -662,7 +666,7 @@ pub enum ReadError {
 enum Begun {
     Local(Stored, Range<u64>),
     Wanted(JobId),
-    NoJob,
+    NoJob(Range<u64>),
     Outside,
 }
 

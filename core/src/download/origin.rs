@@ -222,7 +222,10 @@ impl OriginStream {
                     // The same bytes again, for as long as the input lives: a body is the end of
                     // what was taken.
                     let body = bytes.get(used.saturating_sub(body.len())..used).unwrap_or_default();
-                    return (used, Ok(self.body(body)));
+                    match self.body(body) {
+                        None => {}
+                        event => return (used, Ok(event)),
+                    }
                 }
                 Ok(Some(Event::End)) => return (used, Ok(self.end(now))),
             }

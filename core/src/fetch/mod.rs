@@ -483,3 +483,6 @@ fn note(work: &mut Work, peer: Option<SocketAddr>, cause: Cause) {
     // Past the bound the first ones stay: they are why it went wrong.
     let _ = work.failures.push(Failure { peer, cause });
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,9 +85,8 @@ where
         let failed = origin.has_failed();
         if failed || (origin.want().is_none() && !(asked && origin.keeps_open())) {
             (stream.role, stream.due) = (Role::Free, Some(if failed { Due::Abort } else { Due::Close }));
-        } else {
-            stream.resume |= used < data.len();
         }
+        // What is left waits for room: it is asked for once plain bytes are handed out.
         used
     }
 
@@ -111,7 +110,7 @@ where
                     fetch.answered(now, jobs, storage, crypto, job, answer);
                 }
             }
-            Role::Origin(..) => self.lose_origin(now, id, true),
+            Role::Origin(..) => self.lose_origin(now, id, true, None),
         }
     }
 
@@ -130,16 +129,11 @@ where
                     fetch.answered(now, jobs, storage, crypto, job, answer);
                 }
             }
-            Role::Origin(..) => {
-                self.lose_origin(now, id, false);
-                if let (Some(stream), Some(_)) = (row(&mut self.streams, id), cause) {
-                    stream.due = Some(Due::Abort);
-                }
-            }
+            Role::Origin(..) => self.lose_origin(now, id, false, cause),
         }
     }
 
-    fn lose_origin(&mut self, now: Instant, id: StreamId, eof: bool) {
+    fn lose_origin(&mut self, now: Instant, id: StreamId, eof: bool, cause: Option<Cause>) {
         let Self { streams, downloads, client, storage, crypto, rng, fetch, jobs, config, .. } = self;
         let Some(stream) = row(streams, id) else { return };
         let Role::Origin(index, origin) = &mut stream.role else { return };
@@ -156,7 +150,7 @@ where
         });
         match eof {
             true => (stream.role, stream.due) = (Role::Free, Some(Due::Close)),
-            false => stream.end(None),
+            false => stream.end(cause),
         }
         self.event(index, event);
     }

@@ -1,0 +1,170 @@
+//! Origins that misbehave, and what a download makes of them.
+
+use peerdist_core::content::InfoFault;
+use peerdist_core::download::origin::OriginFailure;
+use peerdist_core::download::{DownloadError, DownloadEvent};
+use peerdist_core::time::Duration;
+use peerdist_tests::check::{LONG, assert_whole, content, failed, verify_store};
+use peerdist_tests::origin::{Manner, Origin, publish};
+use peerdist_tests::pair::Net;
+
+/// Downloads `len` bytes from an origin of such manners; the world afterwards, and the seconds
+/// that it took.
+fn download(len: usize, manner: Manner) -> (Net, u64) {
+    let mut net = Net::new(7, 1, 8, content(len));
+    net.origin.manner = manner;
+    let begun = net.now;
+    let download = net.download(0);
+    net.drive_download(0, download, LONG);
+    let seconds = net.now.since(begun).millis() / 1_000;
+    (net, seconds)
+}
+
+#[test]
+fn framings() {
+    for (chunked, closes) in [(true, false), (false, true)] {
+        let manner = Manner { chunked, closes, ..Manner::default() };
+        let (net, seconds) = download(200_000, manner);
+        assert_whole(net.seen(0, 1), &net.origin.content, true);
+        assert!(seconds < 2, "{seconds}");
+    }
+}
+
+#[test]
+fn content_that_changes_hands_plainly() {
+    for len in [0, 1, 100_000] {
+        for (chunked, closes) in [(false, false), (true, false), (false, true)] {
+            let mut net = Net::new(7, 1, 8, content(len));
+            net.origin.info.clear();
+            net.origin.manner = Manner { chunked, closes, ..Manner::default() };
+            let begun = net.now;
+            let id = net.download(0);
+            net.drive_download(0, id, LONG);
+            assert_whole(net.seen(0, id), &net.origin.content, false);
+            assert!(net.now.since(begun) < Duration::from_secs(1), "{len} {chunked} {closes}");
+        }
+    }
+}
+
+#[test]
+fn passing_errors_are_tried_again() {
+    let (net, _) = download(200_000, Manner { errors: 3, ..Manner::default() });
+    assert_whole(net.seen(0, 1), &net.origin.content, true);
+    let (net, _) = download(200_000, Manner { breaks: 3, ..Manner::default() });
+    let seen = net.seen(0, 1);
+    assert!(matches!(seen.events.last(), Some((_, DownloadEvent::Done { len: 200_000 }))));
+    assert!(seen.data == net.origin.content && seen.times.iter().all(|times| *times == 1));
+    let (net, _) = download(200_000, Manner { wrong: 2, ..Manner::default() });
+    assert_whole(net.seen(0, 1), &net.origin.content, true);
+}
+
+#[test]
+fn final_errors_end_it() {
+    for (manner, error) in [
+        (Manner { status: Some(404), ..Manner::default() }, OriginFailure::Status(404)),
+        (Manner { status: Some(503), ..Manner::default() }, OriginFailure::Status(503)),
+        (Manner { refuses: true, ..Manner::default() }, OriginFailure::Unreachable),
+    ] {
+        let (mut net, _) = download(200_000, manner);
+        assert_eq!(failed(net.seen(0, 1)), Some(DownloadError::Origin(error)));
+        assert_eq!(net.seen(0, 1).data, []);
+        assert!(net.origin.requests.len() <= 8);
+        net.drive(LONG);
+        assert_eq!(net.open_connections(), 0);
+    }
+}
+
+#[test]
+fn a_plain_reply_that_breaks_off_fails() {
+    let mut net = Net::new(7, 1, 8, content(100_000));
+    net.origin.info.clear();
+    net.origin.manner.breaks = 1;
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert_eq!(failed(net.seen(0, id)), Some(DownloadError::Origin(OriginFailure::Broken)));
+    let seen = net.seen(0, id);
+    assert!(seen.data == net.origin.content[..seen.data.len()]);
+}
+
+#[test]
+fn an_origin_that_ignores_ranges() {
+    let (net, seconds) = download(200_000, Manner { ignores_ranges: true, ..Manner::default() });
+    assert_whole(net.seen(0, 1), &net.origin.content, true);
+    assert!(seconds < 2, "{seconds}");
+}
+
+#[test]
+fn changed_content() {
+    let mut net = Net::new(7, 1, 8, content(200_000));
+    net.origin.content[70_000] ^= 1;
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert_eq!(failed(net.seen(0, id)), Some(DownloadError::Changed { offset: 65_536 }));
+    let seen = net.seen(0, id);
+    assert!(seen.times.iter().all(|times| *times <= 1));
+    assert!(
+        seen.data.iter().zip(&seen.times).zip(&content(200_000)).all(|((a, times), b)| *times == 0 || a == b)
+    );
+    let info = net.origin.info.clone();
+    verify_store(&mut net, 0, &info);
+}
+
+#[test]
+fn hostile_content_information() {
+    let info = publish(&content(200_000));
+    type Change = fn(&mut Vec<u8>);
+    let hostile: [(&str, Change); 6] = [
+        ("no version", |info| info[1] = 9),
+        ("cut", |info| info.truncate(100)),
+        ("trailing", |info| info.push(0)),
+        ("empty", |info| info.truncate(1)),
+        ("segments", |info| info[14..18].fill(0xff)),
+        ("block hash", |info| *info.last_mut().unwrap() ^= 1),
+    ];
+    for (what, change) in hostile {
+        let mut net = Net::new(7, 1, 8, content(200_000));
+        net.origin.info = info.clone();
+        change(&mut net.origin.info);
+        let id = net.download(0);
+        net.drive_download(0, id, LONG);
+        let error = failed(net.seen(0, id));
+        let Some(DownloadError::Info(error)) = error else { panic!("{what}: {error:?}") };
+        assert_eq!(error.reason == InfoFault::HashMismatch, what == "block hash", "{what}");
+        assert_eq!(net.origin.body_bytes, 0);
+        net.drive(LONG);
+        assert_eq!(net.open_connections(), 0);
+    }
+}
+
+/// The next download may be of another origin: nothing of a cancelled one may reach it.
+#[test]
+fn a_cancelled_download_does_not_speak_to_the_next() {
+    for steps in 0..60 {
+        let mut net = Net::new(7, 1, 8, content(200_000));
+        let old = net.download(0);
+        for _ in 0..steps {
+            net.step();
+        }
+        if net.seen(0, old).is_over() {
+            break;
+        }
+        net.cancel_download(0, old);
+        net.origin = Origin::new(content(100_000));
+        let next = net.download(0);
+        net.drive_download(0, next, LONG);
+        assert_whole(net.seen(0, next), &net.origin.content, true);
+    }
+}
+
+/// An origin that falls silent is left after a minute, and its connection is reset.
+#[test]
+fn a_silent_origin_is_left() {
+    let mut net = Net::new(7, 1, 8, content(200_000));
+    net.origin.manner.silent = true;
+    let id = net.download(0);
+    net.drive_until(LONG, |net| !net.origin.requests.is_empty());
+    net.drive_until(LONG, |net| net.open_connections() == 0);
+    net.origin.manner.silent = false;
+    net.drive_download(0, id, LONG);
+    assert_whole(net.seen(0, id), &net.origin.content, true);
+}

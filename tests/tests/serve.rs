@@ -1,0 +1,247 @@
+//! A node as a server: probes, requests in any pieces, limits and timers.
+
+use peerdist_core::api::client::Added;
+use peerdist_core::bytes::Writer;
+use peerdist_core::content::SegmentId;
+use peerdist_core::http::conn::{Conn, Event};
+use peerdist_core::node::Config;
+use peerdist_core::retrieval::wire::{GET_BLOCKS_BYTES, GetBlocks, PATH};
+use peerdist_core::store::{BlockId, Store};
+use peerdist_core::time::Duration;
+use peerdist_tests::check::{LONG, content, segments};
+use peerdist_tests::pair::{Net, STREAMS};
+
+const PROBE: &str = include_str!("../vectors/v1-probe.xml");
+const GET_BLOCKS: &[u8] = include_bytes!("../vectors/client-wire/v1-getblks.bin");
+
+/// A node that has all of `len` bytes, and the id of their first segment.
+fn server(len: usize, config: Config) -> (Net, SegmentId) {
+    let content = content(len);
+    let mut net = Net::new(21, 0, 8, content.clone());
+    net.add_host(21, 8, config);
+    let info = net.origin.info.clone();
+    let now = net.now;
+    let node = net.node(0);
+    let handle = node.open_content([0; 16]).unwrap();
+    node.add_content_information(handle, &info).unwrap();
+    node.complete_content_information(handle).unwrap();
+    net.drive(Duration::from_secs(1));
+    assert!(net.now >= now);
+    let node = net.node(0);
+    let mut offset = 0;
+    while offset < len {
+        let (used, added) = node.add_data(handle, offset as u64, &content[offset..]).unwrap();
+        assert_eq!(added, Added::Committed);
+        offset += used;
+    }
+    node.close_content(handle).unwrap();
+    (net, segments(&info)[0])
+}
+
+fn post(body: &[u8]) -> Vec<u8> {
+    let mut request =
+        format!("POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+    request.extend(body);
+    request
+}
+
+fn get_blocks(segment: &SegmentId, index: u32) -> Vec<u8> {
+    let mut buf = [0; GET_BLOCKS_BYTES];
+    let mut writer = Writer::new(&mut buf);
+    GetBlocks::emit(segment.as_bytes(), index, &mut writer).unwrap();
+    writer.finish().to_vec()
+}
+
+/// Takes replies apart: status and body of each.
+fn replies(mut bytes: &[u8]) -> Vec<(u16, Vec<u8>)> {
+    let mut conn = Conn::client();
+    conn.expect_reply(false).unwrap();
+    let mut all = Vec::new();
+    let (mut status, mut body) = (0, Vec::new());
+    loop {
+        let (used, event) = conn.handle(bytes);
+        bytes = &bytes[used..];
+        match event.unwrap() {
+            Some(Event::Status { code, .. }) => status = code,
+            Some(Event::Body(piece)) => body.extend_from_slice(piece),
+            Some(Event::End) => {
+                all.push((status, std::mem::take(&mut body)));
+                if conn.expect_reply(false).is_err() {
+                    return all;
+                }
+            }
+            Some(_) => {}
+            None => return all,
+        }
+    }
+}
+
+/// What comes on a connection until it is over or nothing more comes.
+fn converse(net: &mut Net, id: u64, wait: Duration) -> (Vec<u8>, bool) {
+    let (mut all, end) = (Vec::new(), net.now + wait);
+    loop {
+        let more = net.step();
+        let (bytes, over) = net.received(id);
+        all.extend(bytes);
+        if over || !more || net.now >= end {
+            return (all, over);
+        }
+    }
+}
+
+#[test]
+fn a_stored_block_is_copied_without_a_cipher() {
+    let (mut net, segment) = server(200_000, Config::default());
+    let count = |net: &mut Net| {
+        let crypto = net.node(0).crypto();
+        (crypto.hashes, crypto.hmacs, crypto.ciphers)
+    };
+    let before = count(&mut net);
+    let id = net.dial(0).unwrap();
+    for index in 0..4 {
+        net.send(id, &post(&get_blocks(&segment, index)));
+    }
+    let (bytes, _) = converse(&mut net, id, Duration::from_secs(2));
+    let replies = replies(&bytes);
+    assert_eq!(replies.len(), 4);
+    for (index, (status, body)) in (0u32..).zip(&replies) {
+        assert_eq!(*status, 200);
+        let stored = net.hosts[0].store.find(&BlockId { segment, index }).unwrap();
+        let mut sealed = vec![0; stored.len as usize];
+        net.hosts[0].store.read(stored.slot, 0, &mut sealed).unwrap();
+        assert!(body.windows(sealed.len()).any(|part| part == sealed), "as it is stored");
+        assert!(body.ends_with(&stored.seal.iv));
+    }
+    assert_eq!(count(&mut net), before);
+    assert_eq!(net.node(0).counters().serve.blocks, 4);
+}
+
+/// Facts 23 and 24: a probe as iPXE sends it is answered, and so are its requests.
+#[test]
+fn the_probe_and_the_request_of_another_client() {
+    let (mut net, segment) = server(200_000, Config::default());
+    let id: String = segment.as_bytes().iter().map(|byte| format!("{byte:02X}")).collect();
+    let recorded = "12A942E4E51869CAC4220BE529DFD4E3C21BB73675429F2DA23B03786D6699AA";
+    let probe = PROBE.replace(recorded, &id);
+    assert_ne!(probe, PROBE);
+    let from = ([10, 3, 0, 1], 40_000).into();
+    net.multicast(from, probe.as_bytes());
+    net.multicast(from, PROBE.as_bytes());
+    net.drive(Duration::from_millis(500));
+    let [(to, answer)] = &net.outside[..] else {
+        panic!("one answer, to what is here: {}", net.outside.len())
+    };
+    assert_eq!(*to, from);
+    let answer = String::from_utf8(answer.clone()).unwrap();
+    for part in [
+        format!("<wsd:Scopes>{id}</wsd:Scopes>"),
+        "<wsd:XAddrs>10.0.0.1:80</wsd:XAddrs>".into(),
+        "<PeerDist:BlockCount>00000004</PeerDist:BlockCount>".into(),
+        "urn:uuid:13482503-2dd0-482d-f235-1d2b8562d76f".into(),
+    ] {
+        assert!(answer.contains(&part), "{part} in {answer}");
+    }
+
+    let mut request = GET_BLOCKS.to_vec();
+    request[20..52].copy_from_slice(segment.as_bytes());
+    for (index, held) in [(3u32, true), (15, false)] {
+        request[56..60].copy_from_slice(&index.to_be_bytes());
+        let id = net.dial(0).unwrap();
+        let mut head =
+            format!("POST {PATH} HTTP/1.1\r\nConnection: keep-alive\r\nUser-Agent: iPXE/1.21.1\r\n");
+        head.push_str(&format!("Host: 10.0.0.1:80\r\nContent-Length: {}\r\n\r\n", request.len()));
+        net.send(id, &[head.as_bytes(), &request].concat());
+        let (bytes, _) = converse(&mut net, id, Duration::from_secs(1));
+        let [(200, body)] = &replies(&bytes)[..] else { panic!("{}", bytes.escape_ascii()) };
+        assert_eq!(body[64..68] != [0; 4], held, "SizeOfBlock");
+    }
+}
+
+#[test]
+fn a_request_in_single_bytes_and_two_at_once() {
+    let (mut net, segment) = server(70_000, Config::default());
+    let request = post(&get_blocks(&segment, 1));
+    let id = net.dial(0).unwrap();
+    for byte in &request {
+        net.send(id, &[*byte]);
+        net.step();
+    }
+    let (single, _) = converse(&mut net, id, Duration::from_secs(1));
+    let id = net.dial(0).unwrap();
+    net.send(id, &[&request[..], &request[..]].concat());
+    let (double, _) = converse(&mut net, id, Duration::from_secs(1));
+    let (single, double) = (replies(&single), replies(&double));
+    assert_eq!((single.len(), double.len()), (1, 2));
+    assert!(double.iter().all(|reply| *reply == single[0]));
+}
+
+#[test]
+fn nonsense_is_dropped_with_a_400() {
+    let (mut net, segment) = server(1_000, Config::default());
+    let good = get_blocks(&segment, 0);
+    let cases: [(Vec<u8>, u16); 6] = [
+        (post(&good[..60]), 400),
+        (post(&[0; 68]), 400),
+        (post(&[0; 5_000]), 400),
+        (b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), 404),
+        (b"\x16\x03\x01\x02\n\r\n".to_vec(), 400),
+        (b"POST / HTTP/3.0\r\n\r\n".to_vec(), 505),
+    ];
+    for (request, status) in cases {
+        let id = net.dial(0).unwrap();
+        net.send(id, &request);
+        let (bytes, over) = converse(&mut net, id, Duration::from_secs(1));
+        assert!(bytes.starts_with(format!("HTTP/1.1 {status} ").as_bytes()), "{}", bytes.escape_ascii());
+        assert!(bytes.ends_with(b"\r\n\r\n") && over);
+    }
+    assert_eq!(net.node(0).counters().serve.dropped, 6);
+}
+
+/// MS-PCCRR 3.2.2: 15 seconds for an upload; a client that trickles gets no more.
+#[test]
+fn time_is_limited() {
+    let (mut net, segment) = server(200_000, Config::default());
+    // An idle connection, one whose request trickles, one that does not read its reply.
+    let (idle, slow, deaf) = (net.dial(0).unwrap(), net.dial(0).unwrap(), net.dial(0).unwrap());
+    net.send(deaf, &post(&get_blocks(&segment, 0)));
+    let begun = net.now;
+    for byte in post(&get_blocks(&segment, 1)).iter().take(14) {
+        net.send(slow, &[*byte]);
+        let next = net.now + Duration::from_secs(1);
+        net.drive_past(next);
+    }
+    assert_eq!(net.open_connections(), 3);
+    net.drive_past(begun + Duration::from_millis(15_100));
+    let _ = net.received(idle);
+    assert_eq!(net.open_connections(), 0);
+}
+
+#[test]
+fn beyond_the_limit_of_uploads_nothing_is_here() {
+    let (mut net, segment) = server(200_000, Config { max_uploads: 2, ..Config::default() });
+    net.reads_nothing = true;
+    let ids: Vec<_> = (0..3).map(|_| net.dial(0).unwrap()).collect();
+    for id in &ids {
+        net.send(*id, &post(&get_blocks(&segment, 0)));
+        let soon = net.now + Duration::from_millis(20);
+        net.drive_past(soon);
+    }
+    net.reads_nothing = false;
+    let mut sizes: Vec<_> = ids
+        .into_iter()
+        .map(|id| replies(&converse(&mut net, id, Duration::from_millis(500)).0)[0].1.len())
+        .collect();
+    sizes.sort_unstable();
+    assert!(sizes[0] < 100 && sizes[1] > 65_552 && sizes[2] > 65_552, "{sizes:?}");
+}
+
+#[test]
+fn streams_are_kept_for_fetching() {
+    let (mut net, _) = server(1_000, Config::default());
+    let taken = (0..STREAMS).filter(|_| net.dial(0).is_some()).count();
+    assert_eq!(taken, STREAMS - net.node(0).config().reserved_streams);
+    assert_eq!(net.node(0).counters().refused as usize, STREAMS - taken);
+    net.drive(LONG);
+    assert_eq!(net.open_connections(), 0);
+    assert!(net.dial(0).is_some());
+}

@@ -258,7 +258,7 @@ where
             fetch,
             server,
             client: Client::default(),
-            downloads: [const { None }; DOWNLOADS],
+            downloads: core::array::from_fn(|_| None),
             completions: Deque::new(),
             for_application: Deque::new(),
             events: Deque::new(),

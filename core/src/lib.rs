@@ -1,9 +1,101 @@
-//! peerdist
+//! BranchCache (Windows Peer Distribution) as a machine without a world: bytes, time and entropy
+//! come in, bytes and events go out. No `std`, no allocator, no `unsafe`, no clock, no socket.
+//!
+//! # Layers
+//!
+//! ```text
+//!             node                     one peer; passes events between the parts
+//!          download                    a whole URL
+//!         api      serve               we read; somebody reads from us
+//!             fetch                    blocks: store → peers → missing, and why
+//!  discovery retrieval encoding http   rooms, one per protocol; they never see each other
+//!             store                    blocks as they travel, and the one door that verifies
+//!            content                   identifiers, secrets, content information
+//!  bytes crypto time limits            leaves
+//! ```
+//!
+//! | module | document |
+//! |---|---|
+//! | [`content`] | MS-PCCRC: content identification |
+//! | [`discovery`] | MS-PCCRD: who has a segment |
+//! | [`retrieval`] | MS-PCCRR: blocks from peers |
+//! | [`encoding`] | MS-PCCRTP: the `peerdist` HTTP coding |
+//! | [`api`] | the PeerDist API, the consumer's part |
+//!
+//! # The loop
+//!
+//! A [`Node`](node::Node) is driven by one loop: hand in what has come, drain what goes out, send
+//! what the streams have to say, sleep until the next thing happens. This one has no network: the
+//! probe that it prints would be multicast, and nobody answers.
+//!
+//! ```
+//! use peerdist_core::crypto::SoftCrypto;
+//! use peerdist_core::download::{DownloadEvent, Url};
+//! use peerdist_core::node::{Config, Input, Node, Output};
+//! use peerdist_core::store::ram::{Entry, Page, RamStore};
+//! use peerdist_core::time::Instant;
+//! # use core::convert::Infallible;
+//! # struct Entropy(u8);
+//! # impl rand_core::TryRng for Entropy {
+//! #     type Error = Infallible;
+//! #     fn try_next_u32(&mut self) -> Result<u32, Infallible> { Ok(0) }
+//! #     fn try_next_u64(&mut self) -> Result<u64, Infallible> { Ok(0) }
+//! #     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+//! #         bytes.fill(self.0);
+//! #         Ok(())
+//! #     }
+//! # }
+//! # impl rand_core::TryCryptoRng for Entropy {}
+//!
+//! // Memory for the store is lent, and the sizes of the tables are constants.
+//! let store = RamStore::new([const { Page::EMPTY }; 32], [const { Entry::EMPTY }; 2], [0; 1024]);
+//! let entropy = Entropy(7); // A real source, please: IVs come from it.
+//! let mut node: Node<_, _, _, 4, 2> = Node::new(Config::default(), store, SoftCrypto, entropy);
+//!
+//! let mut now = Instant::ZERO;
+//! let url = Url {
+//!     origin: "192.0.2.1:80".parse().unwrap(),
+//!     host: "intranet".try_into().unwrap(),
+//!     path: "/setup.exe".try_into().unwrap(),
+//! };
+//! node.download(now, url).unwrap();
+//!
+//! let mut buffer = [0; 1400];
+//! 'driving: loop {
+//!     // 1. What has come: datagrams, connections, bytes. Here only time has passed.
+//!     node.handle_input(now, Input::Timeout);
+//!     // 2. Drain.
+//!     while let Some(output) = node.poll_output(now, &mut buffer) {
+//!         match output {
+//!             Output::Datagram { to, data } => println!("{} bytes to {to}", data.len()),
+//!             Output::Connect { stream, remote } => {
+//!                 println!("connect to {remote}");
+//!                 node.handle_input(now, Input::Lost { stream }); // There is no network.
+//!             }
+//!             Output::Data { offset, data, .. } => println!("{} bytes at {offset}", data.len()),
+//!             Output::Download { event: DownloadEvent::Failed(error), .. } => {
+//!                 println!("{error:?}");
+//!                 break 'driving;
+//!             }
+//!             // Close, abort, offer unused bytes again, other events.
+//!             _ => {}
+//!         }
+//!         // 3. Fill the free room of each stream's socket by `poll_stream`.
+//!     }
+//!     // 4. Wait for input, or until the node has something to do.
+//!     now = node.poll_timeout(now).expect("a download under way has a deadline");
+//! }
+//! ```
+//!
+//! # Features
+//!
+//! - `log`, `defmt`: where log lines go; at most one of them. Without either they cost nothing.
 #![no_std]
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+#![allow(clippy::large_enum_variant, reason = "without an allocator there is nowhere else to put them")]
 #[macro_use]
 mod macros;
+
 pub mod api;
 pub mod bytes;
 pub mod content;

@@ -505,7 +505,7 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
             }
             8 => {
                 if let Some(completion) = forget(&mut completion).take() {
-                    download.handle_completion(now(), completion);
+                    download.handle_completion(completion);
                 }
             }
             _ => keep((download.is_over(), download.is_plain(), download.reads_under_way())),

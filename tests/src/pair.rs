@@ -115,6 +115,8 @@ pub struct Net {
     pub reads_nothing: bool,
     /// The origin.
     pub origin: Origin,
+    /// What is downloaded.
+    pub path: &'static str,
     /// How long everything takes to arrive.
     pub latency: Duration,
     /// Bytes that arrive at once.
@@ -185,6 +187,7 @@ impl Net {
             fakes_refuse: false,
             reads_nothing: false,
             origin: Origin::new(content),
+            path: "/file",
             latency: Duration::from_micros(200),
             chunk: 1_460,
             window: 16 * 1_024,
@@ -244,7 +247,7 @@ impl Net {
         let url = Url {
             origin: ORIGIN,
             host: "origin.example".try_into().unwrap(),
-            path: "/file".try_into().unwrap(),
+            path: self.path.try_into().unwrap(),
         };
         let now = self.now;
         let id = self.node(host).download(now, url).expect("a download is free");

@@ -93,6 +93,16 @@ fn an_origin_that_ignores_ranges() {
     assert!(seconds < 2, "{seconds}");
 }
 
+/// The download ends instead of waiting for ever.
+#[test]
+fn a_url_that_no_request_can_carry() {
+    let mut net = Net::new(7, 1, 8, content(10));
+    net.path = "/a b";
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert_eq!(failed(net.seen(0, id)), Some(DownloadError::Origin(OriginFailure::Url)));
+}
+
 #[test]
 fn changed_content() {
     let mut net = Net::new(7, 1, 8, content(200_000));

@@ -77,6 +77,8 @@ pub enum OriginFailure {
     Status(u16),
     /// What it answered is not HTTP, or not what was asked for.
     BadReply,
+    /// The URL has bytes that no request can carry, such as a space.
+    Url,
     /// It used a content coding that we do not know.
     Coding,
 }
@@ -86,7 +88,7 @@ impl OriginFailure {
     pub const fn is_final(self) -> bool {
         match self {
             Self::Status(status) => status < 500,
-            Self::Coding => true,
+            Self::Coding | Self::Url => true,
             Self::Unreachable | Self::Broken | Self::BadReply => false,
         }
     }

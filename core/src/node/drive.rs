@@ -301,7 +301,14 @@ where
         }
         let mut connection = OriginStream::new(now);
         if !connection.ask(now, &url, need.want.clone()) {
-            // The URL does not fit a request: its parts are bounded so that it does.
+            let Self { client, storage, crypto, rng, fetch, jobs, config, downloads, .. } = self;
+            let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
+            let download = downloads.get_mut(index).and_then(Option::as_mut);
+            let failure = crate::download::origin::OriginFailure::Url;
+            let event = download.and_then(|download| {
+                download.origin_failed(now, Some(need.want), failure, client, &mut parts)
+            });
+            self.event(index, event);
             return false;
         }
         download.taken(&need);

@@ -427,7 +427,14 @@ where
                 (stream.role, stream.due) = (Role::Free, Some(Due::Abort));
             }
         }
-        self.events.retain(|(of, _)| *of != download);
+        // `Deque::retain` keeps panics that it cannot reach; a turn of the queue has none.
+        for _ in 0..self.events.len() {
+            let Some(event) = self.events.pop_front() else { break };
+            if event.0 != download {
+                // What was just taken out leaves room.
+                let _ = self.events.push_back(event);
+            }
+        }
     }
 
     /// Opens an empty content (PeerDistClientOpenContent).

@@ -13,11 +13,13 @@ use core::net::{IpAddr, SocketAddr};
 use heapless::Deque;
 use rand_core::CryptoRng;
 
-use crate::api::client::{ApiError, Client, Completion, ContentHandle, ContentTag, Parts, ReadError, ReadId};
+use crate::api::client::{
+    ApiError, Client, Completion, ContentHandle, ContentTag, Parts, READS, ReadError, ReadId,
+};
 use crate::crypto::{CipherAlgorithm, Crypto};
 use crate::discovery::{self, server::Server, wire::Message};
 use crate::download::origin::OriginStream;
-use crate::download::{Download, DownloadEvent, ORIGIN_STREAMS, Url};
+use crate::download::{Download, DownloadEvent, ORIGIN_STREAMS, Url, WINDOW};
 use crate::fetch::stream::PeerStream;
 use crate::fetch::{Ask, Cause, Fetch, Job};
 use crate::serve::{self, Upload};
@@ -27,11 +29,14 @@ use crate::time::{Duration, Instant, earliest};
 /// Downloads at once.
 pub const DOWNLOADS: usize = 2;
 
-/// Events that wait to be drained.
-const EVENTS: usize = 32;
+/// Reads of the application at once, until it has ended them: what downloads leave of [`READS`].
+pub const APPLICATION_READS: usize = READS - DOWNLOADS * WINDOW;
 
-/// Completions that wait to be drained.
-const COMPLETIONS: usize = 32;
+/// Events that wait to be drained.
+const EVENTS: usize = 16;
+
+/// Completions that wait to be passed on.
+const COMPLETIONS: usize = 16;
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -207,7 +212,7 @@ pub struct Node<S, C, R, const STREAMS: usize, const BLOCKS: usize> {
     client: Client,
     downloads: [Option<Download>; DOWNLOADS],
     completions: Deque<Completion, COMPLETIONS>,
-    for_application: Deque<Completion, COMPLETIONS>,
+    for_application: Deque<Completion, APPLICATION_READS>,
     events: Deque<(DownloadId, DownloadEvent), EVENTS>,
     /// Whether work is left that needs no input.
     busy: bool,
@@ -474,6 +479,7 @@ where
         max: u64,
         timeout: Duration,
     ) -> Result<ReadId, ApiError> {
+        self.check_reads()?;
         self.busy = true;
         self.client.block_read(now, content, offset, max, timeout)
     }
@@ -486,6 +492,7 @@ where
         max: u64,
         timeout: Duration,
     ) -> Result<ReadId, ApiError> {
+        self.check_reads()?;
         self.busy = true;
         self.client.stream_read(now, content, max, timeout)
     }
@@ -516,6 +523,17 @@ where
     ) -> Result<(usize, crate::api::client::Added), ApiError> {
         let (client, mut parts) = self.client_parts();
         client.add_data(&mut parts, content, offset, bytes)
+    }
+
+    /// Refuses the application's reads beyond [`APPLICATION_READS`]: each may need room for its
+    /// completion, and a row of the table that downloads share.
+    fn check_reads(&self) -> Result<(), ApiError> {
+        let of_download =
+            |read: &ReadId| self.downloads.iter().flatten().any(|download| download.owns(*read));
+        let open = self.client.reads().filter(|read| !of_download(read)).count();
+        let ended = |completion: &&Completion| self.client.reads().all(|read| read != completion.read);
+        let waiting = self.for_application.iter().filter(ended).count();
+        if open + waiting < APPLICATION_READS { Ok(()) } else { Err(ApiError::Full) }
     }
 
     fn client_parts(&mut self) -> (&mut Client, Parts<'_>) {

@@ -3,6 +3,7 @@
 use peerdist_core::api::client::{Added, ApiError, Completion, ContentHandle, ReadError, ReadId, ReadResult};
 use peerdist_core::content::InfoFault;
 use peerdist_core::fetch::Source;
+use peerdist_core::node::APPLICATION_READS;
 use peerdist_core::time::Duration;
 use peerdist_tests::check::{LONG, content, segments, verify_store};
 use peerdist_tests::origin::publish;
@@ -287,7 +288,7 @@ fn bounds_and_misuse() {
     let now = net.now;
     let node = net.node(0);
     let reads = (0..100).map_while(|_| node.block_read(now, handle, 0, 1, TIMEOUT).ok()).count();
-    assert_eq!(reads, 32);
+    assert_eq!(reads, APPLICATION_READS);
     for _ in 0..reads {
         assert!(matches!(completion(&mut net, 0).result, ReadResult::Missing { .. }));
     }

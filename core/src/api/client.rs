@@ -22,8 +22,9 @@ use crate::time::{Duration, Instant};
 /// Contents open at once.
 pub const CONTENTS: usize = 4;
 
-/// Reads under way at once, over all contents.
-pub const READS: usize = 32;
+/// Reads at once, over all contents, until their data is copied: those of the application, and
+/// those of downloads.
+pub const READS: usize = 56;
 
 /// Blocks whose data from the origin is incomplete, over all contents.
 pub const INTAKES: usize = 8;
@@ -433,6 +434,11 @@ impl Client {
             }
             !gone
         });
+    }
+
+    /// All reads that have not ended, or whose data is still to be copied.
+    pub fn reads(&self) -> impl Iterator<Item = ReadId> + '_ {
+        self.reads.iter().map(|read| read.id)
     }
 
     /// The segment of `handle` with `index`.

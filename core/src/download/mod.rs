@@ -119,6 +119,10 @@ pub struct Download {
     holes: Vec<Hole, ORIGIN_STREAMS>,
     /// Blocks from the origin that are in the store, and still have to be read.
     landed: Vec<Landed, ORIGIN_STREAMS>,
+    /// A block that rotted while it was handed out, and how far it had come.
+    torn: Option<(u32, u64)>,
+    /// Bytes of the content, as the origin said beside its content information.
+    announced: u64,
     stage: Vec<u8, STAGE_BYTES>,
     stage_offset: u64,
     plain_len: Option<u64>,
@@ -193,6 +197,8 @@ impl Download {
             ready: Deque::new(),
             holes: Vec::new(),
             landed: Vec::new(),
+            torn: None,
+            announced: 0,
             stage: Vec::new(),
             stage_offset: 0,
             plain_len: None,
@@ -225,7 +231,7 @@ impl Download {
 
     /// Whether `read` is one of its reads.
     pub fn owns(&self, read: ReadId) -> bool {
-        self.reads.iter().any(|(id, _)| *id == read)
+        self.reads.iter().any(|(id, _)| *id == read) || self.ready.iter().any(|ready| ready.read == read)
     }
 
     /// Takes the end of one of its reads.
@@ -240,7 +246,10 @@ impl Download {
                     None => (source, completion.failures),
                 };
                 self.sweep.found(block, matches!(source, Source::Peer(_)));
-                let ready = Ready { read, block, given: range.start, range, source, failures };
+                // What was handed out of it before is not handed out again.
+                let torn = self.torn.take_if(|(torn, _)| *torn == block);
+                let given = torn.map_or(range.start, |(_, given)| given);
+                let ready = Ready { read, block, given, range, source, failures };
                 // There is room for all reads that can be under way.
                 let _ = self.ready.push_back(ready);
             }
@@ -418,6 +427,7 @@ impl Download {
                 // It rotted, or it is gone: it is looked for again.
                 _ => {
                     client.end_read(parts, ready.read);
+                    self.torn = Some((ready.block, ready.given));
                     self.sweep.lost(ready.block);
                     self.ready.pop_front();
                     continue;
@@ -461,7 +471,7 @@ impl Download {
         match event {
             OriginEvent::InfoBegun { content_len } => match client.open_content(parts.storage, [0; 16]) {
                 Ok(content) => {
-                    self.content = Some(content);
+                    (self.content, self.announced) = (Some(content), content_len);
                     Some(DownloadEvent::Begun { len: Some(content_len), encoded: true })
                 }
                 Err(_) => self.fail(DownloadError::Full, client, parts),
@@ -556,6 +566,10 @@ impl Download {
     fn check(&mut self, now: Instant, client: &mut Client, parts: &mut Parts<'_>) -> Option<DownloadEvent> {
         match client.is_ready(self.content?) {
             Ok(None) => None,
+            // What was asked for is the whole content, so both must mean the same bytes.
+            Ok(Some(info)) if info.range() != (0..self.announced) => {
+                self.fail(DownloadError::Origin(OriginFailure::BadReply), client, parts)
+            }
             Ok(Some(_)) => {
                 self.phase = Phase::Reading;
                 self.enter(now, 0, client, parts).or_else(|| self.read(now, client, parts))

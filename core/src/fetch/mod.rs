@@ -69,6 +69,8 @@ pub enum Cause {
     Unreachable,
     /// The exchange took longer than the request timer allows.
     TimedOut,
+    /// The peer answered that it would not, in HTTP.
+    Refused,
     /// The reply was no proper reply to the request.
     BadReply,
     /// The block was not what the content information says.
@@ -85,6 +87,7 @@ impl Cause {
             Self::NotHeld => "not held",
             Self::Unreachable => "unreachable",
             Self::TimedOut => "timed out",
+            Self::Refused => "refused",
             Self::BadReply => "bad reply",
             Self::BadBlock => "bad block",
             Self::StoreFull => "store full",
@@ -328,6 +331,7 @@ impl Fetch {
                     match verifier.step(store, crypto, &work.kp, VERIFY_STEP_BYTES) {
                         Ok(true) => {
                             more = true;
+                            self.penalties.forgive(peer);
                             self.counters.verified = self.counters.verified.wrapping_add(1);
                             work.state = State::Ended(Some(Source::Peer(peer)));
                         }

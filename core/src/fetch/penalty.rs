@@ -46,7 +46,7 @@ impl Penalties {
         };
         let rest = match cause {
             Cause::BadBlock | Cause::BadReply => LIAR,
-            Cause::Unreachable => ABSENT,
+            Cause::Unreachable | Cause::Refused => ABSENT,
             Cause::TimedOut if strikes >= SLOW_STRIKES => SLOW,
             Cause::TimedOut => Duration::ZERO,
             // An honest "no", and what is not the peer's fault.
@@ -61,6 +61,13 @@ impl Penalties {
             None => self.insert(Penalty { peer, strikes, until }),
         }
         rest > Duration::ZERO
+    }
+
+    /// A block came from `peer` in time: earlier time-outs no longer count.
+    pub(super) fn forgive(&mut self, peer: SocketAddr) {
+        if let Some(penalty) = self.0.iter_mut().find(|penalty| penalty.peer == peer) {
+            penalty.strikes = 0;
+        }
     }
 
     fn strikes(&self, peer: SocketAddr) -> u8 {
@@ -109,6 +116,18 @@ mod tests {
         assert!(!penalties.is_shunned(now, peer(1)));
         assert!(penalties.punish(now, peer(1), Cause::TimedOut));
         assert!(penalties.is_shunned(now, peer(1)));
+    }
+
+    #[test]
+    fn a_block_in_time_forgives_time_outs() {
+        let mut penalties = Penalties::default();
+        let now = Instant::from_millis(1);
+        for _ in 0..10 {
+            assert!(!penalties.punish(now, peer(1), Cause::TimedOut));
+            assert!(!penalties.punish(now, peer(1), Cause::TimedOut));
+            penalties.forgive(peer(1));
+        }
+        assert!(!penalties.is_shunned(now, peer(1)));
     }
 
     #[test]

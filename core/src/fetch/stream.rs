@@ -206,6 +206,7 @@ impl PeerStream {
         let cause = match (asking.result, asking.slot) {
             (Some(Ok(seal)), Some((slot, len))) => return Some(Answer::Sealed { slot, seal, len }),
             (Some(Err(cause)), _) => cause,
+            _ if !asking.ok => Cause::Refused,
             // No message, or one that stopped in the middle.
             _ => Cause::BadReply,
         };

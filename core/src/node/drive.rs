@@ -245,14 +245,13 @@ where
         let Self { client, storage, crypto, rng, fetch, jobs, config, completions, downloads, .. } = self;
         let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
         self.busy |= client.work(now, &mut parts, completions);
-        while !self.for_application.is_full() {
-            let Some(completion) = self.completions.pop_front() else { break };
+        while let Some(completion) = self.completions.pop_front() {
             let owner = downloads.iter_mut().flatten().find(|download| download.owns(completion.read));
             match owner {
                 Some(download) => {
                     download.handle_completion(completion);
                 }
-                // There is room.
+                // There is room: no more reads are taken than completions can wait.
                 None => drop(self.for_application.push_back(completion)),
             }
             // A job is free for a read that waits for one.

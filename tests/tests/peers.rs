@@ -118,8 +118,7 @@ fn a_lone_liar() {
 #[test]
 fn nonsense_is_a_bad_reply() {
     type Script = fn(&[u8]) -> Act;
-    let scripts: [(&str, Script); 10] = [
-        ("400", |_| Act::SendAndClose(http("400 Bad Request", b""))),
+    let scripts: [(&str, Script); 9] = [
         ("empty 200", |_| Act::Send(http("200 OK", b""))),
         ("garbage", |_| Act::Send(http("200 OK", &[0xee; 900]))),
         ("no HTTP", |_| Act::Send(b"no HTTP\r\n\r\n".to_vec())),
@@ -159,6 +158,13 @@ fn nonsense_is_a_bad_reply() {
         let asked = if what == "endless negotiation" { 2 } else { 1 };
         assert_eq!(net.fakes[0].asked, asked, "{what}");
     }
+}
+
+#[test]
+fn a_refusal_is_no_lie() {
+    let script = |_: &[u8]| Act::SendAndClose(http("400 Bad Request", b""));
+    let (_, failures) = failures_of(1_000, script);
+    assert_eq!(failures, [[Failure { peer: Some(fake_address(0)), cause: Cause::Refused }]]);
 }
 
 #[test]

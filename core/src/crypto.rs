@@ -17,8 +17,9 @@ use crate::limits::MAX_DIGEST_BYTES;
 /// A block of the AES cipher, and its chaining value in CBC mode.
 pub type CipherBlock = [u8; 16];
 
-/// Words of state that an engine of its own may keep in a [`HashState`].
-pub const ENGINE_STATE_WORDS: usize = 64;
+/// Words of state that an engine of its own may keep in a [`HashState`]: what the hash processors
+/// of common microcontrollers save when they switch context.
+pub const ENGINE_STATE_WORDS: usize = 54;
 
 /// The digest behind a content information structure (MS-PCCRC 2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -572,3 +572,6 @@ impl Stream {
 fn row(streams: &mut [Stream], id: StreamId) -> Option<&mut Stream> {
     streams.get_mut(usize::from(id.index)).filter(|stream| stream.generation == id.generation)
 }
+
+#[cfg(test)]
+mod tests;

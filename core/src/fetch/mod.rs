@@ -21,11 +21,8 @@ use crate::store::verify::{Expected, Verifier, VerifyError};
 use crate::store::{BlockId, SlotId, Store};
 use crate::time::{Duration, Instant};
 use penalty::Penalties;
-use session::Sessions;
+use session::{Asked, Sessions};
 use stream::Answer;
-
-/// Peers asked for one block before it counts as missing.
-pub const PEERS_ASKED: usize = 12;
 
 /// Failures kept for the answer to "why did this block come from there".
 pub const FAILURES_KEPT: usize = 4;
@@ -138,7 +135,7 @@ struct Work {
     /// How many readers wait for the outcome.
     readers: u8,
     state: State,
-    asked: Vec<SocketAddr, PEERS_ASKED>,
+    asked: Asked,
     failures: Failures,
 }
 
@@ -242,7 +239,7 @@ impl Fetch {
             since: now,
             readers: 1,
             state: State::Searching,
-            asked: Vec::new(),
+            asked: 0,
             failures: Vec::new(),
         });
         Some(JobId { index, generation: job.generation })
@@ -371,23 +368,19 @@ impl Fetch {
             let Some(work) = job.work.as_mut().filter(|work| matches!(work.state, State::Searching)) else {
                 continue;
             };
-            if work.asked.is_full() {
-                continue;
-            }
             // Of those that can be asked, the least loaded; among equals, any, so that not
             // everybody turns to the same one.
             let start = rng.next_u32();
-            let mut best: Option<(usize, u32, SocketAddr)> = None;
-            for (nth, peer) in (0u32..).zip(self.askable(now, work)) {
+            let mut best: Option<(usize, u32, Asked, SocketAddr)> = None;
+            for (bit, peer) in self.askable(now, work) {
                 let load = load(peer);
-                let turn = nth.wrapping_add(start).wrapping_mul(0x9e37_79b1);
-                if load < PEER_WINDOW && best.is_none_or(|(least, first, _)| (load, turn) < (least, first)) {
-                    best = Some((load, turn, peer));
+                let turn = u32::from(bit).wrapping_add(start).wrapping_mul(0x9e37_79b1);
+                if load < PEER_WINDOW && best.is_none_or(|(least, first, ..)| (load, turn) < (least, first)) {
+                    best = Some((load, turn, bit, peer));
                 }
             }
-            if let Some((_, _, peer)) = best {
-                // Room was checked above.
-                let _ = work.asked.push(peer);
+            if let Some((_, _, bit, peer)) = best {
+                work.asked |= bit;
                 work.state = State::Asking(peer);
                 self.counters.asked = self.counters.asked.wrapping_add(1);
                 return Some(Ask { job: id, peer, block: work.block, plain_len: work.expected.len });
@@ -400,8 +393,10 @@ impl Fetch {
     pub fn not_carried(&mut self, jobs: &mut [Job], ask: &Ask) {
         let work = job(jobs, ask.job).and_then(|job| job.work.as_mut());
         if let Some(work) = work.filter(|work| matches!(work.state, State::Asking(_))) {
-            work.asked.pop();
+            let bit = self.sessions.peers(&work.block.segment).find(|(_, peer)| *peer == ask.peer);
+            work.asked &= !bit.map_or(0, |(bit, _)| bit);
             work.state = State::Searching;
+            self.counters.asked = self.counters.asked.wrapping_sub(1);
         }
     }
 
@@ -425,21 +420,21 @@ impl Fetch {
         self.sessions.discovery.poll_timeout()
     }
 
-    fn askable<'a>(&'a self, now: Instant, work: &'a Work) -> impl Iterator<Item = SocketAddr> + 'a {
+    fn askable<'a>(&'a self, now: Instant, work: &'a Work) -> impl Iterator<Item = (Asked, SocketAddr)> + 'a {
         self.sessions
             .peers(&work.block.segment)
-            .filter(move |peer| !work.asked.contains(peer) && !self.penalties.is_shunned(now, *peer))
+            .filter(move |(bit, peer)| work.asked & bit == 0 && !self.penalties.is_shunned(now, *peer))
     }
 
     /// Moves a search on: waits, has its segment probed for, or gives up; whether it gave up.
     fn search(&mut self, now: Instant, work: &mut Work) -> bool {
-        if !work.asked.is_full() && self.askable(now, work).next().is_some() {
+        if self.askable(now, work).next().is_some() {
             return false;
         }
         if self.sessions.search(&work.block.segment, work.since) {
             return false;
         }
-        if work.asked.is_empty() {
+        if work.asked == 0 {
             note(work, None, Cause::NoPeer);
         }
         work.state = State::Ended(None);

@@ -13,8 +13,12 @@ use crate::time::Instant;
 /// Segments with known holders; past that the one probed for longest ago is forgotten.
 const SESSIONS: usize = 16;
 
-/// Holders remembered of a segment.
-const HOLDERS: usize = 16;
+/// Holders remembered of a segment: as many as a [`Asked`] has bits.
+const HOLDERS: usize = Asked::BITS as usize;
+
+/// Which holders of a segment have been asked, by their place in its table. Should the segment be
+/// forgotten and found again meanwhile, somebody may be asked twice, or not at all.
+pub(super) type Asked = u16;
 
 pub(super) struct Sessions {
     pub(super) discovery: Client,
@@ -42,10 +46,11 @@ impl Sessions {
         Self { discovery: Client::new(config), table: Vec::new() }
     }
 
-    /// Known holders of `segment`.
-    pub(super) fn peers(&self, segment: &SegmentId) -> impl Iterator<Item = SocketAddr> + '_ {
+    /// Known holders of `segment`, each with the bit that it has in [`Asked`].
+    pub(super) fn peers(&self, segment: &SegmentId) -> impl Iterator<Item = (Asked, SocketAddr)> + '_ {
         let session = self.table.iter().find(|session| session.segment == *segment);
-        session.into_iter().flat_map(|session| session.holders.iter().copied())
+        let holders = session.into_iter().flat_map(|session| session.holders.iter().copied());
+        (0..Asked::BITS).map(|bit| 1 << bit).zip(holders)
     }
 
     /// Has holders of `segment` looked for, unless that was done [`SEARCH_AGAIN`] before `since`

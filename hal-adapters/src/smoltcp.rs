@@ -12,7 +12,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use peerdist_core::crypto::Crypto;
 use peerdist_core::discovery::PORT as DISCOVERY_PORT;
-use peerdist_core::node::{Input, Node, Output, StreamId};
+use peerdist_core::node::{Input, Node, Output, StreamError, StreamId};
 use peerdist_core::store::Storage;
 use peerdist_core::time::Instant;
 use rand_core::CryptoRng;
@@ -66,6 +66,37 @@ enum State {
     },
     /// Closed or reset by us; the stack still has to say so.
     Closing,
+}
+
+/// A node, whatever it is made of: so the driver's code exists once.
+trait Machine {
+    fn accept(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId>;
+    fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize;
+    fn poll_output<'b>(&mut self, now: Instant, buffer: &'b mut [u8]) -> Option<Output<'b>>;
+    fn poll_stream(&mut self, now: Instant, stream: StreamId, room: &mut [u8]) -> Result<usize, StreamError>;
+}
+
+impl<S, C, R, const STREAMS: usize, const BLOCKS: usize> Machine for Node<S, C, R, STREAMS, BLOCKS>
+where
+    S: Storage,
+    C: Crypto,
+    R: CryptoRng,
+{
+    fn accept(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
+        self.accept(now, remote)
+    }
+
+    fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {
+        self.handle_input(now, input)
+    }
+
+    fn poll_output<'b>(&mut self, now: Instant, buffer: &'b mut [u8]) -> Option<Output<'b>> {
+        self.poll_output(now, buffer)
+    }
+
+    fn poll_stream(&mut self, now: Instant, stream: StreamId, room: &mut [u8]) -> Result<usize, StreamError> {
+        self.poll_stream(now, stream, room)
+    }
 }
 
 impl<const SOCKETS: usize> Driver<SOCKETS> {
@@ -128,17 +159,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         peerdist_core::time::earliest(stack, node.poll_timeout(now))
     }
 
-    fn receive_datagrams<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
-        &self,
-        now: Instant,
-        sockets: &mut SocketSet<'_>,
-        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
-    ) -> bool
-    where
-        S: Storage,
-        C: Crypto,
-        R: CryptoRng,
-    {
+    fn receive_datagrams(&self, now: Instant, sockets: &mut SocketSet<'_>, node: &mut dyn Machine) -> bool {
         let socket = sockets.get_mut::<udp::Socket>(self.udp);
         if !socket.is_open() {
             // Multicast is sent with a TTL of 1; answers go to the local subnet, where that is
@@ -155,17 +176,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         received
     }
 
-    fn receive_streams<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
-        &mut self,
-        now: Instant,
-        sockets: &mut SocketSet<'_>,
-        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
-    ) -> bool
-    where
-        S: Storage,
-        C: Crypto,
-        R: CryptoRng,
-    {
+    fn receive_streams(&mut self, now: Instant, sockets: &mut SocketSet<'_>, node: &mut dyn Machine) -> bool {
         let mut received = false;
         for tcp in &mut self.tcp {
             let socket = sockets.get_mut::<tcp::Socket>(tcp.handle);
@@ -185,20 +196,15 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         received
     }
 
-    fn drain<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
+    fn drain(
         &mut self,
         now: Instant,
         interface: &mut Interface,
         sockets: &mut SocketSet<'_>,
-        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
+        node: &mut dyn Machine,
         buffer: &mut [u8],
         application: &mut dyn FnMut(Output<'_>),
-    ) -> bool
-    where
-        S: Storage,
-        C: Crypto,
-        R: CryptoRng,
-    {
+    ) -> bool {
         let mut drained = false;
         while let Some(output) = node.poll_output(now, buffer) {
             drained = true;
@@ -237,17 +243,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         drained
     }
 
-    fn send_streams<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
-        &mut self,
-        now: Instant,
-        sockets: &mut SocketSet<'_>,
-        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
-    ) -> bool
-    where
-        S: Storage,
-        C: Crypto,
-        R: CryptoRng,
-    {
+    fn send_streams(&mut self, now: Instant, sockets: &mut SocketSet<'_>, node: &mut dyn Machine) -> bool {
         let mut sent = false;
         for tcp in &mut self.tcp {
             let State::Open { stream, connected: true, .. } = tcp.state else { continue };
@@ -335,16 +331,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
 }
 
 impl Tcp {
-    fn accept<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
-        &mut self,
-        now: Instant,
-        socket: &mut tcp::Socket<'_>,
-        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
-    ) where
-        S: Storage,
-        C: Crypto,
-        R: CryptoRng,
-    {
+    fn accept(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, node: &mut dyn Machine) {
         match socket.state() {
             tcp::State::Listen | tcp::State::SynReceived => {}
             tcp::State::Closed => self.state = State::Idle,
@@ -364,17 +351,7 @@ impl Tcp {
         }
     }
 
-    fn receive<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
-        &mut self,
-        now: Instant,
-        socket: &mut tcp::Socket<'_>,
-        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
-    ) -> bool
-    where
-        S: Storage,
-        C: Crypto,
-        R: CryptoRng,
-    {
+    fn receive(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, node: &mut dyn Machine) -> bool {
         let State::Open { stream, connected, eof, blocked } = &mut self.state else { return false };
         let stream = *stream;
         let mut received = false;

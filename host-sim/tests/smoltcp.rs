@@ -1,15 +1,14 @@
 //! Real TCP stacks over the simulated LAN: what one sends arrives, and a seed repeats a run.
 
-use std::collections::VecDeque;
 use std::time::Instant as WallClock;
 
 use peerdist_core::time::{Duration, Instant};
 use peerdist_sim::link::{LinkConfig, Loss};
 use peerdist_sim::rng::Seed;
+use peerdist_sim::stack::Card;
 use peerdist_sim::switch::PortId;
 use peerdist_sim::world::{Frame, Host, Observer, Outcome, Point, World};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::{tcp, udp};
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr, Ipv4Address};
 
@@ -116,7 +115,7 @@ impl Observer for Probes {
 /// A smoltcp stack that sends zeroes counted up over TCP, and counts what it receives.
 struct Stack {
     interface: Interface,
-    device: Queues,
+    device: Card,
     sockets: SocketSet<'static>,
     tcp: SocketHandle,
     udp: SocketHandle,
@@ -128,7 +127,7 @@ struct Stack {
 
 impl Stack {
     fn new(number: u8) -> Self {
-        let mut device = Queues::default();
+        let mut device = Card::default();
         let mut config = Config::new(EthernetAddress([2, 0, 0, 0, 0, number]).into());
         config.random_seed = u64::from(number);
         let mut interface = Interface::new(config, &mut device, smoltcp::time::Instant::ZERO);
@@ -203,51 +202,5 @@ impl Host for Stack {
         self.device.outgoing.drain(..).for_each(send);
         let next = self.interface.poll_at(now, &self.sockets)?;
         Some(Instant::from_micros(next.total_micros().max(0) as u64))
-    }
-}
-
-/// A network card made of two queues.
-#[derive(Default)]
-struct Queues {
-    incoming: VecDeque<Frame>,
-    outgoing: Vec<Frame>,
-}
-
-struct Incoming(Frame);
-
-struct Outgoing<'q>(&'q mut Vec<Frame>);
-
-impl Device for Queues {
-    type RxToken<'q> = Incoming;
-    type TxToken<'q> = Outgoing<'q>;
-
-    fn receive(&mut self, _now: smoltcp::time::Instant) -> Option<(Incoming, Outgoing<'_>)> {
-        Some((Incoming(self.incoming.pop_front()?), Outgoing(&mut self.outgoing)))
-    }
-
-    fn transmit(&mut self, _now: smoltcp::time::Instant) -> Option<Outgoing<'_>> {
-        Some(Outgoing(&mut self.outgoing))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = 1514;
-        capabilities
-    }
-}
-
-impl RxToken for Incoming {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, use_frame: F) -> R {
-        use_frame(&self.0)
-    }
-}
-
-impl TxToken for Outgoing<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {
-        let mut bytes = vec![0; length];
-        let result = fill(&mut bytes);
-        self.0.push(bytes.into());
-        result
     }
 }

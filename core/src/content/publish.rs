@@ -101,7 +101,7 @@ impl Publisher {
         content_len: u64,
         form: EndForm,
     ) -> Result<Self, PublishError> {
-        // 2.3: "L cannot be less than 1."
+        // 2.3: a content range has at least one byte.
         if content_len == 0 {
             return Err(PublishError::Empty);
         }
@@ -219,7 +219,7 @@ impl Publisher {
         let segment_offset = self.position % u64::from(SEGMENT_BYTES);
         let block_index = segment_offset / u64::from(BLOCK_BYTES);
 
-        // 2.3.1.2: block hashes stand "in the order in which the blocks appear in the segment".
+        // 2.3.1.2: block hashes stand in the order of their blocks.
         let at = 4 + block_index * self.info.digest_len();
         sink.write_at(self.info.list_at(segment_index).saturating_add(at), hash.as_bytes())?;
         let mut state = match self.segment.take() {

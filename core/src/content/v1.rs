@@ -252,14 +252,12 @@ impl Info {
     /// Where the range ends, in bytes from the start of the last segment (fact 8).
     fn end_in_last(&self) -> u32 {
         match self.read_in_last {
-            // 2.3: "When the value of dwReadBytesInLastSegment is 0, the content range contains
-            // the entire length of LastSeg."
+            // 2.3: dwReadBytesInLastSegment of 0 stands for the whole last segment.
             0 => self.last_len,
             // Offers of a segment to a hosted cache name its whole length, wherever the range
             // begins (MS-PCHC 2.2.1.4).
             read if self.segments == 1 && read == self.last_len => self.last_len,
-            // 2.3.1.1: "If the content range consists of a single segment, the length is equal to
-            // dwReadBytesInLastSegment."
+            // 2.3.1.1: in a single segment, dwReadBytesInLastSegment is the range's length.
             read if self.segments == 1 => self.offset_in_first.saturating_add(read),
             read => read,
         }
@@ -273,7 +271,7 @@ impl Info {
     }
 
     fn check_range(&self) -> Result<(), InfoError> {
-        // 2.3: "The value of dwOffsetInFirstSegment can range from 0 to Length(FirstSeg) - 1."
+        // 2.3: the range begins inside its first segment.
         if self.offset_in_first >= self.segment_len(0) {
             let reason = InfoFault::OutOfRange(self.offset_in_first);
             return Err(InfoError::new("dwOffsetInFirstSegment", field::OFFSET_IN_FIRST, reason));
@@ -289,15 +287,15 @@ impl Info {
     fn check_segment(&self, source: &dyn InfoSource, index: u32) -> Result<(), InfoError> {
         let SegmentRepr { offset, len, .. } = self.read_description(source, index)?;
         let at = self.description_at(index);
-        // 2.3.1.1: segments stand "in the order in which they appear in the original content",
-        // without gaps, since one range covers them. The last one ends below 2^64.
+        // 2.3.1.1: segments stand in the order of the content, and without gaps, since one range
+        // covers them. The last one ends below 2^64.
         let expected = u64::from(index)
             .checked_mul(SEGMENT_BYTES.into())
             .and_then(|n| n.checked_add(self.content_start));
         if expected != Some(offset) || offset.checked_add(len.into()).is_none() {
             return Err(InfoError::new("ullOffsetInContent", at, InfoFault::Misplaced(offset)));
         }
-        // 2.3.1.1: "Every segment except for the last segment MUST be exactly 32 megabytes in size."
+        // 2.3.1.1: all segments but the last MUST have 32 MiB.
         if len != self.segment_len(index) {
             return Err(InfoError::new("cbSegment", at.saturating_add(8), InfoFault::OutOfRange(len)));
         }

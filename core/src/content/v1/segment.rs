@@ -103,9 +103,8 @@ impl core::fmt::Debug for Segment {
 
 /// The check of a segment's block hashes against its HoD, in as many steps as the caller likes.
 ///
-/// MS-PCCRC 2.2: "Before making any received blocks in a segment available to the higher layer,
-/// any peers or the hosted cache, a peer MUST verify that each block hash matches the supplied
-/// HoD." The other half, each block against its hash, is the store's.
+/// MS-PCCRC 2.2: the block hashes MUST match HoD before a block of the segment is handed to
+/// anybody. The other half, each block against its hash, is the store's.
 pub struct HodCheck {
     state: HashState,
     expected: Digest,

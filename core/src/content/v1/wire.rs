@@ -47,12 +47,12 @@ impl HeaderRepr {
     pub fn parse(bytes: &[u8]) -> Result<Self, InfoError> {
         let mut reader = Reader::new(bytes);
         let version = reader.u16_le().map_err(cut("Version"))?;
-        // 2.3: "Version MUST be 0x0100."
+        // 2.3: Version MUST be 0x0100.
         if version != VERSION {
             return Err(InfoError::new("Version", 0, InfoFault::Unsupported(version.into())));
         }
         let code = reader.u32_le().map_err(cut("dwHashAlgo"))?;
-        // 2.3: "dwHashAlgo MUST be one of the following values" (SHA-256, SHA-384, SHA-512).
+        // 2.3: dwHashAlgo MUST be that of SHA-256, SHA-384 or SHA-512.
         let algorithm =
             algorithm_of(code).ok_or(InfoError::new("dwHashAlgo", 2, InfoFault::Unsupported(code)))?;
         let offset_in_first = reader.u32_le().map_err(cut("dwOffsetInFirstSegment"))?;
@@ -108,7 +108,7 @@ impl SegmentRepr {
             return Err(InfoError::new("cbSegment", 8, InfoFault::OutOfRange(len)));
         }
         let block_bytes = reader.u32_le().map_err(cut("cbBlockSize"))?;
-        // 2.3.1.1: "Every segment MUST use the block size of 65536 bytes" (fact 12: short ones too).
+        // 2.3.1.1: the block size MUST be 65536, in short segments too (fact 12).
         if block_bytes != BLOCK_BYTES {
             return Err(InfoError::new("cbBlockSize", 12, InfoFault::OutOfRange(block_bytes)));
         }

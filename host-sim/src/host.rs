@@ -267,6 +267,14 @@ impl Store for HostStore {
         self.ram.release(slot);
     }
 
+    fn pin(&mut self, slot: SlotId) {
+        self.ram.pin(slot);
+    }
+
+    fn unpin(&mut self, slot: SlotId) {
+        self.ram.unpin(slot);
+    }
+
     fn find(&self, block: &BlockId) -> Option<Stored> {
         self.ram.find(block)
     }

@@ -60,6 +60,8 @@ pub enum Source {
 pub enum Cause {
     /// Nobody answered the probe.
     NoPeer,
+    /// Only peers that are shunned answered it.
+    Shunned,
     /// The peer does not have the block, or was too busy.
     NotHeld,
     /// No connection came about, or it broke.
@@ -74,6 +76,8 @@ pub enum Cause {
     BadBlock,
     /// The store had no room for it.
     StoreFull,
+    /// It is being put into the store already, from elsewhere.
+    OnItsWay,
 }
 
 impl Cause {
@@ -81,6 +85,7 @@ impl Cause {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoPeer => "no peer answered",
+            Self::Shunned => "only shunned peers answered",
             Self::NotHeld => "not held",
             Self::Unreachable => "unreachable",
             Self::TimedOut => "timed out",
@@ -88,7 +93,15 @@ impl Cause {
             Self::BadReply => "bad reply",
             Self::BadBlock => "bad block",
             Self::StoreFull => "store full",
+            Self::OnItsWay => "on its way already",
         }
+    }
+}
+
+impl Cause {
+    /// Whether it is no peer's doing, so that asking others would not help.
+    const fn is_ours(self) -> bool {
+        matches!(self, Self::StoreFull | Self::OnItsWay)
     }
 }
 
@@ -256,6 +269,26 @@ impl Fetch {
             job.work = None;
         }
         Some(Outcome { source, failures })
+    }
+
+    /// A reader's time is over: what failed until then. The peer that was being asked was too
+    /// slow for it.
+    pub fn expire(&mut self, now: Instant, store: &mut dyn Store, jobs: &mut [Job], id: JobId) -> Failures {
+        let Some(work) = job(jobs, id).and_then(|job| job.work.as_mut()) else { return Failures::new() };
+        let mut failures = work.failures.clone();
+        if let State::Asking(peer) = work.state {
+            let _ = failures.push(Failure { peer: Some(peer), cause: Cause::TimedOut });
+            if work.readers == 1 {
+                self.penalties.punish(now, peer, Cause::TimedOut);
+            }
+        }
+        Self::cancel(store, jobs, id);
+        failures
+    }
+
+    /// Whether a job is free.
+    pub fn has_room(jobs: &[Job]) -> bool {
+        jobs.iter().any(|job| job.work.is_none())
     }
 
     /// A reader does not want its block any more.
@@ -435,14 +468,15 @@ impl Fetch {
             return false;
         }
         if work.asked == 0 {
-            note(work, None, Cause::NoPeer);
+            let anybody = self.sessions.peers(&work.block.segment).next().is_some();
+            note(work, None, if anybody { Cause::Shunned } else { Cause::NoPeer });
         }
         work.state = State::Ended(None);
         true
     }
 
     fn failed(&mut self, now: Instant, work: &mut Work, peer: SocketAddr, cause: Cause) {
-        note(work, Some(peer), cause);
+        note(work, (!cause.is_ours()).then_some(peer), cause);
         let counter = match cause {
             Cause::BadBlock => Some(&mut self.counters.bad_blocks),
             Cause::BadReply => Some(&mut self.counters.bad_replies),
@@ -456,8 +490,7 @@ impl Fetch {
             debug!("peer shunned");
             self.counters.shunned = self.counters.shunned.wrapping_add(1);
         }
-        // A full store is no peer's fault, and asking others would not help.
-        work.state = if cause == Cause::StoreFull { State::Ended(None) } else { State::Searching };
+        work.state = if cause.is_ours() { State::Ended(None) } else { State::Searching };
     }
 }
 

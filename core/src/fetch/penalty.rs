@@ -30,12 +30,18 @@ struct Penalty {
     peer: SocketAddr,
     strikes: u8,
     until: Instant,
+    liar: bool,
 }
 
 impl Penalties {
     /// Whether `peer` is not to be asked now.
     pub(super) fn is_shunned(&self, now: Instant, peer: SocketAddr) -> bool {
-        self.0.iter().any(|penalty| penalty.peer == peer && penalty.until > now)
+        let about = |penalty: &Penalty| match penalty.liar {
+            // Another port makes no other host of it.
+            true => penalty.peer.ip() == peer.ip(),
+            false => penalty.peer == peer,
+        };
+        self.0.iter().any(|penalty| penalty.until > now && about(penalty))
     }
 
     /// Counts `cause` against `peer`; whether it is shunned from now on.
@@ -50,15 +56,18 @@ impl Penalties {
             Cause::TimedOut if strikes >= SLOW_STRIKES => SLOW,
             Cause::TimedOut => Duration::ZERO,
             // An honest "no", and what is not the peer's fault.
-            Cause::NotHeld | Cause::NoPeer | Cause::StoreFull => return false,
+            Cause::NotHeld | Cause::NoPeer | Cause::Shunned | Cause::StoreFull | Cause::OnItsWay => {
+                return false;
+            }
         };
-        let until = now + rest;
+        let (until, liar) = (now + rest, rest == LIAR);
         match self.0.iter_mut().find(|penalty| penalty.peer == peer) {
             Some(penalty) => {
                 penalty.strikes = strikes;
+                penalty.liar = liar || (penalty.liar && penalty.until > now);
                 penalty.until = penalty.until.max(until);
             }
-            None => self.insert(Penalty { peer, strikes, until }),
+            None => self.insert(Penalty { peer, strikes, until, liar }),
         }
         rest > Duration::ZERO
     }
@@ -102,6 +111,8 @@ mod tests {
         assert!(penalties.punish(now, peer(1), Cause::BadBlock));
         assert!(penalties.is_shunned(now + Duration::from_secs(299), peer(1)));
         assert!(!penalties.is_shunned(now + Duration::from_secs(300), peer(1)));
+        let other_port = SocketAddr::new(peer(1).ip(), 8_080);
+        assert!(penalties.is_shunned(now, other_port), "it is the same host");
         assert!(!penalties.is_shunned(now, peer(2)));
         assert!(!penalties.punish(now, peer(2), Cause::NotHeld));
         assert!(!penalties.is_shunned(now, peer(2)));

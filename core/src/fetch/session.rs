@@ -28,7 +28,13 @@ pub(super) struct Sessions {
 struct Session {
     segment: SegmentId,
     search: Search,
-    holders: Vec<SocketAddr, HOLDERS>,
+    holders: Vec<Holder, HOLDERS>,
+}
+
+struct Holder {
+    peer: SocketAddr,
+    /// It has answered the latest probe that ended, or the one that is out.
+    recent: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,7 +55,8 @@ impl Sessions {
     /// Known holders of `segment`, each with the bit that it has in [`Asked`].
     pub(super) fn peers(&self, segment: &SegmentId) -> impl Iterator<Item = (Asked, SocketAddr)> + '_ {
         let session = self.table.iter().find(|session| session.segment == *segment);
-        let holders = session.into_iter().flat_map(|session| session.holders.iter().copied());
+        let holders =
+            session.into_iter().flat_map(|session| session.holders.iter().map(|holder| holder.peer));
         (0..Asked::BITS).map(|bit| 1 << bit).zip(holders)
     }
 
@@ -63,6 +70,7 @@ impl Sessions {
             Search::Due | Search::Out(_) => true,
             Search::Ended(at) if at + SEARCH_AGAIN < since => {
                 session.search = Search::Due;
+                session.holders.iter_mut().for_each(|holder| holder.recent = false);
                 true
             }
             Search::Ended(_) => false,
@@ -103,10 +111,8 @@ impl Sessions {
             if is_us(found.peer) {
                 return;
             }
-            let session = table.iter_mut().find(|session| session.segment == found.segment);
-            if let Some(session) = session.filter(|session| !session.holders.contains(&found.peer)) {
-                // More holders than that are more than anybody asks.
-                let _ = session.holders.push(found.peer);
+            if let Some(session) = table.iter_mut().find(|session| session.segment == found.segment) {
+                session.found(found.peer);
             }
         });
     }
@@ -116,6 +122,7 @@ impl Sessions {
         while let Some(probe) = self.discovery.poll_expired(now) {
             for session in self.table.iter_mut().filter(|session| session.search == Search::Out(probe)) {
                 session.search = Search::Ended(now);
+                session.forget_absent();
             }
         }
     }
@@ -136,5 +143,27 @@ impl Sessions {
             }
         }
         true
+    }
+}
+
+impl Session {
+    /// A peer has answered. Where there is no room, it takes the place of one that has not.
+    fn found(&mut self, peer: SocketAddr) {
+        let holder = Holder { peer, recent: true };
+        if let Some(known) = self.holders.iter_mut().find(|known| known.peer == peer) {
+            known.recent = true;
+        } else if let Err(holder) = self.holders.push(holder)
+            && let Some(absent) = self.holders.iter_mut().find(|known| !known.recent)
+        {
+            *absent = holder;
+        }
+    }
+
+    /// Holders that no longer answer are forgotten, unless nobody answered: then the probe may
+    /// have been lost.
+    fn forget_absent(&mut self) {
+        if self.holders.iter().any(|holder| holder.recent) {
+            self.holders.retain(|holder| holder.recent);
+        }
     }
 }

@@ -198,7 +198,7 @@ impl PeerStream {
             self.deadline = now + REQUEST_TIMEOUT;
             return match self.conn.expect_reply(false).is_ok() && self.emit(&block).is_ok() {
                 true => None,
-                false => self.give_up(store, Cause::BadReply),
+                false => self.give_up(store, Cause::Refused),
             };
         }
         self.deadline = now + IDLE_TIMEOUT;
@@ -242,13 +242,16 @@ impl Asking {
         while !body.is_empty() {
             let (used, step) = self.exchange.handle(body);
             body = body.get(used..).unwrap_or_default();
-            match step.map_err(|_: Refusal| Cause::BadReply)? {
+            match step.map_err(|refusal| match refusal {
+                // It is honest about it, and only of no use to us.
+                Refusal::Cipher => Cause::Refused,
+                _ => Cause::BadReply,
+            })? {
                 Step::More => {}
                 Step::Begin { len, .. } => {
                     let slot = store.reserve(&self.block, len).map_err(|error| match error {
                         ReserveError::Full => Cause::StoreFull,
-                        // Somebody else is filling it: their block is as good as this one.
-                        ReserveError::Exists => Cause::NotHeld,
+                        ReserveError::Exists => Cause::OnItsWay,
                     })?;
                     self.slot = Some((slot, len));
                 }

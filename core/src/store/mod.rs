@@ -71,7 +71,8 @@ pub enum StoreError {
 
 /// A place for blocks: a RAM arena, NOR flash, files.
 pub trait Store {
-    /// Reserves a slot of `len` stored bytes for `block`.
+    /// Reserves a slot of `len` stored bytes for `block`. Where there is no room, blocks that were
+    /// not used for longest go, except those that are pinned.
     fn reserve(&mut self, block: &BlockId, len: u32) -> Result<SlotId, ReserveError>;
 
     /// Writes `bytes` at `offset` of a reserved slot.
@@ -86,6 +87,13 @@ pub trait Store {
 
     /// Gives a slot up, reserved or committed; a stale one is nobody's loss.
     fn release(&mut self, slot: SlotId);
+
+    /// Keeps a committed slot from being given to another block, until as many calls of
+    /// [`unpin`](Self::unpin).
+    fn pin(&mut self, slot: SlotId);
+
+    /// Takes one [`pin`](Self::pin) back; of a slot that is gone, there is none.
+    fn unpin(&mut self, slot: SlotId);
 
     /// The committed block of that name.
     fn find(&self, block: &BlockId) -> Option<Stored>;

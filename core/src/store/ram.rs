@@ -46,6 +46,9 @@ pub struct Entry {
     len: u32,
     plain_len: u32,
     first: u32,
+    pins: u8,
+    /// When it was last used, by the store's own count.
+    used: u32,
 }
 
 impl Entry {
@@ -58,6 +61,8 @@ impl Entry {
         len: 0,
         plain_len: 0,
         first: NO_PAGE,
+        pins: 0,
+        used: 0,
     };
 }
 
@@ -66,6 +71,10 @@ pub struct RamStore<P, E, I> {
     pages: P,
     entries: E,
     free: u32,
+    /// Counts uses of blocks.
+    clock: u32,
+    /// The committed page that was read last, and found to be whole.
+    whole: u32,
     infos: I,
     info_spans: Vec<InfoSpan, INFO_SLOTS>,
     next_info: u8,
@@ -102,7 +111,8 @@ where
         }
         entries.as_mut().fill(Entry::EMPTY);
         let free = if count == 0 { NO_PAGE } else { 0 };
-        Self { pages, entries, free, infos, info_spans: Vec::new(), next_info: 0 }
+        let info_spans = Vec::new();
+        Self { pages, entries, free, clock: 0, whole: NO_PAGE, infos, info_spans, next_info: 0 }
     }
 
     fn entry(&self, slot: SlotId) -> Result<&Entry, StoreError> {
@@ -139,6 +149,28 @@ where
             .filter_map(|entry| entry.block.as_ref())
             .filter(move |block| block.segment == *segment)
             .map(|block| block.index)
+    }
+
+    /// The committed block that was not used for longest, if it is not pinned.
+    fn least_used(&self) -> Option<SlotId> {
+        let loose = |entry: &&Entry| entry.state == State::Committed && entry.pins == 0;
+        let entries = (0u32..).zip(self.entries.as_ref()).filter(|(_, entry)| loose(entry));
+        let age = |entry: &Entry| self.clock.wrapping_sub(entry.used);
+        let (index, entry) = entries.max_by_key(|(_, entry)| age(entry))?;
+        Some(SlotId { index, generation: entry.generation })
+    }
+
+    /// Counts a use of a block.
+    fn touch(&mut self, slot: SlotId) {
+        self.clock = self.clock.wrapping_add(1);
+        if let Some(entry) = self.entries.as_mut().get_mut(slot.index as usize) {
+            entry.used = self.clock;
+        }
+    }
+
+    fn pinned(&mut self, slot: SlotId) -> Option<&mut u8> {
+        self.entry(slot).ok()?;
+        self.entries.as_mut().get_mut(slot.index as usize).map(|entry| &mut entry.pins)
     }
 
     /// Takes pages off the free list for `len` bytes; gives them back if there are too few.
@@ -208,8 +240,15 @@ where
             return Err(ReserveError::Exists);
         }
         let free = |entry: &Entry| entry.state == State::Free;
-        let index = self.entries.as_ref().iter().position(free).ok_or(ReserveError::Full)?;
-        let first = self.take_pages(len).ok_or(ReserveError::Full)?;
+        let (index, first) = loop {
+            if let Some(index) = self.entries.as_ref().iter().position(free)
+                && let Some(first) = self.take_pages(len)
+            {
+                break (index, first);
+            }
+            let evicted = self.least_used().ok_or(ReserveError::Full)?;
+            self.release(evicted);
+        };
         let entry = self.entries.as_mut().get_mut(index).ok_or(ReserveError::Full)?;
         let generation = entry.generation.wrapping_add(1);
         *entry =
@@ -237,19 +276,28 @@ where
 
     fn read(&mut self, slot: SlotId, offset: u32, mut buf: &mut [u8]) -> Result<(), StoreError> {
         let entry = self.entry(slot)?;
+        let committed = entry.state == State::Committed;
         in_range(entry, offset, buf.len())?;
         let Some((mut page, mut within)) = self.locate(entry, offset) else {
             return Err(StoreError::OutOfRange);
         };
+        let mut whole = self.whole;
         while !buf.is_empty() {
             let from = self.page(page).ok_or(StoreError::OutOfRange)?;
-            // Reading in order enters every page at its front, so each is checked once a pass.
-            if within == 0 && entry.state == State::Committed && checksum(&from.data) != from.checksum {
-                return Err(StoreError::Damaged);
+            // Each page is checked when reading enters it; small reads stay in one for a while.
+            if committed && page != whole {
+                if checksum(&from.data) != from.checksum {
+                    return Err(StoreError::Damaged);
+                }
+                whole = page;
             }
             let read = copy(buf, from.data.get(within..).unwrap_or_default());
             buf = buf.get_mut(read..).unwrap_or_default();
             (page, within) = (from.next, 0);
+        }
+        self.whole = whole;
+        if committed && offset == 0 {
+            self.touch(slot);
         }
         Ok(())
     }
@@ -265,12 +313,27 @@ where
         entry.state = State::Committed;
         entry.seal = verified.seal();
         entry.plain_len = verified.plain_len();
+        self.whole = NO_PAGE;
+        self.touch(slot);
         Ok(())
+    }
+
+    fn pin(&mut self, slot: SlotId) {
+        if let Some(pins) = self.pinned(slot) {
+            *pins = pins.saturating_add(1);
+        }
+    }
+
+    fn unpin(&mut self, slot: SlotId) {
+        if let Some(pins) = self.pinned(slot) {
+            *pins = pins.saturating_sub(1);
+        }
     }
 
     fn release(&mut self, slot: SlotId) {
         let Ok(entry) = self.entry(slot) else { return };
         let first = entry.first;
+        self.whole = NO_PAGE;
         self.give_pages(first);
         if let Some(entry) = self.entries.as_mut().get_mut(slot.index as usize) {
             *entry = Entry { generation: entry.generation, ..Entry::EMPTY };

@@ -89,6 +89,44 @@ fn content_informations_grow_side_by_side() {
     assert_eq!(store.append_info(b, b"x"), Err(InfoStoreFull));
 }
 
+#[test]
+fn the_least_used_block_makes_room_unless_it_is_pinned() {
+    use crate::crypto::{HashAlgorithm, Secret, SoftCrypto, hash};
+    use crate::store::verify::{Expected, Intake};
+
+    let mut store = store();
+    let (kp, algorithm) = (Secret::from_slice(&[5; 32]).unwrap(), HashAlgorithm::Sha256);
+    let expected = Expected { algorithm, hash: hash(&mut SoftCrypto, algorithm, &[1; 10]), len: 10 };
+    let put = |store: &mut Small, index| {
+        let slot = store.reserve(&block(index), 16)?;
+        let seal = Seal { algorithm: CipherAlgorithm::Aes128, iv: [0; 16] };
+        let mut intake = Intake::new(&mut SoftCrypto, slot, seal, expected);
+        intake.update(store, &mut SoftCrypto, &kp, &[1; 10]).unwrap();
+        Ok::<_, ReserveError>(slot)
+    };
+    let slots = [0, 1, 2].map(|index| put(&mut store, index).unwrap());
+    // Block 0 is used, so block 1 goes first; then 2, since 0 is pinned, although used before.
+    store.read(slots[0], 0, &mut [0; 16]).unwrap();
+    put(&mut store, 3).unwrap();
+    assert_eq!([0, 1, 2, 3].map(|index| store.find(&block(index)).is_some()), [true, false, true, true]);
+    store.pin(slots[0]);
+    store.read(slots[2], 0, &mut [0; 16]).unwrap();
+    put(&mut store, 4).unwrap();
+    assert_eq!([0, 2, 3, 4].map(|index| store.find(&block(index)).is_some()), [true, true, false, true]);
+    assert_eq!(store.read(slots[1], 0, &mut [0; 1]), Err(StoreError::Stale));
+
+    for index in [0, 2, 4] {
+        let slot = store.find(&block(index)).unwrap().slot;
+        store.pin(slot);
+    }
+    assert_eq!(put(&mut store, 5), Err(ReserveError::Full));
+    store.unpin(slots[0]);
+    assert_eq!(put(&mut store, 5), Err(ReserveError::Full), "it was pinned twice");
+    store.unpin(slots[0]);
+    put(&mut store, 5).unwrap();
+    assert_eq!(store.find(&block(0)), None);
+}
+
 impl<P, E, I> RamStore<P, E, I>
 where
     P: AsRef<[Page]> + AsMut<[Page]>,
@@ -99,5 +137,6 @@ where
     pub(crate) fn rot(&mut self, slot: SlotId, offset: u32) {
         let (page, within) = self.locate(self.entry(slot).unwrap(), offset).unwrap();
         self.pages.as_mut()[page as usize].data[within] ^= 1;
+        self.whole = NO_PAGE;
     }
 }

@@ -175,4 +175,6 @@ fn rot_at_rest_is_found() {
     let mut buf = [0; PAGE_BYTES];
     assert_eq!(store.read(stored.slot, 0, &mut buf), Ok(()));
     assert_eq!(store.read(stored.slot, PAGE_BYTES as u32, &mut buf), Err(StoreError::Damaged));
+    // Also where reading begins in the middle of the page.
+    assert_eq!(store.read(stored.slot, PAGE_BYTES as u32 + 100, &mut buf[..9]), Err(StoreError::Damaged));
 }

@@ -83,7 +83,10 @@ pub struct StreamId {
 /// A download under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct DownloadId(u8);
+pub struct DownloadId {
+    index: u8,
+    generation: u32,
+}
 
 /// What goes in.
 #[derive(Clone, Copy, Debug)]
@@ -211,6 +214,8 @@ pub struct Node<S, C, R, const STREAMS: usize, const BLOCKS: usize> {
     server: Server,
     client: Client,
     downloads: [Option<Download>; DOWNLOADS],
+    /// How often each place has been used.
+    download_generations: [u32; DOWNLOADS],
     completions: Deque<Completion, COMPLETIONS>,
     for_application: Deque<Completion, APPLICATION_READS>,
     events: Deque<(DownloadId, DownloadEvent), EVENTS>,
@@ -264,6 +269,7 @@ where
             server,
             client: Client::default(),
             downloads: core::array::from_fn(|_| None),
+            download_generations: [0; DOWNLOADS],
             completions: Deque::new(),
             for_application: Deque::new(),
             events: Deque::new(),
@@ -302,11 +308,23 @@ where
     /// Takes an incoming connection on our port; `None` if it has to be refused.
     pub fn accept(&mut self, now: Instant, _remote: SocketAddr) -> Option<StreamId> {
         let free = self.streams.iter().filter(|stream| stream.is_free()).count();
-        if free <= self.config.reserved_streams {
+        // Whoever keeps a connection without asking anything gives way to who may have a question.
+        if free <= self.config.reserved_streams && !self.close_idlest() {
             self.counters.refused = self.counters.refused.wrapping_add(1);
             return None;
         }
         self.open(Role::Serve(Upload::new(now)), None)
+    }
+
+    /// Closes the upload that was idle for longest; whether there is one.
+    fn close_idlest(&mut self) -> bool {
+        let idle = self.streams.iter_mut().filter_map(|stream| match &stream.role {
+            Role::Serve(upload) if upload.is_idle() => Some((upload.deadline(), stream)),
+            _ => None,
+        });
+        let Some((_, stream)) = idle.min_by_key(|(deadline, _)| *deadline) else { return false };
+        (stream.role, stream.due) = (Role::Free, Some(Due::Close));
+        true
     }
 
     /// Takes an input and returns how many of its bytes were used: all, except of
@@ -410,23 +428,29 @@ where
 
     /// Begins to download `url`; `None` while [`DOWNLOADS`] are under way.
     pub fn download(&mut self, now: Instant, url: Url) -> Option<DownloadId> {
-        let (index, slot) = (0u8..).zip(&mut self.downloads).find(|(_, slot)| slot.is_none())?;
+        let places = self.downloads.iter_mut().zip(&mut self.download_generations);
+        let (index, (slot, generation)) = (0u8..).zip(places).find(|(_, (slot, _))| slot.is_none())?;
+        *generation = generation.wrapping_add(1);
+        let generation = *generation;
         *slot = Some(Download::new(now, url));
-        Some(DownloadId(index))
+        Some(DownloadId { index, generation })
     }
 
     /// Ends a download; no more comes of it. What is cached stays.
     pub fn cancel_download(&mut self, download: DownloadId) {
+        let index = usize::from(download.index);
+        if self.download_id(index) != download {
+            return;
+        }
         let Self { downloads, client, storage, crypto, rng, fetch, jobs, config, .. } = self;
         let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
-        if let Some(slot) = downloads.get_mut(usize::from(download.0)) {
+        if let Some(slot) = downloads.get_mut(index) {
             if let Some(download) = slot {
                 download.cancel(client, &mut parts);
             }
             *slot = None;
         }
         // The next download of this number may be of another origin.
-        let index = usize::from(download.0);
         for stream in self.streams.iter_mut() {
             if matches!(&stream.role, Role::Origin(of, _) if *of == index) {
                 (stream.role, stream.due) = (Role::Free, Some(Due::Abort));
@@ -523,6 +547,12 @@ where
     ) -> Result<(usize, crate::api::client::Added), ApiError> {
         let (client, mut parts) = self.client_parts();
         client.add_data(&mut parts, content, offset, bytes)
+    }
+
+    /// The latest download in a place.
+    fn download_id(&self, index: usize) -> DownloadId {
+        let generation = self.download_generations.get(index).copied().unwrap_or_default();
+        DownloadId { index: index as u8, generation }
     }
 
     /// Refuses the application's reads beyond [`APPLICATION_READS`]: each may need room for its

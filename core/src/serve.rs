@@ -105,7 +105,14 @@ impl Upload {
 
     /// Takes bytes from the peer and returns how many were used. With `busy`, what it asks for is
     /// declared missing.
-    pub fn handle(&mut self, store: &dyn Store, counters: &mut Counters, busy: bool, bytes: &[u8]) -> usize {
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        store: &dyn Store,
+        counters: &mut Counters,
+        busy: bool,
+        bytes: &[u8],
+    ) -> usize {
         let mut used = 0usize;
         while self.phase == Phase::Receiving {
             let (taken, event) = self.conn.handle(bytes.get(used..).unwrap_or_default());
@@ -114,6 +121,9 @@ impl Upload {
                 Ok(None) => break,
                 Ok(Some(Event::Request { method, target, .. })) => {
                     self.begun = true;
+                    // MS-PCCRR 3.2.2: the upload timer runs for each exchange; between them, the
+                    // connection is only kept.
+                    self.deadline = now + UPLOAD_TIMEOUT;
                     self.ours = method == b"POST" && is_retrieval_path(target);
                 }
                 Ok(Some(Event::HeadEnd(_))) => {

@@ -60,6 +60,14 @@ impl<T: Store> Store for Shared<T> {
         self.0.borrow_mut().release(slot);
     }
 
+    fn pin(&mut self, slot: SlotId) {
+        self.0.borrow_mut().pin(slot);
+    }
+
+    fn unpin(&mut self, slot: SlotId) {
+        self.0.borrow_mut().unpin(slot);
+    }
+
     fn find(&self, block: &BlockId) -> Option<Stored> {
         self.0.borrow().find(block)
     }

@@ -99,7 +99,8 @@ fn one_client_is_killed_in_the_middle() {
 #[test]
 fn a_liar_is_named_and_shunned() {
     // Client 1 holds everything and corrupts every block it serves; client 0 is honest.
-    let blocks = 20;
+    // So many that both have answered the probe long before the last block is here.
+    let blocks = 150;
     let lying = Scenario { faults: vec![Fault::Corrupt { client: 1 }], ..branch(4, blocks * BLOCK) };
     let report = report(&lying);
     assert_right(&report, None);

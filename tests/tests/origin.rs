@@ -178,3 +178,69 @@ fn a_silent_origin_is_left() {
     net.drive_download(0, id, LONG);
     assert_whole(net.seen(0, id), &net.origin.content, true);
 }
+
+/// Whoever has a segment's HoD and Kp may not put own blocks under its name: a list of block hashes
+/// that cannot be checked against HoD is refused.
+#[test]
+fn a_partial_list_of_hashes_is_not_believed() {
+    let honest = content(3 * 65_536);
+    let mut net = Net::new(7, 1, 8, honest.clone());
+    let mut info = net.origin.info.clone();
+    // The range ends with the first block, whose hash is that of the attacker's own.
+    let forged = vec![0x66; 65_536];
+    let hash = publish(&forged)[102..134].to_vec();
+    info[10..14].copy_from_slice(&65_536u32.to_le_bytes());
+    info[98..102].copy_from_slice(&1u32.to_le_bytes());
+    info.truncate(102);
+    info.extend(hash);
+    net.origin.info = info;
+    net.origin.content = forged;
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    let error = failed(net.seen(0, id));
+    assert!(
+        matches!(error, Some(DownloadError::Info(error)) if error.reason == InfoFault::PartialList),
+        "{error:?}"
+    );
+
+    net.origin = Origin::new(honest.clone());
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert_whole(net.seen(0, id), &honest, true);
+}
+
+/// A file that shrank after its content information was made: the download ends, and does not ask
+/// for what is gone for ever.
+#[test]
+fn a_content_that_shrinks() {
+    let mut net = Net::new(7, 1, 8, content(200_000));
+    net.origin.content.truncate(150_000);
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert_eq!(failed(net.seen(0, id)), Some(DownloadError::Origin(OriginFailure::BadReply)));
+    assert!(net.origin.requests.len() < 30, "{} requests", net.origin.requests.len());
+}
+
+/// Content information that describes other bytes than its own header line announces.
+#[test]
+fn an_announced_length_that_is_not_the_described_one() {
+    let mut net = Net::new(7, 1, 8, content(200_000));
+    net.origin.info = publish(&content(199_999));
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert_eq!(failed(net.seen(0, id)), Some(DownloadError::Origin(OriginFailure::BadReply)));
+}
+
+/// Nothing is handed out behind the news that a plain download failed.
+#[test]
+fn no_data_after_failure() {
+    let mut net = Net::new(7, 1, 8, content(100_000));
+    net.origin.info.clear();
+    net.origin.manner = Manner { breaks: 1, ..Manner::default() };
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert!(matches!(failed(net.seen(0, id)), Some(DownloadError::Origin(_))));
+    let got = net.seen(0, id).data.len();
+    net.drive(LONG);
+    assert_eq!(net.seen(0, id).data.len(), got);
+}

@@ -118,7 +118,7 @@ fn a_lone_liar() {
 #[test]
 fn nonsense_is_a_bad_reply() {
     type Script = fn(&[u8]) -> Act;
-    let scripts: [(&str, Script); 9] = [
+    let scripts: [(&str, Script); 8] = [
         ("empty 200", |_| Act::Send(http("200 OK", b""))),
         ("garbage", |_| Act::Send(http("200 OK", &[0xee; 900]))),
         ("no HTTP", |_| Act::Send(b"no HTTP\r\n\r\n".to_vec())),
@@ -144,9 +144,6 @@ fn nonsense_is_a_bad_reply() {
             question[59] ^= 1;
             Act::Send(http("200 OK", &msg_blk(&question, CipherAlgorithm::Aes128, &[1; 1_008])))
         }),
-        ("plain", |question| {
-            Act::Send(http("200 OK", &msg_blk(question, CipherAlgorithm::None, &[1; 1_000])))
-        }),
         ("wrong length", |question| {
             Act::Send(http("200 OK", &msg_blk(question, CipherAlgorithm::Aes128, &[1; 1_024])))
         }),
@@ -162,9 +159,13 @@ fn nonsense_is_a_bad_reply() {
 
 #[test]
 fn a_refusal_is_no_lie() {
-    let script = |_: &[u8]| Act::SendAndClose(http("400 Bad Request", b""));
-    let (_, failures) = failures_of(1_000, script);
-    assert_eq!(failures, [[Failure { peer: Some(fake_address(0)), cause: Cause::Refused }]]);
+    let refusal = |_: &[u8]| Act::SendAndClose(http("400 Bad Request", b""));
+    // An open block is of no use to us, and no lie.
+    let open =
+        |question: &[u8]| Act::Send(http("200 OK", &msg_blk(question, CipherAlgorithm::None, &[1; 1_000])));
+    for failures in [failures_of(1_000, refusal).1, failures_of(1_000, open).1] {
+        assert_eq!(failures, [[Failure { peer: Some(fake_address(0)), cause: Cause::Refused }]]);
+    }
 }
 
 #[test]
@@ -280,4 +281,54 @@ fn one_seed_one_transcript() {
     };
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
+}
+
+/// Peers that are gone do not keep an honest one, which came later, from being found.
+#[test]
+fn dead_holders_make_room() {
+    let content = content(4 * 65_536);
+    let mut net = Net::new(23, 2, 8, content.clone());
+    let claims = segments(&net.origin.info);
+    for _ in 0..20 {
+        net.add_fake(claims.clone(), |_| Act::Silence);
+    }
+    net.fakes_refuse = true;
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert_whole(net.seen(0, id), &content, true);
+    // They leave, and host 1 comes to hold everything; host 0 has forgotten its own blocks.
+    net.fakes.clear();
+    let id = net.download(1);
+    net.drive_download(1, id, LONG);
+    net.drive_past(net.now + Duration::from_secs(600));
+    net.hosts[0].store.forget(&claims);
+    let sent = net.origin.body_bytes;
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert_whole(net.seen(0, id), &content, true);
+    let from_peer =
+        blocks(net.seen(0, id)).iter().filter(|(source, _)| *source == Source::Peer(host_address(1))).count();
+    assert!(
+        from_peer >= 3,
+        "{from_peer} blocks from the honest peer, {} from the origin",
+        net.origin.body_bytes - sent
+    );
+}
+
+/// A read that ends by its own time-out says who kept it waiting.
+#[test]
+fn a_time_out_names_the_silent() {
+    let content = content(1_000);
+    let mut net = Net::new(29, 1, 8, content.clone());
+    let claims = segments(&net.origin.info);
+    for _ in 0..4 {
+        net.add_fake(claims.clone(), |_| Act::Silence);
+    }
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert_whole(net.seen(0, id), &content, true);
+    let (source, failures) = &blocks(net.seen(0, id))[0];
+    assert_eq!(*source, Source::Origin);
+    assert!(failures.len() >= 2, "{failures:?}");
+    assert!(failures.iter().all(|failure| failure.cause == Cause::TimedOut && failure.peer.is_some()));
 }

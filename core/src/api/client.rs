@@ -162,8 +162,10 @@ struct Read {
 
 enum Stage {
     New,
+    /// Its block is not in the store, and no job was free.
+    Starved,
     Waiting(JobId),
-    /// Completed with data, which stays until the reader has it.
+    /// Completed with data: its block is pinned until the reader has it.
     Ready(Stored, Range<u64>),
     /// Completed without data: there is nothing to copy.
     Over,
@@ -246,8 +248,8 @@ impl Client {
             State::Closed => {}
         }
         self.reads.retain(|read| {
-            if let (true, Stage::Waiting(job)) = (read.content == handle, &read.stage) {
-                Fetch::cancel(parts.storage, parts.jobs, *job);
+            if read.content == handle {
+                read.end(parts);
             }
             read.content != handle
         });
@@ -366,14 +368,16 @@ impl Client {
     /// Ends a read: completed, it gives its block free; under way, it is cancelled.
     pub fn end_read(&mut self, parts: &mut Parts<'_>, id: ReadId) {
         self.reads.retain(|read| {
-            if let (true, Stage::Waiting(job)) = (read.id == id, &read.stage) {
-                Fetch::cancel(parts.storage, parts.jobs, *job);
+            if read.id == id {
+                read.end(parts);
             }
             read.id != id
         });
     }
 
-    /// Adds data that came from the origin, at `offset` of the content (PeerDistClientAddData).
+    /// Adds data that came from the origin, at `offset` of the content (PeerDistClientAddData). A
+    /// block is verified whole, so where the range begins or ends inside one, the rest of that
+    /// block has to be added too.
     /// Returns how many bytes were used, up to the end of their block, and what became of them.
     pub fn add_data(
         &mut self,
@@ -423,6 +427,11 @@ impl Client {
                 Ok((rest, Added::Bad))
             }
         }
+    }
+
+    /// Whether the block of `handle` that holds `offset` is in the store.
+    pub fn is_stored(&self, parts: &mut Parts<'_>, handle: ContentHandle, offset: u64) -> bool {
+        self.locate(parts, handle, offset).is_ok_and(|located| parts.storage.find(&located.block).is_some())
     }
 
     /// Drops what is incomplete of the block that begins at `start`: its source broke off.
@@ -532,17 +541,24 @@ impl Client {
             return None;
         }
         let (offset, max, job, deadline) = (read.offset?, read.max, read.stage.job(), read.deadline);
+        // What finding its block costs is not spent again before a job is free.
+        if matches!(read.stage, Stage::Starved) && now < deadline && !Fetch::has_room(parts.jobs) {
+            return None;
+        }
         let (result, failures) = match job {
             None => match self.begin(now, parts, handle, offset, max) {
                 Begun::Local(stored, range) => {
-                    self.reads.get_mut(index)?.stage = Stage::Ready(stored, range.clone());
+                    self.reads.get_mut(index)?.ready(parts, stored, &range);
                     (ReadResult::Data { range, source: Source::Local }, Failures::new())
                 }
                 Begun::Wanted(job) => {
                     self.reads.get_mut(index)?.stage = Stage::Waiting(job);
                     return None;
                 }
-                Begun::NoJob(_) if now < deadline => return None,
+                Begun::NoJob(_) if now < deadline => {
+                    self.reads.get_mut(index)?.stage = Stage::Starved;
+                    return None;
+                }
                 Begun::NoJob(range) => (ReadResult::TimedOut { range }, Failures::new()),
                 Begun::Outside => (ReadResult::NoMore, Failures::new()),
             },
@@ -573,6 +589,9 @@ impl Client {
         offset: u64,
         max: u64,
     ) -> Begun {
+        if !self.is_ready(handle).is_ok_and(|info| info.is_some_and(|info| info.range().contains(&offset))) {
+            return Begun::Outside;
+        }
         let Ok(located) = self.locate(parts, handle, offset) else { return Begun::Outside };
         if let Some(stored) = parts.storage.find(&located.block) {
             return Begun::Local(stored, self.wanted_range(handle, &located.span, offset, max));
@@ -599,22 +618,28 @@ impl Client {
         if outcome.is_none() && now < deadline {
             return None;
         }
-        let located = self.locate(parts, handle, offset).ok()?;
+        let failures = match &outcome {
+            Some(outcome) => outcome.failures.clone(),
+            None => parts.fetch.expire(now, parts.storage, parts.jobs, job),
+        };
+        // It was found before, so only a failing store of content information can hide it now.
+        let Ok(located) = self.locate(parts, handle, offset) else {
+            return Some((ReadResult::NoMore, failures));
+        };
         let range = self.wanted_range(handle, &located.span, offset, max);
         let Some(outcome) = outcome else {
-            Fetch::cancel(parts.storage, parts.jobs, job);
-            return Some((ReadResult::TimedOut { range }, Failures::new()));
+            return Some((ReadResult::TimedOut { range }, failures));
         };
         let result = match parts.storage.find(&located.block) {
             Some(stored) => {
                 // Whatever the peers said, it may have been added meanwhile.
                 let source = outcome.source.unwrap_or(Source::Local);
-                self.reads.get_mut(index)?.stage = Stage::Ready(stored, range.clone());
+                self.reads.get_mut(index)?.ready(parts, stored, &range);
                 ReadResult::Data { range, source }
             }
             None => ReadResult::Missing { range },
         };
-        Some((result, outcome.failures))
+        Some((result, failures))
     }
 
     /// What of `max` bytes from `offset` lies in the block and in the content information's range.
@@ -626,13 +651,12 @@ impl Client {
         offset..offset.saturating_add(max).min(span.end).min(end)
     }
 
+    /// The block that holds `offset`, if its hash is listed: in the range, or in a block that the
+    /// range has a part of.
     fn locate(&self, parts: &mut Parts<'_>, handle: ContentHandle, offset: u64) -> Result<Located, ApiError> {
         let State::Ready(info_id, info) = &self.content(handle)?.state else {
             return Err(ApiError::InvalidState);
         };
-        if !info.range().contains(&offset) {
-            return Err(ApiError::InvalidState);
-        }
         let view = InfoView { store: &*parts.storage, id: *info_id };
         let segment = info.segment_at(offset).ok_or(ApiError::InvalidState)?;
         let segment = info.segment(&view, segment).map_err(ApiError::CannotParse)?;
@@ -676,16 +700,32 @@ enum Begun {
     Outside,
 }
 
+impl Read {
+    fn ready(&mut self, parts: &mut Parts<'_>, stored: Stored, range: &Range<u64>) {
+        parts.storage.pin(stored.slot);
+        self.stage = Stage::Ready(stored, range.clone());
+    }
+
+    /// Gives up what it holds.
+    fn end(&self, parts: &mut Parts<'_>) {
+        match &self.stage {
+            Stage::Waiting(job) => Fetch::cancel(parts.storage, parts.jobs, *job),
+            Stage::Ready(stored, _) => parts.storage.unpin(stored.slot),
+            Stage::New | Stage::Starved | Stage::Over => {}
+        }
+    }
+}
+
 impl Stage {
     fn job(&self) -> Option<JobId> {
         match self {
             Self::Waiting(job) => Some(*job),
-            Self::New | Self::Ready(..) | Self::Over => None,
+            Self::New | Self::Starved | Self::Ready(..) | Self::Over => None,
         }
     }
 
     fn is_under_way(&self) -> bool {
-        matches!(self, Self::New | Self::Waiting(_))
+        matches!(self, Self::New | Self::Starved | Self::Waiting(_))
     }
 }
 
@@ -700,16 +740,14 @@ impl Content {
             Some(running) => {
                 running.step(&view, parts.crypto, HOD_STEP).map(|progress| progress == Progress::Done)
             }
-            None => match info.segment(&view, *segment) {
-                // A partial list cannot be checked against HoD (fact 9); each block still is
-                // against its hash.
-                Ok(described) if described.listed_blocks() != (0..described.block_count()) => Ok(true),
-                Ok(described) => HodCheck::new(parts.crypto, &described).map(|begun| {
+            // A partial list cannot be checked against HoD, so its hashes are worth nothing: a block
+            // that matches them might be anybody's, and would be served under the segment's name.
+            None => info.segment(&view, *segment).and_then(|described| {
+                HodCheck::new(parts.crypto, &described).map(|begun| {
                     *check = Some(begun);
                     false
-                }),
-                Err(error) => Err(error),
-            },
+                })
+            }),
         };
         match result {
             Ok(false) => true,

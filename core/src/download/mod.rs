@@ -50,6 +50,9 @@ const ORIGIN_ATTEMPTS: u8 = 8;
 /// How long to wait after the origin's first failure; doubles with each.
 const ORIGIN_BACKOFF: Duration = Duration::from_millis(250);
 
+/// How long to wait before a block is asked for again that the store had no room for.
+const ASK_LATER: Duration = Duration::from_millis(250);
+
 /// What to download.
 #[derive(Clone, Debug)]
 pub struct Url {
@@ -165,6 +168,8 @@ struct Landed {
     block: u32,
     failures: Failures,
     reading: bool,
+    /// By this download.
+    fetched: bool,
 }
 
 /// A block being fetched from the origin.
@@ -242,7 +247,8 @@ impl Download {
             ReadResult::Data { range, source } => {
                 let landed = self.landed.iter().position(|landed| landed.block == block);
                 let (source, failures) = match landed.map(|landed| self.landed.swap_remove(landed)) {
-                    Some(landed) => (Source::Origin, landed.failures),
+                    Some(landed) if landed.fetched => (Source::Origin, landed.failures),
+                    Some(landed) => (source, landed.failures),
                     None => (source, completion.failures),
                 };
                 self.sweep.found(block, matches!(source, Source::Peer(_)));
@@ -257,8 +263,8 @@ impl Download {
                 self.landed.retain(|landed| landed.block != block);
                 self.sweep.nobody(block, completion.failures);
             }
-            // All its reads lie in the range.
-            ReadResult::NoMore => {}
+            // All its reads lie in the range, so the content information cannot be read any more.
+            ReadResult::NoMore => self.sweep.nobody(block, completion.failures),
         }
     }
 
@@ -282,7 +288,7 @@ impl Download {
 
     /// What is wanted from the origin now, if another connection to it may be used; whoever takes
     /// it calls [`Download::taken`].
-    pub fn need(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Option<Need> {
+    pub fn need(&mut self, now: Instant, client: &Client, parts: &mut Parts<'_>) -> Option<Need> {
         if now < self.retry_at {
             return None;
         }
@@ -294,11 +300,22 @@ impl Download {
                 if self.holes.len() + self.landed.len() < ORIGIN_STREAMS
                     && self.holes.iter().all(|hole| hole.received >= BLOCK_BYTES / 2) =>
             {
-                let block = self.sweep.wanted(rng)?;
+                let block = self.sweep.wanted(parts.rng)?;
+                // Another download may have brought it meanwhile.
+                if client.is_stored(parts, self.content?, self.span(block).start) {
+                    let failures = self.sweep.take(block);
+                    let _ = self.landed.push(Landed { block, failures, reading: false, fetched: false });
+                    return None;
+                }
                 Some(Need { want: Want::Range(self.span(block)), block: Some(block) })
             }
             _ => None,
         }
+    }
+
+    /// Bytes of the content, once content information has told.
+    pub fn content_len(&self) -> Option<u64> {
+        self.content.map(|_| self.announced)
     }
 
     /// A connection carries `need`.
@@ -335,7 +352,7 @@ impl Download {
             let result = match event {
                 Ok(None) if offered.len() < rest.len() && taken > 0 => continue,
                 Ok(None) => return (used, None),
-                Ok(Some(event)) => self.origin_event(event, client, parts),
+                Ok(Some(event)) => self.origin_event(now, event, client, parts),
                 Err(failure) => {
                     return (used, self.origin_failed(now, stream.take_want(), failure, client, parts));
                 }
@@ -355,7 +372,7 @@ impl Download {
         parts: &mut Parts<'_>,
     ) -> Option<DownloadEvent> {
         match stream.handle_eof(now) {
-            Ok(event) => self.origin_event(event?, client, parts),
+            Ok(event) => self.origin_event(now, event?, client, parts),
             Err(failure) => self.origin_failed(now, stream.take_want(), failure, client, parts),
         }
     }
@@ -397,7 +414,7 @@ impl Download {
         if self.attempts >= ORIGIN_ATTEMPTS {
             return self.fail(DownloadError::Origin(failure), client, parts);
         }
-        let wait = ORIGIN_BACKOFF.micros() << self.attempts.min(6);
+        let wait = ORIGIN_BACKOFF.micros() << self.attempts.saturating_sub(1).min(6);
         self.retry_at = now + Duration::from_micros(wait);
         None
     }
@@ -427,7 +444,9 @@ impl Download {
                 // It rotted, or it is gone: it is looked for again.
                 _ => {
                     client.end_read(parts, ready.read);
-                    self.torn = Some((ready.block, ready.given));
+                    if ready.given > ready.range.start {
+                        self.torn = Some((ready.block, ready.given));
+                    }
                     self.sweep.lost(ready.block);
                     self.ready.pop_front();
                     continue;
@@ -464,6 +483,7 @@ impl Download {
 
     fn origin_event(
         &mut self,
+        now: Instant,
         event: OriginEvent<'_>,
         client: &mut Client,
         parts: &mut Parts<'_>,
@@ -505,23 +525,21 @@ impl Download {
                 self.phase = Phase::PlainEnd;
                 None
             }
-            OriginEvent::Data { offset, bytes } => self.add_data(offset, bytes, client, parts),
+            OriginEvent::Data { offset, bytes } => self.add_data(now, offset, bytes, client, parts),
+            // The range is over. If its block is not whole, the origin did not give what it has to
+            // have, and is asked again like one that failed.
             OriginEvent::DataEnd { start } => {
-                if let Some(position) =
-                    self.holes.iter().position(|hole| self.span(hole.block).start == start)
-                {
-                    // The block came some other way, or it did not come whole.
-                    let hole = self.holes.swap_remove(position);
-                    self.sweep.put_back(hole.block, hole.failures);
-                    client.drop_data(parts.storage, self.content?, start);
-                }
-                None
+                let unfilled = |hole: &Hole| self.span(hole.block).start == start;
+                let range =
+                    self.holes.iter().find(|hole| unfilled(hole)).map(|hole| self.span(hole.block))?;
+                self.origin_failed(now, Some(Want::Range(range)), OriginFailure::BadReply, client, parts)
             }
         }
     }
 
     fn add_data(
         &mut self,
+        now: Instant,
         mut offset: u64,
         mut bytes: &[u8],
         client: &mut Client,
@@ -529,29 +547,49 @@ impl Download {
     ) -> Option<DownloadEvent> {
         let content = self.content?;
         while !bytes.is_empty() {
+            let block = (offset.saturating_sub(self.segment_start) / u64::from(BLOCK_BYTES)) as u32;
             let (used, added) = match client.add_data(parts, content, offset, bytes) {
                 Ok(added) => added,
-                Err(_) => return self.fail(DownloadError::Full, client, parts),
+                // Everything in the store is in use: by what is being handed out, it may get free.
+                Err(_) => return self.store_full(now, block, client, parts),
             };
-            let block = (offset.saturating_sub(self.segment_start) / u64::from(BLOCK_BYTES)) as u32;
             if let Some(hole) = self.holes.iter_mut().find(|hole| hole.block == block) {
                 hole.received = hole.received.saturating_add(used as u32);
             }
             match added {
                 Added::Committed => self.land(block),
                 Added::Bad => {
-                    // Once may be a broken connection's fault; the same block again is not.
+                    // Once or twice may be a proxy's fault.
                     self.bad_blocks = self.bad_blocks.saturating_add(1);
                     if self.bad_blocks > 2 {
                         let offset = self.span(block).start;
                         return self.fail(DownloadError::Changed { offset }, client, parts);
                     }
                 }
-                Added::Partial | Added::Known | Added::OutOfOrder => {}
+                Added::Known => self.known(block, client, parts),
+                Added::Partial | Added::OutOfOrder => {}
             }
             offset = offset.saturating_add(used as u64);
             bytes = bytes.get(used.max(1)..).unwrap_or_default();
         }
+        None
+    }
+
+    fn store_full(
+        &mut self,
+        now: Instant,
+        block: u32,
+        client: &mut Client,
+        parts: &mut Parts<'_>,
+    ) -> Option<DownloadEvent> {
+        let position = self.holes.iter().position(|hole| hole.block == block)?;
+        let hole = self.holes.swap_remove(position);
+        self.sweep.put_back(hole.block, hole.failures);
+        self.attempts = self.attempts.saturating_add(1);
+        if self.attempts >= ORIGIN_ATTEMPTS {
+            return self.fail(DownloadError::Full, client, parts);
+        }
+        self.retry_at = now + ASK_LATER;
         None
     }
 
@@ -560,7 +598,19 @@ impl Download {
         let Some(position) = self.holes.iter().position(|hole| hole.block == block) else { return };
         let hole = self.holes.swap_remove(position);
         // As many can have landed as can be fetched, since what has landed is read at once.
-        let _ = self.landed.push(Landed { block, failures: hole.failures, reading: false });
+        let landed = Landed { block, failures: hole.failures, reading: false, fetched: true };
+        let _ = self.landed.push(landed);
+    }
+
+    /// The store has a block already that the origin is sending, or is getting it from elsewhere.
+    fn known(&mut self, block: u32, client: &Client, parts: &mut Parts<'_>) {
+        let Some(content) = self.content else { return };
+        if client.is_stored(parts, content, self.span(block).start) {
+            self.land(block);
+        } else if let Some(position) = self.holes.iter().position(|hole| hole.block == block) {
+            self.holes.swap_remove(position);
+            self.sweep.wait_for(block);
+        }
     }
 
     fn check(&mut self, now: Instant, client: &mut Client, parts: &mut Parts<'_>) -> Option<DownloadEvent> {
@@ -613,7 +663,9 @@ impl Download {
                 return Some(failed);
             }
         }
-        while self.reads.len() + self.ready.len() < WINDOW {
+        // Reads beyond the jobs there are would only wait.
+        let window = WINDOW.min(parts.jobs.len());
+        while self.reads.len() + self.ready.len() < window {
             let Some(block) = self.pick(now, parts.rng) else { break };
             let start = self.span(block).start.max(range.start);
             let max = u64::from(BLOCK_BYTES);
@@ -654,6 +706,7 @@ impl Download {
         self.reads.clear();
         self.ready.clear();
         self.holes.clear();
+        self.stage.clear();
     }
 
     fn fail(

@@ -109,6 +109,8 @@ pub struct OriginStream {
     content_range: Option<ContentRange>,
     /// Where the next byte of the body belongs in the content.
     offset: u64,
+    /// Bytes of the content, once content information has told.
+    content_len: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -135,6 +137,7 @@ impl OriginStream {
             body: Carries::Nothing,
             content_range: None,
             offset: 0,
+            content_len: u64::MAX,
         }
     }
 
@@ -170,13 +173,14 @@ impl OriginStream {
         self.deadline = now + SILENCE;
     }
 
-    /// Sends a request; `false` if the connection cannot carry another.
-    pub fn ask(&mut self, now: Instant, url: &Url, want: Want) -> bool {
+    /// Sends a request about a content of `content_len` bytes, if that is known; `false` if the
+    /// connection cannot carry another.
+    pub fn ask(&mut self, now: Instant, url: &Url, want: Want, content_len: Option<u64>) -> bool {
         if self.conn.expect_reply(false).is_err() || self.emit(url, &want).is_err() {
             return false;
         }
         (self.coding, self.content_range) = (ReplyCoding::default(), None);
-        self.body = Carries::Nothing;
+        (self.body, self.content_len) = (Carries::Nothing, content_len.unwrap_or(u64::MAX));
         self.want = Some(want);
         self.deadline = now + SILENCE;
         true
@@ -200,6 +204,13 @@ impl OriginStream {
             return (0, if bytes.is_empty() { Ok(None) } else { Err(OriginFailure::BadReply) });
         }
         self.deadline = now + SILENCE;
+        // A server that ignores ranges sends on to the end of the content: it is cut off.
+        if let (Carries::Range, 200, Some(Want::Range(range))) = (self.body, self.status, &self.want)
+            && self.offset >= range.end
+        {
+            self.failed = true;
+            return (bytes.len(), Ok(self.end(now)));
+        }
         let mut used = 0usize;
         loop {
             let Self { conn, coding, content_range, status, .. } = self;
@@ -272,9 +283,15 @@ impl OriginStream {
                 if !matches!(self.coding.decide(), Ok(Reply::Plain { .. })) {
                     return Err(OriginFailure::Coding);
                 }
+                let end = range.end.min(self.content_len);
                 self.offset = match (self.status, self.content_range) {
                     (200, _) => 0,
-                    (_, Some(ContentRange::Part { first, .. })) if first == range.start => first,
+                    // All that was asked for, or all there is of it.
+                    (_, Some(ContentRange::Part { first, last, .. }))
+                        if first == range.start && last.saturating_add(1) >= end =>
+                    {
+                        first
+                    }
                     _ => return Err(OriginFailure::BadReply),
                 };
                 self.body = Carries::Range;

@@ -38,7 +38,7 @@ where
             Role::Free => data.len(),
             Role::Serve(upload) => {
                 let busy = active >= config.max_uploads;
-                upload.handle(storage, &mut counters.serve, busy, data)
+                upload.handle(now, storage, &mut counters.serve, busy, data)
             }
             Role::Fetch(peer) => {
                 let job = peer.job().map(|job| (job, peer.peer()));
@@ -78,7 +78,9 @@ where
             used = used.saturating_add(taken);
             // After an event there may be another that needs no more bytes: the end of a reply.
             let Some(event) = event else { break };
-            if self.events.push_back((DownloadId(index as u8), event)).is_err() {
+            let generation = self.download_generations.get(index).copied().unwrap_or_default();
+            let download = DownloadId { index: index as u8, generation };
+            if self.events.push_back((download, event)).is_err() {
                 self.counters.lost_events = self.counters.lost_events.wrapping_add(1);
             }
         }
@@ -261,6 +263,9 @@ where
 
     fn work_downloads(&mut self, now: Instant) {
         for index in 0..DOWNLOADS {
+            // The origin first: what is missing is not asked for again among the peers while it
+            // could be fetched.
+            while self.ask_origin(now, index) {}
             let Self { client, storage, crypto, rng, fetch, jobs, config, downloads, .. } = self;
             let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
             let Some(download) = downloads.get_mut(index).and_then(Option::as_mut) else { continue };
@@ -275,7 +280,7 @@ where
 
     /// Carries one request of a download to its origin, if there is one and a connection for it.
     fn ask_origin(&mut self, now: Instant, index: usize) -> bool {
-        let Self { streams, downloads, rng, .. } = self;
+        let Self { streams, downloads, client, storage, crypto, rng, fetch, jobs, config, .. } = self;
         let Some(download) = downloads.get_mut(index).and_then(Option::as_mut) else { return false };
         let ours = |stream: &Stream| matches!(&stream.role, Role::Origin(of, _) if *of == index);
         let idle =
@@ -286,11 +291,12 @@ where
         if idle.is_none() && (open >= ORIGIN_STREAMS || !free) {
             return false;
         }
-        let Some(need) = download.need(now, rng) else { return false };
-        let (url, origin) = (download.url().clone(), download.url().origin);
+        let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
+        let Some(need) = download.need(now, client, &mut parts) else { return false };
+        let (url, origin, len) = (download.url().clone(), download.url().origin, download.content_len());
         if let Some(stream) = idle.and_then(|idle| streams.get_mut(idle)) {
             if let Role::Origin(_, connection) = &mut stream.role
-                && connection.ask(now, &url, need.want.clone())
+                && connection.ask(now, &url, need.want.clone(), len)
             {
                 download.taken(&need);
                 return true;
@@ -299,7 +305,7 @@ where
             return false;
         }
         let mut connection = OriginStream::new(now);
-        if !connection.ask(now, &url, need.want.clone()) {
+        if !connection.ask(now, &url, need.want.clone(), len) {
             let Self { client, storage, crypto, rng, fetch, jobs, config, downloads, .. } = self;
             let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
             let download = downloads.get_mut(index).and_then(Option::as_mut);
@@ -356,7 +362,7 @@ where
 
     fn event(&mut self, index: usize, event: Option<DownloadEvent>) {
         let Some(event) = event else { return };
-        if self.events.push_back((DownloadId(index as u8), event)).is_err() {
+        if self.events.push_back((self.download_id(index), event)).is_err() {
             self.counters.lost_events = self.counters.lost_events.wrapping_add(1);
         }
     }
@@ -396,7 +402,7 @@ where
                 self.event(index, event);
                 self.busy = true;
                 return Some(Output::Data {
-                    download: DownloadId(index as u8),
+                    download: self.download_id(index),
                     offset,
                     data: buf.get(..len)?,
                 });

@@ -349,7 +349,7 @@ pub(crate) fn upload(input: &[u8], output: &mut [u8]) {
     while unknown() > 0 {
         let (store, upload) = (forget(&mut store), forget(&mut upload));
         match unknown() {
-            0 => keep(upload.handle(store, &mut counters, unknown() == 0, input)),
+            0 => keep(upload.handle(now(), store, &mut counters, unknown() == 0, input)),
             1 => upload.handle_eof(),
             2 => keep(upload.poll(now(), store, &mut counters, output)),
             _ => keep((upload.deadline(), upload.is_active(), upload.is_idle(), upload.is_over())),
@@ -429,7 +429,7 @@ pub(crate) fn origin(input: &[u8], output: &mut [u8]) {
     while unknown() > 0 {
         let origin = forget(&mut origin);
         match unknown() {
-            0 => keep(url(input).map(|url| origin.ask(now(), &url, want()))),
+            0 => keep(url(input).map(|url| origin.ask(now(), &url, want(), Some(u64::from(unknown()))))),
             1 => origin.handle_connected(now()),
             2 => keep((origin.poll(output), checksum(output))),
             3 => keep(origin.handle_eof(now()).map(|event| event.map(keep_origin))),
@@ -485,8 +485,8 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
         match unknown() {
             0 => keep(download.work(now(), client, parts)),
             1 => {
-                if let Some(need) = download.need(now(), &mut Entropy) {
-                    keep(origin.ask(now(), download.url(), need.want.clone()));
+                if let Some(need) = download.need(now(), &client, &mut parts) {
+                    keep(origin.ask(now(), download.url(), need.want.clone(), download.content_len()));
                     download.taken(&need);
                 }
             }

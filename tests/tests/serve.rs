@@ -235,12 +235,37 @@ fn beyond_the_limit_of_uploads_nothing_is_here() {
     assert!(sizes[0] < 100 && sizes[1] > 65_552 && sizes[2] > 65_552, "{sizes:?}");
 }
 
+/// Whoever says nothing gives way to who may have a question; the reserve stays.
+#[test]
+fn idle_connections_give_way() {
+    let (mut net, segment) = server(1_000, Config::default());
+    let kept = STREAMS - net.node(0).config().reserved_streams;
+    for _ in 0..2 * STREAMS {
+        assert!(net.dial(0).is_some());
+        let soon = net.now + Duration::from_millis(1);
+        net.drive_past(soon);
+        assert!(net.open_connections() <= kept);
+    }
+    let id = net.dial(0).unwrap();
+    net.send(id, &post(&get_blocks(&segment, 0)));
+    assert_eq!(replies(&converse(&mut net, id, Duration::from_millis(500)).0)[0].0, 200);
+}
+
+/// Those that are being served do not give way, and the reserve is not for others.
 #[test]
 fn streams_are_kept_for_fetching() {
-    let (mut net, _) = server(1_000, Config::default());
-    let taken = (0..STREAMS).filter(|_| net.dial(0).is_some()).count();
-    assert_eq!(taken, STREAMS - net.node(0).config().reserved_streams);
-    assert_eq!(net.node(0).counters().refused as usize, STREAMS - taken);
+    let (mut net, segment) = server(65_536, Config::default());
+    let kept = STREAMS - net.node(0).config().reserved_streams;
+    net.reads_nothing = true;
+    for _ in 0..kept {
+        let id = net.dial(0).unwrap();
+        net.send(id, &post(&get_blocks(&segment, 0)));
+        let soon = net.now + Duration::from_millis(20);
+        net.drive_past(soon);
+    }
+    assert!(net.dial(0).is_none());
+    assert_eq!(net.node(0).counters().refused, 1);
+    net.reads_nothing = false;
     net.drive(LONG);
     assert_eq!(net.open_connections(), 0);
     assert!(net.dial(0).is_some());

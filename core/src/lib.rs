@@ -25,8 +25,9 @@
 //! # The loop
 //!
 //! A [`Node`](node::Node) is driven by one loop: hand in what has come, drain what goes out, send
-//! what the streams have to say, sleep until the next thing happens. This one has no network: the
-//! probe that it prints would be multicast, and nobody answers.
+//! what the streams have to say, sleep until the next thing happens. This one has no network, so
+//! the download that it begins fails. A ready-made loop over smoltcp sockets is `Driver` in the
+//! package `peerdist-hal`.
 //!
 //! ```
 //! use peerdist_core::crypto::SoftCrypto;
@@ -34,23 +35,37 @@
 //! use peerdist_core::node::{Config, Input, Node, Output};
 //! use peerdist_core::store::ram::{Entry, Page, RamStore};
 //! use peerdist_core::time::Instant;
-//! # use core::convert::Infallible;
-//! # struct Entropy(u8);
-//! # impl rand_core::TryRng for Entropy {
-//! #     type Error = Infallible;
-//! #     fn try_next_u32(&mut self) -> Result<u32, Infallible> { Ok(0) }
-//! #     fn try_next_u64(&mut self) -> Result<u64, Infallible> { Ok(0) }
-//! #     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-//! #         bytes.fill(self.0);
-//! #         Ok(())
-//! #     }
-//! # }
-//! # impl rand_core::TryCryptoRng for Entropy {}
+//! use core::convert::Infallible;
 //!
-//! // Memory for the store is lent, and the sizes of the tables are constants.
+//! /// A source of entropy, by the traits of `rand_core` 0.10. On a device: its true random number
+//! /// generator, for IVs come from it. This one is a placeholder and must not be used.
+//! struct Entropy(u8);
+//!
+//! impl rand_core::TryRng for Entropy {
+//!     type Error = Infallible;
+//!
+//!     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+//!         Ok(0)
+//!     }
+//!
+//!     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+//!         Ok(0)
+//!     }
+//!
+//!     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+//!         bytes.fill(self.0);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! impl rand_core::TryCryptoRng for Entropy {}
+//!
+//! // Memory for the store is lent, and the sizes of the tables are constants: eight connections,
+//! // two blocks being fetched.
 //! let store = RamStore::new([const { Page::EMPTY }; 32], [const { Entry::EMPTY }; 2], [0; 1024]);
-//! let entropy = Entropy(7); // A real source, please: IVs come from it.
-//! let mut node: Node<_, _, _, 4, 2> = Node::new(Config::default(), store, SoftCrypto, entropy);
+//! let mut node: Node<_, _, _, 8, 2> = Node::new(Config::default(), store, SoftCrypto, Entropy(7));
+//! // Under which address others reach us; without one, nobody's probe is answered.
+//! node.set_address(Some("192.0.2.7".parse().unwrap()));
 //!
 //! let mut now = Instant::ZERO;
 //! let url = Url {
@@ -89,7 +104,8 @@
 //!
 //! # Features
 //!
-//! - `log`, `defmt`: where log lines go; at most one of them. Without either they cost nothing.
+//! - `log`, `defmt`: where log lines go. They are alternatives: both together do not compile.
+//!   Without either, log lines cost nothing.
 #![no_std]
 #![forbid(unsafe_code)]
 #![allow(clippy::large_enum_variant, reason = "without an allocator there is nowhere else to put them")]

@@ -49,7 +49,8 @@ pub struct Config {
     /// Uploads at once (MS-PCCRR 3.2.1: 64 by default, MUST be configurable); those beyond are
     /// told that nothing is here.
     pub max_uploads: usize,
-    /// Streams that incoming connections never take, so that we can fetch while we serve.
+    /// Streams that incoming connections never take, so that we can fetch while we serve; half of
+    /// all at most, so that we can serve at all.
     pub reserved_streams: usize,
     /// How data from the origin is encrypted.
     pub cipher: CipherAlgorithm,
@@ -180,6 +181,14 @@ pub enum Output<'a> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StreamError;
 
+impl core::fmt::Display for StreamError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("the stream cannot go on")
+    }
+}
+
+impl core::error::Error for StreamError {}
+
 /// What happened, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -288,7 +297,7 @@ where
         &self.config
     }
 
-    /// Both stores.
+    /// The store of blocks and of content information that it was built with.
     pub fn storage(&self) -> &S {
         &self.storage
     }
@@ -305,11 +314,13 @@ where
         Counters { fetch, probe, answer, ..self.counters }
     }
 
-    /// Takes an incoming connection on our port; `None` if it has to be refused.
+    /// Takes an incoming connection on our port; `None` if it has to be refused: no stream is
+    /// free beyond those in reserve, and all others are busy.
     pub fn accept(&mut self, now: Instant, _remote: SocketAddr) -> Option<StreamId> {
         let free = self.streams.iter().filter(|stream| stream.is_free()).count();
+        let reserved = self.config.reserved_streams.min(STREAMS / 2);
         // Whoever keeps a connection without asking anything gives way to who may have a question.
-        if free <= self.config.reserved_streams && !self.close_idlest() {
+        if free <= reserved && !self.close_idlest() {
             self.counters.refused = self.counters.refused.wrapping_add(1);
             return None;
         }
@@ -407,8 +418,8 @@ where
         result
     }
 
-    /// When [`poll_output`](Self::poll_output) has something to do without new input: perhaps at
-    /// once.
+    /// When [`poll_output`](Self::poll_output) has something to do even if no input comes. `now`
+    /// itself means at once: the last call left work, so that it did not take too long.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         if self.busy || !self.events.is_empty() {
             return Some(now);

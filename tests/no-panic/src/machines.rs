@@ -485,7 +485,7 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
         match unknown() {
             0 => keep(download.work(now(), client, parts)),
             1 => {
-                if let Some(need) = download.need(now(), &client, &mut parts) {
+                if let Some(need) = download.need(now(), &client, parts) {
                     keep(origin.ask(now(), download.url(), need.want.clone(), download.content_len()));
                     download.taken(&need);
                 }

@@ -34,6 +34,9 @@ const BANNED_IN_CORE: &[&[&str]] = &[
     &["SystemTime"],
 ];
 
+/// What real implementations do: the numbered list that comments cite.
+const FACTS: &str = "docs/FACTS.md";
+
 const MAX_FILE_LINES: usize = 900;
 
 /// How many lines a codec has to say which document it follows.
@@ -91,6 +94,19 @@ fn no_path_of_one_machine() {
     for extension in ["rs", "md", "toml", "yml", "sh", "json", ""] {
         check("", extension, machine_paths);
     }
+}
+
+#[test]
+fn facts_exist() {
+    let page = fs::read_to_string(repository().join(FACTS)).unwrap();
+    assert_eq!(numbering(&page), None, "{FACTS}");
+    let known = fact_numbers(&page).count();
+    check("", "rs", |_, text| facts(known, text));
+}
+
+#[test]
+fn links_lead_somewhere() {
+    check("", "md", links);
 }
 
 /// Complains where a module uses one that it must not see.
@@ -217,6 +233,86 @@ fn machine_paths(_: &str, text: &str) -> Vec<String> {
         }
     }
     complaints
+}
+
+/// The number of every entry of the list of facts, as they stand.
+fn fact_numbers(page: &str) -> impl Iterator<Item = usize> {
+    page.lines().filter_map(|line| line.split_once(". ")?.0.parse().ok())
+}
+
+/// Complains unless the facts are 1, 2, 3 and so on: whatever displays the page counts for itself.
+fn numbering(page: &str) -> Option<String> {
+    let wrong = fact_numbers(page).zip(1..).find(|(number, expected)| number != expected);
+    let empty = fact_numbers(page).next().is_none().then(|| "no facts".to_owned());
+    wrong.map(|(number, expected)| format!("fact {number} stands where {expected} should")).or(empty)
+}
+
+/// Complains about a fact that is cited, alone or in a list, and is not one of 1 to `known`.
+fn facts(known: usize, text: &str) -> Vec<String> {
+    // A comment may break in the middle of a list.
+    let marks = ["/", "!"];
+    let tokens: Vec<Token> =
+        tokens(text).into_iter().filter(|token| !marks.contains(&token.text.as_str())).collect();
+    let word = |at: usize| tokens.get(at).map_or("", |token: &Token| token.text.as_str());
+    let number = |at: usize| word(at).parse::<usize>().ok();
+    let mut complaints = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let is_list = token.text.eq_ignore_ascii_case("facts");
+        if !is_list && !token.text.eq_ignore_ascii_case("fact") {
+            continue;
+        }
+        let mut next = at + 1;
+        while let Some(first) = number(next) {
+            let line = tokens[next].line;
+            let last = if ["-", "–"].contains(&word(next + 1)) { number(next + 2) } else { None };
+            next += if last.is_some() { 3 } else { 1 };
+            if first == 0 || first > known || last.is_some_and(|last| last < first || last > known) {
+                let to = last.map_or(String::new(), |last| format!("-{last}"));
+                complaints.push(format!("line {line}: fact {first}{to} is not in {FACTS}"));
+            }
+            if !is_list || ![",", "and"].contains(&word(next)) {
+                break;
+            }
+            next += if [word(next), word(next + 1)] == [",", "and"] { 2 } else { 1 };
+        }
+    }
+    complaints
+}
+
+/// Complains about links of a page to files that are not there, or not in the repository.
+fn links(path: &str, text: &str) -> Vec<String> {
+    let folder = Path::new(path).parent().unwrap_or(Path::new(""));
+    let mut complaints = Vec::new();
+    let mut is_code = false;
+    for (number, line) in text.lines().enumerate() {
+        let fence = line.trim_start().starts_with("```");
+        is_code ^= fence;
+        if is_code || fence {
+            continue;
+        }
+        // Every other piece between backticks is code.
+        let prose: String = line.split('`').step_by(2).collect::<Vec<_>>().join("`");
+        let inline = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let definition = prose.strip_prefix('[').and_then(|rest| rest.split_once("]:")).map(|(_, to)| to);
+        for link in inline.chain(definition) {
+            // Behind the address there may be a title, or a place within the page.
+            let address = link.split_whitespace().next().unwrap_or_default().trim_matches(['<', '>']);
+            let file = address.split('#').next().unwrap_or_default();
+            let is_elsewhere = address.contains("://") || address.starts_with("mailto:");
+            let is_here = address.starts_with('#');
+            if !is_elsewhere && !is_here && !is_in_repository(&folder.join(file)) {
+                complaints.push(format!("line {}: no file `{address}`", number + 1));
+            }
+        }
+    }
+    complaints
+}
+
+/// Whether the path, from the top of the repository, exists and stays within.
+fn is_in_repository(path: &Path) -> bool {
+    let top = repository().canonicalize().unwrap();
+    path.is_relative()
+        && top.join(path).canonicalize().is_ok_and(|found| found.starts_with(&top) && found != top)
 }
 
 /// Runs a rule over all files with `extension` below `folder`, and fails with all its complaints.
@@ -604,6 +700,54 @@ mod the_rules_can_fail {
         complains(left_overs, "xtask/src/main.rs", "fn f() { unimplemented!(\"later\") }");
         complains(left_overs, "xtask/src/main.rs", concat!("// FIX", "ME: later"));
         accepts(left_overs, "xtask/src/main.rs", "let todo = 1; // todo!() is banned");
+    }
+
+    #[test]
+    fn facts_that_do_not_exist() {
+        // The word is never written out before a number: the rule reads this file too.
+        let cite = |list: &str| format!("// As {} say.", list.replace('F', "fact"));
+        for bad in
+            ["F 0", "(F 52)", "F\n    /// 52", "Fs 7, 52", "Fs 1 and 52", "Fs 50-52", "Fs 9, and 52, 3"]
+        {
+            complains(|_, text| facts(51, text), "core/src/bytes.rs", &cite(bad));
+        }
+        complains(|_, text| facts(51, text), "core/src/bytes.rs", &cite("Fs 1,\n//! 52"));
+        for good in ["F 51", "F 7, 52 bytes", "Fs 1, 2 and 49–51", "artiF 99", "Fs: 99", "Fs 7 and all 99"]
+        {
+            accepts(|_, text| facts(51, text), "core/src/bytes.rs", &cite(good));
+        }
+    }
+
+    #[test]
+    fn facts_out_of_order() {
+        assert!(numbering("# Facts").is_some());
+        assert!(numbering("1. one\n3. three").is_some());
+        assert!(numbering("1. one\n1. one").is_some());
+        assert_eq!(numbering("# Facts\n1. one\n   more\n\n## Then\n2. two"), None);
+    }
+
+    #[test]
+    fn links_that_lead_nowhere() {
+        for bad in [
+            "See [this](nowhere.md).",
+            "[this](nowhere.md#part \"title\") and [that](README.md)",
+            "[this](../README.md)",
+            "[this](/etc)",
+            "[this]()",
+            "[this]: docs/nowhere.md",
+            "```\n```\n`code` [`this`](nowhere.md)",
+        ] {
+            complains(links, "README.md", bad);
+        }
+        complains(links, "docs/FACTS.md", "[this](README.md)");
+        for good in [
+            "[a](docs/FACTS.md#facts), [b](docs), [c](#part), [d](<https://example.com/x>)",
+            "[a]: LICENSE-MIT",
+            "`[a](nowhere.md)`\n```\n[a](nowhere.md)\n```",
+        ] {
+            accepts(links, "README.md", good);
+        }
+        accepts(links, "docs/FACTS.md", "[this](../README.md)");
     }
 
     #[test]

@@ -10,7 +10,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use peerdist_core::api::client::ContentHandle;
 use peerdist_core::content::SegmentId;
-use peerdist_core::crypto::{CipherBlock, CipherKey, Crypto, Digest, HashAlgorithm, HashState, SoftCrypto};
+use peerdist_core::crypto::{
+    CipherBlock, CipherKey, Crypto, Digest, HashAlgorithm, HashState, Secret, SoftCrypto,
+};
 use peerdist_core::discovery::server::Server;
 use peerdist_core::download::{DownloadEvent, Url};
 use peerdist_core::http::conn::{Conn as HttpConn, Event as HttpEvent};
@@ -829,7 +831,7 @@ impl Crypto for Counting {
         SoftCrypto.hash_finish(state)
     }
 
-    fn hmac(&mut self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Digest {
+    fn hmac(&mut self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Secret {
         self.hmacs += 1;
         SoftCrypto.hmac(algorithm, key, parts)
     }

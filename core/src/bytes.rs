@@ -16,8 +16,18 @@ pub struct Truncated {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct NoRoom;
 
+/// How many bytes there are, for `Debug` of what may be content, content information or a secret:
+/// none of these belongs in a log.
+pub(crate) struct Len<'a>(pub(crate) &'a [u8]);
+
+impl core::fmt::Debug for Len<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "[{} bytes]", self.0.len())
+    }
+}
+
 /// A cursor that takes values off the front of a slice.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Reader<'a> {
     rest: &'a [u8],
     offset: usize,
@@ -89,11 +99,23 @@ impl<'a> Reader<'a> {
     }
 }
 
+impl core::fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { rest, offset } = self;
+        f.debug_struct("Reader").field("rest", &Len(rest)).field("offset", offset).finish()
+    }
+}
+
 /// A cursor that puts values at the front of a slice.
-#[derive(Debug)]
 pub struct Writer<'a> {
     buf: &'a mut [u8],
     len: usize,
+}
+
+impl core::fmt::Debug for Writer<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Writer").field("len", &self.len).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Writer<'a> {

@@ -16,6 +16,7 @@ use rand_core::CryptoRng;
 use crate::api::client::{
     ApiError, Client, Completion, ContentHandle, ContentTag, Parts, READS, ReadError, ReadId,
 };
+use crate::bytes::Len;
 use crate::crypto::{CipherAlgorithm, Crypto};
 use crate::discovery::{self, server::Server, wire::Message};
 use crate::download::origin::OriginStream;
@@ -86,7 +87,7 @@ pub struct StreamId {
 pub struct DownloadId(u8);
 
 /// What goes in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Input<'a> {
     /// Only time has passed.
     Timeout,
@@ -121,8 +122,24 @@ pub enum Input<'a> {
     },
 }
 
+impl core::fmt::Debug for Input<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("Timeout"),
+            Self::Datagram { from, data } => {
+                f.debug_struct("Datagram").field("from", from).field("data", &Len(data)).finish()
+            }
+            Self::Connected { stream } => f.debug_struct("Connected").field("stream", stream).finish(),
+            Self::Data { stream, data } => {
+                f.debug_struct("Data").field("stream", stream).field("data", &Len(data)).finish()
+            }
+            Self::Eof { stream } => f.debug_struct("Eof").field("stream", stream).finish(),
+            Self::Lost { stream } => f.debug_struct("Lost").field("stream", stream).finish(),
+        }
+    }
+}
+
 /// What comes out.
-#[derive(Debug)]
 pub enum Output<'a> {
     /// Send this from UDP port 3702. Multicast goes out with a TTL of 1.
     Datagram {
@@ -170,6 +187,30 @@ pub enum Output<'a> {
         /// What.
         event: DownloadEvent,
     },
+}
+
+impl core::fmt::Debug for Output<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Datagram { to, data } => {
+                f.debug_struct("Datagram").field("to", to).field("data", &Len(data)).finish()
+            }
+            Self::Connect { stream, remote } => {
+                f.debug_struct("Connect").field("stream", stream).field("remote", remote).finish()
+            }
+            Self::Close { stream } => f.debug_struct("Close").field("stream", stream).finish(),
+            Self::Abort { stream } => f.debug_struct("Abort").field("stream", stream).finish(),
+            Self::Resume { stream } => f.debug_struct("Resume").field("stream", stream).finish(),
+            Self::Data { download, offset, data } => {
+                let data = &Len(data);
+                let mut shown = f.debug_struct("Data");
+                shown.field("download", download).field("offset", offset).field("data", data).finish()
+            }
+            Self::Download { download, event } => {
+                f.debug_struct("Download").field("download", download).field("event", event).finish()
+            }
+        }
+    }
 }
 
 /// The stream cannot go on: what was promised cannot be sent, or it is not known. Reset it.

@@ -200,16 +200,24 @@ impl<'a> Writer<'a> {
     /// Puts `bytes` in upper-case hexadecimal digits.
     pub fn hex_upper(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
         for byte in bytes {
-            self.put(&[hex_digit(byte >> 4), hex_digit(byte & 15)])?;
+            self.put(&[hex_digit(byte >> 4, false), hex_digit(byte & 15, false)])?;
         }
         Ok(())
     }
 }
 
-const fn hex_digit(nibble: u8) -> u8 {
-    match nibble {
-        0..=9 => b'0' + nibble,
-        _ => b'A' + (nibble & 15) - 10,
+/// What stands before and behind the first `byte`.
+pub(crate) fn split_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|&other| other == byte)?;
+    let (before, rest) = text.split_at_checked(at)?;
+    Some((before, rest.split_first()?.1))
+}
+
+/// One hexadecimal digit, of the lower four bits of `nibble`.
+pub(crate) const fn hex_digit(nibble: u8, lower: bool) -> u8 {
+    match nibble & 15 {
+        digit @ 0..=9 => b'0' + digit,
+        letter => letter - 10 + if lower { b'a' } else { b'A' },
     }
 }
 

@@ -8,7 +8,7 @@
 //! [`poll_stream`](Node::poll_stream) for every stream with room to send. Then wait for input, or
 //! until [`poll_timeout`](Node::poll_timeout). The crate's front page shows the loop.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use heapless::Deque;
 use rand_core::CryptoRng;
@@ -18,7 +18,7 @@ use crate::api::client::{
 };
 use crate::bytes::Len;
 use crate::crypto::{CipherAlgorithm, Crypto};
-use crate::discovery::{self, server::Server, wire::Message};
+use crate::discovery::{self, Subnet, server::Server, wire::Message};
 use crate::download::origin::OriginStream;
 use crate::download::{Download, DownloadEvent, ORIGIN_STREAMS, Url, WINDOW};
 use crate::fetch::stream::PeerStream;
@@ -242,7 +242,7 @@ pub struct Counters {
 /// connections and `BLOCKS` blocks being fetched at a time.
 pub struct Node<S, C, R, const STREAMS: usize, const BLOCKS: usize> {
     config: Config,
-    address: Option<IpAddr>,
+    address: Option<Subnet>,
     storage: S,
     crypto: C,
     rng: R,
@@ -313,9 +313,12 @@ where
         }
     }
 
-    /// Tells the address under which peers reach us; without one, probes are not answered.
-    pub fn set_address(&mut self, address: Option<IpAddr>) {
+    /// Tells the address under which peers reach us, and its network, outside of which nobody is
+    /// asked or answered. Without one, probes are not answered, and answers are not taken.
+    pub fn set_address(&mut self, address: Option<Subnet>) {
         self.address = address;
+        self.server.set_subnet(address);
+        self.fetch.discovery().set_subnet(address);
     }
 
     /// What can be set.
@@ -389,7 +392,7 @@ where
         if let Some(len) = self.fetch.discovery().poll_transmit(now, buf) {
             return Some(Output::Datagram { to: discovery::GROUP_V4, data: buf.get(..len)? });
         }
-        if let Some(address) = self.address {
+        if let Some(Subnet { address, .. }) = self.address {
             let ours = SocketAddr::new(address, self.config.port);
             if let Some((to, len)) = self.server.poll_transmit(now, ours, buf) {
                 return Some(Output::Datagram { to, data: buf.get(..len)? });

@@ -13,7 +13,9 @@ use peerdist_core::content::SegmentId;
 use peerdist_core::crypto::{
     CipherBlock, CipherKey, Crypto, Digest, HashAlgorithm, HashState, Secret, SoftCrypto,
 };
+use peerdist_core::discovery::Subnet;
 use peerdist_core::discovery::server::Server;
+use peerdist_core::discovery::wire::{Message, parse};
 use peerdist_core::download::{DownloadEvent, Url};
 use peerdist_core::http::conn::{Conn as HttpConn, Event as HttpEvent};
 use peerdist_core::node::{Config, DownloadId, Input, Node, Output, StreamId};
@@ -38,6 +40,9 @@ pub const BLOCKS: usize = 16;
 
 /// Where the origin is.
 pub const ORIGIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 1, 0, 1)), 80);
+
+/// Bits of the branch's network: 10.0.0.0 to 10.0.255.255.
+const PREFIX: u8 = 16;
 
 /// Rounds in which everybody may act without time passing.
 const MAX_ROUNDS: u32 = 200_000;
@@ -101,6 +106,8 @@ pub struct Fake {
     script: Script,
     /// Questions it got.
     pub asked: u32,
+    /// Where it claims to serve blocks, if elsewhere than at its address.
+    pub claimed: Option<SocketAddr>,
 }
 
 /// The world.
@@ -217,7 +224,7 @@ impl Net {
         let rng = ChaCha20Rng::seed_from_u64(seed);
         let mut node = Box::new(Node::new(config, storage, Counting::default(), rng));
         let index = self.hosts.len();
-        node.set_address(Some(host_address(index).ip()));
+        node.set_address(Some(Subnet { address: host_address(index).ip(), prefix: PREFIX }));
         self.hosts.push(Host {
             node,
             touched: true,
@@ -234,7 +241,7 @@ impl Net {
     pub fn add_fake(&mut self, claims: Vec<SegmentId>, script: impl FnMut(&[u8]) -> Act + 'static) -> usize {
         let mut rng = ChaCha20Rng::seed_from_u64(1_000 + self.fakes.len() as u64);
         let discovery = Server::new(1, &mut rng);
-        self.fakes.push(Fake { discovery, rng, claims, script: Box::new(script), asked: 0 });
+        self.fakes.push(Fake { discovery, rng, claims, script: Box::new(script), asked: 0, claimed: None });
         self.fakes.len() - 1
     }
 
@@ -526,7 +533,9 @@ impl Net {
                 To::Fake(fake) => {
                     let Fake { discovery, rng, claims, .. } = &mut self.fakes[fake];
                     let mut have = |id: &SegmentId| u32::from(claims.contains(id));
-                    discovery.handle_datagram(now, rng, from, &data, &mut have);
+                    if let Ok(Message::Probe(probe)) = parse(&data) {
+                        discovery.handle_probe(now, rng, from, &probe, &mut have);
+                    }
                 }
             }
         }
@@ -536,9 +545,9 @@ impl Net {
     fn fakes_answer(&mut self) -> bool {
         let (mut acted, mut buf) = (false, vec![0; 4_096]);
         for index in 0..self.fakes.len() {
-            let ours = fake_address(index);
+            let ours = self.fakes[index].claimed.unwrap_or(fake_address(index));
             while let Some((to, len)) = self.fakes[index].discovery.poll_transmit(self.now, ours, &mut buf) {
-                let from = SocketAddr::new(ours.ip(), 3_702);
+                let from = SocketAddr::new(fake_address(index).ip(), 3_702);
                 self.send_datagram(from, Some(to), &buf[..len]);
                 acted = true;
             }

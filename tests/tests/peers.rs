@@ -281,3 +281,21 @@ fn one_seed_one_transcript() {
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
 }
+
+/// MS-PCCRD 3.1.4.1: XAddrs MUST be on the local subnet.
+#[test]
+fn who_claims_to_be_elsewhere_is_not_asked() {
+    for elsewhere in ["10.7.0.1:80", "127.0.0.1:80"] {
+        let content = content(100_000);
+        let mut net = Net::new(12, 1, 8, content.clone());
+        let claims = segments(&net.origin.info);
+        let fake = net.add_fake(claims, |_| Act::Silence);
+        net.fakes[fake].claimed = Some(elsewhere.parse().unwrap());
+        let id = net.download(0);
+        net.drive_download(0, id, LONG);
+        assert_whole(net.seen(0, id), &content, true);
+        assert_eq!(net.dialled.get(&elsewhere.parse().unwrap()), None);
+        let counters = net.node(0).counters();
+        assert!(counters.probe.not_local > 0 && counters.fetch.asked == 0, "{counters:?}");
+    }
+}

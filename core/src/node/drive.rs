@@ -18,9 +18,12 @@ where
                 server.handle_probe(now, rng, from, &probe, &mut |segment| storage.blocks(segment));
             }
             Ok(Message::ProbeMatches(matches)) => {
-                let ours = address.map(|address| SocketAddr::new(address, config.port));
-                fetch.handle_matches(now, &matches, &|peer| Some(peer) == ours);
+                // Without an address of ours, nothing tells who is on the local subnet.
+                let Some(Subnet { address, .. }) = *address else { return };
+                let ours = SocketAddr::new(address, config.port);
+                fetch.handle_matches(now, &matches, &|peer| peer == ours);
             }
+            Ok(Message::ProbeV2) => server.handle_probe_v2(),
             Ok(_) => {}
             // MS-PCCRD 3.1.6, 3.2.6: all malformed messages MUST be silently discarded.
             Err(_) => counters.malformed_datagrams = counters.malformed_datagrams.wrapping_add(1),

@@ -33,6 +33,9 @@ pub const DOWNLOADS: usize = 2;
 /// Reads of the application at once, until it has ended them: what downloads leave of [`READS`].
 pub const APPLICATION_READS: usize = READS - DOWNLOADS * WINDOW;
 
+/// How long no connection is asked for after one found no socket.
+const SOCKET_WAIT: Duration = Duration::from_millis(100);
+
 /// Events that wait to be drained.
 const EVENTS: usize = 16;
 
@@ -120,6 +123,12 @@ pub enum Input<'a> {
         /// Which.
         stream: StreamId,
     },
+    /// Our side has no socket for a connection that was asked for: nothing was sent, and the other
+    /// side is not to blame. It is asked for again a little later.
+    NoSocket {
+        /// Which.
+        stream: StreamId,
+    },
 }
 
 impl core::fmt::Debug for Input<'_> {
@@ -135,6 +144,7 @@ impl core::fmt::Debug for Input<'_> {
             }
             Self::Eof { stream } => f.debug_struct("Eof").field("stream", stream).finish(),
             Self::Lost { stream } => f.debug_struct("Lost").field("stream", stream).finish(),
+            Self::NoSocket { stream } => f.debug_struct("NoSocket").field("stream", stream).finish(),
         }
     }
 }
@@ -257,6 +267,8 @@ pub struct Node<S, C, R, const STREAMS: usize, const BLOCKS: usize> {
     events: Deque<(DownloadId, DownloadEvent), EVENTS>,
     /// Whether work is left that needs no input.
     busy: bool,
+    /// Before then, no connection is asked for: there was no socket for the last one.
+    dial_after: Instant,
     counters: Counters,
 }
 
@@ -309,6 +321,7 @@ where
             for_application: Deque::new(),
             events: Deque::new(),
             busy: false,
+            dial_after: Instant::ZERO,
             counters: Counters::default(),
         }
     }
@@ -379,6 +392,10 @@ where
                 self.lose(now, stream, None);
                 0
             }
+            Input::NoSocket { stream } => {
+                self.handle_no_socket(now, stream);
+                0
+            }
         }
     }
 
@@ -443,6 +460,7 @@ where
         if self.address.is_some() {
             next = earliest(next, self.server.poll_timeout());
         }
+        next = earliest(next, Some(self.dial_after).filter(|at| *at > now));
         for download in self.downloads.iter().flatten() {
             next = earliest(next, download.poll_timeout(now));
         }

@@ -120,6 +120,8 @@ pub struct Net {
     pub fakes: Vec<Fake>,
     /// Whether scripted peers take no connections.
     pub fakes_refuse: bool,
+    /// Connections that still find no socket on the side that asks for them.
+    pub no_sockets: u32,
     /// Whether connections of the test take what comes.
     pub reads_nothing: bool,
     /// The origin.
@@ -194,6 +196,7 @@ impl Net {
             hosts: Vec::new(),
             fakes: Vec::new(),
             fakes_refuse: false,
+            no_sockets: 0,
             reads_nothing: false,
             origin: Origin::new(content),
             path: "/file",
@@ -463,6 +466,12 @@ impl Net {
     }
 
     fn connect(&mut self, index: usize, stream: StreamId, remote: SocketAddr) {
+        if let Some(left) = self.no_sockets.checked_sub(1) {
+            self.no_sockets = left;
+            let now = self.now;
+            self.hosts[index].handle_input(now, Input::NoSocket { stream });
+            return;
+        }
         *self.dialled.entry(remote).or_default() += 1;
         let there = if remote == ORIGIN {
             (!self.origin.manner.refuses).then(|| End::Origin(Session::default()))

@@ -49,8 +49,11 @@ impl<D: Device + ?Sized> Device for Learning<'_, D> {
         Self: 'b;
 
     fn receive(&mut self, now: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
-        if let (Some(us), Some(neighbour)) = (self.us, self.hints.0.pop()) {
-            return Some((Received::Hint(reply(neighbour, us)), self.inner.transmit(now)?));
+        if let (Some(us), Some(neighbour)) = (self.us, self.hints.0.last().copied()) {
+            // While nothing can be sent, the hint waits.
+            let answer = self.inner.transmit(now)?;
+            self.hints.0.pop();
+            return Some((Received::Hint(reply(neighbour, us)), answer));
         }
         let (frame, answer) = self.inner.receive(now)?;
         Some((Received::Frame(frame, self.hints), answer))

@@ -600,6 +600,7 @@ pub(crate) fn node(input: &[u8], output: &mut [u8]) {
             3 => keep(node.handle_input(now(), Input::Data { stream, data: input })),
             4 => keep(node.handle_input(now(), Input::Eof { stream })),
             5 => keep(node.handle_input(now(), Input::Lost { stream })),
+            16 => keep(node.handle_input(now(), Input::NoSocket { stream })),
             6 => keep(node.poll_output(now(), output).map(keep_output)),
             7 => keep((node.poll_stream(now(), stream, output), checksum(output))),
             8 => keep(node.poll_timeout(now())),

@@ -90,7 +90,7 @@ impl<const SOCKETS: usize> World<SOCKETS> {
             if self.now >= end {
                 return next;
             }
-            self.now = self.now + Duration::from_millis(1);
+            self.now += Duration::from_millis(1);
         }
     }
 

@@ -16,8 +16,18 @@ pub struct Truncated {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct NoRoom;
 
+/// How many bytes there are, for `Debug` of what may be content, content information or a secret:
+/// none of these belongs in a log.
+pub(crate) struct Len<'a>(pub(crate) &'a [u8]);
+
+impl core::fmt::Debug for Len<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "[{} bytes]", self.0.len())
+    }
+}
+
 /// A cursor that takes values off the front of a slice.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Reader<'a> {
     rest: &'a [u8],
     offset: usize,
@@ -89,11 +99,23 @@ impl<'a> Reader<'a> {
     }
 }
 
+impl core::fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { rest, offset } = self;
+        f.debug_struct("Reader").field("rest", &Len(rest)).field("offset", offset).finish()
+    }
+}
+
 /// A cursor that puts values at the front of a slice.
-#[derive(Debug)]
 pub struct Writer<'a> {
     buf: &'a mut [u8],
     len: usize,
+}
+
+impl core::fmt::Debug for Writer<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Writer").field("len", &self.len).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Writer<'a> {
@@ -178,16 +200,24 @@ impl<'a> Writer<'a> {
     /// Puts `bytes` in upper-case hexadecimal digits.
     pub fn hex_upper(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
         for byte in bytes {
-            self.put(&[hex_digit(byte >> 4), hex_digit(byte & 15)])?;
+            self.put(&[hex_digit(byte >> 4, false), hex_digit(byte & 15, false)])?;
         }
         Ok(())
     }
 }
 
-const fn hex_digit(nibble: u8) -> u8 {
-    match nibble {
-        0..=9 => b'0' + nibble,
-        _ => b'A' + (nibble & 15) - 10,
+/// What stands before and behind the first `byte`.
+pub(crate) fn split_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|&other| other == byte)?;
+    let (before, rest) = text.split_at_checked(at)?;
+    Some((before, rest.split_first()?.1))
+}
+
+/// One hexadecimal digit, of the lower four bits of `nibble`.
+pub(crate) const fn hex_digit(nibble: u8, lower: bool) -> u8 {
+    match nibble & 15 {
+        digit @ 0..=9 => b'0' + digit,
+        letter => letter - 10 + if lower { b'a' } else { b'A' },
     }
 }
 

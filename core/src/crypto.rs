@@ -12,6 +12,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::bytes::copy;
 use crate::limits::MAX_DIGEST_BYTES;
 
 /// A block of the AES cipher, and its chaining value in CBC mode.
@@ -59,6 +60,13 @@ impl Digest {
         Some(digest)
     }
 
+    /// As many of `bytes` as there is room for.
+    fn cut(bytes: &[u8]) -> Self {
+        let mut digest = Self { bytes: [0; MAX_DIGEST_BYTES], len: 0 };
+        digest.len = copy(&mut digest.bytes, bytes) as u8;
+        digest
+    }
+
     /// The bytes of the digest.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
@@ -93,15 +101,23 @@ impl Secret {
         Digest::from_slice(bytes).map(Self)
     }
 
+    /// The same bytes as a public value: for what is derived by HMAC and yet public, such as HoHoDk.
+    pub fn publish(&self) -> Digest {
+        self.0
+    }
+
     /// The secret bytes. Whoever calls this keeps them out of logs and traces.
     pub fn expose(&self) -> &[u8] {
         self.0.as_bytes()
     }
 }
 
-impl From<Digest> for Secret {
-    fn from(digest: Digest) -> Self {
-        Self(digest)
+/// What a hash of secret bytes gives is secret, too: it is wiped where it was.
+impl From<&mut Digest> for Secret {
+    fn from(digest: &mut Digest) -> Self {
+        let secret = Self(*digest);
+        digest.wipe();
+        secret
     }
 }
 
@@ -204,8 +220,9 @@ pub trait Crypto {
     /// Ends a hash that this provider began.
     fn hash_finish(&mut self, state: HashState) -> Digest;
 
-    /// HMAC (RFC 2104) of the concatenation of `parts`.
-    fn hmac(&mut self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Digest;
+    /// HMAC (RFC 2104) of the concatenation of `parts`. Segment secrets are HMACs, so each is taken
+    /// for a secret until somebody says otherwise.
+    fn hmac(&mut self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Secret;
 
     /// Encrypts `blocks` in place in CBC mode; `chain` holds the IV before and the last
     /// ciphertext block after, so that the next piece can follow.
@@ -241,19 +258,22 @@ impl Crypto for SoftCrypto {
 
     fn hash_finish(&mut self, state: HashState) -> Digest {
         match state {
-            HashState::Sha256(hash) => digest(&hash.finalize()),
-            HashState::Sha384(hash) => digest(&hash.finalize()),
-            HashState::Sha512(hash) => digest(&hash.finalize()),
-            HashState::Engine(_) => digest(&[]),
+            HashState::Sha256(hash) => Digest::cut(&hash.finalize()),
+            HashState::Sha384(hash) => Digest::cut(&hash.finalize()),
+            HashState::Sha512(hash) => Digest::cut(&hash.finalize()),
+            HashState::Engine(_) => Digest::cut(&[]),
         }
     }
 
-    fn hmac(&mut self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Digest {
-        fn run<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]]) -> Digest {
+    fn hmac(&mut self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Secret {
+        fn run<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]]) -> Secret {
             // A key of any length is a legal HMAC key, so the error cannot arise.
-            let Ok(mut mac) = <M as KeyInit>::new_from_slice(key) else { return digest(&[]) };
+            let Ok(mut mac) = <M as KeyInit>::new_from_slice(key) else { return Secret(Digest::cut(&[])) };
             parts.iter().for_each(|part| mac.update(part));
-            digest(&mac.finalize().into_bytes())
+            let mut bytes = mac.finalize().into_bytes();
+            let secret = Secret(Digest::cut(&bytes));
+            bytes.as_mut_slice().zeroize();
+            secret
         }
         match algorithm {
             HashAlgorithm::Sha256 => run::<Hmac<Sha256>>(key, parts),
@@ -291,15 +311,6 @@ pub fn hash(crypto: &mut dyn Crypto, algorithm: HashAlgorithm, data: &[u8]) -> D
     let mut state = crypto.hash_start(algorithm);
     crypto.hash_update(&mut state, data);
     crypto.hash_finish(state)
-}
-
-fn digest(bytes: &[u8]) -> Digest {
-    let mut out = Digest { bytes: [0; MAX_DIGEST_BYTES], len: 0 };
-    for (to, from) in out.bytes.iter_mut().zip(bytes) {
-        *to = *from;
-        out.len += 1;
-    }
-    out
 }
 
 fn run_encrypt<M: BlockModeEncrypt<BlockSize = U16>>(mut mode: M, blocks: &mut [CipherBlock]) {
@@ -345,9 +356,28 @@ mod tests {
         let mac =
             SoftCrypto.hmac(HashAlgorithm::Sha256, b"Jefe", &[b"what do ya want ", b"", b"for nothing?"]);
         assert_eq!(
-            mac.as_bytes(),
+            mac.expose(),
             hex::<32>("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")
         );
+    }
+
+    #[test]
+    fn what_holds_secrets_is_wiped() {
+        fn is_wiped<T: ZeroizeOnDrop>() {}
+        is_wiped::<Secret>();
+        is_wiped::<Sha256>();
+        is_wiped::<Sha384>();
+        is_wiped::<Sha512>();
+        is_wiped::<Aes128>();
+        is_wiped::<Aes192>();
+        is_wiped::<Aes256>();
+        is_wiped::<cbc::Encryptor<Aes128>>();
+        is_wiped::<cbc::Decryptor<Aes128>>();
+
+        let mut digest = hash(&mut SoftCrypto, HashAlgorithm::Sha256, b"key");
+        let secret = Secret::from(&mut digest);
+        assert_ne!(secret.expose(), [0; 32]);
+        assert_eq!(digest.as_bytes(), [0; 32]);
     }
 
     /// NIST SP 800-38A, F.2.1, F.2.3 and F.2.5: CBC in two pieces equals CBC in one.

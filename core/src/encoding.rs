@@ -9,7 +9,7 @@
 //! Deviations, each with its fact: any range of versions that holds one we have is served, not
 //! only those the text lists (fact 17); `MissingDataRequest` beats `Accept-Encoding` (fact 18).
 
-use crate::bytes::{NoRoom, Writer, parse_decimal};
+use crate::bytes::{NoRoom, Writer, parse_decimal, split_byte};
 
 /// A version of the coding or of content information.
 ///
@@ -427,13 +427,6 @@ fn parse_bool(text: &[u8]) -> Option<bool> {
         return Some(true);
     }
     text.eq_ignore_ascii_case(b"false").then_some(false)
-}
-
-/// What stands before and behind the first `byte`.
-fn split_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
-    let at = text.iter().position(|&other| other == byte)?;
-    let (before, rest) = text.split_at_checked(at)?;
-    Some((before, rest.split_first()?.1))
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@
 //!
 //! ```
 //! use peerdist_core::crypto::SoftCrypto;
+//! use peerdist_core::discovery::client::Subnet;
 //! use peerdist_core::download::{DownloadEvent, Url};
 //! use peerdist_core::node::{Config, Input, Node, Output};
 //! use peerdist_core::store::ram::{Entry, Page, RamStore};
@@ -64,8 +65,9 @@
 //! // two blocks being fetched.
 //! let store = RamStore::new([const { Page::EMPTY }; 32], [const { Entry::EMPTY }; 2], [0; 1024]);
 //! let mut node: Node<_, _, _, 8, 2> = Node::new(Config::default(), store, SoftCrypto, Entropy(7));
-//! // Under which address others reach us; without one, nobody's probe is answered.
-//! node.set_address(Some("192.0.2.7".parse().unwrap()));
+//! // Under which address others reach us, and how much of it is the network's; without one,
+//! // nobody's probe is answered.
+//! node.set_address(Some(Subnet { address: "192.0.2.7".parse().unwrap(), prefix: 24 }));
 //!
 //! let mut now = Instant::ZERO;
 //! let url = Url {

@@ -11,10 +11,6 @@ pub const SEGMENT_BLOCKS: u32 = 512;
 /// Bytes of a full segment of content information 1.0 (MS-PCCRC 2.1).
 pub const SEGMENT_BYTES: u32 = BLOCK_BYTES * SEGMENT_BLOCKS;
 
-/// Bytes that any block may have: a segment of content information 2.0 is one block of up to
-/// 128 KiB (MS-PCCRC 2.4.1.2).
-pub const MAX_BLOCK_BYTES: u32 = 131_072;
-
 /// Bytes of the longest digest, and so of the longest segment id and segment secret (SHA-512).
 pub const MAX_DIGEST_BYTES: usize = 64;
 

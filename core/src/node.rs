@@ -8,7 +8,7 @@
 //! [`poll_stream`](Node::poll_stream) for every stream with room to send. Then wait for input, or
 //! until [`poll_timeout`](Node::poll_timeout). The crate's front page shows the loop.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use heapless::Deque;
 use rand_core::CryptoRng;
@@ -16,8 +16,9 @@ use rand_core::CryptoRng;
 use crate::api::client::{
     ApiError, Client, Completion, ContentHandle, ContentTag, Parts, READS, ReadError, ReadId,
 };
+use crate::bytes::Len;
 use crate::crypto::{CipherAlgorithm, Crypto};
-use crate::discovery::{self, server::Server, wire::Message};
+use crate::discovery::{self, Subnet, server::Server, wire::Message};
 use crate::download::origin::OriginStream;
 use crate::download::{Download, DownloadEvent, ORIGIN_STREAMS, Url, WINDOW};
 use crate::fetch::stream::PeerStream;
@@ -31,6 +32,9 @@ pub const DOWNLOADS: usize = 2;
 
 /// Reads of the application at once, until it has ended them: what downloads leave of [`READS`].
 pub const APPLICATION_READS: usize = READS - DOWNLOADS * WINDOW;
+
+/// How long no connection is asked for after one found no socket.
+const SOCKET_WAIT: Duration = Duration::from_millis(100);
 
 /// Events that wait to be drained.
 const EVENTS: usize = 16;
@@ -90,7 +94,7 @@ pub struct DownloadId {
 }
 
 /// What goes in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Input<'a> {
     /// Only time has passed.
     Timeout,
@@ -123,10 +127,33 @@ pub enum Input<'a> {
         /// Which.
         stream: StreamId,
     },
+    /// Our side has no socket for a connection that was asked for: nothing was sent, and the other
+    /// side is not to blame. It is asked for again a little later.
+    NoSocket {
+        /// Which.
+        stream: StreamId,
+    },
+}
+
+impl core::fmt::Debug for Input<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("Timeout"),
+            Self::Datagram { from, data } => {
+                f.debug_struct("Datagram").field("from", from).field("data", &Len(data)).finish()
+            }
+            Self::Connected { stream } => f.debug_struct("Connected").field("stream", stream).finish(),
+            Self::Data { stream, data } => {
+                f.debug_struct("Data").field("stream", stream).field("data", &Len(data)).finish()
+            }
+            Self::Eof { stream } => f.debug_struct("Eof").field("stream", stream).finish(),
+            Self::Lost { stream } => f.debug_struct("Lost").field("stream", stream).finish(),
+            Self::NoSocket { stream } => f.debug_struct("NoSocket").field("stream", stream).finish(),
+        }
+    }
 }
 
 /// What comes out.
-#[derive(Debug)]
 pub enum Output<'a> {
     /// Send this from UDP port 3702. Multicast goes out with a TTL of 1.
     Datagram {
@@ -176,6 +203,30 @@ pub enum Output<'a> {
     },
 }
 
+impl core::fmt::Debug for Output<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Datagram { to, data } => {
+                f.debug_struct("Datagram").field("to", to).field("data", &Len(data)).finish()
+            }
+            Self::Connect { stream, remote } => {
+                f.debug_struct("Connect").field("stream", stream).field("remote", remote).finish()
+            }
+            Self::Close { stream } => f.debug_struct("Close").field("stream", stream).finish(),
+            Self::Abort { stream } => f.debug_struct("Abort").field("stream", stream).finish(),
+            Self::Resume { stream } => f.debug_struct("Resume").field("stream", stream).finish(),
+            Self::Data { download, offset, data } => {
+                let data = &Len(data);
+                let mut shown = f.debug_struct("Data");
+                shown.field("download", download).field("offset", offset).field("data", data).finish()
+            }
+            Self::Download { download, event } => {
+                f.debug_struct("Download").field("download", download).field("event", event).finish()
+            }
+        }
+    }
+}
+
 /// The stream cannot go on: what was promised cannot be sent, or it is not known. Reset it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -213,7 +264,7 @@ pub struct Counters {
 /// connections and `BLOCKS` blocks being fetched at a time.
 pub struct Node<S, C, R, const STREAMS: usize, const BLOCKS: usize> {
     config: Config,
-    address: Option<IpAddr>,
+    address: Option<Subnet>,
     storage: S,
     crypto: C,
     rng: R,
@@ -230,6 +281,8 @@ pub struct Node<S, C, R, const STREAMS: usize, const BLOCKS: usize> {
     events: Deque<(DownloadId, DownloadEvent), EVENTS>,
     /// Whether work is left that needs no input.
     busy: bool,
+    /// Before then, no connection is asked for: there was no socket for the last one.
+    dial_after: Instant,
     counters: Counters,
 }
 
@@ -283,13 +336,17 @@ where
             for_application: Deque::new(),
             events: Deque::new(),
             busy: false,
+            dial_after: Instant::ZERO,
             counters: Counters::default(),
         }
     }
 
-    /// Tells the address under which peers reach us; without one, probes are not answered.
-    pub fn set_address(&mut self, address: Option<IpAddr>) {
+    /// Tells the address under which peers reach us, and its network, outside of which nobody is
+    /// asked or answered. Without one, probes are not answered, and answers are not taken.
+    pub fn set_address(&mut self, address: Option<Subnet>) {
         self.address = address;
+        self.server.set_subnet(address);
+        self.fetch.discovery().set_subnet(address);
     }
 
     /// What can be set.
@@ -364,6 +421,10 @@ where
                 self.lose(now, stream, None);
                 0
             }
+            Input::NoSocket { stream } => {
+                self.handle_no_socket(now, stream);
+                0
+            }
         }
     }
 
@@ -377,7 +438,7 @@ where
         if let Some(len) = self.fetch.discovery().poll_transmit(now, buf) {
             return Some(Output::Datagram { to: discovery::GROUP_V4, data: buf.get(..len)? });
         }
-        if let Some(address) = self.address {
+        if let Some(Subnet { address, .. }) = self.address {
             let ours = SocketAddr::new(address, self.config.port);
             if let Some((to, len)) = self.server.poll_transmit(now, ours, buf) {
                 return Some(Output::Datagram { to, data: buf.get(..len)? });
@@ -428,6 +489,7 @@ where
         if self.address.is_some() {
             next = earliest(next, self.server.poll_timeout());
         }
+        next = earliest(next, Some(self.dial_after).filter(|at| *at > now));
         for download in self.downloads.iter().flatten() {
             next = earliest(next, download.poll_timeout(now));
         }

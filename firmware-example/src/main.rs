@@ -17,6 +17,7 @@ use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m::singleton;
 use cortex_m_rt::{entry, exception};
 use peerdist_core::crypto::SoftCrypto;
+use peerdist_core::discovery::Subnet;
 use peerdist_core::node::{Config, Node, Output};
 use peerdist_core::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
 use peerdist_core::time::Instant;
@@ -44,6 +45,7 @@ const WINDOW_BYTES: usize = 2_048;
 
 const FRAME_BYTES: usize = 1_514;
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const PREFIX: u8 = 24;
 const CARD: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 1]);
 
 /// Ticks a second of the board's clock, that of the MPS2 images.
@@ -69,7 +71,7 @@ fn run() -> Option<()> {
     let mut interface = Interface::new(config, &mut device, stack_time(now()));
     interface.update_ip_addrs(|addresses| {
         // A fresh interface has room for one address.
-        let _ = addresses.push(IpCidr::new(IpAddress::Ipv4(ADDRESS), 24));
+        let _ = addresses.push(IpCidr::new(IpAddress::Ipv4(ADDRESS), PREFIX));
     });
     let storage = singleton!(: [SocketStorage<'static>; STREAMS + 1] = [SocketStorage::EMPTY; STREAMS + 1])?;
     let mut sockets = SocketSet::new(&mut storage[..]);
@@ -85,7 +87,7 @@ fn run() -> Option<()> {
     let infos = singleton!(: [u8; INFO_BYTES] = [0; INFO_BYTES])?;
     let store = RamStore::new(&mut pages[..], &mut entries[..], &mut infos[..]);
     let node = singleton!(: Peer = Node::new(config, store, SoftCrypto, entropy))?;
-    node.set_address(Some(IpAddr::V4(ADDRESS)));
+    node.set_address(Some(Subnet { address: IpAddr::V4(ADDRESS), prefix: PREFIX }));
 
     let buffer = singleton!(: [u8; MIN_BUFFER] = [0; MIN_BUFFER])?;
     let mut handed_out = 0u32;

@@ -12,9 +12,10 @@ use core::net::{IpAddr, SocketAddr};
 
 use peerdist_core::crypto::Crypto;
 use peerdist_core::discovery::PORT as DISCOVERY_PORT;
+use peerdist_core::limits::UPLOAD_TIMEOUT;
 use peerdist_core::node::{Input, Node, Output, StreamError, StreamId};
 use peerdist_core::store::Storage;
-use peerdist_core::time::Instant;
+use peerdist_core::time::{Duration, Instant, earliest};
 use rand_core::CryptoRng;
 use smoltcp::iface::{Interface, MulticastError, SocketHandle, SocketSet};
 use smoltcp::phy::Device;
@@ -34,6 +35,10 @@ const GROUP: Ipv4Address = Ipv4Address::new(239, 255, 255, 250);
 
 /// After this long without an acknowledgement, the other host is gone.
 const GONE: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(60);
+
+/// How long a closed connection waits for the other side to close, too: one that never does, and
+/// goes on sending, would have the socket for good.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Local ports of outgoing connections (RFC 6335).
 const FIRST_EPHEMERAL: u16 = 49_152;
@@ -64,8 +69,12 @@ enum State {
         eof: bool,
         blocked: bool,
     },
-    /// Closed or reset by us; the stack still has to say so.
-    Closing,
+    /// Closed or reset by us; the stack still has to say so, until `deadline` at the latest.
+    Closing {
+        deadline: Instant,
+        /// All that was to be sent has been acknowledged.
+        drained: bool,
+    },
 }
 
 /// A node, whatever it is made of: so the driver's code exists once.
@@ -156,7 +165,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         }
         let stack =
             interface.poll_at(time, sockets).map(|at| Instant::from_micros(at.total_micros().max(0) as u64));
-        peerdist_core::time::earliest(stack, node.poll_timeout(now))
+        earliest(earliest(stack, self.closing_deadline(sockets)), node.poll_timeout(now))
     }
 
     fn receive_datagrams(&self, now: Instant, sockets: &mut SocketSet<'_>, node: &mut dyn Machine) -> bool {
@@ -185,11 +194,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
                 State::Idle => {}
                 State::Listening => tcp.accept(now, socket, node),
                 State::Open { .. } => received |= tcp.receive(now, socket, node),
-                State::Closing => {
-                    if socket.state() == tcp::State::Closed {
-                        tcp.state = State::Idle;
-                    }
-                }
+                State::Closing { deadline, drained } => tcp.close(now, socket, deadline, drained),
             }
             received |= tcp.state != before;
         }
@@ -217,18 +222,18 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
                 }
                 Output::Connect { stream, remote } => {
                     if !self.connect(interface, sockets, stream, remote) {
-                        node.handle_input(now, Input::Lost { stream });
+                        node.handle_input(now, Input::NoSocket { stream });
                     }
                 }
                 Output::Close { stream } => {
                     if let Some(tcp) = self.find(stream) {
-                        tcp.state = State::Closing;
+                        tcp.state = State::closing(now);
                         sockets.get_mut::<tcp::Socket>(tcp.handle).close();
                     }
                 }
                 Output::Abort { stream } => {
                     if let Some(tcp) = self.find(stream) {
-                        tcp.state = State::Closing;
+                        tcp.state = State::closing(now);
                         sockets.get_mut::<tcp::Socket>(tcp.handle).abort();
                     }
                 }
@@ -259,7 +264,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
                     Ok(Ok(_)) => sent = true,
                     Ok(Err(_)) => {
                         socket.abort();
-                        tcp.state = State::Closing;
+                        tcp.state = State::closing(now);
                         sent = true;
                     }
                 }
@@ -270,9 +275,13 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
 
     /// Keeps a part of the sockets listening.
     fn listen(&mut self, sockets: &mut SocketSet<'_>) {
-        let count = |state: State| self.tcp.iter().filter(|tcp| tcp.state == state).count();
-        let wanted = SOCKETS.div_ceil(LISTENING_SHARE);
-        let mut missing = wanted.saturating_sub(count(State::Listening));
+        // One that a connection has begun on is no backlog any more, however long it takes.
+        let is_open = |tcp: &&Tcp| {
+            let socket = sockets.get::<tcp::Socket>(tcp.handle);
+            tcp.state == State::Listening && socket.state() == tcp::State::Listen
+        };
+        let open = self.tcp.iter().filter(is_open).count();
+        let mut missing = SOCKETS.div_ceil(LISTENING_SHARE).saturating_sub(open);
         for tcp in self.tcp.iter_mut().filter(|tcp| tcp.state == State::Idle) {
             if missing == 0 {
                 break;
@@ -307,15 +316,20 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         true
     }
 
-    /// A socket for a new connection: idle, or one that only waits for stray segments.
+    /// A socket for a new connection: idle, or one that only waits for stray segments, for the other
+    /// side to close, or for a connection that may never come about.
     fn spare(&mut self, sockets: &mut SocketSet<'_>) -> Option<&mut Tcp> {
-        let idle = |tcp: &Tcp| tcp.state == State::Idle;
-        let position = self.tcp.iter().position(idle).or_else(|| {
+        let idle = self.tcp.iter().position(|tcp| tcp.state == State::Idle);
+        let in_state = |wanted: tcp::State| {
             self.tcp.iter().position(|tcp| {
-                let socket = sockets.get::<tcp::Socket>(tcp.handle);
-                tcp.state == State::Closing && socket.state() == tcp::State::TimeWait
+                let ours = matches!(tcp.state, State::Closing { .. } | State::Listening);
+                ours && sockets.get::<tcp::Socket>(tcp.handle).state() == wanted
             })
-        })?;
+        };
+        let position = idle
+            .or_else(|| in_state(tcp::State::TimeWait))
+            .or_else(|| in_state(tcp::State::FinWait2))
+            .or_else(|| in_state(tcp::State::SynReceived))?;
         let tcp = self.tcp.get_mut(position)?;
         let socket = sockets.get_mut::<tcp::Socket>(tcp.handle);
         if socket.state() != tcp::State::Closed {
@@ -325,12 +339,41 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         Some(tcp)
     }
 
+    /// When the first of the closed connections has to be reset.
+    fn closing_deadline(&self, sockets: &SocketSet<'_>) -> Option<Instant> {
+        self.tcp.iter().fold(None, |first, tcp| match tcp.state {
+            State::Closing { deadline, .. } if !ends_itself(sockets.get(tcp.handle)) => {
+                earliest(first, Some(deadline))
+            }
+            _ => first,
+        })
+    }
+
     fn find(&mut self, id: StreamId) -> Option<&mut Tcp> {
         self.tcp.iter_mut().find(|tcp| matches!(tcp.state, State::Open { stream, .. } if stream == id))
     }
 }
 
+impl State {
+    /// What was polled may still be on its way: it has the time of an upload.
+    fn closing(now: Instant) -> Self {
+        Self::Closing { deadline: now + UPLOAD_TIMEOUT, drained: false }
+    }
+}
+
 impl Tcp {
+    fn close(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, deadline: Instant, drained: bool) {
+        if socket.state() == tcp::State::Closed {
+            self.state = State::Idle;
+        } else if !drained && socket.send_queue() == 0 {
+            self.state = State::Closing { deadline: now + LINGER, drained: true };
+        } else if deadline <= now && !ends_itself(socket) {
+            // The next look at it finds it closed, and the stack has sent the reset by then.
+            socket.abort();
+            self.state = State::closing(now);
+        }
+    }
+
     fn accept(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, node: &mut dyn Machine) {
         match socket.state() {
             tcp::State::Listen | tcp::State::SynReceived => {}
@@ -344,7 +387,7 @@ impl Tcp {
                     }
                     None => {
                         socket.abort();
-                        self.state = State::Closing;
+                        self.state = State::closing(now);
                     }
                 }
             }
@@ -395,6 +438,11 @@ fn prepare(socket: &mut tcp::Socket<'_>) {
     socket.set_nagle_enabled(false);
     // A host that is gone acknowledges nothing, and its socket must not be lost to us for good.
     socket.set_timeout(Some(GONE));
+}
+
+/// Whether the stack itself lets go of a closed connection, after a time of its own.
+fn ends_itself(socket: &tcp::Socket<'_>) -> bool {
+    matches!(socket.state(), tcp::State::TimeWait | tcp::State::Closed)
 }
 
 fn endpoint(address: SocketAddr) -> IpEndpoint {

@@ -3,7 +3,9 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use peerdist_core::crypto::{CipherBlock, CipherKey, Crypto, Digest, HashAlgorithm, HashState, SoftCrypto};
+use peerdist_core::crypto::{
+    CipherBlock, CipherKey, Crypto, Digest, HashAlgorithm, HashState, Secret, SoftCrypto,
+};
 
 /// [`SoftCrypto`] with counters.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +45,7 @@ impl Crypto for HostCrypto {
         SoftCrypto.hash_finish(state)
     }
 
-    fn hmac(&mut self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Digest {
+    fn hmac(&mut self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Secret {
         SoftCrypto.hmac(algorithm, key, parts)
     }
 

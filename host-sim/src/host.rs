@@ -7,6 +7,7 @@ use std::rc::Rc;
 use peerdist_core::content::v1::info_len;
 use peerdist_core::content::{InfoUnreadable, SegmentId};
 use peerdist_core::crypto::HashAlgorithm;
+use peerdist_core::discovery::Subnet;
 use peerdist_core::download::{DownloadEvent, Url};
 use peerdist_core::fetch::{Failures, Source};
 use peerdist_core::limits::BLOCK_BYTES;
@@ -26,7 +27,7 @@ use crate::crypto::{Counters, HostCrypto};
 use crate::origin::{Origin, PATH, PORT};
 use crate::report::Sources;
 use crate::rng::Rng;
-use crate::run::{ClientHost, ClientOutcome, HostFactory, Nature, OriginHost, Seat};
+use crate::run::{ClientHost, ClientOutcome, HostFactory, Nature, OriginHost, PREFIX_LEN, Seat};
 use crate::stack::Stack;
 use crate::world::{Frame, Host};
 
@@ -115,7 +116,7 @@ impl Client {
         let crypto = HostCrypto::default();
         let counters = crypto.counters();
         let mut node = Node::new(config, store, crypto, seat.seed.child("node", 0).rng());
-        node.set_address(Some(IpAddr::from(seat.ip)));
+        node.set_address(Some(Subnet { address: IpAddr::from(seat.ip), prefix: PREFIX_LEN }));
         let application =
             Application { delivery, outcome: ClientOutcome::default(), finished_at: None, failure: None };
         let buffer = vec![0; BUFFER_BYTES];

@@ -10,8 +10,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use peerdist_core::api::client::ContentHandle;
 use peerdist_core::content::SegmentId;
-use peerdist_core::crypto::{CipherBlock, CipherKey, Crypto, Digest, HashAlgorithm, HashState, SoftCrypto};
+use peerdist_core::crypto::{
+    CipherBlock, CipherKey, Crypto, Digest, HashAlgorithm, HashState, Secret, SoftCrypto,
+};
+use peerdist_core::discovery::Subnet;
 use peerdist_core::discovery::server::Server;
+use peerdist_core::discovery::wire::{Message, parse};
 use peerdist_core::download::{DownloadEvent, Url};
 use peerdist_core::http::conn::{Conn as HttpConn, Event as HttpEvent};
 use peerdist_core::node::{Config, DownloadId, Input, Node, Output, StreamId};
@@ -36,6 +40,9 @@ pub const BLOCKS: usize = 16;
 
 /// Where the origin is.
 pub const ORIGIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 1, 0, 1)), 80);
+
+/// Bits of the branch's network: 10.0.0.0 to 10.0.255.255.
+const PREFIX: u8 = 16;
 
 /// Rounds in which everybody may act without time passing.
 const MAX_ROUNDS: u32 = 200_000;
@@ -99,6 +106,8 @@ pub struct Fake {
     script: Script,
     /// Questions it got.
     pub asked: u32,
+    /// Where it claims to serve blocks, if elsewhere than at its address.
+    pub claimed: Option<SocketAddr>,
 }
 
 /// The world.
@@ -111,6 +120,8 @@ pub struct Net {
     pub fakes: Vec<Fake>,
     /// Whether scripted peers take no connections.
     pub fakes_refuse: bool,
+    /// Connections that still find no socket on the side that asks for them.
+    pub no_sockets: u32,
     /// Whether connections of the test take what comes.
     pub reads_nothing: bool,
     /// The origin.
@@ -185,6 +196,7 @@ impl Net {
             hosts: Vec::new(),
             fakes: Vec::new(),
             fakes_refuse: false,
+            no_sockets: 0,
             reads_nothing: false,
             origin: Origin::new(content),
             path: "/file",
@@ -215,7 +227,7 @@ impl Net {
         let rng = ChaCha20Rng::seed_from_u64(seed);
         let mut node = Box::new(Node::new(config, storage, Counting::default(), rng));
         let index = self.hosts.len();
-        node.set_address(Some(host_address(index).ip()));
+        node.set_address(Some(Subnet { address: host_address(index).ip(), prefix: PREFIX }));
         self.hosts.push(Host {
             node,
             touched: true,
@@ -232,7 +244,7 @@ impl Net {
     pub fn add_fake(&mut self, claims: Vec<SegmentId>, script: impl FnMut(&[u8]) -> Act + 'static) -> usize {
         let mut rng = ChaCha20Rng::seed_from_u64(1_000 + self.fakes.len() as u64);
         let discovery = Server::new(1, &mut rng);
-        self.fakes.push(Fake { discovery, rng, claims, script: Box::new(script), asked: 0 });
+        self.fakes.push(Fake { discovery, rng, claims, script: Box::new(script), asked: 0, claimed: None });
         self.fakes.len() - 1
     }
 
@@ -454,6 +466,12 @@ impl Net {
     }
 
     fn connect(&mut self, index: usize, stream: StreamId, remote: SocketAddr) {
+        if let Some(left) = self.no_sockets.checked_sub(1) {
+            self.no_sockets = left;
+            let now = self.now;
+            self.hosts[index].handle_input(now, Input::NoSocket { stream });
+            return;
+        }
         *self.dialled.entry(remote).or_default() += 1;
         let there = if remote == ORIGIN {
             (!self.origin.manner.refuses).then(|| End::Origin(Session::default()))
@@ -524,7 +542,9 @@ impl Net {
                 To::Fake(fake) => {
                     let Fake { discovery, rng, claims, .. } = &mut self.fakes[fake];
                     let mut have = |id: &SegmentId| u32::from(claims.contains(id));
-                    discovery.handle_datagram(now, rng, from, &data, &mut have);
+                    if let Ok(Message::Probe(probe)) = parse(&data) {
+                        discovery.handle_probe(now, rng, from, &probe, &mut have);
+                    }
                 }
             }
         }
@@ -534,9 +554,9 @@ impl Net {
     fn fakes_answer(&mut self) -> bool {
         let (mut acted, mut buf) = (false, vec![0; 4_096]);
         for index in 0..self.fakes.len() {
-            let ours = fake_address(index);
+            let ours = self.fakes[index].claimed.unwrap_or(fake_address(index));
             while let Some((to, len)) = self.fakes[index].discovery.poll_transmit(self.now, ours, &mut buf) {
-                let from = SocketAddr::new(ours.ip(), 3_702);
+                let from = SocketAddr::new(fake_address(index).ip(), 3_702);
                 self.send_datagram(from, Some(to), &buf[..len]);
                 acted = true;
             }
@@ -829,7 +849,7 @@ impl Crypto for Counting {
         SoftCrypto.hash_finish(state)
     }
 
-    fn hmac(&mut self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Digest {
+    fn hmac(&mut self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Secret {
         self.hmacs += 1;
         SoftCrypto.hmac(algorithm, key, parts)
     }

@@ -168,13 +168,14 @@ fn a_client_finds_a_server() {
     let mut buf = [0; MAX_SENT_BYTES];
     loop {
         while let Some(len) = client.poll_transmit(now, &mut buf) {
-            server.handle_datagram(now, &mut rng, client_addr, &buf[..len], &mut |id| {
-                u32::from(id.as_bytes()[0]) + 1
-            });
+            let Ok(Message::Probe(probe)) = parse(&buf[..len]) else { panic!("no probe") };
+            server
+                .handle_probe(now, &mut rng, client_addr, &probe, &mut |id| u32::from(id.as_bytes()[0]) + 1);
         }
         while let Some((to, len)) = server.poll_transmit(now, server_addr, &mut buf) {
             assert_eq!(to, client_addr);
-            client.handle_datagram(now, &buf[..len], &mut |one| found.push(one));
+            let Ok(Message::ProbeMatches(matches)) = parse(&buf[..len]) else { panic!("no match") };
+            client.handle_matches(now, &matches, &mut |one| found.push(one));
         }
         expired = client.poll_expired(now).or(expired);
         match earliest(client.poll_timeout(), server.poll_timeout()) {

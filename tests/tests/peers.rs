@@ -332,3 +332,48 @@ fn a_time_out_names_the_silent() {
     assert!(failures.len() >= 2, "{failures:?}");
     assert!(failures.iter().all(|failure| failure.cause == Cause::TimedOut && failure.peer.is_some()));
 }
+
+/// MS-PCCRD 3.1.4.1: XAddrs MUST be on the local subnet.
+#[test]
+fn who_claims_to_be_elsewhere_is_not_asked() {
+    for elsewhere in ["10.7.0.1:80", "127.0.0.1:80"] {
+        let content = content(100_000);
+        let mut net = Net::new(12, 1, 8, content.clone());
+        let claims = segments(&net.origin.info);
+        let fake = net.add_fake(claims, |_| Act::Silence);
+        net.fakes[fake].claimed = Some(elsewhere.parse().unwrap());
+        let id = net.download(0);
+        net.drive_download(0, id, LONG);
+        assert_whole(net.seen(0, id), &content, true);
+        assert_eq!(net.dialled.get(&elsewhere.parse().unwrap()), None);
+        let counters = net.node(0).counters();
+        assert!(counters.probe.not_local > 0 && counters.fetch.asked == 0, "{counters:?}");
+    }
+}
+
+/// That our side is out of sockets is no reason to shun a peer, or to give up an origin.
+#[test]
+fn want_of_sockets_is_nobodys_fault() {
+    let content = content(200_000);
+    let mut net = Net::new(13, 2, 8, content.clone());
+    net.no_sockets = 12;
+    let begun = net.now;
+    let first = net.download(0);
+    net.drive_download(0, first, LONG);
+    assert_whole(net.seen(0, first), &content, true);
+    let millis = net.now.since(begun).millis();
+    assert!((1_200..2_200).contains(&millis), "a tenth of a second each: {millis}");
+    assert_eq!(net.no_sockets, 0);
+
+    let second = net.download(1);
+    net.drive_until(LONG, |net| !net.seen(1, second).events.is_empty());
+    net.no_sockets = 5;
+    net.drive_download(1, second, LONG);
+    assert_eq!(net.no_sockets, 0);
+    assert_whole(net.seen(1, second), &content, true);
+    for (source, failures) in blocks(net.seen(1, second)) {
+        assert_eq!(source, Source::Peer(host_address(0)));
+        assert_eq!(failures, []);
+    }
+    assert_eq!(net.node(1).counters().fetch.shunned, 0);
+}

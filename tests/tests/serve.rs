@@ -124,7 +124,9 @@ fn the_probe_and_the_request_of_another_client() {
     let recorded = "12A942E4E51869CAC4220BE529DFD4E3C21BB73675429F2DA23B03786D6699AA";
     let probe = PROBE.replace(recorded, &id);
     assert_ne!(probe, PROBE);
-    let from = ([10, 3, 0, 1], 40_000).into();
+    // From elsewhere than the branch, it is not: nobody's answers are to be sent far away.
+    net.multicast(([10, 3, 0, 1], 40_000).into(), probe.as_bytes());
+    let from = ([10, 0, 3, 1], 40_000).into();
     net.multicast(from, probe.as_bytes());
     net.multicast(from, PROBE.as_bytes());
     net.drive(Duration::from_millis(500));

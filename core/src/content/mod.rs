@@ -52,7 +52,7 @@ impl core::fmt::Debug for SegmentId {
 /// The server secret Ks: the hash of the server secret key, with the content information's own
 /// algorithm (MS-PCCRC 2.5, fact 3).
 pub fn server_secret(crypto: &mut dyn Crypto, algorithm: HashAlgorithm, secret_key: &[u8]) -> Secret {
-    hash(crypto, algorithm, secret_key).into()
+    Secret::from(&mut hash(crypto, algorithm, secret_key))
 }
 
 /// The segment secret Kp of the segment whose hash of data is `hod` (MS-PCCRC 2.2, fact 2).
@@ -62,12 +62,13 @@ pub fn segment_secret(
     ks: &Secret,
     hod: &Digest,
 ) -> Secret {
-    crypto.hmac(algorithm, ks.expose(), &[hod.as_bytes()]).into()
+    crypto.hmac(algorithm, ks.expose(), &[hod.as_bytes()])
 }
 
 /// The segment identifier HoHoDk that `kp` and `hod` give (MS-PCCRC 2.2, fact 1).
 pub fn segment_id(crypto: &mut dyn Crypto, algorithm: HashAlgorithm, kp: &Secret, hod: &Digest) -> SegmentId {
-    SegmentId(crypto.hmac(algorithm, kp.expose(), &[hod.as_bytes(), &SEGMENT_ID_CONSTANT]))
+    let id = crypto.hmac(algorithm, kp.expose(), &[hod.as_bytes(), &SEGMENT_ID_CONSTANT]);
+    SegmentId(id.publish())
 }
 
 /// Content information kept somewhere and read in pieces: a slice, flash, a file.

@@ -10,7 +10,8 @@ use heapless::Vec;
 use rand_core::CryptoRng;
 
 use super::server::MAX_BACKOFF;
-use super::wire::{MAX_PROBE_IDS, Message, ProbeMatches, ProbeRepr, Uuid, parse};
+use super::wire::{MAX_PROBE_IDS, ProbeMatches, ProbeRepr, Uuid};
+use super::{Subnet, count};
 use crate::content::SegmentId;
 use crate::time::{Duration, Instant, earliest};
 
@@ -19,6 +20,10 @@ pub const MAX_PROBES: usize = 8;
 
 /// Subnets that a peer may be on: those of the interfaces, in both families.
 pub const MAX_SUBNETS: usize = 8;
+
+/// Addresses taken of one match: a peer has one of each family. So one answer cannot fill the
+/// table of holders.
+pub const MAX_TAKEN_XADDRS: usize = 2;
 
 /// Sends of one probe at most (SOAP-over-UDP, fact 29).
 pub const MAX_SENDS: u8 = 4;
@@ -37,37 +42,14 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How often a probe is sent: 1 to [`MAX_SENDS`]; anything else is taken for the nearest.
     pub sends: u8,
-    /// Where peers may be; addresses elsewhere are dropped. Empty: anywhere.
+    /// Where peers may be, beside our own subnet; addresses elsewhere are dropped.
     pub local: Vec<Subnet, MAX_SUBNETS>,
 }
 
 impl Default for Config {
-    /// A request timer of 300 ms, 2 sends, peers anywhere.
+    /// A request timer of 300 ms, 2 sends, no subnet beside our own.
     fn default() -> Self {
         Self { request_timeout: Duration::from_millis(300), sends: 2, local: Vec::new() }
-    }
-}
-
-/// A network by its address and the length of its prefix in bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subnet {
-    /// Any address of the network.
-    pub address: IpAddr,
-    /// Leading bits that its addresses share.
-    pub prefix: u8,
-}
-
-impl Subnet {
-    /// Whether `ip` is an address of this network.
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        let (ours, theirs, bits) = match (self.address, ip) {
-            (IpAddr::V4(ours), IpAddr::V4(theirs)) => (ours.to_bits().into(), theirs.to_bits().into(), 32u8),
-            (IpAddr::V6(ours), IpAddr::V6(theirs)) => (ours.to_bits(), theirs.to_bits(), 128),
-            _ => return false,
-        };
-        let host_bits = u32::from(bits.saturating_sub(self.prefix));
-        let difference: u128 = ours ^ theirs;
-        difference.checked_shr(host_bits).unwrap_or(0) == 0
     }
 }
 
@@ -118,14 +100,16 @@ pub struct Counters {
     pub answers: u32,
     /// Messages of matches that no outstanding probe waits for.
     pub unsolicited: u32,
-    /// Datagrams and matches that were malformed.
+    /// Matches that were malformed.
     pub malformed: u32,
     /// Matches of version 2.
     pub version2: u32,
     /// Segments in matches that the probe had not asked for, or with no block.
     pub not_asked: u32,
-    /// Addresses in matches that are not on the local subnet.
+    /// Addresses in matches that are not on the local subnet, or loopback's.
     pub not_local: u32,
+    /// Addresses in matches beyond those that are taken of one.
+    pub surplus: u32,
     /// Probes whose request timer ran out.
     pub expired: u32,
 }
@@ -134,6 +118,7 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Client {
     config: Config,
+    subnet: Option<Subnet>,
     next_id: u32,
     /// 3.1.1: the Outstanding Probe List.
     outstanding: Vec<Outstanding, MAX_PROBES>,
@@ -165,7 +150,13 @@ impl Client {
         // 3.1.2: the waiting period SHOULD NOT be smaller than the maximum back-off.
         config.request_timeout = config.request_timeout.max(MAX_BACKOFF);
         config.sends = config.sends.clamp(1, MAX_SENDS);
-        Self { config, next_id: 0, outstanding: Vec::new(), counters: Counters::default() }
+        Self { config, subnet: None, next_id: 0, outstanding: Vec::new(), counters: Counters::default() }
+    }
+
+    /// Tells our own subnet, where peers are. While neither this nor [`Config::local`] tells of any,
+    /// they may be anywhere.
+    pub fn set_subnet(&mut self, subnet: Option<Subnet>) {
+        self.subnet = subnet;
     }
 
     /// Starts to ask for `ids` (3.1.6.1). [`ProbeRepr::fitting`] tells how many fit one probe.
@@ -211,23 +202,9 @@ impl Client {
         self.outstanding.retain(|outstanding| outstanding.id != probe);
     }
 
-    /// Reads a datagram and hands its matches to [`handle_matches`](Self::handle_matches). What is
-    /// malformed is counted; what is no match is ignored.
-    pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8], found: &mut dyn FnMut(Found)) {
-        match parse(datagram) {
-            Ok(Message::ProbeMatches(matches)) => self.handle_matches(now, &matches, found),
-            Ok(_) => {}
-            // 3.1.4.1: malformed ProbeMatch messages MUST be silently discarded.
-            Err(error) => {
-                debug!("malformed answer: {:?}", error);
-                count(&mut self.counters.malformed);
-            }
-        }
-    }
-
     /// Takes an answer to a probe (3.1.4.1) and reports each pair of segment and address in it.
     pub fn handle_matches(&mut self, now: Instant, matches: &ProbeMatches<'_>, found: &mut dyn FnMut(Found)) {
-        let Self { config, outstanding, counters, .. } = self;
+        let Self { config, subnet, outstanding, counters, .. } = self;
         counters.malformed = counters.malformed.wrapping_add(matches.discarded);
         counters.version2 = counters.version2.wrapping_add(matches.version2);
         let uuid = matches.relates_to.uuid();
@@ -238,13 +215,24 @@ impl Client {
             return;
         };
         count(&mut counters.answers);
+        let anywhere = config.local.is_empty() && subnet.is_none();
+        let is_local = |ip: IpAddr| {
+            let known = anywhere || config.local.iter().chain(subnet.iter()).any(|net| net.contains(ip));
+            known && !ip.is_loopback()
+        };
         for one in &matches.matches {
+            let mut taken = 0;
             for peer in one.xaddrs.iter() {
                 // 3.1.4.1: the XAddrs MUST be checked to be on the local subnet, ...
-                if !config.local.is_empty() && !config.local.iter().any(|net| net.contains(peer.ip())) {
+                if !is_local(peer.ip()) {
                     count(&mut counters.not_local);
                     continue;
                 }
+                if taken == MAX_TAKEN_XADDRS {
+                    count(&mut counters.surplus);
+                    continue;
+                }
+                taken += 1;
                 for (segment, blocks) in one.segments() {
                     // ... and the HoHoDks to be associated with an outstanding probe.
                     if blocks == 0 || !probe.ids.contains(&segment) {
@@ -304,18 +292,15 @@ impl Client {
     }
 }
 
-fn count(counter: &mut u32) {
-    *counter = counter.wrapping_add(1);
-}
-
 #[cfg(test)]
 mod tests {
     extern crate std;
 
-    use std::string::String;
+    use std::string::{String, ToString};
     use std::vec::Vec;
 
     use super::super::CountingRng;
+    use super::super::wire::{Message, parse};
     use super::*;
 
     const MATCHES: &[u8] = include_bytes!("../../../tests/vectors/pccrd-probematches.bin");
@@ -332,17 +317,24 @@ mod tests {
 
     /// The answer of a peer to the probe in `datagram`.
     fn answer(datagram: &[u8]) -> Vec<u8> {
+        answer_at(datagram, "192.0.2.7:54321")
+    }
+
+    fn answer_at(datagram: &[u8], xaddrs: &str) -> Vec<u8> {
         let Ok(Message::Probe(probe)) = parse(datagram) else { panic!() };
         let asked = core::str::from_utf8(probe.message_id.as_bytes()).unwrap();
         String::from_utf8(MATCHES.to_vec())
             .unwrap()
             .replace("urn:uuid:00112233-4455-6677-8899-aabbccddeeff", asked)
+            .replace("127.0.0.1:54321", xaddrs)
             .into_bytes()
     }
 
     fn found(client: &mut Client, now: Instant, datagram: &[u8]) -> Vec<Found> {
         let mut all = Vec::new();
-        client.handle_datagram(now, datagram, &mut |found| all.push(found));
+        if let Ok(Message::ProbeMatches(matches)) = parse(datagram) {
+            client.handle_matches(now, &matches, &mut |found| all.push(found));
+        }
         all
     }
 
@@ -362,7 +354,7 @@ mod tests {
         assert_eq!(transmit(&mut client, at(1_000)), None);
 
         let answer = answer(&datagram);
-        let expected = Found { probe, segment: id(2), peer: "127.0.0.1:54321".parse().unwrap(), blocks: 42 };
+        let expected = Found { probe, segment: id(2), peer: "192.0.2.7:54321".parse().unwrap(), blocks: 42 };
         assert_eq!(found(&mut client, at(1_020), &answer), [expected]);
         assert_eq!(client.poll_expired(at(1_299)), None);
         assert_eq!(client.poll_expired(at(1_300)), Some(probe));
@@ -414,8 +406,6 @@ mod tests {
         assert_eq!(client.counters().unsolicited, 1);
         assert_eq!(found(&mut client, at(1), &answer(&datagram)), []);
         assert_eq!(client.counters().not_asked, 1);
-        assert_eq!(found(&mut client, at(1), b"<soap"), []);
-        assert_eq!(client.counters().malformed, 1);
         assert_eq!(found(&mut client, at(1), &datagram), []);
         assert_eq!(found(&mut client, at(300), &answer(&datagram)), []);
         assert_eq!(client.counters().unsolicited, 2);
@@ -424,7 +414,7 @@ mod tests {
     #[test]
     fn peers_elsewhere_are_dropped() {
         let mut config = Config::default();
-        config.local.push(Subnet { address: "127.0.0.0".parse().unwrap(), prefix: 8 }).unwrap();
+        config.local.push(Subnet { address: "192.0.2.0".parse().unwrap(), prefix: 8 }).unwrap();
         for (prefix, reported) in [(8, 1), (32, 0), (255, 0), (0, 1)] {
             config.local[0].prefix = prefix;
             let mut client = Client::new(config.clone());
@@ -437,6 +427,38 @@ mod tests {
         assert!(subnet.contains("fe80::1".parse().unwrap()));
         assert!(!subnet.contains("fec0::1".parse().unwrap()));
         assert!(!subnet.contains("127.0.0.1".parse().unwrap()));
+    }
+
+    /// Our own subnet is one more; and nobody's blocks are to be found on ourselves.
+    #[test]
+    fn own_subnet_and_loopback() {
+        let subnet = |address: &str| Subnet { address: address.parse().unwrap(), prefix: 24 };
+        for (own, xaddr, reported) in [
+            (Some("192.0.2.1"), "192.0.2.7:80", 1),
+            (Some("192.0.3.1"), "192.0.2.7:80", 0),
+            (Some("127.0.0.1"), "127.0.0.1:80", 0),
+            (None, "127.0.0.1:80", 0),
+        ] {
+            let mut client = Client::new(Config::default());
+            client.set_subnet(own.map(subnet));
+            client.probe(at(0), &mut CountingRng(0), &[id(2)]).unwrap();
+            let datagram = transmit(&mut client, at(0)).unwrap();
+            let answer = answer_at(&datagram, xaddr);
+            assert_eq!(found(&mut client, at(1), &answer).len(), reported, "{own:?} {xaddr}");
+            assert_eq!(client.counters().not_local, 1 - reported as u32);
+        }
+    }
+
+    #[test]
+    fn one_match_has_two_addresses_at_most() {
+        let mut client = Client::new(Config::default());
+        client.probe(at(0), &mut CountingRng(0), &[id(2)]).unwrap();
+        let datagram = transmit(&mut client, at(0)).unwrap();
+        let xaddrs = "127.0.0.1:80 192.0.2.7:80 192.0.2.8:80 192.0.2.9:80 [2001:db8::1]:80";
+        let found = found(&mut client, at(1), &answer_at(&datagram, xaddrs));
+        let peers: Vec<_> = found.iter().map(|found| found.peer.ip().to_string()).collect();
+        assert_eq!(peers, ["192.0.2.7", "192.0.2.8"]);
+        assert_eq!((client.counters().surplus, client.counters().not_local), (2, 1));
     }
 
     #[test]

@@ -33,6 +33,33 @@ pub const GROUP_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(239, 2
 pub const GROUP_V6: SocketAddr =
     SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x0c)), PORT);
 
+/// A network by its address and the length of its prefix in bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    /// Any address of the network.
+    pub address: IpAddr,
+    /// Leading bits that its addresses share.
+    pub prefix: u8,
+}
+
+impl Subnet {
+    /// Whether `ip` is an address of this network.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let (ours, theirs, bits) = match (self.address, ip) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => (ours.to_bits().into(), theirs.to_bits().into(), 32u8),
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => (ours.to_bits(), theirs.to_bits(), 128),
+            _ => return false,
+        };
+        let host_bits = u32::from(bits.saturating_sub(self.prefix));
+        let difference: u128 = ours ^ theirs;
+        difference.checked_shr(host_bits).unwrap_or(0) == 0
+    }
+}
+
+fn count(counter: &mut u32) {
+    *counter = counter.wrapping_add(1);
+}
+
 /// A source of random bytes that anyone can predict, for tests.
 #[cfg(test)]
 struct CountingRng(u8);

@@ -8,9 +8,8 @@ use core::net::SocketAddr;
 use heapless::Vec;
 use rand_core::CryptoRng;
 
-use super::wire::{
-    MAX_ANSWER_IDS, MAX_SCOPES, Message, MessageId, Probe, ProbeMatchesRepr, Scope, Uuid, parse,
-};
+use super::wire::{MAX_ANSWER_IDS, MAX_SCOPES, MessageId, Probe, ProbeMatchesRepr, Scope, Uuid};
+use super::{Subnet, count};
 use crate::content::SegmentId;
 use crate::time::{Duration, Instant};
 
@@ -46,8 +45,8 @@ pub struct Counters {
     pub no_match: u32,
     /// Probes of version 2.
     pub version2: u32,
-    /// Datagrams that were malformed.
-    pub malformed: u32,
+    /// Probes from elsewhere than the local subnet.
+    pub not_local: u32,
     /// Segments that we have but that found no room in an answer, or no room for the answer.
     pub left_out: u32,
     /// Datagrams written.
@@ -59,6 +58,7 @@ pub struct Counters {
 /// The server role.
 #[derive(Debug)]
 pub struct Server {
+    subnet: Option<Subnet>,
     endpoint: Uuid,
     instance_id: u32,
     message_number: u32,
@@ -90,6 +90,7 @@ impl Server {
     /// (2.2.3.6); the time of the start in seconds will do.
     pub fn new(instance_id: u32, rng: &mut dyn CryptoRng) -> Self {
         Self {
+            subnet: None,
             // 3.2.3: Address, InstanceId and MessageNumber MUST be generated and set at the start;
             // fact 30: a fresh endpoint address at each.
             endpoint: Uuid::random(rng),
@@ -101,27 +102,15 @@ impl Server {
         }
     }
 
-    /// Reads a datagram that came from `from` and hands a probe in it to
-    /// [`handle_probe`](Self::handle_probe). What is malformed is counted; what is no probe is
-    /// ignored.
-    pub fn handle_datagram(
-        &mut self,
-        now: Instant,
-        rng: &mut dyn CryptoRng,
-        from: SocketAddr,
-        datagram: &[u8],
-        have: &mut dyn FnMut(&SegmentId) -> u32,
-    ) {
-        match parse(datagram) {
-            Ok(Message::Probe(probe)) => self.handle_probe(now, rng, from, &probe, have),
-            Ok(Message::ProbeV2) => count(&mut self.counters.version2),
-            Ok(Message::ProbeMatches(_) | Message::Other) => {}
-            // 3.2.4.1: all malformed probes MUST be silently discarded.
-            Err(error) => {
-                debug!("malformed probe: {:?}", error);
-                count(&mut self.counters.malformed);
-            }
-        }
+    /// Tells our own subnet: probes from elsewhere are not answered, so that nobody can have our
+    /// answers sent to a host of his choice far away. `None`: they come from anywhere.
+    pub fn set_subnet(&mut self, subnet: Option<Subnet>) {
+        self.subnet = subnet;
+    }
+
+    /// Takes a probe of version 2, which is not answered.
+    pub fn handle_probe_v2(&mut self) {
+        count(&mut self.counters.version2);
     }
 
     /// Takes a probe that came from `from` (3.2.4.1). `have` tells how many blocks of a segment
@@ -135,6 +124,10 @@ impl Server {
         probe: &Probe<'_>,
         have: &mut dyn FnMut(&SegmentId) -> u32,
     ) {
+        if self.subnet.is_some_and(|subnet| !subnet.contains(from.ip())) {
+            count(&mut self.counters.not_local);
+            return;
+        }
         count(&mut self.counters.probes);
         self.remembered.retain(|it| now.since(it.at) < REMEMBERED_FOR);
         if self.remembered.iter().any(|it| it.from == from && it.message_id == probe.message_id) {
@@ -275,10 +268,6 @@ fn backoff(rng: &mut dyn CryptoRng) -> Duration {
     MIN_BACKOFF + Duration::from_micros(u64::from(rng.next_u32()).checked_rem(spread).unwrap_or(0))
 }
 
-fn count(counter: &mut u32) {
-    *counter = counter.wrapping_add(1);
-}
-
 #[cfg(test)]
 mod tests {
     extern crate std;
@@ -287,7 +276,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::super::CountingRng;
-    use super::super::wire::ProbeRepr;
+    use super::super::wire::{Message, ProbeRepr, parse};
     use super::*;
 
     const PROBE: &[u8] = include_bytes!("../../../tests/vectors/v1-probe.xml");
@@ -308,7 +297,19 @@ mod tests {
     }
 
     fn handle(server: &mut Server, now: Instant, datagram: &[u8], blocks: u32) {
-        server.handle_datagram(now, &mut CountingRng(7), from(), datagram, &mut |_| blocks);
+        handle_from(server, now, from(), datagram, &mut |_| blocks);
+    }
+
+    fn handle_from(
+        server: &mut Server,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+        have: &mut dyn FnMut(&SegmentId) -> u32,
+    ) {
+        if let Ok(Message::Probe(probe)) = parse(datagram) {
+            server.handle_probe(now, &mut CountingRng(7), from, &probe, have);
+        }
     }
 
     fn transmit(server: &mut Server, now: Instant) -> Option<String> {
@@ -348,12 +349,24 @@ mod tests {
     fn silence() {
         let mut server = Server::new(42, &mut CountingRng(0));
         handle(&mut server, at(0), PROBE, 0);
-        handle(&mut server, at(0), &PROBE[..200], 1);
-        handle(&mut server, at(0), b"<a/>", 1);
         handle(&mut server, at(0), &probe(1, ""), 1);
         assert_eq!(server.poll_timeout(), None);
-        let counters = Counters { probes: 1, no_match: 1, malformed: 2, ..Counters::default() };
+        let counters = Counters { probes: 1, no_match: 1, ..Counters::default() };
         assert_eq!(server.counters(), counters);
+    }
+
+    /// An answer is longer than its probe: who could name any address would have us send it there.
+    #[test]
+    fn probes_from_elsewhere() {
+        let mut server = Server::new(42, &mut CountingRng(0));
+        for (address, counted) in [("192.0.3.1", 1), ("192.0.2.1", 1)] {
+            server.set_subnet(Some(Subnet { address: address.parse().unwrap(), prefix: 24 }));
+            handle(&mut server, at(0), PROBE, 1);
+            assert_eq!(server.counters().not_local, counted);
+            assert_eq!(server.poll_timeout().is_some(), address == "192.0.2.1");
+        }
+        server.handle_probe_v2();
+        assert_eq!(server.counters().version2, 1);
     }
 
     #[test]
@@ -368,7 +381,7 @@ mod tests {
 
         // Another port is another client.
         let other = "192.0.2.9:45679".parse().unwrap();
-        server.handle_datagram(at(300), &mut CountingRng(0), other, PROBE, &mut |_| 1);
+        handle_from(&mut server, at(300), other, PROBE, &mut |_| 1);
         assert!(server.poll_timeout().is_some());
         let mut buf = [0; 1_399];
         let sent = server.poll_transmit(at(400), "192.0.2.1:80".parse().unwrap(), &mut buf);
@@ -383,7 +396,7 @@ mod tests {
         let mut server = Server::new(42, &mut CountingRng(0));
         let (mixed, absent) = ("aB".repeat(48), "0".repeat(64));
         let datagram = probe(1, &[mixed.as_str(), &absent, &mixed].join("\n"));
-        server.handle_datagram(at(0), &mut CountingRng(0), from(), &datagram, &mut |id| {
+        handle_from(&mut server, at(0), from(), &datagram, &mut |id| {
             if id.as_bytes().len() == 48 { 512 } else { 0 }
         });
         let answer = transmit(&mut server, at(65)).unwrap();

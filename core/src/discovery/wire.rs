@@ -12,7 +12,7 @@ use rand_core::CryptoRng;
 use super::xaddr::emit_xaddr;
 pub use super::xaddr::{MAX_XADDRS, XAddrs};
 use super::xml::{Element, Event, Text, Tokenizer, Tokens, XmlError};
-use crate::bytes::{NoRoom, Writer, decode_hex, hex_value};
+use crate::bytes::{NoRoom, Writer, decode_hex, hex_digit, hex_value};
 use crate::content::SegmentId;
 use crate::limits::MAX_DIGEST_BYTES;
 
@@ -564,14 +564,6 @@ impl Scope {
             lower >>= 2;
             Ok(())
         })
-    }
-}
-
-/// One hexadecimal digit.
-pub(super) const fn hex_digit(nibble: u8, lower: bool) -> u8 {
-    match nibble & 15 {
-        digit @ 0..=9 => b'0' + digit,
-        letter => letter - 10 + if lower { b'a' } else { b'A' },
     }
 }
 

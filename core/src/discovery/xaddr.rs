@@ -5,9 +5,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use heapless::Vec;
 
-use super::wire::{hex_digit, strip_prefix_ignoring_case};
+use super::wire::strip_prefix_ignoring_case;
 use super::xml::Text;
-use crate::bytes::{NoRoom, Writer, hex_value, parse_decimal};
+use crate::bytes::{NoRoom, Writer, hex_digit, hex_value, parse_decimal};
 
 /// Addresses in one match: a peer with several interfaces and both families.
 pub const MAX_XADDRS: usize = 8;

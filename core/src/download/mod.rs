@@ -329,6 +329,22 @@ impl Download {
         let _ = self.holes.push(Hole { block, failures, received: 0 });
     }
 
+    /// No connection could be made for what was [`taken`](Self::taken), through no fault of the
+    /// origin's: it is needed again.
+    pub fn put_back(&mut self, want: Want) {
+        match want {
+            Want::Info if self.phase == Phase::Asked => self.phase = Phase::Asking,
+            Want::Info => {}
+            Want::Range(range) => {
+                let is_it = |hole: &Hole| self.span(hole.block).start == range.start;
+                if let Some(position) = self.holes.iter().position(is_it) {
+                    let hole = self.holes.swap_remove(position);
+                    self.sweep.put_back(hole.block, hole.failures);
+                }
+            }
+        }
+    }
+
     /// Takes bytes from the origin. Returns how many were used and the event that follows.
     pub fn handle_origin(
         &mut self,

@@ -6,7 +6,7 @@ use core::ops::Range;
 use heapless::Vec;
 
 use super::{HOST_BYTES, PATH_BYTES, Url};
-use crate::bytes::{NoRoom, Writer, copy};
+use crate::bytes::{Len, NoRoom, Writer, copy};
 use crate::encoding::{self, InfoVersion, Reply, ReplyCoding};
 use crate::http::conn::{Body, Conn, Event};
 use crate::http::wire::{self as http, ByteRange, ContentRange};
@@ -31,7 +31,6 @@ pub enum Want {
 }
 
 /// What a reply brings.
-#[derive(Debug)]
 pub enum OriginEvent<'a> {
     /// Content information follows.
     InfoBegun {
@@ -63,6 +62,25 @@ pub enum OriginEvent<'a> {
         /// Its first byte.
         start: u64,
     },
+}
+
+impl core::fmt::Debug for OriginEvent<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::InfoBegun { content_len } => {
+                f.debug_struct("InfoBegun").field("content_len", content_len).finish()
+            }
+            Self::Info(bytes) => f.debug_tuple("Info").field(&Len(bytes)).finish(),
+            Self::InfoEnd => f.write_str("InfoEnd"),
+            Self::PlainBegun { len } => f.debug_struct("PlainBegun").field("len", len).finish(),
+            Self::Plain(bytes) => f.debug_tuple("Plain").field(&Len(bytes)).finish(),
+            Self::PlainEnd => f.write_str("PlainEnd"),
+            Self::Data { offset, bytes } => {
+                f.debug_struct("Data").field("offset", offset).field("bytes", &Len(bytes)).finish()
+            }
+            Self::DataEnd { start } => f.debug_struct("DataEnd").field("start", start).finish(),
+        }
+    }
 }
 
 /// Why the origin did not give what was asked for.

@@ -422,11 +422,11 @@ impl Fetch {
         None
     }
 
-    /// No stream was free for a question: it is asked again later.
-    pub fn not_carried(&mut self, jobs: &mut [Job], ask: &Ask) {
-        let work = job(jobs, ask.job).and_then(|job| job.work.as_mut());
-        if let Some(work) = work.filter(|work| matches!(work.state, State::Asking(_))) {
-            let bit = self.sessions.peers(&work.block.segment).find(|(_, peer)| *peer == ask.peer);
+    /// No stream or socket was free for a question: it is asked again later.
+    pub fn not_carried(&mut self, jobs: &mut [Job], id: JobId, asked: SocketAddr) {
+        let work = job(jobs, id).filter(|job| job.is_asking(id, asked)).and_then(|job| job.work.as_mut());
+        if let Some(work) = work {
+            let bit = self.sessions.peers(&work.block.segment).find(|(_, peer)| *peer == asked);
             work.asked &= !bit.map_or(0, |(bit, _)| bit);
             work.state = State::Searching;
             self.counters.asked = self.counters.asked.wrapping_sub(1);

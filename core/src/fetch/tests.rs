@@ -108,7 +108,8 @@ impl World {
         for peer in peers {
             let mut server = Server::new(1, &mut self.rng);
             let from = (Ipv4Addr::LOCALHOST, 3_702).into();
-            server.handle_datagram(self.now, &mut self.rng, from, &probe[..len], &mut |_| 1);
+            let Ok(Message::Probe(asked)) = parse(&probe[..len]) else { panic!("no probe") };
+            server.handle_probe(self.now, &mut self.rng, from, &asked, &mut |_| 1);
             let mut buf = [0; 1_400];
             let later = self.now + Duration::from_millis(100);
             let (_, len) = server.poll_transmit(later, *peer, &mut buf).unwrap();

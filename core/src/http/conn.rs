@@ -33,7 +33,7 @@
 //! ```
 
 use super::wire::{self, Header, Malformed, Version, items, name_eq};
-use crate::bytes::parse_decimal;
+use crate::bytes::{Len, parse_decimal};
 
 /// Bytes of a line that are kept, without its LF: every line that matters to us is far shorter.
 /// The value of a longer header is passed over.
@@ -47,7 +47,7 @@ pub const HEAD_BYTES: usize = 16 * 1_024;
 pub const HEADERS: u16 = 100;
 
 /// What came next on the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A request began (server role).
     Request {
@@ -78,6 +78,29 @@ pub enum Event<'a> {
     Body(&'a [u8]),
     /// The message is complete.
     End,
+}
+
+impl core::fmt::Debug for Event<'_> {
+    /// Heads are shown: they say what is wanted, not what it is.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let text = |bytes| core::str::from_utf8(bytes).unwrap_or("?");
+        match self {
+            Self::Request { method, target, version } => {
+                let mut shown = f.debug_struct("Request");
+                shown.field("method", &text(method)).field("target", &text(target));
+                shown.field("version", version).finish()
+            }
+            Self::Status { version, code } => {
+                f.debug_struct("Status").field("version", version).field("code", code).finish()
+            }
+            Self::Header { name, value } => {
+                f.debug_struct("Header").field("name", &text(name)).field("value", &text(value)).finish()
+            }
+            Self::HeadEnd(body) => f.debug_tuple("HeadEnd").field(body).finish(),
+            Self::Body(bytes) => f.debug_tuple("Body").field(&Len(bytes)).finish(),
+            Self::End => f.write_str("End"),
+        }
+    }
 }
 
 /// How a message's body is framed (RFC 9112 6.3).

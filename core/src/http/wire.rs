@@ -5,7 +5,7 @@
 //! given without their line end. What is read is strict: single spaces in start lines, nothing
 //! between a header's name and its colon, no folded lines, no control characters.
 
-use crate::bytes::{NoRoom, Reader, Writer, parse_decimal};
+use crate::bytes::{NoRoom, Reader, Writer, parse_decimal, split_byte};
 
 /// The line or header value does not have the form that HTTP gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -409,13 +409,6 @@ fn parse_version(line: &[u8]) -> Result<(Version, &[u8]), Malformed> {
     };
     let digit = |byte: u8| byte.is_ascii_digit().then_some(byte & 15).ok_or(Malformed);
     Ok((Version { major: digit(*major)?, minor: digit(*minor)? }, reader.rest()))
-}
-
-/// What stands before and behind the first `byte`.
-fn split_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
-    let at = text.iter().position(|&other| other == byte)?;
-    let (before, rest) = text.split_at_checked(at)?;
-    Some((before, rest.split_first()?.1))
 }
 
 fn is_target(text: &[u8]) -> bool {

@@ -18,9 +18,12 @@ where
                 server.handle_probe(now, rng, from, &probe, &mut |segment| storage.blocks(segment));
             }
             Ok(Message::ProbeMatches(matches)) => {
-                let ours = address.map(|address| SocketAddr::new(address, config.port));
-                fetch.handle_matches(now, &matches, &|peer| Some(peer) == ours);
+                // Without an address of ours, nothing tells who is on the local subnet.
+                let Some(Subnet { address, .. }) = *address else { return };
+                let ours = SocketAddr::new(address, config.port);
+                fetch.handle_matches(now, &matches, &|peer| peer == ours);
             }
+            Ok(Message::ProbeV2) => server.handle_probe_v2(),
             Ok(_) => {}
             // MS-PCCRD 3.1.6, 3.2.6: all malformed messages MUST be silently discarded.
             Err(_) => counters.malformed_datagrams = counters.malformed_datagrams.wrapping_add(1),
@@ -135,6 +138,28 @@ where
         }
     }
 
+    /// There is no socket for a stream: nobody is to blame, and its purpose waits for another.
+    pub(super) fn handle_no_socket(&mut self, now: Instant, id: StreamId) {
+        let Self { streams, downloads, fetch, jobs, .. } = self;
+        let Some(stream) = row(streams, id) else { return };
+        match &mut stream.role {
+            Role::Free | Role::Serve(_) => {}
+            Role::Fetch(peer) => {
+                if let Some(job) = peer.job() {
+                    fetch.not_carried(jobs, job, peer.peer());
+                }
+            }
+            Role::Origin(index, origin) => {
+                let download = downloads.get_mut(*index).and_then(Option::as_mut);
+                if let (Some(download), Some(want)) = (download, origin.take_want()) {
+                    download.put_back(want);
+                }
+            }
+        }
+        stream.free();
+        self.dial_after = now + SOCKET_WAIT;
+    }
+
     fn lose_origin(&mut self, now: Instant, id: StreamId, eof: bool, cause: Option<Cause>) {
         let Self { streams, downloads, client, storage, crypto, rng, fetch, jobs, config, .. } = self;
         let Some(stream) = row(streams, id) else { return };
@@ -227,7 +252,7 @@ where
                 return true;
             }
         }
-        if !self.streams.iter().any(Stream::is_free) {
+        if now >= self.dial_after && !self.streams.iter().any(Stream::is_free) {
             let idle = |stream: &&mut Stream| matches!(&stream.role, Role::Fetch(peer) if peer.is_idle());
             if let Some(stream) = self.streams.iter_mut().find(idle) {
                 (stream.role, stream.due) = (Role::Free, Some(Due::Close));
@@ -235,10 +260,12 @@ where
         }
         let mut peer = PeerStream::new(now, ask.peer);
         let asked = peer.ask(now, ask);
-        let carried = asked && self.open(Role::Fetch(peer), Some(Due::Connect(ask.peer))).is_some();
+        let carried = asked
+            && now >= self.dial_after
+            && self.open(Role::Fetch(peer), Some(Due::Connect(ask.peer))).is_some();
         if !carried {
             let Self { fetch, jobs, .. } = self;
-            fetch.not_carried(jobs, ask);
+            fetch.not_carried(jobs, ask.job, ask.peer);
         }
         carried
     }
@@ -280,14 +307,16 @@ where
 
     /// Carries one request of a download to its origin, if there is one and a connection for it.
     fn ask_origin(&mut self, now: Instant, index: usize) -> bool {
-        let Self { streams, downloads, client, storage, crypto, rng, fetch, jobs, config, .. } = self;
+        let Self {
+            streams, downloads, client, storage, crypto, rng, fetch, jobs, config, dial_after, ..
+        } = self;
         let Some(download) = downloads.get_mut(index).and_then(Option::as_mut) else { return false };
         let ours = |stream: &Stream| matches!(&stream.role, Role::Origin(of, _) if *of == index);
         let idle =
             |stream: &Stream| matches!(&stream.role, Role::Origin(_, origin) if origin.want().is_none());
         let idle = streams.iter().position(|stream| ours(stream) && idle(stream));
         let open = streams.iter().filter(|stream| ours(stream)).count();
-        let free = streams.iter().any(Stream::is_free);
+        let free = now >= *dial_after && streams.iter().any(Stream::is_free);
         if idle.is_none() && (open >= ORIGIN_STREAMS || !free) {
             return false;
         }

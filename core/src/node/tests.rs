@@ -35,6 +35,38 @@ fn a_block_in_flight_takes_little_memory() {
     assert!(stream <= 2_048, "{stream} bytes for each stream");
     let rest = size_of::<Sized<0, 0>>();
     assert!(rest <= 68 * 1_024, "{rest} bytes for all the rest");
-    let rest = size_of::<Sized<0, 0>>();
-    assert!(rest <= 68 * 1_024, "{rest} bytes for all the rest");
+}
+
+/// What is content, content information or a secret must not get into logs by way of `Debug`.
+#[test]
+fn debug_shows_no_bytes() {
+    extern crate std;
+    use crate::bytes::{Reader, Writer};
+    use crate::download::origin::OriginEvent;
+    use crate::http::conn::Event;
+    use crate::retrieval::client::Step;
+    use crate::store::verify::Expected;
+    use std::format;
+
+    let data = &[0xd3; 4][..];
+    let stream = StreamId { index: 1, generation: 2 };
+    let from = SocketAddr::from(([10, 0, 0, 1], 80));
+    let hash = crate::crypto::Digest::from_slice(data).unwrap();
+    for shown in [
+        format!("{:?}", Input::Datagram { from, data }),
+        format!("{:?}", Input::Data { stream, data }),
+        format!("{:?}", Output::Datagram { to: from, data }),
+        format!("{:?}", Output::Data { download: DownloadId { index: 0, generation: 1 }, offset: 7, data }),
+        format!("{:?}", OriginEvent::Info(data)),
+        format!("{:?}", OriginEvent::Plain(data)),
+        format!("{:?}", OriginEvent::Data { offset: 7, bytes: data }),
+        format!("{:?}", Event::Body(data)),
+        format!("{:?}", Step::Piece(data)),
+        format!("{:?}", Reader::new(data)),
+        format!("{:?}", Writer::new(&mut [0xd3; 4])),
+        format!("{:?}", Expected { algorithm: crate::crypto::HashAlgorithm::Sha256, hash, len: 4 }),
+    ] {
+        assert!(!shown.contains("211") && !shown.contains("d3"), "{shown}");
+    }
+    assert_eq!(format!("{:?}", OriginEvent::Info(data)), "Info([4 bytes])");
 }

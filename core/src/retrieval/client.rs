@@ -6,13 +6,13 @@
 use super::wire::{
     BLOCK_HEAD_BYTES, HEADER_BYTES, Header, MessageType, TRANSPORT_BYTES, VERSION_1_0, VersionRange, pad,
 };
-use crate::bytes::{Reader, copy};
+use crate::bytes::{Len, Reader, copy};
 use crate::crypto::{CipherAlgorithm, CipherBlock, Seal};
 use crate::limits::MAX_REPLY_BYTES;
 use crate::store::BlockId;
 
 /// What the next bytes of a reply turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Step<'a> {
     /// Nothing to act on yet.
     More,
@@ -31,6 +31,21 @@ pub enum Step<'a> {
     Missing,
     /// The reply is complete: the peer would rather speak these versions (3.1.5.1).
     Negotiation(VersionRange),
+}
+
+impl core::fmt::Debug for Step<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::More => f.write_str("More"),
+            Self::Begin { cipher, len } => {
+                f.debug_struct("Begin").field("cipher", cipher).field("len", len).finish()
+            }
+            Self::Piece(bytes) => f.debug_tuple("Piece").field(&Len(bytes)).finish(),
+            Self::Block(seal) => f.debug_tuple("Block").field(seal).finish(),
+            Self::Missing => f.write_str("Missing"),
+            Self::Negotiation(versions) => f.debug_tuple("Negotiation").field(versions).finish(),
+        }
+    }
 }
 
 /// Why a reply is not to be used. All are the peer's doing; 3.1.5.3 and 3.1.5.5: it MUST be

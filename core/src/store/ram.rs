@@ -67,7 +67,7 @@ impl Entry {
 }
 
 /// Blocks and content information in lent memory: arrays, `&mut` slices or, on a host, `Vec`s.
-pub struct RamStore<P, E, I> {
+pub struct RamStore<P, E, I: AsMut<[u8]>> {
     pages: P,
     entries: E,
     free: u32,
@@ -401,6 +401,13 @@ where
         if let Some(bytes) = self.infos.as_mut().get_mut(used.saturating_sub(span.len)..used) {
             bytes.zeroize();
         }
+    }
+}
+
+/// Content information holds the keys of what it describes; none outlives its store.
+impl<P, E, I: AsMut<[u8]>> Drop for RamStore<P, E, I> {
+    fn drop(&mut self) {
+        self.infos.as_mut().zeroize();
     }
 }
 

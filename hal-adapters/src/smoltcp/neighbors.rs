@@ -49,8 +49,11 @@ impl<D: Device + ?Sized> Device for Learning<'_, D> {
         Self: 'b;
 
     fn receive(&mut self, now: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
-        if let (Some(us), Some(neighbour)) = (self.us, self.hints.0.pop()) {
-            return Some((Received::Hint(reply(neighbour, us)), self.inner.transmit(now)?));
+        if let (Some(us), Some(neighbour)) = (self.us, self.hints.0.last().copied()) {
+            // While nothing can be sent, the hint waits.
+            let answer = self.inner.transmit(now)?;
+            self.hints.0.pop();
+            return Some((Received::Hint(reply(neighbour, us)), answer));
         }
         let (frame, answer) = self.inner.receive(now)?;
         Some((Received::Frame(frame, self.hints), answer))
@@ -149,6 +152,51 @@ mod tests {
             &ChecksumCapabilities::default(),
         );
         bytes
+    }
+
+    /// A card without frames, which can send or not.
+    struct Silent(bool);
+
+    struct Nothing;
+
+    impl Device for Silent {
+        type RxToken<'a> = Nothing;
+        type TxToken<'a> = Nothing;
+
+        fn receive(&mut self, _: Instant) -> Option<(Nothing, Nothing)> {
+            None
+        }
+
+        fn transmit(&mut self, _: Instant) -> Option<Nothing> {
+            self.0.then_some(Nothing)
+        }
+
+        fn capabilities(&self) -> DeviceCapabilities {
+            DeviceCapabilities::default()
+        }
+    }
+
+    impl RxToken for Nothing {
+        fn consume<T, F: FnOnce(&[u8]) -> T>(self, use_frame: F) -> T {
+            use_frame(&[])
+        }
+    }
+
+    impl smoltcp::phy::TxToken for Nothing {
+        fn consume<T, F: FnOnce(&mut [u8]) -> T>(self, _: usize, fill: F) -> T {
+            fill(&mut [])
+        }
+    }
+
+    #[test]
+    fn a_hint_waits_while_nothing_can_be_sent() {
+        let mut hints = Hints::default();
+        hints.0.push(PEER).unwrap();
+        for (sends, told) in [(false, false), (true, true), (true, false)] {
+            let mut card = Silent(sends);
+            let mut learning = Learning { inner: &mut card, hints: &mut hints, us: Some(PEER) };
+            assert_eq!(learning.receive(Instant::ZERO).is_some(), told);
+        }
     }
 
     #[test]

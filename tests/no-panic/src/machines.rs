@@ -19,9 +19,11 @@ use peerdist_core::content::publish::Publisher;
 use peerdist_core::content::v1::EndForm;
 use peerdist_core::content::{InfoSource, SegmentId, server_secret};
 use peerdist_core::crypto::{Digest, HashAlgorithm, Secret, SoftCrypto};
+use peerdist_core::discovery::Subnet;
 use peerdist_core::discovery::client as probing;
-use peerdist_core::discovery::client::{ProbeId, Subnet};
+use peerdist_core::discovery::client::ProbeId;
 use peerdist_core::discovery::server::Server;
+use peerdist_core::discovery::wire::{Message, parse};
 use peerdist_core::download::origin::{OriginEvent, OriginStream, Want};
 use peerdist_core::download::{Download, DownloadEvent, Url};
 use peerdist_core::fetch::stream::{Answer, PeerStream};
@@ -130,6 +132,10 @@ fn url(input: &[u8]) -> Option<Url> {
 
 fn want() -> Want {
     if unknown() == 0 { Want::Info } else { Want::Range(unknown_u64()..unknown_u64()) }
+}
+
+fn subnet() -> Option<Subnet> {
+    (unknown() == 0).then(|| Subnet { address: unknown_address().ip(), prefix: unknown() })
 }
 
 fn discovery_config() -> probing::Config {
@@ -316,7 +322,12 @@ pub(crate) fn discovery_client(input: &[u8], output: &mut [u8]) {
                 probe = client.probe(now(), &mut Entropy, &ids).ok();
             }
             1 => probe.iter().for_each(|probe| client.cancel(*probe)),
-            2 => client.handle_datagram(now(), input, &mut |found| keep(found)),
+            2 => {
+                if let Ok(Message::ProbeMatches(matches)) = parse(input) {
+                    client.handle_matches(now(), &matches, &mut |found| keep(found));
+                }
+            }
+            5 => client.set_subnet(subnet()),
             3 => keep(client.poll_transmit(now(), output)),
             4 => keep(client.poll_expired(now())),
             _ => keep((client.poll_timeout(), client.counters())),
@@ -333,8 +344,12 @@ pub(crate) fn discovery_server(input: &[u8], output: &mut [u8]) {
         match unknown() {
             0 => {
                 let have = &mut |_: &SegmentId| unknown_u32();
-                server.handle_datagram(now(), &mut Entropy, unknown_address(), input, have);
+                if let Ok(Message::Probe(probe)) = parse(input) {
+                    server.handle_probe(now(), &mut Entropy, unknown_address(), &probe, have);
+                }
             }
+            2 => server.handle_probe_v2(),
+            3 => server.set_subnet(subnet()),
             1 => keep(server.poll_transmit(now(), unknown_address(), output)),
             _ => keep((server.poll_timeout(), server.counters())),
         }
@@ -585,11 +600,12 @@ pub(crate) fn node(input: &[u8], output: &mut [u8]) {
             3 => keep(node.handle_input(now(), Input::Data { stream, data: input })),
             4 => keep(node.handle_input(now(), Input::Eof { stream })),
             5 => keep(node.handle_input(now(), Input::Lost { stream })),
+            16 => keep(node.handle_input(now(), Input::NoSocket { stream })),
             6 => keep(node.poll_output(now(), output).map(keep_output)),
             7 => keep((node.poll_stream(now(), stream, output), checksum(output))),
             8 => keep(node.poll_timeout(now())),
             9 => keep(node.accept(now(), unknown_address())),
-            10 => node.set_address((unknown() == 0).then(|| unknown_address().ip())),
+            10 => node.set_address(subnet()),
             11 => download = url(input).and_then(|url| node.download(now(), url)),
             12 => keep(forget(&mut download).map(|download| node.cancel_download(download))),
             13 => content = node.open_content(unknown_array()).ok(),

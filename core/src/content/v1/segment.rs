@@ -95,7 +95,6 @@ impl core::fmt::Debug for Segment {
             .field("index", &self.index)
             .field("offset", &self.offset)
             .field("len", &self.len)
-            .field("hod", &self.hod)
             .field("listed_blocks", &self.listed_blocks())
             .finish_non_exhaustive()
     }

@@ -140,3 +140,15 @@ where
         self.whole = NO_PAGE;
     }
 }
+
+#[test]
+fn content_information_does_not_outlive_the_store() {
+    let mut infos = [0; 32];
+    {
+        let mut store =
+            RamStore::new([const { Page::EMPTY }; 1], [const { Entry::EMPTY }; 1], &mut infos[..]);
+        let id = store.create_info().unwrap();
+        store.append_info(id, &[9; 20]).unwrap();
+    }
+    assert_eq!(infos, [0; 32]);
+}

@@ -31,7 +31,7 @@
 //!
 //! ```
 //! use peerdist_core::crypto::SoftCrypto;
-//! use peerdist_core::discovery::client::Subnet;
+//! use peerdist_core::discovery::Subnet;
 //! use peerdist_core::download::{DownloadEvent, Url};
 //! use peerdist_core::node::{Config, Input, Node, Output};
 //! use peerdist_core::store::ram::{Entry, Page, RamStore};

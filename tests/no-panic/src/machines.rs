@@ -396,7 +396,7 @@ pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
             3 => keep(id.map(|id| Fetch::is_asking(jobs, id, unknown_address()))),
             4 => keep(fetch.work(now(), jobs, store, crypto, &mut Entropy)),
             5 => *ask = fetch.next_ask(now(), jobs, &mut Entropy, &|_| unknown_u32() as usize),
-            6 => ask.iter().for_each(|ask| fetch.not_carried(jobs, ask)),
+            6 => ask.iter().for_each(|ask| fetch.not_carried(jobs, ask.job, ask.peer)),
             7 => {
                 if let Ok(peerdist_core::discovery::wire::Message::ProbeMatches(matches)) =
                     peerdist_core::discovery::wire::parse(input)

@@ -198,7 +198,7 @@ impl Application {
                     let plain = self.delivery.received() - (local + peer + hosted + origin);
                     self.outcome.bytes.origin += plain;
                 }
-                DownloadEvent::Failed(error) => self.fail(now, format!("{error:?}")),
+                DownloadEvent::Failed(error) => self.fail(now, error.to_string()),
             },
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! Captures for Wireshark: one pcapng file per host, with what its interface sent and received.
 
 use std::borrow::Cow;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,50 +33,52 @@ pub struct CaptureError {
 
 /// Open capture files, the first for port 0, and so on.
 ///
-/// An observer cannot stop the world: an error ends its file, and [`Capture::finish`] tells.
+/// They are called `NAME.pcapng.part` until [`Capture::finish`], and go if it does not come to that. An observer
+/// cannot stop the world: an error ends its file, and [`Capture::finish`] tells.
 #[derive(Default)]
 pub struct Capture {
     files: Vec<CaptureFile>,
     failed: Option<CaptureError>,
+    made: Made,
 }
 
 struct CaptureFile {
+    /// What it is called once it is complete.
     path: PathBuf,
     /// `None` after an error.
     writer: Option<PcapNgWriter<BufWriter<File>>>,
 }
 
 impl Capture {
-    /// Opens `folder/NAME.pcapng` for each name, and creates the folder if there is none.
+    /// Opens a file for each `folder/NAME.pcapng`, and creates the folder if there is none.
     ///
     /// Either all files are open, or everything is as it was before.
     pub fn create(folder: &Path, names: &[String]) -> Result<Self, CaptureError> {
         let mut made = Made::default();
         make_folder(folder, &mut made)?;
-        let mut files = Vec::with_capacity(names.len());
-        for name in names {
-            let path = folder.join(format!("{name}.pcapng"));
-            let file = open(&path, &mut made)?;
-            files.push((name, path, file));
-        }
-        // Only now that all are open may older captures of these names go.
-        let files = files.into_iter().map(|(name, path, file)| CaptureFile::start(name, path, file));
+        let files = names.iter().map(|name| CaptureFile::start(folder, name, &mut made));
         let files = files.collect::<Result<_, _>>()?;
-        made.keep();
-        Ok(Self { files, failed: None })
+        Ok(Self { files, failed: None, made })
     }
 
-    /// Writes out what is left; the first error there was, if any.
+    /// Writes out what is left and gives the files their names; the first error there was, if any.
     pub fn finish(self) -> Result<(), CaptureError> {
-        if let Some(failed) = self.failed {
+        let Self { files, failed, made } = self;
+        if let Some(failed) = failed {
             return Err(failed);
         }
-        for CaptureFile { path, writer } in self.files {
-            if let Some(writer) = writer {
-                let written = writer.into_inner().flush();
-                written.map_err(|error| CaptureError { path, error })?;
+        let mut complete = Vec::with_capacity(files.len());
+        for CaptureFile { path, writer } in files {
+            match writer.map_or(Ok(()), |writer| writer.into_inner().flush()) {
+                Ok(()) => complete.push(path),
+                Err(error) => return Err(CaptureError { path, error }),
             }
         }
+        // Only now that all are complete may older captures of these names go.
+        for path in complete {
+            fs::rename(part(&path), &path).map_err(|error| CaptureError { path, error })?;
+        }
+        made.keep();
         Ok(())
     }
 }
@@ -106,9 +108,14 @@ impl Observer for Capture {
 }
 
 impl CaptureFile {
-    fn start(name: &str, path: PathBuf, file: File) -> Result<Self, CaptureError> {
-        let begin = || {
-            file.set_len(0).map_err(PcapError::IoError)?;
+    fn start(folder: &Path, name: &str, made: &mut Made) -> Result<Self, CaptureError> {
+        let path = folder.join(format!("{name}.pcapng"));
+        let mut begin = || {
+            if path.is_dir() {
+                return Err(PcapError::IoError(io::ErrorKind::IsADirectory.into()));
+            }
+            let file = File::create(part(&path)).map_err(PcapError::IoError)?;
+            made.files.push(part(&path));
             let mut writer = PcapNgWriter::new(BufWriter::new(file))?;
             writer.write_pcapng_block(InterfaceDescriptionBlock {
                 linktype: DataLink::ETHERNET,
@@ -165,14 +172,9 @@ fn make_folder(folder: &Path, made: &mut Made) -> Result<(), CaptureError> {
     Ok(())
 }
 
-fn open(path: &Path, made: &mut Made) -> Result<File, CaptureError> {
-    let existed = path.exists();
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-    let file = file.map_err(|error| CaptureError { path: path.into(), error })?;
-    if !existed {
-        made.files.push(path.into());
-    }
-    Ok(file)
+/// What a capture is called until it is complete.
+fn part(path: &Path) -> PathBuf {
+    path.with_added_extension("part")
 }
 
 fn plain(error: PcapError) -> io::Error {
@@ -231,7 +233,20 @@ mod tests {
         let failed = Capture::create(folder.path(), &names(&["one", "two", "three"])).err().unwrap();
         assert!(failed.to_string().contains("three.pcapng: "), "{failed}");
         assert_eq!(fs::read(inside("one.pcapng")).unwrap(), b"an older capture");
-        assert!(!inside("two.pcapng").exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+
+        // The same if it fails at the end, or does not come to one.
+        let capture = Capture::create(folder.path(), &names(&["one", "two"])).unwrap();
+        fs::create_dir(inside("two.pcapng")).unwrap();
+        fs::write(inside("two.pcapng").join("in the way"), "").unwrap();
+        assert!(capture.finish().unwrap_err().to_string().contains("two.pcapng: "));
+        assert!(!inside("two.pcapng.part").exists());
+        fs::write(inside("one.pcapng"), "an older capture").unwrap();
+        let capture = Capture::create(folder.path(), &names(&["one"])).unwrap();
+        assert!(inside("one.pcapng.part").exists());
+        drop(capture);
+        assert!(!inside("one.pcapng.part").exists());
+        assert_eq!(fs::read(inside("one.pcapng")).unwrap(), b"an older capture");
 
         let below_a_file = inside("one.pcapng").join("x/y");
         assert!(Capture::create(&below_a_file, &names(&["one"])).is_err());

@@ -1,14 +1,24 @@
 //! What a run came to: as one JSON object for machines, and as a table for people.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::net::IpAddr;
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Attribute, Cell, CellAlignment, Color, LineStyle, Table, presets};
+use comfy_table::{
+    Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, LineStyle, Table, Width,
+    presets,
+};
 use serde::{Serialize, Serializer};
 
 use crate::scenario::Scenario;
 use crate::world::Outcome;
+
+/// Columns of the terminal that the table is made for.
+const COLUMNS: u16 = 80;
+
+/// Columns that reasons get even if the table becomes wider.
+const REASON_COLUMNS: u16 = 16;
 
 /// Everything that is known after a run. Serialising it gives what `--json` prints.
 #[derive(Clone, Debug, Serialize)]
@@ -68,6 +78,33 @@ pub struct ClientReport {
     pub blocks: Sources,
     /// Why blocks did not come from a better source, and how often.
     pub reasons: BTreeMap<String, u64>,
+    /// What its download came to.
+    #[serde(skip)]
+    pub ending: Ending,
+}
+
+/// What a client's download came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It has every byte, and every one right.
+    Right,
+    /// What it has is right, but it is not all.
+    Incomplete,
+    /// The same, because it lost its plug.
+    Killed,
+    /// The byte at this offset is wrong.
+    Wrong(u64),
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Right => f.write_str("right"),
+            Self::Incomplete => f.write_str("incomplete"),
+            Self::Killed => f.write_str("killed"),
+            Self::Wrong(offset) => write!(f, "WRONG at {offset}"),
+        }
+    }
 }
 
 /// Something counted by where it came from.
@@ -105,11 +142,13 @@ impl Report {
     }
 
     fn table(&self, colour: bool) -> String {
+        let local = self.clients.iter().any(|client| client.bytes.local > 0);
         let hosted = self.clients.iter().any(|client| client.bytes.hosted > 0);
         let reasons = self.clients.iter().any(|client| !client.reasons.is_empty());
         let mut header =
             vec!["client", "local", "peers", "hosted", "origin", "time", "content", "why not nearer"];
         let shown = |column: &str| match column {
+            "local" => local,
             "hosted" => hosted,
             "why not nearer" => reasons,
             _ => true,
@@ -121,6 +160,8 @@ impl Report {
         // One line for each client, without rules between them.
         look.row_separator = LineStyle::none();
         table.load_style(look);
+        // Only reasons are broken into lines.
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(COLUMNS);
         if colour {
             table.enforce_styling();
         } else {
@@ -134,6 +175,12 @@ impl Report {
             if matches!(*name, "local" | "peers" | "hosted" | "origin" | "time") {
                 column.set_cell_alignment(CellAlignment::Right);
             }
+            // Two spaces between columns: this one, and the place of a rule that is not drawn.
+            column.set_padding((0, 1));
+            column.set_constraint(match *name {
+                "why not nearer" => ColumnConstraint::LowerBoundary(Width::Fixed(REASON_COLUMNS)),
+                _ => ColumnConstraint::ContentWidth,
+            });
         }
         table.trim_fmt()
     }
@@ -143,21 +190,21 @@ impl Report {
         let good = Style::new().fg_color(Some(AnsiColor::Green.into())).bold();
         let bad = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
 
-        let saved = match bytes_without {
-            0 => String::new(),
+        let compared = match bytes_without {
+            // What is missing is not saved.
+            _ if !self.ok() => String::new(),
+            0 if bytes == 0 => String::new(),
             without if bytes <= without => {
                 let percent = (without - bytes) as f64 * 100.0 / without as f64;
                 format!(": {}", style(good, &format!("{percent:.1} % saved"), colour))
             }
-            without => {
-                let percent = (bytes - without) as f64 * 100.0 / without as f64;
-                format!(": {}", style(bad, &format!("{percent:.1} % more"), colour))
-            }
+            without => format!(": {}", style(bad, &format!("{} more", size(bytes - without)), colour)),
         };
         let mut line = |name: &str, value: String| _ = writeln!(text, "  {name:<9} {value}");
-        line("WAN", format!("{}, without peerdist {}{saved}", size(bytes), size(bytes_without)));
+        line("WAN", format!("{}, without peerdist {}{compared}", size(bytes), size(bytes_without)));
         line("time", format!("{} of virtual time", time(self.virtual_ms)));
-        line("content", format!("{}, SHA-256 {}", size(self.content.bytes), to_hex(&self.content.sha256)));
+        line("content", size(self.content.bytes));
+        line("SHA-256", to_hex(&self.content.sha256));
 
         let right = self.clients.iter().filter(|client| client.ok).count();
         let arrived = match self.clients.len() {
@@ -183,14 +230,51 @@ impl ClientReport {
             "hosted" => amount(self.bytes.hosted, Color::Green),
             "origin" => amount(self.bytes.origin, Color::Yellow),
             "time" => Cell::new(time(self.virtual_ms)),
-            "content" if self.ok => Cell::new("right").fg(Color::Green),
-            "content" => Cell::new("WRONG").fg(Color::Red).add_attribute(Attribute::Bold),
-            _ => {
-                let reasons = self.reasons.iter().map(|(reason, times)| format!("{times} × {reason}"));
-                Cell::new(reasons.collect::<Vec<_>>().join("\n"))
+            "content" => {
+                let cell = Cell::new(self.ending.to_string());
+                match self.ending {
+                    Ending::Right => cell.fg(Color::Green),
+                    Ending::Incomplete | Ending::Killed => cell.fg(Color::Yellow),
+                    Ending::Wrong(_) => cell.fg(Color::Red).add_attribute(Attribute::Bold),
+                }
             }
+            _ => Cell::new(summed(&self.reasons).join("\n")),
         }
     }
+}
+
+/// One line for each reason, the most frequent first: who it was only if that is one peer or a liar.
+fn summed(reasons: &BTreeMap<String, u64>) -> Vec<String> {
+    // For each reason its peers; `None` for what was no single peer's doing.
+    let mut peers = BTreeMap::<&str, BTreeMap<Option<&str>, u64>>::new();
+    for (reason, &times) in reasons {
+        let (peer, reason) = match reason.split_once(": ") {
+            Some((peer, cause)) if peer.parse::<IpAddr>().is_ok() => (Some(peer), cause),
+            _ => (None, reason.as_str()),
+        };
+        *peers.entry(reason).or_default().entry(peer).or_default() += times;
+    }
+    let mut lines = Vec::new();
+    for (reason, mut peers) in peers {
+        if let Some(times) = peers.remove(&None) {
+            let by = if reason == "not held" { ", by anybody" } else { "" };
+            lines.push((times, format!("{reason}{by}")));
+        }
+        let liars = matches!(reason, "bad block" | "bad reply");
+        let by = if liars || matches!(reason, "not held" | "refused") { "by " } else { "" };
+        match peers.len() {
+            2.. if !liars => {
+                lines.push((peers.values().sum(), format!("{reason}, {by}{} peers", peers.len())))
+            }
+            _ => lines.extend(
+                peers
+                    .into_iter()
+                    .filter_map(|(peer, times)| peer.map(|peer| (times, format!("{reason}, {by}{peer}")))),
+            ),
+        }
+    }
+    lines.sort_by_key(|&(times, _)| std::cmp::Reverse(times));
+    lines.into_iter().map(|(times, line)| format!("{times} × {line}")).collect()
 }
 
 /// Bytes as people read them: `4.0 MiB`.
@@ -256,6 +340,7 @@ mod tests {
             bytes,
             blocks: Sources::default(),
             reasons: BTreeMap::new(),
+            ending: if ok { Ending::Right } else { Ending::Incomplete },
         };
         Report {
             seed: 7,
@@ -305,15 +390,82 @@ mod tests {
 
     #[test]
     fn what_went_wrong_is_seen() {
+        for (ending, word) in [
+            (Ending::Incomplete, "incomplete"),
+            (Ending::Killed, "killed"),
+            (Ending::Wrong(65_536), "WRONG at 65536"),
+        ] {
+            let mut report = report();
+            (report.clients[1].ok, report.clients[1].ending) = (false, ending);
+            report.outcome = Outcome::TimeLimit;
+            assert!(!report.ok());
+            let text = report.to_text(&Scenario::branch(), false);
+            assert!(text.contains(word), "{text}");
+            assert_eq!(text.contains("WRONG"), matches!(ending, Ending::Wrong(_)), "{text}");
+            assert!(text.contains("right at 1 of 2; stopped at the limit of virtual time"), "{text}");
+            assert!(!text.contains("saved") && !text.contains("more"), "{text}");
+        }
+    }
+
+    #[test]
+    fn more_than_without_is_told_in_bytes() {
         let mut report = report();
-        report.clients[1].ok = false;
-        report.clients[1].reasons =
-            BTreeMap::from([("bad hash from client-1".into(), 3), ("no reply".into(), 1)]);
-        report.outcome = Outcome::TimeLimit;
-        assert!(!report.ok());
+        report.wan = WanReport { bytes: 675, bytes_without: 5 };
         let text = report.to_text(&Scenario::branch(), false);
-        assert!(text.contains("WRONG") && text.contains("3 × bad hash from client-1"));
-        assert!(text.contains("right at 1 of 2; stopped at the limit of virtual time"), "{text}");
+        assert!(text.contains("675 B, without peerdist 5 B: 670 B more"), "{text}");
+        report.wan = WanReport { bytes: 0, bytes_without: 0 };
+        let text = report.to_text(&Scenario::branch(), false);
+        assert!(text.contains("0 B, without peerdist 0 B\n"), "{text}");
+    }
+
+    #[test]
+    fn reasons_are_summed_and_liars_named() {
+        let mut reasons = BTreeMap::from([
+            ("10.0.1.1: timed out".into(), 4),
+            ("10.0.1.2: bad block".into(), 3),
+            ("10.0.1.3: bad block".into(), 2),
+            ("fe80::1: bad reply".into(), 1),
+            ("no peer answered".into(), 5),
+            ("not held".into(), 6),
+            ("unusable content information: dwTotal at byte 3: 9 is out of range".into(), 1),
+        ]);
+        reasons.extend((1..=14).map(|peer| (format!("10.0.1.{peer}: not held"), 10 + peer)));
+        reasons.extend((1..=2).map(|peer| (format!("10.0.1.{peer}: unreachable"), 10)));
+        let expected = [
+            "245 × not held, by 14 peers",
+            "20 × unreachable, 2 peers",
+            "6 × not held, by anybody",
+            "5 × no peer answered",
+            "4 × timed out, 10.0.1.1",
+            "3 × bad block, by 10.0.1.2",
+            "2 × bad block, by 10.0.1.3",
+            "1 × bad reply, by fe80::1",
+            "1 × unusable content information: dwTotal at byte 3: 9 is out of range",
+        ];
+        assert_eq!(summed(&reasons), expected);
+        let mut report = report();
+        report.clients[1].reasons = reasons;
+        // In full for machines.
+        assert!(report.to_json().contains(r#""10.0.1.14: not held":24"#));
+    }
+
+    #[test]
+    fn fits_a_terminal_of_80_columns() {
+        let mut report = report();
+        report.clients[0].name = "client-1000".into();
+        report.clients[0].bytes = Sources { origin: 1_000 << 10, peer: 1_000 << 20, ..Sources::default() };
+        report.clients[0].virtual_ms = 600_000;
+        report.clients[1].ending = Ending::Incomplete;
+        report.clients[1].reasons = BTreeMap::from([
+            ("no peer answered".into(), 64),
+            ("unusable content information: dwTotal at byte 3: 9 is out of range".into(), 1),
+        ]);
+        let text = report.to_text(&Scenario::branch(), false);
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(80), "{widest:?}:\n{text}");
+        for hash in ["ab", "01"] {
+            assert!(text.contains(&hash.repeat(32)), "{text}");
+        }
     }
 
     #[test]

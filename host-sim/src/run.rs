@@ -13,7 +13,7 @@ use rand_core::Rng as _;
 use crate::check::{Content, Delivery, Verdict};
 use crate::host::Nodes;
 use crate::pcap::{Capture, CaptureError};
-use crate::report::{ClientReport, ContentReport, Report, Sources, WanReport};
+use crate::report::{ClientReport, ContentReport, Ending, Report, Sources, WanReport, size};
 use crate::rng::Seed;
 use crate::scenario::{ContentSource, Fault, InvalidScenario, MAX_CONTENT, Scenario, Start, TOGETHER};
 use crate::switch::PortId;
@@ -122,7 +122,7 @@ pub struct Progress {
     pub expected: u64,
 }
 
-/// Why there was no run.
+/// Why there was no run, or not all that it should leave behind.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The scenario makes no sense.
@@ -136,9 +136,20 @@ pub enum RunError {
         /// Why.
         error: io::Error,
     },
-    /// A capture cannot be written.
+    /// The machine does not have the memory.
+    #[error("no {} of memory for the content and its copies", size(*.0))]
+    Memory(u64),
+    /// A capture cannot be begun.
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    /// There was a run, but its captures could not be written: there are none.
+    #[error("{error}")]
+    Uncaptured {
+        /// What the run came to.
+        report: Box<Report>,
+        /// Why.
+        error: CaptureError,
+    },
 }
 
 /// Runs `scenario` with this project's hosts: a node each, and an origin.
@@ -168,10 +179,14 @@ impl<'s> Prepared<'s> {
     fn new(scenario: &'s Scenario, options: &RunOptions) -> Result<Self, RunError> {
         scenario.validate()?;
         let seed = Seed::new(scenario.seed);
-        let content = Content::new(match &scenario.content {
-            ContentSource::Generated(size) => generate(&seed, *size),
-            ContentSource::File(path) => load(path)?,
-        });
+        let bytes = match &scenario.content {
+            ContentSource::Generated(size) => generate(&seed, *size)?,
+            ContentSource::File(path) => load(path, scenario)?,
+        };
+        // The copies are made one by one, and then it would be too late to say so.
+        let copies = scenario.memory(bytes.len() as u64) - bytes.len() as u64;
+        reserve(copies).map(drop)?;
+        let content = Content::new(bytes);
         // Last, so that no other error leaves files behind.
         let capture = match &options.pcap {
             Some(folder) => Capture::create(folder, &names(scenario.clients))?,
@@ -186,8 +201,10 @@ impl<'s> Prepared<'s> {
         let mut branch = Branch::build(self, factory);
         let outcome = branch.run(limit, watch);
         let report = branch.report(scenario, &content, outcome);
-        branch.world.into_observer().finish()?;
-        Ok(report)
+        match branch.world.into_observer().finish() {
+            Ok(()) => Ok(report),
+            Err(error) => Err(RunError::Uncaptured { report: Box::new(report), error }),
+        }
     }
 }
 
@@ -356,14 +373,21 @@ impl Client {
         let delivery = host.delivery();
         let finished = host.finished_at();
         let end = finished.or(self.killed).unwrap_or(world.now());
+        let ending = match delivery.verdict() {
+            Verdict::Wrong(offset) => Ending::Wrong(offset),
+            Verdict::Complete if finished.is_some() => Ending::Right,
+            _ if finished.is_none() && self.killed.is_some() => Ending::Killed,
+            _ => Ending::Incomplete,
+        };
         Some(ClientReport {
             name: self.name.clone(),
-            ok: finished.is_some() && delivery.verdict() == Verdict::Complete,
+            ok: ending == Ending::Right,
             sha256: delivery.sha256(),
             virtual_ms: self.started.map_or(0, |started| end.since(started).millis()),
             bytes,
             blocks,
             reasons,
+            ending,
         })
     }
 }
@@ -424,21 +448,31 @@ fn progress(world: &World<Station, Capture>, clients: &[Client], expected: u64) 
     Progress { now: world.now(), delivered: hosts.map(|host| host.delivery().received()).sum(), expected }
 }
 
-fn generate(seed: &Seed, size: u64) -> Vec<u8> {
-    let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+fn generate(seed: &Seed, size: u64) -> Result<Vec<u8>, RunError> {
+    let mut bytes = reserve(size)?;
+    // It was reserved, so it fits the type.
+    bytes.resize(size as usize, 0);
     seed.child("content", 0).rng().fill_bytes(&mut bytes);
-    bytes
+    Ok(bytes)
 }
 
-fn load(path: &Path) -> Result<Vec<u8>, RunError> {
+fn reserve(size: u64) -> Result<Vec<u8>, RunError> {
+    let mut bytes = Vec::new();
+    let reserved = usize::try_from(size).is_ok_and(|size| bytes.try_reserve_exact(size).is_ok());
+    if reserved { Ok(bytes) } else { Err(RunError::Memory(size)) }
+}
+
+fn load(path: &Path, scenario: &Scenario) -> Result<Vec<u8>, RunError> {
     let read = || {
         let mut bytes = Vec::new();
         // A pipe or a device may have no end.
-        let length = File::open(path)?.take(MAX_CONTENT + 1).read_to_end(&mut bytes)?;
-        if length as u64 > MAX_CONTENT {
+        let length = File::open(path)?.take(MAX_CONTENT + 1).read_to_end(&mut bytes)? as u64;
+        if length > MAX_CONTENT {
             let reason = format!("larger than the {} GiB that are held in memory", MAX_CONTENT >> 30);
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
         }
+        let fits = scenario.check_memory(length);
+        fits.map_err(|error| io::Error::new(io::ErrorKind::FileTooLarge, error.to_string()))?;
         Ok(bytes)
     };
     read().map_err(|error| RunError::Content { path: path.into(), error })

@@ -6,12 +6,17 @@ use std::path::PathBuf;
 use peerdist_core::time::Duration;
 
 use crate::link::{DEFAULT_QUEUE, LinkConfig, Loss};
+use crate::report;
 
 /// Clients that one branch can have: their addresses are the hosts of 10.0.1.0 to 10.0.4.0.
 pub const MAX_CLIENTS: usize = 1000;
 
 /// Bytes of content that one run can have: it is held in memory.
 pub const MAX_CONTENT: u64 = 4 << 30;
+
+/// Bytes of memory that the copies of the content may take in one run: the origin's, one in the store of each
+/// client, and one that is being checked.
+pub const MAX_MEMORY: u64 = 16 << 30;
 
 /// Clients that start together start within this time.
 pub const TOGETHER: Duration = Duration::from_millis(100);
@@ -123,6 +128,7 @@ impl Scenario {
         }
         if let ContentSource::Generated(size) = self.content {
             check_size(size)?;
+            self.check_memory(size)?;
         }
         for fault in &self.faults {
             let (Fault::Kill { client, .. } | Fault::Corrupt { client }) = *fault;
@@ -132,6 +138,26 @@ impl Scenario {
                     self.clients
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// How much memory the copies of content of `size` bytes take.
+    pub fn memory(&self, size: u64) -> u64 {
+        size.saturating_mul(self.clients as u64 + 2)
+    }
+
+    /// Whether content of `size` bytes, for so many clients, stays within [`MAX_MEMORY`].
+    pub fn check_memory(&self, size: u64) -> Result<(), InvalidScenario> {
+        let needed = self.memory(size);
+        if needed > MAX_MEMORY {
+            return invalid(format!(
+                "{} of content for {} clients would take {} of memory: at most {} may be taken",
+                report::size(size),
+                self.clients,
+                report::size(needed),
+                report::size(MAX_MEMORY)
+            ));
         }
         Ok(())
     }
@@ -155,7 +181,7 @@ impl Scenario {
 }
 
 impl fmt::Display for Scenario {
-    /// One line from which a person knows what was run.
+    /// A few short lines from which a person knows what was run.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { clients, wan, lan, loss, seed, .. } = self;
         let plural = if *clients == 1 { "client" } else { "clients" };
@@ -163,11 +189,15 @@ impl fmt::Display for Scenario {
             Start::Together => "together",
             Start::Staggered => "one after the other",
         };
-        write!(f, "{clients} {plural}, {start}; WAN {wan}, LAN {lan}")?;
+        write!(f, "{clients} {plural}")?;
+        if *clients != 1 {
+            write!(f, ", {start}")?;
+        }
+        write!(f, "\nWAN {wan}, LAN {lan}")?;
         if *loss != Loss::NONE {
             write!(f, ", {} % loss", (loss.percent() * 1e6).round() / 1e6)?;
         }
-        write!(f, "; seed {seed}")
+        write!(f, "\nseed {seed}")
     }
 }
 
@@ -195,6 +225,11 @@ pub fn parse_clients(text: &str) -> Result<usize, InvalidScenario> {
     let clients = text.parse().or_else(|_| invalid(format!("not a number from 1 to {MAX_CLIENTS}")))?;
     check_clients(clients)?;
     Ok(clients)
+}
+
+/// Reads a seed.
+pub fn parse_seed(text: &str) -> Result<u64, InvalidScenario> {
+    text.parse().or_else(|_| invalid(format!("not a number from 0 to {}", u64::MAX)))
 }
 
 /// Reads a loss in per cent, such as `5`, `0.1` or `2%`.
@@ -363,6 +398,13 @@ mod tests {
         assert_eq!(faulty(Fault::Corrupt { client: 9 }), Ok(()));
         assert!(faulty(Fault::Corrupt { client: 10 }).is_err());
         assert!(faulty(Fault::Kill { client: 10, after: Duration::ZERO }).is_err());
+        let sized = |clients, size| {
+            Scenario { clients, content: ContentSource::Generated(size), ..Scenario::branch() }.validate()
+        };
+        assert_eq!(sized(2, MAX_CONTENT), Ok(()));
+        let error = sized(3, MAX_CONTENT).unwrap_err().to_string();
+        assert!(error.contains("3 clients would take 20.0 GiB of memory: at most 16.0 GiB"), "{error}");
+        assert!(sized(MAX_CLIENTS, 16 << 20).is_ok() && sized(MAX_CLIENTS, 17 << 20).is_err());
         assert!(Scenario { clients: 0, ..Scenario::branch() }.validate().is_err());
         assert!(Scenario { lan: Line::new(0, Duration::ZERO), ..Scenario::branch() }.validate().is_err());
     }
@@ -370,10 +412,10 @@ mod tests {
     #[test]
     fn reads_well() {
         let text =
-            "10 clients, one after the other; WAN 2 Mbit/s with 50 ms, LAN 1 Gbit/s with 0.05 ms; seed 1";
+            "10 clients, one after the other\nWAN 2 Mbit/s with 50 ms, LAN 1 Gbit/s with 0.05 ms\nseed 1";
         assert_eq!(Scenario::branch().to_string(), text);
         let loss = parse_loss("0.1").unwrap();
         let text = Scenario { clients: 1, start: Start::Together, loss, ..Scenario::branch() }.to_string();
-        assert!(text.starts_with("1 client, together;") && text.contains(", 0.1 % loss;"), "{text}");
+        assert!(text.starts_with("1 client\nWAN") && text.contains(", 0.1 % loss\n"), "{text}");
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use assert_cmd::Command;
+use peerdist_sim::scenario::{ContentSource, MAX_CLIENTS, MAX_MEMORY, Scenario, parse_line};
 
 /// Runs it and expects it to refuse, in one line.
 fn refuses(args: &[&str]) -> String {
@@ -28,13 +29,86 @@ fn wrong_values_name_the_flag_and_the_reason() {
         (["--wan", "2Mbit"], "--wan", "RATE/DELAY"),
         (["--lan", "2Mbps/50ms"], "--lan", "bytes to tc"),
         (["--size", "much"], "--size", "not a size"),
-        (["--start", "later"], "--start", "later"),
-        (["--seed", "x"], "--seed", "invalid digit"),
+        (["--start", "later"], "--start", "possible values: together, staggered"),
+        (["--seed", "x"], "--seed", "not a number from 0 to"),
+        (["--seed", "-1"], "--seed", "not a number from 0 to"),
+        (["--clients", "-1"], "--clients", "not a number from 1 to 1000"),
+        (["--size", "-1"], "--size", "not a size"),
+        (["--wan", "-2Mbit/5ms"], "--wan", "not a rate"),
+        (["--lan", "2\nMbit/5ms\x1b[2J"], "--lan", r"2\nMbit/5ms\u{1b}"),
+        (["--start", "la\nter"], "--start", r"'la\nter'"),
+        (["--spe\ned", "9"], r"--spe\ned", "unexpected argument"),
+        (["--size", "2GiB"], "10 clients", "24.0 GiB of memory: at most 16.0 GiB"),
         (["--speed", "9"], "--speed", "unexpected argument"),
     ] {
         let line = refuses(&[&["sim"][..], &args].concat());
         assert!(line.contains(flag) && line.contains(reason), "{line}");
     }
+}
+
+#[test]
+fn a_start_in_any_case() {
+    let mut command = Command::cargo_bin("peerdist").expect("the binary is built");
+    command.args(["sim", "--size", "1", "--clients", "2", "--start", "Together"]).assert().success();
+}
+
+#[test]
+fn the_default_output_fits_80_columns() {
+    let output = Command::cargo_bin("peerdist").expect("the binary is built").output();
+    let text = String::from_utf8(output.expect("it can be started").stdout).expect("UTF-8");
+    assert!(text.contains("64 × no peer answered") && text.contains("right at all 10 clients"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn help_tells_defaults_ranges_and_exit_codes() {
+    let output =
+        Command::cargo_bin("peerdist").expect("the binary is built").args(["sim", "--help"]).output();
+    let text = String::from_utf8(output.expect("it can be started").stdout).expect("UTF-8");
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let branch = Scenario::branch();
+    assert!(text.contains(&format!("1 to {MAX_CLIENTS} [default: {}]", branch.clients)), "{text}");
+    assert!(text.contains(&format!("0 to {} [default: {}]", u64::MAX, branch.seed)), "{text}");
+    assert!(text.contains("[default: 4MiB]") && branch.content == ContentSource::Generated(4 << 20));
+    assert!(text.contains("[default: 2Mbit/50ms]") && parse_line("2Mbit/50ms") == Ok(branch.wan));
+    assert!(text.contains("[default: 1Gbit/0.05ms]") && parse_line("1Gbit/0.05ms") == Ok(branch.lan));
+    assert!(text.contains(&format!("at most {} GiB", MAX_MEMORY >> 30)), "{text}");
+    for words in ["Exit codes: 0", "Older captures in DIR stay", "[default: staggered]"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+/// Runs a line of the shell, in which `$0` is the command.
+#[cfg(target_os = "linux")]
+fn shell(line: &str) -> std::process::Output {
+    let command = Command::cargo_bin("peerdist").expect("the binary is built");
+    let output = Command::new("sh").arg("-c").arg(line).arg(command.get_program()).output();
+    output.expect("a shell")
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn without_memory_there_is_one_line() {
+    let output = shell("ulimit -v 1000000 && exec \"$0\" sim --size 400MiB");
+    let line = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!((output.status.code(), line.lines().count()), (Some(2), 1), "{line}");
+    assert!(line.starts_with("peerdist: no ") && line.contains("GiB of memory"), "{line}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_costs_the_captures_and_not_the_report() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let captures = folder.path().join("captures");
+    let folder_text = captures.to_str().expect("UTF-8");
+    let limits = "trap '' XFSZ && ulimit -f 64";
+    let output =
+        shell(&format!("{limits} && exec \"$0\" sim --size 1MiB --clients 2 --pcap '{folder_text}'"));
+    let line = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!((output.status.code(), line.lines().count()), (Some(2), 1), "{line}");
+    assert!(line.starts_with("peerdist: --pcap ") && line.contains(".pcapng: File too large"), "{line}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("right at all 2 clients"));
+    assert!(!captures.exists());
 }
 
 #[test]
@@ -45,6 +119,8 @@ fn a_file_that_cannot_be_read_is_named() {
     assert!(line.contains("missing.bin: No such file"), "{line}");
     let line = refuses(&["sim", "--content", folder.path().to_str().expect("UTF-8")]);
     assert!(line.contains("directory"), "{line}");
+    let line = refuses(&["sim", "--content", "two\nlines\x1b[2J\u{2028}"]);
+    assert!(line.contains(r"two\nlines\u{1b}[2J\u{2028}: No such file"), "{line}");
 }
 
 #[test]

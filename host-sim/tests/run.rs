@@ -3,7 +3,7 @@
 
 use peerdist_core::time::{Duration, Instant};
 use peerdist_sim::check::{Content, Delivery};
-use peerdist_sim::report::{Report, Sources};
+use peerdist_sim::report::{Ending, Report, Sources};
 use peerdist_sim::run::{
     ClientHost, ClientOutcome, HostFactory, Nature, OriginHost, Progress, RunOptions, Seat, Watch, run_with,
 };
@@ -54,6 +54,7 @@ fn the_killed_has_not_all_and_does_not_keep_the_others_waiting() {
         let report = run(&Scenario { faults: faults.clone(), start, ..branch() });
         let ok: Vec<bool> = report.clients.iter().map(|client| client.ok).collect();
         assert_eq!(ok, [true, false, true]);
+        assert_eq!(report.clients[1].ending, Ending::Killed);
         assert_eq!(report.clients[1].virtual_ms, 2_000);
         assert_eq!(report.outcome, Outcome::Done);
     }
@@ -64,13 +65,14 @@ fn wrong_bytes_are_found_whatever_the_client_says() {
     // A toy of corrupt nature spoils what it delivers.
     let report = run(&Scenario { faults: vec![Fault::Corrupt { client: 2 }], ..branch() });
     assert!(report.clients[1].ok && !report.clients[2].ok);
+    assert_eq!(report.clients[2].ending, Ending::Wrong(0));
     assert_ne!(report.clients[2].sha256, report.content.sha256);
 }
 
 #[test]
 fn a_run_that_gets_nowhere_ends() {
     let report = run(&Scenario { loss: parse_loss("100").expect("a loss"), ..branch() });
-    assert!(!report.ok());
+    assert!(!report.ok() && report.clients.iter().all(|client| client.ending == Ending::Incomplete));
     assert_eq!(report.outcome, Outcome::TimeLimit);
     let report = run(&Scenario { event_limit: 100, ..branch() });
     assert_eq!(report.outcome, Outcome::EventLimit);

@@ -742,3 +742,14 @@ fn info_error(error: ApiError) -> DownloadError {
         _ => DownloadError::Full,
     }
 }
+
+impl core::fmt::Display for DownloadError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Origin(failure) => failure.fmt(f),
+            Self::Info(error) => write!(f, "unusable content information: {error}"),
+            Self::Full => f.write_str("a store or a table is full"),
+            Self::Changed { offset } => write!(f, "content of the origin changed at byte {offset}"),
+        }
+    }
+}

@@ -364,3 +364,16 @@ impl OriginStream {
         Ok(())
     }
 }
+
+impl core::fmt::Display for OriginFailure {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Unreachable => f.write_str("origin unreachable"),
+            Self::Broken => f.write_str("connection to the origin lost"),
+            Self::Status(status) => write!(f, "origin answered with status {status}"),
+            Self::BadReply => f.write_str("bad reply from the origin"),
+            Self::Url => f.write_str("URL that no request can carry"),
+            Self::Coding => f.write_str("content coding of the origin unknown"),
+        }
+    }
+}

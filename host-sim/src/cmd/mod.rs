@@ -7,14 +7,21 @@ mod sim;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
+
+/// What `--help` says at its end.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  all clients hold the right bytes
+  1  it ran, and one does not
+  2  it could not be run, or not all be written: one line on stderr says why";
 
 /// Shares downloads within a branch office, as Windows' BranchCache does.
 ///
 /// Without a command: simulates a branch office of ten clients.
 #[derive(Parser)]
-#[command(name = "peerdist", version)]
+#[command(name = "peerdist", version, after_help = EXIT_CODES)]
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
@@ -48,7 +55,7 @@ pub fn main() -> ExitCode {
         Ok(Ending::Bad) => ExitCode::from(1),
         Err(Failure(line)) => {
             // If stderr is closed there is nobody left to tell.
-            _ = writeln!(io::stderr(), "peerdist: {line}");
+            _ = writeln!(io::stderr(), "peerdist: {}", one_line(&line));
             ExitCode::from(2)
         }
     }
@@ -60,9 +67,40 @@ fn usage(error: &clap::Error) -> Result<Ending, Failure> {
         error.print().map_err(|error| Failure(format!("stdout: {error}")))?;
         return Ok(Ending::Good);
     }
-    let text = error.render().to_string();
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
+        _ => None,
+    };
+    // What people typed may have several lines itself.
+    let mut text = error.render().to_string();
+    for typed in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
+        if let Some(typed) = context(typed).filter(|typed| *typed != one_line(typed)) {
+            text = text.replace(&typed, &one_line(&typed));
+        }
+    }
     let line = text.lines().next().unwrap_or_default();
-    Err(Failure(line.strip_prefix("error: ").unwrap_or(line).to_string()))
+    let mut line = line.strip_prefix("error: ").unwrap_or(line).to_string();
+    if let (ErrorKind::ValueValidation, Some(option), Some(value), Some(reason)) = (
+        error.kind(),
+        context(ContextKind::InvalidArg),
+        context(ContextKind::InvalidValue),
+        std::error::Error::source(error),
+    ) {
+        line = format!("invalid value '{value}' for '{option}': {reason}");
+    }
+    if let Some(values) = context(ContextKind::ValidValue).filter(|values| !values.is_empty()) {
+        line += &format!("; possible values: {values}");
+    }
+    Err(Failure(line))
+}
+
+/// The text with whatever would move a terminal's cursor, or begin a line, written as an escape.
+fn one_line(text: &str) -> String {
+    let unsafe_char = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let escaped =
+        text.chars().map(|c| if unsafe_char(c) { c.escape_default().to_string() } else { c.to_string() });
+    escaped.collect()
 }
 
 /// Prints a result. Somebody who stops reading (`| head`) has seen enough: that is no failure.

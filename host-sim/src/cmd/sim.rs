@@ -15,48 +15,51 @@ use super::{Ending, Failure, print};
 
 /// Simulates a branch office whose clients share what they download.
 ///
-/// Everything is drawn from the seed: the same arguments give the same run. What is not given is as in the
-/// preset `branch`: 10 clients that start one after the other, 4 MiB of generated content, an origin behind
-/// 2 Mbit/s with 50 ms, and a LAN of 1 Gbit/s.
+/// Everything is drawn from the seed: the same arguments give the same run. The content is held in memory, times
+/// the clients and two more: at most 16 GiB.
 #[derive(clap::Args, Default)]
+#[command(after_help = super::EXIT_CODES)]
 pub struct Args {
-    /// The file that all clients want
+    /// The file that all clients want, up to 4 GiB [default: generated content]
     #[arg(long, value_name = "PATH", conflicts_with = "size")]
     content: Option<PathBuf>,
 
-    /// How much content to generate, such as 64KiB or 4MiB
-    #[arg(long, value_parser = scenario::parse_size)]
+    /// How much content to generate, such as 64KiB: up to 4GiB [default: 4MiB]
+    #[arg(long, allow_hyphen_values = true, value_parser = scenario::parse_size)]
     size: Option<u64>,
 
-    /// How many clients there are
-    #[arg(long, value_name = "N", value_parser = scenario::parse_clients)]
+    /// How many clients there are: 1 to 1000 [default: 10]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = scenario::parse_clients)]
     clients: Option<usize>,
 
-    /// The number that all chance comes from
-    #[arg(long, value_name = "S")]
+    /// The number that all chance comes from: 0 to 18446744073709551615 [default: 1]
+    #[arg(long, value_name = "S", allow_hyphen_values = true, value_parser = scenario::parse_seed)]
     seed: Option<u64>,
 
-    /// Whether the clients start together or each when the one before has ended
-    #[arg(long)]
+    /// Whether the clients start together or each when the one before has ended [default: staggered]
+    #[arg(long, ignore_case = true, allow_hyphen_values = true)]
     start: Option<Start>,
 
-    /// How many frames are lost, on every link
+    /// How many frames are lost, on every link: 0 to 100 [default: 0]
     #[arg(long, value_name = "PERCENT", allow_hyphen_values = true, value_parser = scenario::parse_loss)]
     loss: Option<Loss>,
 
-    /// The line to the origin, in each direction, such as 2Mbit/50ms
-    #[arg(long, value_name = "RATE/DELAY", value_parser = scenario::parse_line)]
+    /// The line to the origin, in each direction: up to 1Tbit and 60s [default: 2Mbit/50ms]
+    #[arg(long, value_name = "RATE/DELAY", allow_hyphen_values = true, value_parser = scenario::parse_line)]
     wan: Option<Line>,
 
-    /// The cable of each client, in each direction, such as 1Gbit/0.05ms
-    #[arg(long, value_name = "RATE/DELAY", value_parser = scenario::parse_line)]
+    /// The cable of each client, in each direction: as for --wan [default: 1Gbit/0.05ms]
+    #[arg(long, value_name = "RATE/DELAY", allow_hyphen_values = true, value_parser = scenario::parse_line)]
     lan: Option<Line>,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
 
     /// Write what each host sent and received to DIR/HOST.pcapng
+    ///
+    /// Until the end of the run the files are called HOST.pcapng.part. Older captures in DIR stay, unless a host
+    /// of the same name is captured.
     #[arg(long, value_name = "DIR")]
     pcap: Option<PathBuf>,
 }
@@ -72,13 +75,21 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
     let (json, options) = (args.json, RunOptions { pcap: args.pcap.clone() });
     let scenario = args.scenario();
     let mut bar = Bar::new();
-    let report = run::run(&scenario, &options, &mut bar).map_err(failure)?;
+    let ran = run::run(&scenario, &options, &mut bar);
     bar.clear();
+    let (report, uncaptured) = match ran {
+        Ok(report) => (report, None),
+        Err(RunError::Uncaptured { report, error }) => (*report, Some(error)),
+        Err(error) => return Err(failure(error)),
+    };
 
     if json {
         print(&(report.to_json() + "\n"))?;
     } else {
         print(&report.to_text(&scenario, colour()))?;
+    }
+    if let Some(error) = uncaptured {
+        return Err(failure(RunError::Capture(error)));
     }
     Ok(if report.ok() { Ending::Good } else { Ending::Bad })
 }
@@ -86,8 +97,8 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
 fn failure(error: RunError) -> Failure {
     Failure(match error {
         RunError::Content { .. } => format!("--content {error}"),
-        RunError::Capture(_) => format!("--pcap {error}"),
-        RunError::Scenario(_) => error.to_string(),
+        RunError::Capture(_) | RunError::Uncaptured { .. } => format!("--pcap {error}"),
+        RunError::Scenario(_) | RunError::Memory(_) => error.to_string(),
     })
 }
 
@@ -117,39 +128,48 @@ impl Args {
     }
 }
 
-/// A progress bar on stderr, if that is a terminal.
-struct Bar(ProgressBar);
+/// Progress on stderr, if that is a terminal: a spinner first, and a bar as soon as there is something to show.
+struct Bar {
+    bar: ProgressBar,
+    begun: bool,
+}
 
 impl Bar {
     fn new() -> Self {
-        let target = if io::stderr().is_terminal() {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(Some(0), target);
-        let template = "{bar:40} {binary_bytes} of {binary_total_bytes} delivered  {msg}";
-        // The template is a constant: should it be wrong, the usual bar is good enough.
-        bar.set_style(
-            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-        );
+        let shown = io::stderr().is_terminal() && !dumb();
+        Self::on(if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() })
+    }
+
+    fn on(target: ProgressDrawTarget) -> Self {
+        let bar = ProgressBar::with_draw_target(None, target);
+        bar.set_style(style("{spinner} preparing"));
+        bar.tick();
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self(bar)
+        Self { bar, begun: false }
     }
 
     fn clear(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
+}
+
+/// The templates are constants: should one be wrong, the usual bar is good enough.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 impl Watch for Bar {
     fn progress(&mut self, progress: Progress) {
-        if self.0.is_hidden() {
+        if self.bar.is_hidden() {
             return;
         }
-        self.0.set_length(progress.expected);
-        self.0.set_position(progress.delivered);
-        self.0.set_message(format!("{} of virtual time", report::time(progress.now.micros() / 1_000)));
+        self.bar.set_length(progress.expected);
+        self.bar.set_position(progress.delivered);
+        self.bar.set_message(format!("after {}", report::time(progress.now.micros() / 1_000)));
+        if !std::mem::replace(&mut self.begun, true) {
+            let template = "{bar:20} {binary_bytes} of {binary_total_bytes} delivered  {wide_msg}";
+            self.bar.set_style(style(template));
+        }
     }
 }
 
@@ -159,7 +179,82 @@ impl Drop for Bar {
     }
 }
 
+/// Whether the terminal can only write one line after the other.
+fn dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
 /// Colours are for a terminal, and for people who did not say no (<https://no-color.org>).
 fn colour() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    io::stdout().is_terminal() && !dumb() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::TermLike;
+    use peerdist_core::time::Instant;
+
+    use super::*;
+
+    /// A terminal of 80 columns that remembers what was written, and `<` for a cleared line.
+    #[derive(Clone, Debug, Default)]
+    struct Paper(Arc<Mutex<Vec<String>>>);
+
+    impl Paper {
+        fn note(&self, text: &str) -> io::Result<()> {
+            self.0.lock().expect("nobody panicked").push(text.into());
+            Ok(())
+        }
+    }
+
+    impl TermLike for Paper {
+        fn width(&self) -> u16 {
+            80
+        }
+        fn move_cursor_up(&self, _n: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _n: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _n: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _n: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.note(text)
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.note(text)
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            self.note("<")
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_bar_follows_a_spinner_fits_and_goes() {
+        let paper = Paper::default();
+        let mut bar = Bar::on(ProgressDrawTarget::term_like(Box::new(paper.clone())));
+        let written = || paper.0.lock().expect("nobody panicked").clone();
+        assert!(written().iter().any(|text| text.contains("preparing")), "{:?}", written());
+        let now = Instant::from_millis(3_600_000);
+        bar.progress(Progress { now, delivered: 1023 << 20, expected: 16 << 30 });
+        std::thread::sleep(Duration::from_millis(300));
+        drop(bar);
+        let written = written();
+        let line = |word: &str| written.iter().any(|text| text.contains(word));
+        assert!(line("16.00 GiB delivered") && line("after 1 h 00 min"), "{written:?}");
+        assert!(!line("0 B of 0 B"), "{written:?}");
+        assert!(written.iter().all(|text| text.chars().count() <= 80), "{written:?}");
+        let last = written.iter().rposition(|text| text == "<");
+        assert!(written[last.expect("cleared")..].iter().all(|text| text == "<" || text.trim().is_empty()));
+    }
 }

@@ -61,6 +61,17 @@ fn the_default_output_fits_80_columns() {
 }
 
 #[test]
+fn who_got_nothing_is_not_wrong() {
+    let mut command = Command::cargo_bin("peerdist").expect("the binary is built");
+    let output = command.args(["sim", "--size", "64", "--clients", "1", "--loss", "100"]).output();
+    let output = output.expect("it can be started");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("incomplete  1 × origin unreachable"), "{text}");
+    assert!(!text.contains("WRONG") && !text.contains("saved") && !text.contains("one after"), "{text}");
+}
+
+#[test]
 fn help_tells_defaults_ranges_and_exit_codes() {
     let output =
         Command::cargo_bin("peerdist").expect("the binary is built").args(["sim", "--help"]).output();

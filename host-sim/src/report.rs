@@ -18,7 +18,7 @@ use crate::world::Outcome;
 const COLUMNS: u16 = 80;
 
 /// Columns that reasons get even if the table becomes wider.
-const REASON_COLUMNS: u16 = 16;
+const REASON_COLUMNS: u16 = 15;
 
 /// Everything that is known after a run. Serialising it gives what `--json` prints.
 #[derive(Clone, Debug, Serialize)]
@@ -142,13 +142,11 @@ impl Report {
     }
 
     fn table(&self, colour: bool) -> String {
-        let local = self.clients.iter().any(|client| client.bytes.local > 0);
         let hosted = self.clients.iter().any(|client| client.bytes.hosted > 0);
         let reasons = self.clients.iter().any(|client| !client.reasons.is_empty());
         let mut header =
             vec!["client", "local", "peers", "hosted", "origin", "time", "content", "why not nearer"];
         let shown = |column: &str| match column {
-            "local" => local,
             "hosted" => hosted,
             "why not nearer" => reasons,
             _ => true,

@@ -283,12 +283,14 @@ pub fn size(bytes: u64) -> String {
     }
     let mut value = bytes as f64 / 1024.0;
     let mut unit = 0;
-    // As soon as it would be printed as 1024.0.
-    while value >= 1023.95 && unit + 1 < UNITS.len() {
+    // As soon as it would be printed as 1024.
+    while value >= 1023.5 && unit + 1 < UNITS.len() {
         value /= 1024.0;
         unit += 1;
     }
-    format!("{value:.1} {}", UNITS[unit])
+    // Three digits say enough.
+    let places = usize::from(value < 99.95);
+    format!("{value:.places$} {}", UNITS[unit])
 }
 
 /// Milliseconds as people read them: `850 ms`, `17.3 s`, `2 min 05 s`.
@@ -473,7 +475,8 @@ mod tests {
             (1023, "1023 B"),
             (1024, "1.0 KiB"),
             (1_048_575, "1.0 MiB"),
-            (200 << 20, "200.0 MiB"),
+            (99 << 20, "99.0 MiB"),
+            (200 << 20, "200 MiB"),
         ] {
             assert_eq!(size(bytes), text);
         }

@@ -1,7 +1,5 @@
 //! Real TCP stacks over the simulated LAN: what one sends arrives, and a seed repeats a run.
 
-use std::time::Instant as WallClock;
-
 use peerdist_core::time::{Duration, Instant};
 use peerdist_sim::link::{LinkConfig, Loss};
 use peerdist_sim::rng::Seed;
@@ -30,18 +28,6 @@ fn tcp_data_arrives_over_lossy_links_and_a_seed_repeats_it() {
 #[test]
 fn pairs_share_a_switch() {
     transfer(1, 20, 100_000, 0.0);
-}
-
-/// How fast the simulator is: `cargo test --release -- --ignored --nocapture frames_per_second`.
-#[test]
-#[ignore = "a measurement"]
-fn frames_per_second() {
-    for pairs in [1, 10, 100] {
-        let begin = WallClock::now();
-        let frames = transfer(1, pairs, 400_000_000 / pairs, 0.0).2;
-        let seconds = begin.elapsed().as_secs_f64();
-        println!("{pairs} pairs: {:.2} M frames/s", frames as f64 / seconds / 1e6);
-    }
 }
 
 #[test]

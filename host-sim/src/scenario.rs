@@ -21,6 +21,9 @@ pub const MAX_MEMORY: u64 = 16 << 30;
 /// Clients that start together start within this time.
 pub const TOGETHER: Duration = Duration::from_millis(100);
 
+/// Losses in per cent that a run is given more time for.
+const MAX_COUNTED_LOSS: f64 = 30.0;
+
 /// The slowest delay that a line can have; anything longer is a slip of the pen.
 const MAX_DELAY_MICROS: f64 = 60e6;
 const MAX_RATE: f64 = 1e12;
@@ -169,7 +172,10 @@ impl Scenario {
             // that TCP still reaches with some loss; and ten minutes for time-outs.
             let rate = self.wan.rate.clamp(1, 1_000_000);
             let transfer = u128::from(size) * 8 * 4 * 1_000_000 / u128::from(rate);
-            let total = (transfer + 600_000_000) * self.clients as u128;
+            // TCP's time-outs grow faster than the loss; past a third, nothing gets on anyway.
+            let percent = self.loss.percent().min(MAX_COUNTED_LOSS);
+            let patience = 1 + (percent * percent / 10.0) as u128;
+            let total = (transfer + 600_000_000) * patience * self.clients as u128;
             Duration::from_micros(u64::try_from(total).unwrap_or(u64::MAX))
         })
     }

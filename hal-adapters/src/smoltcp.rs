@@ -221,8 +221,8 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
                     }
                 }
                 Output::Connect { stream, remote } => {
-                    if !self.connect(interface, sockets, stream, remote) {
-                        node.handle_input(now, Input::NoSocket { stream });
+                    if let Err(failed) = self.connect(interface, sockets, stream, remote) {
+                        node.handle_input(now, failed);
                     }
                 }
                 Output::Close { stream } => {
@@ -301,19 +301,20 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         sockets: &mut SocketSet<'_>,
         stream: StreamId,
         remote: SocketAddr,
-    ) -> bool {
-        let Some(tcp) = self.spare(sockets) else { return false };
+    ) -> Result<(), Input<'static>> {
+        let tcp = self.spare(sockets).ok_or(Input::NoSocket { stream })?;
         let (handle, local_port) = (tcp.handle, self.next_local_port);
         self.next_local_port = local_port.checked_add(1).unwrap_or(FIRST_EPHEMERAL);
         let socket = sockets.get_mut::<tcp::Socket>(handle);
         prepare(socket);
-        if socket.connect(interface.context(), endpoint(remote), local_port).is_err() {
-            return false;
-        }
+        // An address that no packet can go to, or none of our own to come from: not for want of
+        // sockets, so waiting for one would not help.
+        let connected = socket.connect(interface.context(), endpoint(remote), local_port);
+        connected.map_err(|_| Input::Lost { stream })?;
         if let Some(tcp) = self.tcp.iter_mut().find(|tcp| tcp.handle == handle) {
             tcp.state = State::Open { stream, connected: false, eof: false, blocked: false };
         }
-        true
+        Ok(())
     }
 
     /// A socket for a new connection: idle, or one that only waits for stray segments, for the other

@@ -244,3 +244,23 @@ fn no_data_after_failure() {
     net.drive(LONG);
     assert_eq!(net.seen(0, id).data.len(), got);
 }
+
+/// HoD binds a segment's block hashes, and not the length of its last block: content information
+/// that says another length than the stored block has ends the download.
+#[test]
+fn a_length_that_contradicts_the_stored_block() {
+    let honest = content(65_536 + 1_000);
+    let mut net = Net::new(7, 1, 8, honest.clone());
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert_whole(net.seen(0, id), &honest, true);
+    for len in [65_536 + 2_000u32, 65_536 + 500] {
+        // Same hashes and secret, another length; the origin's bytes no longer matter.
+        net.origin.info = publish(&honest);
+        net.origin.info[26..30].copy_from_slice(&len.to_le_bytes());
+        net.origin.content = content(len as usize);
+        let id = net.download(0);
+        net.drive_download(0, id, LONG);
+        assert_eq!(failed(net.seen(0, id)), Some(DownloadError::Changed { offset: 65_536 }));
+    }
+}

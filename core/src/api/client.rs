@@ -86,7 +86,9 @@ pub enum ReadResult {
         /// Offsets in the content.
         range: Range<u64>,
     },
-    /// The offset lies outside the content information's range (PEERDIST_ERROR_NO_MORE).
+    /// The offset lies outside the content information's range (PEERDIST_ERROR_NO_MORE); or what
+    /// that says of the block contradicts the block that is stored: HoD binds a segment's block
+    /// hashes, and not the length of its last block.
     NoMore,
 }
 
@@ -431,7 +433,8 @@ impl Client {
 
     /// Whether the block of `handle` that holds `offset` is in the store.
     pub fn is_stored(&self, parts: &mut Parts<'_>, handle: ContentHandle, offset: u64) -> bool {
-        self.locate(parts, handle, offset).is_ok_and(|located| parts.storage.find(&located.block).is_some())
+        let Ok(located) = self.locate(parts, handle, offset) else { return false };
+        parts.storage.find(&located.block).is_some_and(|stored| stored.plain_len == located.expected.len)
     }
 
     /// Drops what is incomplete of the block that begins at `start`: its source broke off.
@@ -594,6 +597,9 @@ impl Client {
         }
         let Ok(located) = self.locate(parts, handle, offset) else { return Begun::Outside };
         if let Some(stored) = parts.storage.find(&located.block) {
+            if stored.plain_len != located.expected.len {
+                return Begun::Outside;
+            }
             return Begun::Local(stored, self.wanted_range(handle, &located.span, offset, max));
         }
         let Parts { fetch, jobs, .. } = parts;
@@ -631,6 +637,7 @@ impl Client {
             return Some((ReadResult::TimedOut { range }, failures));
         };
         let result = match parts.storage.find(&located.block) {
+            Some(stored) if stored.plain_len != located.expected.len => ReadResult::NoMore,
             Some(stored) => {
                 // Whatever the peers said, it may have been added meanwhile.
                 let source = outcome.source.unwrap_or(Source::Local);

@@ -133,6 +133,10 @@ pub struct Download {
     attempts: u8,
     bad_blocks: u8,
     retry_at: Instant,
+    /// A block of which content information says what cannot be.
+    contradicted: Option<u64>,
+    /// A block that was here is gone, so there is something to ask for.
+    lost: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -211,6 +215,8 @@ impl Download {
             attempts: 0,
             bad_blocks: 0,
             retry_at: now,
+            contradicted: None,
+            lost: false,
         }
     }
 
@@ -263,8 +269,9 @@ impl Download {
                 self.landed.retain(|landed| landed.block != block);
                 self.sweep.nobody(block, completion.failures);
             }
-            // All its reads lie in the range, so the content information cannot be read any more.
-            ReadResult::NoMore => self.sweep.nobody(block, completion.failures),
+            // All its reads lie in the range, so the content information contradicts what is
+            // stored, or cannot be read any more.
+            ReadResult::NoMore => self.contradicted = Some(self.span(block).start),
         }
     }
 
@@ -275,6 +282,9 @@ impl Download {
         client: &mut Client,
         parts: &mut Parts<'_>,
     ) -> Option<DownloadEvent> {
+        if let Some(offset) = self.contradicted.take() {
+            return self.fail(DownloadError::Changed { offset }, client, parts);
+        }
         match self.phase {
             Phase::Checking => self.check(now, client, parts),
             Phase::Reading => self.read(now, client, parts),
@@ -464,6 +474,7 @@ impl Download {
                         self.torn = Some((ready.block, ready.given));
                     }
                     self.sweep.lost(ready.block);
+                    self.lost = true;
                     self.ready.pop_front();
                     continue;
                 }
@@ -482,6 +493,11 @@ impl Download {
             return Some((offset, len, Some(DownloadEvent::Block { range, source, failures })));
         }
         None
+    }
+
+    /// Whether a block was lost since this was asked last.
+    pub fn take_lost(&mut self) -> bool {
+        core::mem::take(&mut self.lost)
     }
 
     /// Ends it, whatever its state.

@@ -16,7 +16,7 @@ use rand_core::CryptoRng;
 use crate::crypto::{Crypto, Seal, Secret};
 use crate::discovery::client as discovery;
 use crate::discovery::wire::ProbeMatches;
-use crate::limits::VERIFY_STEP_BYTES;
+use crate::limits::{BLOCK_BYTES, VERIFY_STEP_BYTES};
 use crate::store::verify::{Expected, Verifier, VerifyError};
 use crate::store::{BlockId, SlotId, Store};
 use crate::time::{Duration, Instant};
@@ -279,7 +279,7 @@ impl Fetch {
         if let State::Asking(peer) = work.state {
             let _ = failures.push(Failure { peer: Some(peer), cause: Cause::TimedOut });
             if work.readers == 1 {
-                self.penalties.punish(now, peer, Cause::TimedOut);
+                self.penalties.punish(now, peer, Cause::TimedOut, true);
             }
         }
         Self::cancel(store, jobs, id);
@@ -486,7 +486,10 @@ impl Fetch {
         if let Some(counter) = counter {
             *counter = counter.wrapping_add(1);
         }
-        if self.penalties.punish(now, peer, cause) {
+        // HoD binds block hashes, and not the length of a segment's last block: what does not fit
+        // it may be the fault of whoever wrote the content information.
+        let certain = work.expected.len == BLOCK_BYTES;
+        if self.penalties.punish(now, peer, cause, certain) {
             debug!("peer shunned");
             self.counters.shunned = self.counters.shunned.wrapping_add(1);
         }

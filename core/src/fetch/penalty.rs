@@ -44,14 +44,16 @@ impl Penalties {
         self.0.iter().any(|penalty| penalty.until > now && about(penalty))
     }
 
-    /// Counts `cause` against `peer`; whether it is shunned from now on.
-    pub(super) fn punish(&mut self, now: Instant, peer: SocketAddr, cause: Cause) -> bool {
+    /// Counts `cause` against `peer`; whether it is shunned from now on. What is wrong is only then
+    /// a lie if it is `certain` that content information is right.
+    pub(super) fn punish(&mut self, now: Instant, peer: SocketAddr, cause: Cause, certain: bool) -> bool {
         let strikes = match cause {
             Cause::TimedOut => self.strikes(peer).saturating_add(1),
             _ => 0,
         };
         let rest = match cause {
-            Cause::BadBlock | Cause::BadReply => LIAR,
+            Cause::BadBlock | Cause::BadReply if certain => LIAR,
+            Cause::BadBlock | Cause::BadReply => ABSENT,
             Cause::Unreachable | Cause::Refused => ABSENT,
             Cause::TimedOut if strikes >= SLOW_STRIKES => SLOW,
             Cause::TimedOut => Duration::ZERO,
@@ -108,24 +110,33 @@ mod tests {
     fn a_liar_is_shunned_at_once_and_for_long() {
         let mut penalties = Penalties::default();
         let now = Instant::from_millis(1);
-        assert!(penalties.punish(now, peer(1), Cause::BadBlock));
+        assert!(penalties.punish(now, peer(1), Cause::BadBlock, true));
         assert!(penalties.is_shunned(now + Duration::from_secs(299), peer(1)));
         assert!(!penalties.is_shunned(now + Duration::from_secs(300), peer(1)));
         let other_port = SocketAddr::new(peer(1).ip(), 8_080);
         assert!(penalties.is_shunned(now, other_port), "it is the same host");
         assert!(!penalties.is_shunned(now, peer(2)));
-        assert!(!penalties.punish(now, peer(2), Cause::NotHeld));
+        assert!(!penalties.punish(now, peer(2), Cause::NotHeld, true));
         assert!(!penalties.is_shunned(now, peer(2)));
+    }
+
+    #[test]
+    fn a_short_block_proves_no_lie() {
+        let mut penalties = Penalties::default();
+        let now = Instant::from_millis(1);
+        assert!(penalties.punish(now, peer(1), Cause::BadBlock, false));
+        assert!(penalties.is_shunned(now + Duration::from_secs(4), peer(1)));
+        assert!(!penalties.is_shunned(now + Duration::from_secs(5), peer(1)));
     }
 
     #[test]
     fn one_time_out_may_be_a_lost_frame() {
         let mut penalties = Penalties::default();
         let now = Instant::from_millis(1);
-        assert!(!penalties.punish(now, peer(1), Cause::TimedOut));
-        assert!(!penalties.punish(now, peer(1), Cause::TimedOut));
+        assert!(!penalties.punish(now, peer(1), Cause::TimedOut, true));
+        assert!(!penalties.punish(now, peer(1), Cause::TimedOut, true));
         assert!(!penalties.is_shunned(now, peer(1)));
-        assert!(penalties.punish(now, peer(1), Cause::TimedOut));
+        assert!(penalties.punish(now, peer(1), Cause::TimedOut, true));
         assert!(penalties.is_shunned(now, peer(1)));
     }
 
@@ -134,8 +145,8 @@ mod tests {
         let mut penalties = Penalties::default();
         let now = Instant::from_millis(1);
         for _ in 0..10 {
-            assert!(!penalties.punish(now, peer(1), Cause::TimedOut));
-            assert!(!penalties.punish(now, peer(1), Cause::TimedOut));
+            assert!(!penalties.punish(now, peer(1), Cause::TimedOut, true));
+            assert!(!penalties.punish(now, peer(1), Cause::TimedOut, true));
             penalties.forgive(peer(1));
         }
         assert!(!penalties.is_shunned(now, peer(1)));
@@ -145,9 +156,9 @@ mod tests {
     fn the_table_forgives_who_is_nearest_to_it() {
         let mut penalties = Penalties::default();
         let now = Instant::from_millis(1);
-        penalties.punish(now, peer(0), Cause::Unreachable);
+        penalties.punish(now, peer(0), Cause::Unreachable, true);
         for last in 1..=PENALTIES as u8 {
-            penalties.punish(now, peer(last), Cause::BadBlock);
+            penalties.punish(now, peer(last), Cause::BadBlock, true);
         }
         assert!(!penalties.is_shunned(now, peer(0)));
         assert!(penalties.is_shunned(now, peer(1)));

@@ -436,6 +436,7 @@ where
                     data: buf.get(..len)?,
                 });
             }
+            self.busy |= download.take_lost();
             if download.is_over() {
                 *slot = None;
             }

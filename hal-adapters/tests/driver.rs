@@ -159,6 +159,20 @@ fn want_of_sockets_ends_no_download() {
     assert!(!world.failed);
 }
 
+/// No packet can go to port 0: that is the origin's fault, and waiting for a socket would not help.
+#[test]
+fn an_address_that_nobody_can_have_ends_the_download() {
+    let mut world = World::<4>::new();
+    let url = Url {
+        origin: (address(2), 0).into(),
+        host: "origin".try_into().unwrap(),
+        path: "/".try_into().unwrap(),
+    };
+    world.node.download(world.now, url).unwrap();
+    world.run(Duration::from_secs(60));
+    assert!(world.failed);
+}
+
 impl Stack {
     fn new(last: u8, sockets: usize, mut card: Card) -> Self {
         let hardware = EthernetAddress([2, 0, 0, 0, 0, last]);

@@ -1,6 +1,6 @@
 //! A store that a node and a test share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use peerdist_core::content::{InfoUnreadable, SegmentId};
@@ -11,12 +11,17 @@ use peerdist_core::store::{
 };
 
 /// A handle on a store.
-pub struct Shared<T>(Rc<RefCell<T>>);
+pub struct Shared<T>(Rc<RefCell<T>>, Rc<Cell<Option<u32>>>);
 
 impl<T> Shared<T> {
     /// The first handle.
     pub fn new(store: T) -> Self {
-        Self(Rc::new(RefCell::new(store)))
+        Self(Rc::new(RefCell::new(store)), Rc::default())
+    }
+
+    /// The read after so many others finds its block rotted, once.
+    pub fn rot_after(&mut self, reads: u32) {
+        self.1.set(Some(reads));
     }
 }
 
@@ -35,7 +40,7 @@ impl<T: Store> Shared<T> {
 
 impl<T> Clone for Shared<T> {
     fn clone(&self) -> Self {
-        Self(Rc::clone(&self.0))
+        Self(Rc::clone(&self.0), Rc::clone(&self.1))
     }
 }
 
@@ -49,6 +54,11 @@ impl<T: Store> Store for Shared<T> {
     }
 
     fn read(&mut self, slot: SlotId, offset: u32, buf: &mut [u8]) -> Result<(), StoreError> {
+        let left = self.1.get();
+        self.1.set(left.and_then(|left| left.checked_sub(1)));
+        if left == Some(0) {
+            return Err(StoreError::Damaged);
+        }
         self.0.borrow_mut().read(slot, offset, buf)
     }
 

@@ -78,6 +78,39 @@ fn a_store_that_is_smaller_than_the_content() {
     }
 }
 
+/// A block that rots while it is handed out is fetched again, and handed out from where it tore:
+/// every byte once, without waiting for anything else to happen.
+#[test]
+fn a_block_that_rots_while_it_is_handed_out() {
+    let content = content(2 * 65_536 + 100);
+    for reads in [0, 1, 2, 50, 51, 130, 131, 200] {
+        let mut net = Net::new(6, 1, 8, content.clone());
+        net.hosts[0].store.rot_after(reads);
+        let begun = net.now;
+        let id = net.download(0);
+        net.drive_download(0, id, LONG);
+        assert_whole(net.seen(0, id), &content, true);
+        let millis = net.now.since(begun).millis();
+        assert!(millis < 2_000, "{reads}: {millis}");
+        let again = net.origin.body_bytes - content.len() as u64;
+        assert!(again == 100 || again == 65_536, "{reads}: {again} bytes came again");
+    }
+}
+
+/// The same where nothing else is under way that would wake the node up.
+#[test]
+fn the_only_block_rots() {
+    let content = content(1_000);
+    let mut net = Net::new(6, 1, 8, content.clone());
+    net.hosts[0].store.rot_after(0);
+    let begun = net.now;
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert_whole(net.seen(0, id), &content, true);
+    let millis = net.now.since(begun).millis();
+    assert!(millis < 500, "{millis}");
+}
+
 /// A store without room for a single block cannot be helped.
 #[test]
 fn a_store_that_is_no_store() {

@@ -97,6 +97,11 @@ impl<'a> Reader<'a> {
     pub fn u32_be(&mut self) -> Result<u32, Truncated> {
         self.array().map(|bytes| u32::from_be_bytes(*bytes))
     }
+
+    /// Takes a big-endian 64-bit integer.
+    pub fn u64_be(&mut self) -> Result<u64, Truncated> {
+        self.array().map(|bytes| u64::from_be_bytes(*bytes))
+    }
 }
 
 impl core::fmt::Debug for Reader<'_> {
@@ -179,6 +184,11 @@ impl<'a> Writer<'a> {
 
     /// Puts a big-endian 32-bit integer.
     pub fn u32_be(&mut self, value: u32) -> Result<(), NoRoom> {
+        self.put(&value.to_be_bytes())
+    }
+
+    /// Puts a big-endian 64-bit integer.
+    pub fn u64_be(&mut self, value: u64) -> Result<(), NoRoom> {
         self.put(&value.to_be_bytes())
     }
 
@@ -278,6 +288,14 @@ mod tests {
         assert_eq!(reader.u32_le(), Err(Truncated { offset: 4 }));
         assert_eq!(reader.u16_le(), Ok(0x0605));
         assert_eq!(reader.rest(), &[]);
+    }
+
+    #[test]
+    fn big_endian_numbers() {
+        let mut buf = [0; 8];
+        assert_eq!(Writer::new(&mut buf).u64_be(0x0102_0304_0506_0708), Ok(()));
+        assert_eq!(buf, [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(Reader::new(&buf).u64_be(), Ok(0x0102_0304_0506_0708));
     }
 
     #[test]

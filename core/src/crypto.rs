@@ -22,7 +22,10 @@ pub type CipherBlock = [u8; 16];
 /// of common microcontrollers save when they switch context.
 pub const ENGINE_STATE_WORDS: usize = 54;
 
-/// The digest behind a content information structure (MS-PCCRC 2.3).
+/// Bytes of SHA-512 that content information 2.0 uses.
+const TRUNCATED_BYTES: usize = 32;
+
+/// The digest behind a content information structure (MS-PCCRC 2.3 and 2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum HashAlgorithm {
@@ -32,13 +35,16 @@ pub enum HashAlgorithm {
     Sha384,
     /// SHA-512.
     Sha512,
+    /// The first 32 bytes of SHA-512, behind content information 2.0 (MS-PCCRC 2.4). An HMAC of it
+    /// is that of the whole SHA-512; only its output is cut (fact 4).
+    TruncatedSha512,
 }
 
 impl HashAlgorithm {
     /// Bytes of a digest.
     pub const fn digest_len(self) -> usize {
         match self {
-            Self::Sha256 => 32,
+            Self::Sha256 | Self::TruncatedSha512 => 32,
             Self::Sha384 => 48,
             Self::Sha512 => 64,
         }
@@ -60,9 +66,12 @@ impl Digest {
         Some(digest)
     }
 
+    /// No bytes at all: room for a digest.
+    pub const EMPTY: Self = Self { bytes: [0; MAX_DIGEST_BYTES], len: 0 };
+
     /// As many of `bytes` as there is room for.
     fn cut(bytes: &[u8]) -> Self {
-        let mut digest = Self { bytes: [0; MAX_DIGEST_BYTES], len: 0 };
+        let mut digest = Self::EMPTY;
         digest.len = copy(&mut digest.bytes, bytes) as u8;
         digest
     }
@@ -70,6 +79,12 @@ impl Digest {
     /// The bytes of the digest.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    fn truncated(self) -> Self {
+        let mut digest = Self::cut(self.bytes.get(..TRUNCATED_BYTES).unwrap_or_default());
+        digest.len = digest.len.min(self.len);
+        digest
     }
 
     fn wipe(&mut self) {
@@ -204,6 +219,8 @@ pub enum HashState {
     Sha384(Sha384),
     /// SHA-512 in software.
     Sha512(Sha512),
+    /// SHA-512 in software, of which 32 bytes count.
+    TruncatedSha512(Sha512),
     /// Whatever an engine of its own saves between pieces.
     Engine([u32; ENGINE_STATE_WORDS]),
 }
@@ -219,6 +236,17 @@ pub trait Crypto {
 
     /// Ends a hash that this provider began.
     fn hash_finish(&mut self, state: HashState) -> Digest;
+
+    /// The digests of several messages at once, each in the place of its message: where many cores
+    /// or lanes are, they all have something to do. Neither slice is longer than
+    /// [`HASH_BATCH`](crate::limits::HASH_BATCH) when core calls it.
+    fn hash_many(&mut self, algorithm: HashAlgorithm, messages: &[&[u8]], digests: &mut [Digest]) {
+        for (message, digest) in messages.iter().zip(digests) {
+            let mut state = self.hash_start(algorithm);
+            self.hash_update(&mut state, message);
+            *digest = self.hash_finish(state);
+        }
+    }
 
     /// HMAC (RFC 2104) of the concatenation of `parts`. Segment secrets are HMACs, so each is taken
     /// for a secret until somebody says otherwise.
@@ -243,6 +271,7 @@ impl Crypto for SoftCrypto {
             HashAlgorithm::Sha256 => HashState::Sha256(Sha256::new()),
             HashAlgorithm::Sha384 => HashState::Sha384(Sha384::new()),
             HashAlgorithm::Sha512 => HashState::Sha512(Sha512::new()),
+            HashAlgorithm::TruncatedSha512 => HashState::TruncatedSha512(Sha512::new()),
         }
     }
 
@@ -250,7 +279,7 @@ impl Crypto for SoftCrypto {
         match state {
             HashState::Sha256(hash) => hash.update(data),
             HashState::Sha384(hash) => hash.update(data),
-            HashState::Sha512(hash) => hash.update(data),
+            HashState::Sha512(hash) | HashState::TruncatedSha512(hash) => hash.update(data),
             // Only states begun by this provider come back to it, and it begins none of these.
             HashState::Engine(_) => {}
         }
@@ -261,6 +290,7 @@ impl Crypto for SoftCrypto {
             HashState::Sha256(hash) => Digest::cut(&hash.finalize()),
             HashState::Sha384(hash) => Digest::cut(&hash.finalize()),
             HashState::Sha512(hash) => Digest::cut(&hash.finalize()),
+            HashState::TruncatedSha512(hash) => Digest::cut(&hash.finalize()).truncated(),
             HashState::Engine(_) => Digest::cut(&[]),
         }
     }
@@ -279,6 +309,10 @@ impl Crypto for SoftCrypto {
             HashAlgorithm::Sha256 => run::<Hmac<Sha256>>(key, parts),
             HashAlgorithm::Sha384 => run::<Hmac<Sha384>>(key, parts),
             HashAlgorithm::Sha512 => run::<Hmac<Sha512>>(key, parts),
+            HashAlgorithm::TruncatedSha512 => {
+                let whole = run::<Hmac<Sha512>>(key, parts);
+                Secret(whole.0.truncated())
+            }
         }
     }
 
@@ -347,7 +381,29 @@ mod tests {
                  8086072ba1e7cc2358baeca134c825a7"
             )
         );
-        assert_eq!(hash(&mut crypto, HashAlgorithm::Sha512, b"abc").as_bytes().len(), 64);
+        let whole = hash(&mut crypto, HashAlgorithm::Sha512, b"abc");
+        assert_eq!(whole.as_bytes().len(), 64);
+        assert_eq!(whole.as_bytes()[..4], hex::<4>("ddaf35a1"));
+        let cut = hash(&mut crypto, HashAlgorithm::TruncatedSha512, b"abc");
+        assert_eq!(cut.as_bytes(), &whole.as_bytes()[..32]);
+    }
+
+    #[test]
+    fn several_at_once() {
+        let messages: [&[u8]; 3] = [b"", b"abc", b"abcd"];
+        for algorithm in [HashAlgorithm::Sha256, HashAlgorithm::TruncatedSha512] {
+            let mut digests = [Digest::EMPTY; 3];
+            SoftCrypto.hash_many(algorithm, &messages, &mut digests);
+            assert_eq!(digests, messages.map(|message| hash(&mut SoftCrypto, algorithm, message)));
+        }
+    }
+
+    #[test]
+    fn hmac_is_cut_at_its_end_only() {
+        let whole = SoftCrypto.hmac(HashAlgorithm::Sha512, b"Jefe", &[b"what do ya want for nothing?"]);
+        let cut =
+            SoftCrypto.hmac(HashAlgorithm::TruncatedSha512, b"Jefe", &[b"what do ya want for nothing?"]);
+        assert_eq!(cut.expose(), &whole.expose()[..32]);
     }
 
     /// RFC 4231, test case 2.

@@ -24,6 +24,10 @@ pub const MAX_REPLY_BYTES: u32 = 393_216;
 /// microcontroller, large enough that the per-call cost does not show.
 pub const PIECE_BYTES: usize = 1_024;
 
+/// Messages that core gives a crypto provider to hash at once: enough for the cores of a host, and
+/// about 1.3 KiB of stack for their digests.
+pub const HASH_BATCH: usize = 16;
+
 /// Stored bytes that one call of the machine verifies at most, so that the network never starves
 /// behind a slow cipher.
 pub const VERIFY_STEP_BYTES: u32 = 8 * 1_024;

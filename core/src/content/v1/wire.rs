@@ -29,7 +29,7 @@ pub(super) mod field {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct HeaderRepr {
-    /// The hash behind everything that follows.
+    /// The hash behind everything that follows: not that of version 2.0.
     pub algorithm: HashAlgorithm,
     /// Bytes of the first segment before the range.
     pub offset_in_first: u32,
@@ -149,11 +149,13 @@ pub const fn description_bytes(algorithm: HashAlgorithm) -> usize {
     16 + 2 * algorithm.digest_len()
 }
 
+/// Version 1.0 has no code for the hash of version 2.0: nobody accepts this 0.
 const fn code_of(algorithm: HashAlgorithm) -> u32 {
     match algorithm {
         HashAlgorithm::Sha256 => 0x800c,
         HashAlgorithm::Sha384 => 0x800d,
         HashAlgorithm::Sha512 => 0x800e,
+        HashAlgorithm::TruncatedSha512 => 0,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use peerdist_core::bytes::{NoRoom, Writer};
-use peerdist_core::content::publish::Publisher;
+use peerdist_core::content::publish::v1::Publisher;
 use peerdist_core::content::server_secret;
 use peerdist_core::content::v1::info_len;
 use peerdist_core::crypto::{HashAlgorithm, SoftCrypto};

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use peerdist_core::content::publish::Publisher;
+use peerdist_core::content::publish::v1::Publisher;
 use peerdist_core::content::server_secret;
 use peerdist_core::content::v1::info_len;
 use peerdist_core::crypto::{HashAlgorithm, SoftCrypto, hash};

@@ -2,7 +2,7 @@
 //! that can be told to misbehave.
 
 use peerdist_core::bytes::Writer;
-use peerdist_core::content::publish::Publisher;
+use peerdist_core::content::publish::v1::Publisher;
 use peerdist_core::content::{server_secret, v1};
 use peerdist_core::crypto::{HashAlgorithm, SoftCrypto};
 use peerdist_core::encoding::{Available, Coding, ServerRequest};

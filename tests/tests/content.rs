@@ -4,9 +4,11 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use peerdist_core::bytes::decode_hex;
-use peerdist_core::content::publish::Publisher;
-use peerdist_core::content::v1::{EndForm, HodCheck, Info, Progress, Segment, info_len};
-use peerdist_core::content::{InfoFault, InfoSource, segment_secret, server_secret};
+use peerdist_core::content::publish::v1::Publisher;
+use peerdist_core::content::v1::{Info, info_len};
+use peerdist_core::content::{
+    self, EndForm, HodCheck, InfoFault, InfoSource, Progress, Segment, segment_secret, server_secret,
+};
 use peerdist_core::crypto::{HashAlgorithm, SoftCrypto, hash};
 use serde_json::Value;
 
@@ -106,7 +108,7 @@ fn ranges_are_parts_of_the_whole() {
         excerpt.emit(&mut part.as_mut_slice()).unwrap();
         assert_is(&entry, &part);
         let info = Info::parse(&part.as_slice()).unwrap();
-        assert_eq!((info.range(), &info), (range, excerpt.info()), "{}", entry.path);
+        assert_eq!((info.range(), &content::Info::V1(info)), (range, excerpt.info()), "{}", entry.path);
         check_segments(&entry, &part);
         seen += 1;
     }

@@ -10,7 +10,8 @@ use heapless::{Deque, Vec};
 use rand_core::CryptoRng;
 
 use crate::content::InfoError;
-use crate::content::v1::{HodCheck, Info, Progress, Segment};
+use crate::content::v1::Info;
+use crate::content::{HodCheck, Progress, Segment};
 use crate::crypto::{CipherAlgorithm, Crypto, Seal, Secret};
 use crate::fetch::{Failures, Fetch, Job, JobId, Source};
 use crate::limits::BLOCK_BYTES;

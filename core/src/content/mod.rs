@@ -9,13 +9,21 @@
 //! HoHoDk = HMAC(Kp, HoD + C2)                   public: what peers ask each other for
 //! ```
 //!
-//! [`v1`] is the structure that carries HoD, Kp and the block hashes; [`publish`] makes one from
-//! content in a single pass. Neither holds the structure in memory: it is read through an
-//! [`InfoSource`] and written through an [`InfoSink`].
+//! [`Info`] is the structure that carries HoD, Kp and the block hashes, in version 1.0 ([`v1`]) or
+//! 2.0 ([`v2`]); [`publish`] makes one from content in a single pass. Neither holds the structure
+//! in memory: it is read through an [`InfoSource`] and written through an [`InfoSink`].
 
+mod excerpt;
+mod info;
 pub mod publish;
+mod segment;
+pub mod segmenter;
 pub mod v1;
+pub mod v2;
 
+pub use self::excerpt::{EmitError, EndForm, Excerpt};
+pub use self::info::{Info, Version, emit_empty, parse_empty};
+pub use self::segment::{HodCheck, Progress, Segment};
 use crate::crypto::{Crypto, Digest, HashAlgorithm, Secret, hash};
 
 /// C2 of MS-PCCRC 2.2: `MS_P2P_CACHING` with its NUL, in UTF-16LE. The document says ASCII, which
@@ -178,7 +186,7 @@ pub enum InfoFault {
     /// A version or an algorithm other than those of MS-PCCRC.
     Unsupported(u32),
     /// A number that the document or the other fields forbid.
-    OutOfRange(u32),
+    OutOfRange(u64),
     /// A segment that does not begin where the one before ends, or ends past 2^64.
     Misplaced(u64),
     /// A number of block hashes that fits neither the range nor the segment.
@@ -191,6 +199,16 @@ pub enum InfoFault {
     NoSuchSegment(u32),
     /// Other than it was when the structure was parsed.
     Changed,
+}
+
+/// Fills `buf` with what `source` has from `at` on; an error names the field that stands there.
+fn read(source: &dyn InfoSource, field: &'static str, at: u64, buf: &mut [u8]) -> Result<(), InfoError> {
+    match at.checked_add(buf.len() as u64) {
+        Some(end) if end <= source.len() => {
+            source.read_at(at, buf).map_err(|_| InfoError::new(field, at, InfoFault::Unreadable))
+        }
+        _ => Err(InfoError::new(field, at, InfoFault::Truncated)),
+    }
 }
 
 impl InfoError {

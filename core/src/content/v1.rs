@@ -15,17 +15,15 @@
 //! [`HodCheck`]. [`Excerpt`] makes such a part.
 
 mod excerpt;
-mod segment;
 pub mod wire;
 
 use core::ops::Range;
 
 use zeroize::Zeroizing;
 
-pub use self::excerpt::{EmitError, Excerpt};
-pub use self::segment::{HodCheck, Progress, Segment};
 use self::wire::{HEADER_BYTES, HeaderRepr, MAX_DESCRIPTION_BYTES, SegmentRepr, description_bytes, field};
-use super::{InfoError, InfoFault, InfoSource};
+use super::segment::{Blocks, List};
+use super::{EndForm, InfoError, InfoFault, InfoSource, Segment, read};
 use crate::crypto::HashAlgorithm;
 use crate::limits::{BLOCK_BYTES, SEGMENT_BLOCKS, SEGMENT_BYTES};
 
@@ -47,17 +45,6 @@ pub struct Info {
     /// Block hashes of the first segment, and of the last; the same if there is only one.
     first_list: List,
     last_list: List,
-}
-
-/// How the end of the range is written when it is the end of the last segment (fact 7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum EndForm {
-    /// As 0, like Windows.
-    #[default]
-    Zero,
-    /// As the number of bytes, which is equally legal.
-    Explicit,
 }
 
 impl Info {
@@ -149,31 +136,21 @@ impl Info {
             hod,
             secret,
             hod_at: at.saturating_add(16),
-            list: self.list(index),
-            hashes_at: self.list_at(index).saturating_add(4),
-            in_range: self.blocks_in_range(index),
+            blocks: Blocks::Listed {
+                list: self.list(index),
+                hashes_at: self.list_at(index).saturating_add(4),
+                in_range: self.blocks_in_range(index),
+            },
         })
     }
 
-    /// The structure as one that can be written elsewhere, byte for byte as it was parsed.
-    pub fn whole<'a>(&self, source: &'a dyn InfoSource) -> Excerpt<'a> {
-        Excerpt::whole(self, source)
-    }
-
-    /// The content information of a part of the range; `None` if `range`, in bytes of the content,
-    /// is empty or reaches beyond [`range`](Self::range).
-    pub fn excerpt<'a>(
-        &self,
-        source: &'a dyn InfoSource,
-        range: Range<u64>,
-        form: EndForm,
-    ) -> Option<Excerpt<'a>> {
-        Excerpt::of_range(self, source, range, form)
-    }
-
     /// The layout for a whole content of `content_len` bytes; `None` if it is empty (fact 13) or
-    /// has more segments than can be counted.
+    /// has more segments than can be counted, or if the algorithm is not one of version 1.0.
     pub(super) fn of_content(algorithm: HashAlgorithm, content_len: u64, form: EndForm) -> Option<Self> {
+        // 2.3: dwHashAlgo has no value for the hash of version 2.0.
+        if algorithm == HashAlgorithm::TruncatedSha512 {
+            return None;
+        }
         let last_byte = content_len.checked_sub(1)?;
         let last = u32::try_from(last_byte / u64::from(SEGMENT_BYTES)).ok()?;
         let last_len = (last_byte % u64::from(SEGMENT_BYTES)) as u32 + 1;
@@ -273,12 +250,12 @@ impl Info {
     fn check_range(&self) -> Result<(), InfoError> {
         // 2.3: the range begins inside its first segment.
         if self.offset_in_first >= self.segment_len(0) {
-            let reason = InfoFault::OutOfRange(self.offset_in_first);
+            let reason = InfoFault::OutOfRange(self.offset_in_first.into());
             return Err(InfoError::new("dwOffsetInFirstSegment", field::OFFSET_IN_FIRST, reason));
         }
         // 2.3: the range does not end behind its last segment.
         if self.end_in_last() > self.last_len {
-            let reason = InfoFault::OutOfRange(self.read_in_last);
+            let reason = InfoFault::OutOfRange(self.read_in_last.into());
             return Err(InfoError::new("dwReadBytesInLastSegment", field::READ_IN_LAST, reason));
         }
         Ok(())
@@ -297,7 +274,7 @@ impl Info {
         }
         // 2.3.1.1: all segments but the last MUST have 32 MiB.
         if len != self.segment_len(index) {
-            return Err(InfoError::new("cbSegment", at.saturating_add(8), InfoFault::OutOfRange(len)));
+            return Err(InfoError::new("cbSegment", at.saturating_add(8), InfoFault::OutOfRange(len.into())));
         }
         if self.read_list(source, index)? != self.list(index) {
             return Err(InfoError::new("cBlocks", self.list_at(index), InfoFault::Changed));
@@ -330,17 +307,10 @@ impl Info {
 }
 
 /// Bytes of the content information for a whole content of `content_len` bytes; `None` if it is
-/// empty (fact 13) or longer than 2^57 bytes less one segment.
+/// empty (fact 13) or longer than 2^57 bytes less one segment, or if version 1.0 does not know the
+/// algorithm.
 pub fn info_len(algorithm: HashAlgorithm, content_len: u64) -> Option<u64> {
     Info::of_content(algorithm, content_len, EndForm::Zero).map(|info| info.encoded_len())
-}
-
-/// Which block hashes of a segment stand in its SegmentContentBlocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-struct List {
-    start: u32,
-    count: u32,
 }
 
 impl List {
@@ -358,10 +328,6 @@ impl List {
             None
         }
     }
-
-    fn end(self) -> u32 {
-        self.start.saturating_add(self.count)
-    }
 }
 
 fn read_header(source: &dyn InfoSource) -> Result<HeaderRepr, InfoError> {
@@ -372,15 +338,6 @@ fn read_header(source: &dyn InfoSource) -> Result<HeaderRepr, InfoError> {
     HeaderRepr::parse(bytes)
 }
 
-fn read(source: &dyn InfoSource, field: &'static str, at: u64, buf: &mut [u8]) -> Result<(), InfoError> {
-    match at.checked_add(buf.len() as u64) {
-        Some(end) if end <= source.len() => {
-            source.read_at(at, buf).map_err(|_| InfoError::new(field, at, InfoFault::Unreadable))
-        }
-        _ => Err(InfoError::new(field, at, InfoFault::Truncated)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     extern crate std;
@@ -388,6 +345,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::content::{HodCheck, Progress};
     use crate::crypto::{Secret, SoftCrypto, hash};
 
     const DESCRIPTION: usize = 80;
@@ -544,7 +502,7 @@ mod tests {
         assert_eq!(range(200_000, 0, 4), refused("dwOffsetInFirstSegment", 200_000));
         assert_eq!(range(0, 200_001, 4), refused("dwReadBytesInLastSegment", 200_001));
         assert_eq!(range(199_999, 2, 4), refused("dwReadBytesInLastSegment", 2));
-        assert_eq!(range(1, u32::MAX, 4), refused("dwReadBytesInLastSegment", u32::MAX));
+        assert_eq!(range(1, u32::MAX, 4), refused("dwReadBytesInLastSegment", u32::MAX.into()));
     }
 
     #[test]
@@ -554,7 +512,7 @@ mod tests {
         assert_eq!(two((0, full, 512), (1, 1, 1)), ("ullOffsetInContent", 98, InfoFault::Misplaced(1)));
         assert_eq!(
             two((0, full - 1, 512), (full.into(), 1, 1)),
-            ("cbSegment", 26, InfoFault::OutOfRange(full - 1))
+            ("cbSegment", 26, InfoFault::OutOfRange(u64::from(full) - 1))
         );
         let end = u64::MAX - u64::from(full);
         assert_eq!(two((end, full, 512), (u64::MAX, 1, 1)).2, InfoFault::Misplaced(u64::MAX));

@@ -5,8 +5,10 @@
 //! has a state that calls leave behind goes into [`machines`](crate::machines).
 
 use peerdist_core::bytes::{Reader, Writer, decode_hex, hex_value, parse_decimal};
-use peerdist_core::content::v1::{EndForm, HodCheck, Info, Progress, info_len, wire as info_wire};
-use peerdist_core::content::{InfoSink, InfoSource, SegmentId, segment_id, segment_secret, server_secret};
+use peerdist_core::content::v1::{Info, info_len, wire as info_wire};
+use peerdist_core::content::{
+    EndForm, HodCheck, InfoSink, InfoSource, Progress, SegmentId, segment_id, segment_secret, server_secret,
+};
 use peerdist_core::crypto::{CipherAlgorithm, Crypto, Digest, HashAlgorithm, Secret, SoftCrypto, hash};
 use peerdist_core::discovery::wire::{
     Message, MessageId, ProbeMatchesRepr, ProbeRepr, Scope, Uuid, parse as parse_datagram,

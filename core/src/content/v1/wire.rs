@@ -105,12 +105,12 @@ impl SegmentRepr {
         let len = reader.u32_le().map_err(cut("cbSegment"))?;
         // 2.3.1.1: no segment is longer than 32 MiB; 2.3: and none of a range is empty.
         if len == 0 || len > SEGMENT_BYTES {
-            return Err(InfoError::new("cbSegment", 8, InfoFault::OutOfRange(len)));
+            return Err(InfoError::new("cbSegment", 8, InfoFault::OutOfRange(len.into())));
         }
         let block_bytes = reader.u32_le().map_err(cut("cbBlockSize"))?;
         // 2.3.1.1: the block size MUST be 65536, in short segments too (fact 12).
         if block_bytes != BLOCK_BYTES {
-            return Err(InfoError::new("cbBlockSize", 12, InfoFault::OutOfRange(block_bytes)));
+            return Err(InfoError::new("cbBlockSize", 12, InfoFault::OutOfRange(block_bytes.into())));
         }
         // 2.3.1.1: both hashes have 32, 48 or 64 bytes, as dwHashAlgo says.
         let hod = take_digest(&mut reader, algorithm, "SegmentHashOfData", Digest::from_slice)?;

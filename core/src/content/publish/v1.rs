@@ -1,13 +1,11 @@
-//! Publishing: content in, content information out, in one pass and with constant memory
-//! (MS-PCCRC 2.1 to 2.3).
+//! Content information 1.0 (MS-PCCRC 2.1 to 2.3).
 //!
 //! The length of the content is known before its bytes, and with it the place of every field. So
 //! a [`Publisher`] writes each block hash, each description and at the very end the header to its
-//! place in an [`InfoSink`], and keeps no more than two hashes under way. What was not finished
-//! has no header and does not parse.
+//! place in an [`InfoSink`].
 //!
 //! ```
-//! use peerdist_core::content::publish::Publisher;
+//! use peerdist_core::content::publish::v1::Publisher;
 //! use peerdist_core::content::{server_secret, v1};
 //! use peerdist_core::crypto::{HashAlgorithm, SoftCrypto};
 //!
@@ -27,13 +25,15 @@
 //! # Ok::<(), peerdist_core::content::publish::PublishError>(())
 //! ```
 
+use heapless::Vec;
 use zeroize::Zeroizing;
 
-use super::v1::wire::{HEADER_BYTES, MAX_DESCRIPTION_BYTES, SegmentRepr};
-use super::v1::{EndForm, Info};
-use super::{InfoSink, InfoUnwritable, segment_secret};
+use super::PublishError;
+use crate::content::v1::Info;
+use crate::content::v1::wire::{HEADER_BYTES, MAX_DESCRIPTION_BYTES, SegmentRepr};
+use crate::content::{EndForm, InfoSink, segment_secret};
 use crate::crypto::{Crypto, Digest, HashAlgorithm, HashState, Secret};
-use crate::limits::{BLOCK_BYTES, SEGMENT_BYTES};
+use crate::limits::{BLOCK_BYTES, HASH_BATCH, SEGMENT_BYTES};
 
 /// Makes the content information 1.0 of a whole content whose length is known.
 ///
@@ -54,42 +54,12 @@ pub struct Publisher {
     failed: bool,
 }
 
-/// Content information cannot be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum PublishError {
-    /// Empty content has no content information (fact 13): it is served plainly.
-    Empty,
-    /// The content has more than 2^32 - 1 segments.
-    TooLarge,
-    /// More content was given than was announced.
-    TooLong,
-    /// Less content was given than was announced.
-    TooShort {
-        /// Bytes that did not come.
-        missing: u64,
-    },
-    /// A block hash was pushed in the middle of a block that began as bytes.
-    MidBlock,
-    /// A block hash was pushed for a block of another length than the next one has.
-    BlockLength {
-        /// Bytes of the next block.
-        expected: u32,
-    },
-    /// A block hash was pushed that is not as long as the algorithm's.
-    DigestLength,
-    /// The sink could not take the content information.
-    Sink(InfoUnwritable),
-    /// The sink failed before, so a part is missing.
-    Failed,
-}
-
 impl Publisher {
     /// Begins with a content of `content_len` bytes, published under the server secret `ks`,
     /// which is a digest of the same algorithm (see [`server_secret`](super::server_secret)).
     ///
-    /// Errors: [`Empty`](PublishError::Empty) and [`TooLarge`](PublishError::TooLarge).
+    /// Errors: [`Empty`](PublishError::Empty), [`TooLarge`](PublishError::TooLarge) and
+    /// [`Algorithm`](PublishError::Algorithm).
     pub fn new(algorithm: HashAlgorithm, ks: Secret, content_len: u64) -> Result<Self, PublishError> {
         Self::with_end_form(algorithm, ks, content_len, EndForm::Zero)
     }
@@ -104,6 +74,10 @@ impl Publisher {
         // 2.3: a content range has at least one byte.
         if content_len == 0 {
             return Err(PublishError::Empty);
+        }
+        // 2.3: dwHashAlgo MUST be one of three values.
+        if algorithm == HashAlgorithm::TruncatedSha512 {
+            return Err(PublishError::Algorithm);
         }
         let info = Info::of_content(algorithm, content_len, form).ok_or(PublishError::TooLarge)?;
         Ok(Self { info, ks, position: 0, in_block: 0, block: None, segment: None, failed: false })
@@ -125,9 +99,15 @@ impl Publisher {
         }
         let mut rest = data;
         while !rest.is_empty() {
+            if self.in_block == 0 {
+                rest = self.add_whole_blocks(crypto, rest, sink)?;
+            }
             let block_len = self.next_block_len();
             let room = block_len.saturating_sub(self.in_block);
             let Some((now, later)) = rest.split_at_checked(rest.len().min(room as usize)) else { break };
+            if now.is_empty() {
+                break;
+            }
             let mut state = match self.block.take() {
                 Some(state) => state,
                 None => crypto.hash_start(self.info.algorithm()),
@@ -206,6 +186,34 @@ impl Publisher {
         if self.failed { Err(PublishError::Failed) } else { Ok(()) }
     }
 
+    /// Adds the blocks that are whole at the front of `data`, if the next one is, up to a batch;
+    /// returns what is left of it.
+    fn add_whole_blocks<'a>(
+        &mut self,
+        crypto: &mut dyn Crypto,
+        data: &'a [u8],
+        sink: &mut dyn InfoSink,
+    ) -> Result<&'a [u8], PublishError> {
+        let mut blocks: Vec<&[u8], HASH_BATCH> = Vec::new();
+        let mut rest = data;
+        let mut left = self.missing();
+        while let Some((block, later)) = rest.split_at_checked(left.min(BLOCK_BYTES.into()) as usize) {
+            if block.is_empty() || blocks.push(block).is_err() {
+                break;
+            }
+            left = left.saturating_sub(block.len() as u64);
+            rest = later;
+        }
+        // 2.2: BlockHash_i = Hash(dataBlock_i).
+        let mut hashes = [Digest::EMPTY; HASH_BATCH];
+        let hashes = hashes.get_mut(..blocks.len()).unwrap_or_default();
+        crypto.hash_many(self.info.algorithm(), &blocks, hashes);
+        for (block, hash) in blocks.iter().zip(hashes) {
+            self.add_block(crypto, hash, block.len() as u32, sink)?;
+        }
+        Ok(rest)
+    }
+
     fn add_block(
         &mut self,
         crypto: &mut dyn Crypto,
@@ -266,34 +274,10 @@ impl Publisher {
     }
 }
 
-impl From<InfoUnwritable> for PublishError {
-    fn from(error: InfoUnwritable) -> Self {
-        Self::Sink(error)
-    }
-}
-
-impl core::fmt::Display for PublishError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Empty => f.write_str("empty content has no content information"),
-            Self::TooLarge => f.write_str("the content has too many segments"),
-            Self::TooLong => f.write_str("the content is longer than announced"),
-            Self::TooShort { missing } => write!(f, "the content ended {missing} bytes early"),
-            Self::MidBlock => f.write_str("a block hash was pushed in the middle of a block"),
-            Self::BlockLength { expected } => write!(f, "the next block has {expected} bytes"),
-            Self::DigestLength => f.write_str("a block hash is not as long as the algorithm's"),
-            Self::Sink(error) => write!(f, "content information cannot be written at {}", error.offset),
-            Self::Failed => f.write_str("content information could not be written before"),
-        }
-    }
-}
-
-impl core::error::Error for PublishError {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::server_secret;
+    use crate::content::{InfoUnwritable, server_secret};
     use crate::crypto::{SoftCrypto, hash};
 
     const ALGORITHM: HashAlgorithm = HashAlgorithm::Sha256;
@@ -329,7 +313,9 @@ mod tests {
         let sink = &mut room.as_mut_slice();
         let ks = server_secret(&mut SoftCrypto, ALGORITHM, b"");
         assert_eq!(Publisher::new(ALGORITHM, ks.clone(), 0).err(), Some(PublishError::Empty));
-        assert_eq!(Publisher::new(ALGORITHM, ks, u64::MAX).err(), Some(PublishError::TooLarge));
+        assert_eq!(Publisher::new(ALGORITHM, ks.clone(), u64::MAX).err(), Some(PublishError::TooLarge));
+        let other = HashAlgorithm::TruncatedSha512;
+        assert_eq!(Publisher::new(other, ks, 1).err(), Some(PublishError::Algorithm));
 
         let mut publisher = publisher(3);
         assert_eq!(publisher.update(&mut SoftCrypto, &[0; 4], sink), Err(PublishError::TooLong));

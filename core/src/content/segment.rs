@@ -2,12 +2,11 @@
 
 use core::ops::Range;
 
-use super::{List, read};
-use crate::content::{InfoError, InfoFault, InfoSource, SegmentId, segment_id};
+use super::{InfoError, InfoFault, InfoSource, SegmentId, read, segment_id, v2};
 use crate::crypto::{Crypto, Digest, HashAlgorithm, HashState, Secret};
 use crate::limits::{BLOCK_BYTES, MAX_DIGEST_BYTES, PIECE_BYTES};
 
-/// One segment of content information, with its secret.
+/// One segment of content information, of either version, with its secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Segment {
     pub(super) algorithm: HashAlgorithm,
@@ -17,9 +16,33 @@ pub struct Segment {
     pub(super) hod: Digest,
     pub(super) secret: Secret,
     pub(super) hod_at: u64,
-    pub(super) list: List,
-    pub(super) hashes_at: u64,
-    pub(super) in_range: Range<u32>,
+    pub(super) blocks: Blocks,
+}
+
+/// What is known of a segment's blocks.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Blocks {
+    /// Version 1.0: blocks of 64 KiB, whose hashes are listed.
+    Listed {
+        list: List,
+        /// Where the first listed hash stands.
+        hashes_at: u64,
+        in_range: Range<u32>,
+    },
+    /// Version 2.0: one block, whose hash is the HoD (fact 12).
+    Whole {
+        in_range: bool,
+        /// Where its description stands.
+        place: v2::Place,
+    },
+}
+
+/// Which block hashes of a segment stand in its SegmentContentBlocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(super) struct List {
+    pub(super) start: u32,
+    pub(super) count: u32,
 }
 
 impl Segment {
@@ -53,39 +76,67 @@ impl Segment {
         segment_id(crypto, self.algorithm, &self.secret, &self.hod)
     }
 
+    /// Bytes of each block but the last: 65,536, or the whole segment in version 2.0.
+    pub const fn block_bytes(&self) -> u32 {
+        match self.blocks {
+            Blocks::Listed { .. } => BLOCK_BYTES,
+            Blocks::Whole { .. } => self.len,
+        }
+    }
+
     /// How many blocks it has, listed or not: 1 to 512.
     pub const fn block_count(&self) -> u32 {
-        self.len.div_ceil(BLOCK_BYTES)
+        match self.blocks {
+            Blocks::Listed { .. } => self.len.div_ceil(BLOCK_BYTES),
+            Blocks::Whole { .. } => 1,
+        }
     }
 
     /// The blocks whose hashes are listed.
-    pub fn listed_blocks(&self) -> Range<u32> {
-        self.list.start..self.list.end()
+    pub const fn listed_blocks(&self) -> Range<u32> {
+        match &self.blocks {
+            Blocks::Listed { list, .. } => list.start..list.end(),
+            Blocks::Whole { .. } => 0..1,
+        }
     }
 
     /// The blocks that have bytes of the content information's range: always listed.
-    pub fn blocks_in_range(&self) -> Range<u32> {
-        self.in_range.clone()
+    pub const fn blocks_in_range(&self) -> Range<u32> {
+        match &self.blocks {
+            Blocks::Listed { in_range, .. } => in_range.start..in_range.end,
+            Blocks::Whole { in_range, .. } => 0..(*in_range as u32),
+        }
     }
 
-    /// Bytes of the block with `index`: 65,536, or fewer for the last block of the last segment.
-    /// `None` if there is no such block.
+    /// Bytes of the block with `index`: [`block_bytes`](Self::block_bytes), or fewer for the last
+    /// block of the last segment. `None` if there is no such block.
     pub fn block_len(&self, index: u32) -> Option<u32> {
-        let rest = self.len.checked_sub(index.checked_mul(BLOCK_BYTES)?)?;
-        (rest > 0).then_some(rest.min(BLOCK_BYTES))
+        let block_bytes = self.block_bytes();
+        let rest = self.len.checked_sub(index.checked_mul(block_bytes)?)?;
+        (rest > 0).then_some(rest.min(block_bytes))
     }
 
     /// Reads the hash of the block with `index` from the source that was parsed; `None` if it is
     /// not listed.
     pub fn block_hash(&self, source: &dyn InfoSource, index: u32) -> Result<Option<Digest>, InfoError> {
-        let Some(position) = index.checked_sub(self.list.start).filter(|&n| n < self.list.count) else {
+        let (list, hashes_at) = match &self.blocks {
+            Blocks::Listed { list, hashes_at, .. } => (list, hashes_at),
+            Blocks::Whole { .. } => return Ok((index == 0).then_some(self.hod)),
+        };
+        let Some(position) = index.checked_sub(list.start).filter(|&n| n < list.count) else {
             return Ok(None);
         };
         let mut buf = [0; MAX_DIGEST_BYTES];
         let bytes = buf.get_mut(..self.algorithm.digest_len()).unwrap_or_default();
-        let at = self.hashes_at.saturating_add(u64::from(position) * bytes.len() as u64);
+        let at = hashes_at.saturating_add(u64::from(position) * bytes.len() as u64);
         read(source, "BlockHashes", at, bytes)?;
         Ok(Digest::from_slice(bytes))
+    }
+}
+
+impl List {
+    pub(super) const fn end(self) -> u32 {
+        self.start.saturating_add(self.count)
     }
 }
 
@@ -103,14 +154,15 @@ impl core::fmt::Debug for Segment {
 /// The check of a segment's block hashes against its HoD, in as many steps as the caller likes.
 ///
 /// MS-PCCRC 2.2: the block hashes MUST match HoD before a block of the segment is handed to
-/// anybody. The other half, each block against its hash, is the store's.
+/// anybody. The other half, each block against its hash, is the store's. In version 2.0 that half
+/// is all there is, so this check is over at once.
 pub struct HodCheck {
-    state: HashState,
+    algorithm: HashAlgorithm,
+    state: Option<HashState>,
     expected: Digest,
     expected_at: u64,
     next_at: u64,
     blocks_left: u32,
-    digest_len: u32,
 }
 
 /// How far a [`HodCheck`] has come.
@@ -130,13 +182,19 @@ impl HodCheck {
         if segment.listed_blocks() != (0..segment.block_count()) {
             return Err(InfoError::new("SegmentHashOfData", segment.hod_at, InfoFault::PartialList));
         }
+        let (state, next_at, blocks_left) = match &segment.blocks {
+            Blocks::Listed { list, hashes_at, .. } => {
+                (Some(crypto.hash_start(segment.algorithm)), *hashes_at, list.count)
+            }
+            Blocks::Whole { .. } => (None, segment.hod_at, 0),
+        };
         Ok(Self {
-            state: crypto.hash_start(segment.algorithm),
+            algorithm: segment.algorithm,
+            state,
             expected: segment.hod,
             expected_at: segment.hod_at,
-            next_at: segment.hashes_at,
-            blocks_left: segment.list.count,
-            digest_len: segment.algorithm.digest_len() as u32,
+            next_at,
+            blocks_left,
         })
     }
 
@@ -148,14 +206,16 @@ impl HodCheck {
         crypto: &mut dyn Crypto,
         max_blocks: u32,
     ) -> Result<Progress, InfoError> {
+        let Some(state) = &mut self.state else { return Ok(Progress::Done) };
+        let digest_len = self.algorithm.digest_len() as u32;
         let mut buf = [0; PIECE_BYTES];
         let mut blocks = max_blocks.min(self.blocks_left);
         while blocks > 0 {
             let now = blocks.min(BLOCKS_PER_PIECE);
-            let len = now.saturating_mul(self.digest_len);
+            let len = now.saturating_mul(digest_len);
             let piece = buf.get_mut(..len as usize).unwrap_or_default();
             read(source, "BlockHashes", self.next_at, piece)?;
-            crypto.hash_update(&mut self.state, piece);
+            crypto.hash_update(state, piece);
             self.next_at = self.next_at.saturating_add(len.into());
             self.blocks_left = self.blocks_left.saturating_sub(now);
             blocks = blocks.saturating_sub(now);
@@ -163,7 +223,7 @@ impl HodCheck {
         if self.blocks_left > 0 {
             return Ok(Progress::More);
         }
-        if crypto.hash_finish(self.state.clone()) != self.expected {
+        if crypto.hash_finish(state.clone()) != self.expected {
             return Err(InfoError::new("SegmentHashOfData", self.expected_at, InfoFault::HashMismatch));
         }
         Ok(Progress::Done)

@@ -1,0 +1,111 @@
+//! Where some of the segments stand, so that any other one is found by a bounded walk.
+
+use heapless::Vec;
+
+use super::wire::DESCRIPTION_BYTES;
+
+/// Places remembered: a search walks over no more than one in 16 of the segments.
+pub const MARKS: usize = 32;
+
+/// The place of a segment among the descriptions and in the content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(in crate::content) struct Mark {
+    /// Among the segments of the structure.
+    pub index: u32,
+    /// Among the segments of its chunk.
+    pub within: u32,
+    /// Where the segments of its chunk begin.
+    pub chunk_at: u64,
+    /// Where it begins in the content.
+    pub offset: u64,
+}
+
+impl Mark {
+    /// Where its description stands.
+    pub fn at(&self) -> u64 {
+        self.chunk_at.saturating_add(u64::from(self.within) * DESCRIPTION_BYTES as u64)
+    }
+}
+
+/// The places of every so many segments, from the first on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(in crate::content) struct Marks {
+    marks: Vec<Mark, MARKS>,
+    /// Segments from one mark to the next.
+    stride: u32,
+}
+
+impl Marks {
+    pub(super) const fn new() -> Self {
+        Self { marks: Vec::new(), stride: 1 }
+    }
+
+    /// Takes note of the next segment: every one has to be shown, in order.
+    pub(super) fn note(&mut self, mark: Mark) {
+        if !mark.index.is_multiple_of(self.stride) {
+            return;
+        }
+        if self.marks.is_full() {
+            // Every other mark goes.
+            let mut even = false;
+            self.marks.retain(|_| {
+                even = !even;
+                even
+            });
+            self.stride = self.stride.saturating_mul(2);
+        }
+        if mark.index.is_multiple_of(self.stride) {
+            // There is room, so this cannot fail.
+            _ = self.marks.push(mark);
+        }
+    }
+
+    /// The mark nearest before the segment with `index`, or at it.
+    pub(super) fn by_index(&self, index: u32) -> Option<Mark> {
+        self.last_before(|mark| mark.index <= index)
+    }
+
+    /// The mark nearest before the segment that holds the byte at `offset` of the content, or at it.
+    pub(super) fn by_offset(&self, offset: u64) -> Option<Mark> {
+        self.last_before(|mark| mark.offset <= offset)
+    }
+
+    fn last_before(&self, before: impl Fn(&Mark) -> bool) -> Option<Mark> {
+        let behind = self.marks.partition_point(before);
+        self.marks.get(behind.checked_sub(1)?).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(index: u32) -> Mark {
+        Mark { index, within: index, chunk_at: 36, offset: u64::from(index) * 10 }
+    }
+
+    #[test]
+    fn no_walk_is_long() {
+        for segments in [1, 2, 31, 32, 33, 64, 65, 1_000, 65_536] {
+            let mut marks = Marks::new();
+            (0..segments).for_each(|index| marks.note(mark(index)));
+            let longest = (0..segments).map(|index| {
+                let found = marks.by_index(index).unwrap();
+                assert!(found.index <= index);
+                assert_eq!(marks.by_offset(u64::from(index) * 10 + 9), Some(found));
+                index - found.index
+            });
+            assert!(longest.max().unwrap() <= segments / 16, "{segments}");
+        }
+    }
+
+    #[test]
+    fn nothing_stands_before_the_first() {
+        let mut marks = Marks::new();
+        assert_eq!(marks.by_index(0), None);
+        marks.note(Mark { offset: 5, ..mark(0) });
+        assert_eq!((marks.by_offset(4), marks.by_index(7)), (None, Some(Mark { offset: 5, ..mark(0) })));
+    }
+}

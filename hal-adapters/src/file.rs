@@ -1,14 +1,19 @@
-//! Content information in files of a host, on Unix and Windows.
+//! Content information in files of a host, on Unix and Windows: one that is there already, as an
+//! [`InfoFile`], and those a node keeps while it needs them, in [`FileInfos`].
 //!
 //! Each read goes to the file. Core reads in two places by turns when it parses, so that a page kept
 //! here would be fetched in vain, and segment secrets would lie in one more place. Core's traits
-//! report a failure by its offset alone; the reason is kept, for `take_error` to give.
+//! report a failure by its offset alone; both types keep the reason, for `take_error` to give.
+
+mod infos;
 
 use core::cell::RefCell;
 use std::fs::File;
 use std::io;
 
 use peerdist_core::content::{InfoSink, InfoSource, InfoUnreadable, InfoUnwritable};
+
+pub use self::infos::{FileInfos, MAX_INFOS, OpenError};
 
 /// A file with content information: a source where it is open for reading, a sink where it is open
 /// for writing.

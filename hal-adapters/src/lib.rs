@@ -5,5 +5,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "file")]
+extern crate std;
+
+#[cfg(feature = "file")]
+pub mod file;
 #[cfg(feature = "smoltcp")]
 pub mod smoltcp;

@@ -27,7 +27,7 @@ use rand_core::SeedableRng;
 use crate::origin::{Origin, Session};
 
 /// Both stores of a node under test, which the test can look into.
-pub type Storage = crate::shared::Shared<RamStore<Vec<Page>, Vec<Entry>, Vec<u8>>>;
+pub type Storage = crate::shared::Shared;
 
 /// A node under test.
 pub type TestNode = Node<Storage, Counting, ChaCha20Rng, STREAMS, BLOCKS>;
@@ -219,10 +219,13 @@ impl Net {
         net
     }
 
-    /// Adds a node.
+    /// Adds a node with room for `blocks` full blocks.
     pub fn add_host(&mut self, seed: u64, blocks: usize, config: Config) -> usize {
-        let pages = vec![Page::EMPTY; blocks * BLOCK_PAGES];
-        let storage = Storage::new(RamStore::new(pages, vec![Entry::EMPTY; blocks], vec![0; 64 * 1_024]));
+        self.add_host_with(seed, Storage::new(memory(blocks, 64 * 1_024)), config)
+    }
+
+    /// Adds a node that keeps what it has in `storage`.
+    pub fn add_host_with(&mut self, seed: u64, storage: Storage, config: Config) -> usize {
         let store = storage.clone();
         let rng = ChaCha20Rng::seed_from_u64(seed);
         let mut node = Box::new(Node::new(config, storage, Counting::default(), rng));
@@ -863,6 +866,12 @@ impl Crypto for Counting {
         self.ciphers += 1;
         SoftCrypto.cbc_decrypt(key, chain, blocks);
     }
+}
+
+/// Memory for so many full blocks, and so many bytes of content information.
+pub fn memory(blocks: usize, info_bytes: usize) -> RamStore<Vec<Page>, Vec<Entry>, Vec<u8>> {
+    let pages = vec![Page::EMPTY; blocks * BLOCK_PAGES];
+    RamStore::new(pages, vec![Entry::EMPTY; blocks], vec![0; info_bytes])
 }
 
 /// Where a node serves blocks.

@@ -7,15 +7,16 @@ use peerdist_core::content::{InfoUnreadable, SegmentId};
 use peerdist_core::limits::SEGMENT_BLOCKS;
 use peerdist_core::store::verify::Verified;
 use peerdist_core::store::{
-    BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, SlotId, Store, StoreError, Stored,
+    BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, SlotId, Storage, Store, StoreError, Stored,
 };
 
-/// A handle on a store.
-pub struct Shared<T>(Rc<RefCell<T>>, Rc<Cell<Option<u32>>>);
+/// A handle on a store of any kind.
+#[derive(Clone)]
+pub struct Shared(Rc<RefCell<dyn Storage>>, Rc<Cell<Option<u32>>>);
 
-impl<T> Shared<T> {
+impl Shared {
     /// The first handle.
-    pub fn new(store: T) -> Self {
+    pub fn new(store: impl Storage + 'static) -> Self {
         Self(Rc::new(RefCell::new(store)), Rc::default())
     }
 
@@ -23,9 +24,7 @@ impl<T> Shared<T> {
     pub fn rot_after(&mut self, reads: u32) {
         self.1.set(Some(reads));
     }
-}
 
-impl<T: Store> Shared<T> {
     /// Drops every block of `segments`.
     pub fn forget(&mut self, segments: &[SegmentId]) {
         for segment in segments {
@@ -38,13 +37,7 @@ impl<T: Store> Shared<T> {
     }
 }
 
-impl<T> Clone for Shared<T> {
-    fn clone(&self) -> Self {
-        Self(Rc::clone(&self.0), Rc::clone(&self.1))
-    }
-}
-
-impl<T: Store> Store for Shared<T> {
+impl Store for Shared {
     fn reserve(&mut self, block: &BlockId, len: u32) -> Result<SlotId, ReserveError> {
         self.0.borrow_mut().reserve(block, len)
     }
@@ -91,7 +84,7 @@ impl<T: Store> Store for Shared<T> {
     }
 }
 
-impl<T: InfoStore> InfoStore for Shared<T> {
+impl InfoStore for Shared {
     fn create_info(&mut self) -> Result<InfoId, InfoStoreFull> {
         self.0.borrow_mut().create_info()
     }

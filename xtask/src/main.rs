@@ -32,6 +32,7 @@ const FEATURE_SETS: &[(&str, &[&str])] = &[
     ("peerdist-core", &["log"]),
     ("peerdist-core", &["defmt"]),
     ("peerdist-hal", &[]),
+    ("peerdist-hal", &["file"]),
     ("peerdist-hal", &["smoltcp"]),
 ];
 

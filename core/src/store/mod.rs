@@ -7,6 +7,7 @@
 
 pub mod ram;
 pub mod seal;
+pub mod split;
 pub mod verify;
 
 use crate::content::{InfoSource, InfoUnreadable, SegmentId};

@@ -138,7 +138,7 @@ mod tests {
     use std::vec;
     use std::vec::Vec;
 
-    use peerdist_core::content::publish::Publisher;
+    use peerdist_core::content::publish::v1::Publisher;
     use peerdist_core::content::server_secret;
     use peerdist_core::content::v1::{Info, info_len};
     use peerdist_core::crypto::{HashAlgorithm, SoftCrypto};

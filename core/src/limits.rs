@@ -12,7 +12,7 @@ pub const SEGMENT_BLOCKS: u32 = 512;
 pub const SEGMENT_BYTES: u32 = BLOCK_BYTES * SEGMENT_BLOCKS;
 
 /// Bytes of the longest segment of content information 2.0 (MS-PCCRC 2.4.1.2).
-pub const MAX_SEGMENT_V2_BYTES: u32 = 128 * 1_024;
+pub const MAX_SEGMENT_V2_BYTES: u32 = 131_072;
 
 /// Bytes of the longest digest, and so of the longest segment id and segment secret (SHA-512).
 pub const MAX_DIGEST_BYTES: usize = 64;

@@ -1,12 +1,15 @@
-//! How fast content is hashed: each algorithm alone, and a whole publication.
+//! How fast content is hashed: each algorithm alone, a whole publication, and the cuts of version 2.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use peerdist_core::content::publish::v1::Publisher;
+use peerdist_core::content::segmenter::{Segmentation, Segmenter};
 use peerdist_core::content::server_secret;
 use peerdist_core::content::v1::info_len;
 use peerdist_core::crypto::{HashAlgorithm, SoftCrypto, hash};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
 
 const BLOCK: usize = 65_536;
 const CONTENT: usize = 8 << 20;
@@ -47,5 +50,30 @@ fn publish(content: &[u8], chunk: usize) -> Vec<u8> {
     info
 }
 
-criterion_group!(benches, digests, publications);
+fn cuts(c: &mut Criterion) {
+    let mut content = vec![0; CONTENT];
+    ChaCha20Rng::seed_from_u64(1).fill_bytes(&mut content);
+    let mut group = c.benchmark_group("segmenter");
+    group.throughput(Throughput::Bytes(CONTENT as u64));
+    for piece in [1_400, 65_536] {
+        group.bench_function(BenchmarkId::new("content-defined", piece), |b| {
+            b.iter(|| segments(&content, piece));
+        });
+    }
+    group.finish();
+}
+
+fn segments(content: &[u8], piece: usize) -> usize {
+    let mut segmenter = Segmenter::new(Segmentation::ContentDefined);
+    let mut count = 0;
+    for mut rest in content.chunks(piece) {
+        while let Some(n) = segmenter.push(rest) {
+            count += 1;
+            rest = &rest[n..];
+        }
+    }
+    count
+}
+
+criterion_group!(benches, digests, publications, cuts);
 criterion_main!(benches);

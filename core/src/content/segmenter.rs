@@ -27,12 +27,15 @@
 //! published before and what is published after share nothing, and caches start afresh. They are
 //! fixed for ever, and a test holds them to literal cuts.
 //!
-//! The figures were chosen by 60,000 edits of one byte each (replaced, inserted and deleted in
-//! turn) to 64 MiB of random bytes, of words and of executables: SEGMENTS_HERE. A lower minimum
-//! finds back a little sooner, but makes more segments, and each costs 68 bytes of content
-//! information and an identifier to ask for. With 12 or 13 bits instead of 14 no cut is forced, but
-//! two versions that are out of step can stay so for 30 segments: cuts so easy to find are found
-//! right behind the normal length, wherever that is counted from.
+//! The figures were chosen by edits of one byte each (replaced, inserted or deleted in turn). Of
+//! 60,000 edits to 64 MiB of random bytes, 99.96 % change at most 3 segments and none more than 10;
+//! with words as text 99.95 % and 6. Segments have 67 KiB on average, and 1 % are cut at the maximum.
+//! Executables, with their runs of zeros, have 9 % of those: 96.5 % of edits change at most 3
+//! segments, and none more than 13. Reading from a random place of random bytes is in step with the
+//! content's own cuts after 10 segments at most. With a minimum of 24 KiB that is 9, but segments
+//! are smaller, and each costs 68 bytes of content information and an identifier to ask for. With
+//! 12 bits instead of 14 hardly a segment reaches the maximum, but it can take 20: when any place will
+//! do, the first one behind the normal length is taken, wherever that is counted from.
 //!
 //! ```
 //! use peerdist_core::content::segmenter::{SegmentLen, Segmentation, Segmenter};
@@ -52,7 +55,7 @@ use crate::limits::MAX_SEGMENT_V2_BYTES;
 /// has on average.
 pub const MIN_SEGMENT_BYTES: u32 = 32_768;
 
-/// From this length on, content-defined segments end more readily: near the average of 66 KiB, so
+/// From this length on, content-defined segments end more readily: near the average of 67 KiB, so
 /// that lengths gather around it, and few of them reach the maximum.
 pub const NORMAL_SEGMENT_BYTES: u32 = 65_536;
 

@@ -50,6 +50,7 @@ pub static ALL: &[Codec] = &[
     retrieval_parse,
     retrieval_emit,
     machines::publisher,
+    machines::segmenter,
     machines::http_server,
     machines::http_client,
     machines::retrieval_exchange,

@@ -15,8 +15,9 @@ use core::net::{IpAddr, SocketAddr};
 use heapless::{Deque, String};
 use peerdist_core::api::client::{Client, Completion, ContentHandle, Parts, ReadId};
 use peerdist_core::bytes::Writer;
-use peerdist_core::content::publish::v1::Publisher;
-use peerdist_core::content::EndForm;
+use peerdist_core::content::publish::Publisher;
+use peerdist_core::content::segmenter::{SegmentLen, Segmentation, Segmenter};
+use peerdist_core::content::v1::EndForm;
 use peerdist_core::content::{InfoSource, SegmentId, server_secret};
 use peerdist_core::crypto::{Digest, HashAlgorithm, Secret, SoftCrypto};
 use peerdist_core::discovery::Subnet;
@@ -169,6 +170,18 @@ pub(crate) fn publisher(input: &[u8], output: &mut [u8]) {
     }
     keep(publisher.finish(sink));
     keep(checksum(output));
+}
+
+#[inline(never)]
+pub(crate) fn segmenter(input: &[u8], _: &mut [u8]) {
+    let fixed = SegmentLen::new(unknown_u32());
+    keep(fixed.map(SegmentLen::get));
+    let mut segmenter = Segmenter::new(fixed.map_or(Segmentation::ContentDefined, Segmentation::Fixed));
+    while unknown() > 0 {
+        let segmenter = forget(&mut segmenter);
+        keep(segmenter.push(input));
+        keep((segmenter.len(), segmenter.is_empty()));
+    }
 }
 
 fn keep_event(event: Event<'_>) {

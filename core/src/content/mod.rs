@@ -14,6 +14,7 @@
 //! [`InfoSource`] and written through an [`InfoSink`].
 
 pub mod publish;
+pub mod secret_key;
 pub mod v1;
 
 use crate::crypto::{Crypto, Digest, HashAlgorithm, Secret, hash};

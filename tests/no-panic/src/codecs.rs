@@ -5,6 +5,7 @@
 //! has a state that calls leave behind goes into [`machines`](crate::machines).
 
 use peerdist_core::bytes::{Reader, Writer, decode_hex, hex_value, parse_decimal};
+use peerdist_core::content::secret_key;
 use peerdist_core::content::v1::{EndForm, HodCheck, Info, Progress, info_len, wire as info_wire};
 use peerdist_core::content::{InfoSink, InfoSource, SegmentId, segment_id, segment_secret, server_secret};
 use peerdist_core::crypto::{CipherAlgorithm, Crypto, Digest, HashAlgorithm, Secret, SoftCrypto, hash};
@@ -37,6 +38,7 @@ pub static ALL: &[Codec] = &[
     content_source,
     content_info,
     content_info_wire,
+    content_secret_key,
     discovery_xml,
     discovery_parse,
     discovery_probe,
@@ -206,6 +208,15 @@ fn content_info_wire(input: &[u8], output: &mut [u8]) {
         keep(segment);
     }
     keep(checksum(output));
+}
+
+#[inline(never)]
+fn content_secret_key(input: &[u8], output: &mut [u8]) {
+    let Ok(passphrase) = core::str::from_utf8(input) else { return };
+    keep(secret_key::export_len(unknown_u64() as usize));
+    keep(secret_key::export(&mut SoftCrypto, passphrase, input, output));
+    keep(checksum(output));
+    keep(secret_key::import(&mut SoftCrypto, passphrase, output).map(|key| checksum(key.expose())));
 }
 
 #[inline(never)]

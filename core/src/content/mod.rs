@@ -13,6 +13,7 @@
 //! content in a single pass. Neither holds the structure in memory: it is read through an
 //! [`InfoSource`] and written through an [`InfoSink`].
 
+pub mod hash_file;
 pub mod publish;
 pub mod secret_key;
 pub mod v1;

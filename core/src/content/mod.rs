@@ -14,8 +14,10 @@
 //! in memory: it is read through an [`InfoSource`] and written through an [`InfoSink`].
 
 mod excerpt;
+pub mod hash_file;
 mod info;
 pub mod publish;
+pub mod secret_key;
 mod segment;
 pub mod segmenter;
 pub mod v1;
@@ -164,7 +166,7 @@ impl<T: InfoSink + ?Sized> InfoSink for &mut T {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct InfoError {
-    /// The field's name in MS-PCCRC.
+    /// The field's name in MS-PCCRC, or in MS-SMB2 if that is whose structure it is.
     pub field: &'static str,
     /// Where the field begins, in bytes from the start of the structure.
     pub offset: u64,

@@ -5,6 +5,10 @@
 //! has a state that calls leave behind goes into [`machines`](crate::machines).
 
 use peerdist_core::bytes::{Reader, Writer, decode_hex, hex_value, parse_decimal};
+use peerdist_core::content::hash_file::{
+    Answer, Dialect, HashFile, HashLevel, ReadHash, Reply, wire as hash_wire,
+};
+use peerdist_core::content::secret_key;
 use peerdist_core::content::v1::{Info, info_len, wire as info_wire};
 use peerdist_core::content::{
     EndForm, HodCheck, InfoSink, InfoSource, Progress, SegmentId, segment_id, segment_secret, server_secret,
@@ -39,6 +43,9 @@ pub static ALL: &[Codec] = &[
     content_source,
     content_info,
     content_info_wire,
+    content_secret_key,
+    content_hash_wire,
+    content_hash_file,
     discovery_xml,
     discovery_parse,
     discovery_probe,
@@ -209,6 +216,74 @@ fn content_info_wire(input: &[u8], output: &mut [u8]) {
         keep(segment);
     }
     keep(checksum(output));
+}
+
+#[inline(never)]
+fn content_secret_key(input: &[u8], output: &mut [u8]) {
+    let Ok(passphrase) = core::str::from_utf8(input) else { return };
+    keep(secret_key::export_len(unknown_u64() as usize));
+    keep(secret_key::export(&mut SoftCrypto, passphrase, input, output));
+    keep(checksum(output));
+    keep(secret_key::import(&mut SoftCrypto, passphrase, output).map(|key| checksum(key.expose())));
+}
+
+#[inline(never)]
+fn content_hash_wire(input: &[u8], output: &mut [u8]) {
+    if let Ok(header) = hash_wire::HashHeaderRepr::parse(input) {
+        keep((header, header.buffer_len(), header.emit(output)));
+        keep(checksum(header.source_file_name));
+    }
+    let mut writer = Writer::new(output);
+    keep(hash_wire::ReadHashRequest::parse(input).map(|request| request.emit(&mut writer)));
+    if let Ok((head, buffer)) = hash_wire::HashBasedHead::parse(input) {
+        keep((head, checksum(buffer), head.emit(&mut writer)));
+    }
+    if let Ok((head, buffer)) = hash_wire::FileBasedHead::parse(input) {
+        keep((head, checksum(buffer), head.emit(&mut writer)));
+    }
+    keep(checksum(writer.finish()));
+}
+
+#[inline(never)]
+fn content_hash_file(input: &[u8], output: &mut [u8]) {
+    let source: &dyn InfoSource = &input;
+    if let Ok(file) = HashFile::parse(source) {
+        keep((file.hash_type(), file.hash_version(), file.is_dirty()));
+        keep((file.source_file_change_time(), file.source_file_size()));
+        for window in [file.source_file_name(), file.blob()] {
+            keep((window.len(), window.read_at(unknown_u64(), output)));
+        }
+    }
+    let hash_level = match unknown_u32() {
+        0 => HashLevel::Unsupported,
+        1 => HashLevel::Unavailable,
+        2 => HashLevel::DisableAll,
+        3 => HashLevel::EnableAll,
+        other => HashLevel::EnableShare { hash_enabled: other == 4 },
+    };
+    let asked = ReadHash {
+        input,
+        max_output_response: unknown_u32(),
+        dialect: if unknown_u32() == 0 { Dialect::Smb21 } else { Dialect::Smb3 },
+        hash_level,
+        file: (unknown_u32() != 0).then_some(source),
+        source_len: unknown_u64(),
+    };
+    let reply: Result<Reply<'_>, _> = asked.decide().and_then(|answer| match answer {
+        Answer::Reply(reply) => Ok(reply),
+        Answer::FileBased(plan) => {
+            keep((plan.range(), plan.room(), plan.file().blob().len()));
+            plan.reply(source, unknown_u64()..unknown_u64())
+        }
+    });
+    match reply {
+        Ok(reply) => {
+            keep((reply.output_count(), reply.emit_head(&mut Writer::new(output))));
+            keep((reply.buffer().len(), reply.buffer().read_at(unknown_u64(), output)));
+            keep(checksum(output));
+        }
+        Err(status) => keep(status.code()),
+    }
 }
 
 #[inline(never)]

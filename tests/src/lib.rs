@@ -1,5 +1,6 @@
 //! What the integration tests share.
 
+pub mod captures;
 pub mod check;
 pub mod origin;
 pub mod pair;

@@ -2,6 +2,7 @@
 
 pub mod captures;
 pub mod check;
+pub mod fuzz;
 pub mod origin;
 pub mod pair;
 pub mod shared;

@@ -1,6 +1,8 @@
 //! What the integration tests share.
 
+pub mod captures;
 pub mod check;
+pub mod fuzz;
 pub mod origin;
 pub mod pair;
 pub mod shared;

@@ -5,6 +5,7 @@ use httparse::Status;
 use peerdist_core::encoding::{Available, Coding, InfoVersion, ServerRequest, Version};
 use peerdist_core::http::conn::{Body, Conn, ConnError, Event};
 use peerdist_core::http::wire::{parse_chunk_line, parse_request_line};
+use peerdist_tests::captures::captures;
 
 #[test]
 fn captured_requests_are_read() {
@@ -337,22 +338,6 @@ fn replies() -> Vec<(Role, Vec<u8>)> {
     ]
     .map(|text| (reply_due as Role, text.into()))
     .into()
-}
-
-fn captures() -> Vec<(String, String, Vec<u8>)> {
-    let entries: serde_json::Value =
-        serde_json::from_str(include_str!("../vectors/http-captures.json")).unwrap();
-    let text = |entry: &serde_json::Value, key: &str| entry[key].as_str().unwrap().to_owned();
-    entries
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|entry| {
-            let digits = text(entry, "body_hex");
-            let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
-            (text(entry, "name"), text(entry, "head"), (0..digits.len()).step_by(2).map(byte).collect())
-        })
-        .collect()
 }
 
 /// The message up to the empty line.

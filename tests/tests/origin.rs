@@ -67,7 +67,7 @@ fn final_errors_end_it() {
     ] {
         let (mut net, _) = download(200_000, manner);
         assert_eq!(failed(net.seen(0, 1)), Some(DownloadError::Origin(error)));
-        assert_eq!(net.seen(0, 1).data, []);
+        assert!(net.seen(0, 1).data.is_empty());
         assert!(net.origin.requests.len() <= 8);
         net.drive(LONG);
         assert_eq!(net.open_connections(), 0);

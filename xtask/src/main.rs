@@ -5,6 +5,7 @@
 
 mod apt;
 mod bare_metal;
+mod fuzz;
 mod no_panic;
 mod run;
 mod size;
@@ -24,7 +25,9 @@ usage: cargo xtask <chore>
               bare-metal build, no-panic link
   bare-metal  builds firmware-example for thumbv7m-none-eabi
   no-panic    links every codec and machine without a panic path; checks that the proof can fail
-  size        builds firmware-example and prints its flash and static RAM";
+  size        builds firmware-example and prints its flash and static RAM
+  fuzz [TARGET] [--seconds N]
+              runs every fuzz target, or one, for 10 seconds, or N: on random bytes, so not in test";
 
 /// Sets of features beside what the workspace builds anyway; `log` and `defmt` exclude each other.
 const FEATURE_SETS: &[(&str, &[&str])] = &[
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         ["bare-metal"] => step("bare-metal", bare_metal),
         ["no-panic"] => step("no-panic", no_panic::check),
         ["size"] => step("size", size),
+        ["fuzz", ref options @ ..] => step("fuzz", || fuzz::check(options)),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -93,7 +97,7 @@ fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
 fn fmt() -> Result<()> {
     need_component("fmt", "rustfmt", "rustfmt-web")?;
     run(cargo().args(["fmt", "--all", "--check"]))?;
-    for workspace in [bare_metal::FIRMWARE, no_panic::HARNESS] {
+    for workspace in [bare_metal::FIRMWARE, no_panic::HARNESS, fuzz::WORKSPACE] {
         run(cargo().args(["fmt", "--check", "--manifest-path", &format!("{workspace}/Cargo.toml")]))?;
     }
     Ok(())

@@ -10,7 +10,8 @@ use super::wire::{
 };
 use super::{HashFile, Window};
 use crate::bytes::{NoRoom, Writer};
-use crate::content::{InfoSource, InfoUnreadable};
+use crate::content::v2::wire::{CHUNK_HEAD_BYTES, DESCRIPTION_BYTES, HEADER_BYTES};
+use crate::content::{EndForm, Excerpt, InfoError, InfoSource, InfoUnreadable, v2};
 
 /// The newest dialect that a server implements, other than 2.0.2, which has no SRV_READ_HASH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,14 +198,15 @@ static NOTHING: &[u8] = &[];
 pub enum Answer<'a> {
     /// With this.
     Reply(Reply<'a>),
-    /// With content information 2.0 of a part of the file, which the caller has yet to make.
+    /// With content information 2.0 of a part of the file, which [`FileBased::excerpt`] makes.
     FileBased(FileBased<'a>),
 }
 
 /// An answer that lacks its content information 2.0.
 ///
-/// The caller makes content information of the segments that [`range`](Self::range) touches, or of
-/// fewer of them, from its beginning on, until it fits [`room`](Self::room).
+/// [`excerpt`](Self::excerpt) makes it from that of the whole file; a caller who makes it otherwise
+/// describes [`range`](Self::range), or less of it from its beginning on, until it fits
+/// [`room`](Self::room).
 #[derive(Clone, Copy)]
 pub struct FileBased<'a> {
     file: HashFile<'a>,
@@ -232,6 +234,33 @@ impl<'a> FileBased<'a> {
     /// How many bytes of content information there is room for.
     pub const fn room(&self) -> u32 {
         self.room
+    }
+
+    /// Content information of the range, or of as many segments of it as there is certainly room
+    /// for, from that of the whole file: `info`, parsed from `blob`. The answer takes it together
+    /// with its range.
+    ///
+    /// Refuses an empty range, a range that `info` does not describe, and too little room for one
+    /// segment.
+    pub fn excerpt<'b>(&self, info: &v2::Info, blob: &'b dyn InfoSource) -> Result<Excerpt<'b>, NtStatus> {
+        let broken = |_: InfoError| NtStatus::HashNotPresent;
+        let part = |range| info.excerpt(blob, range, EndForm::Explicit).map_err(broken);
+        let asked = self.range();
+        let excerpt = part(asked.clone())?.ok_or(NtStatus::HashNotPresent)?;
+        if excerpt.len() <= self.room.into() {
+            return Ok(excerpt);
+        }
+        // Each segment may be the first of a chunk.
+        let segment_bytes = (CHUNK_HEAD_BYTES + DESCRIPTION_BYTES) as u64;
+        let fit = u64::from(self.room).saturating_sub(HEADER_BYTES as u64) / segment_bytes;
+        let mut segment = info.segment_at(blob, asked.start).map_err(broken)?;
+        let mut end = None;
+        for _ in 0..fit {
+            let Some(here) = segment else { break };
+            end = Some(here.offset().saturating_add(here.byte_len().into()).min(asked.end));
+            segment = info.next_segment(blob, &here).map_err(broken)?;
+        }
+        part(asked.start..end.ok_or(NtStatus::BufferTooSmall)?)?.ok_or(NtStatus::HashNotPresent)
     }
 
     /// The answer with `info`, which is of the bytes `covered` of the file. Both may be empty if

@@ -9,7 +9,10 @@ use std::vec::Vec;
 use super::wire::*;
 use super::*;
 use crate::bytes::Writer;
-use crate::content::v1;
+use crate::content::publish::v2::Publisher;
+use crate::content::segmenter::{SegmentLen, Segmentation};
+use crate::content::{EndForm, server_secret, v1};
+use crate::crypto::{HashAlgorithm, SoftCrypto};
 
 /// Content information 1.0 of five bytes, made up.
 fn info_v1() -> Vec<u8> {
@@ -474,6 +477,41 @@ fn ranges_of_the_file() {
         let ask = ReadHash { max_output_response, source_len, ..asked(&input, source) };
         assert_eq!(file_based(&ask).range(), expected);
     }
+}
+
+#[test]
+fn parts_that_there_is_room_for() {
+    // Ten segments of 100 bytes in chunks of three.
+    let ks = server_secret(&mut SoftCrypto, HashAlgorithm::TruncatedSha512, b"key");
+    let hundred = Segmentation::Fixed(SegmentLen::new(100).unwrap());
+    let mut publisher = Publisher::with_layout(ks, hundred, EndForm::Zero, 3);
+    let mut blob = [0; 31 + 10 * 68 + 4 * 5];
+    publisher.update(&mut SoftCrypto, &[7; 1_000], &mut blob.as_mut_slice()).unwrap();
+    let info = publisher.finish(&mut SoftCrypto, &mut blob.as_mut_slice()).unwrap();
+
+    let mut file = file_of(2, 0, &[]);
+    file.extend(&blob);
+    let source = &file.as_slice();
+    let excerpt = |max_output_response, length, offset| {
+        let input = request(1, 2, 2, length, offset);
+        let ask = ReadHash { max_output_response, source_len: 1_000, ..asked(&input, source) };
+        let plan = file_based(&ask);
+        let blob = plan.file().blob();
+        let excerpt = plan.excerpt(&info, &blob)?;
+        let covered = excerpt.info().range();
+        let reply = plan.reply(&excerpt, covered.clone())?;
+        assert!(reply.output_count() <= max_output_response);
+        Ok::<_, NtStatus>((covered, excerpt.len()))
+    };
+    // All of what is asked for, with three chunks' heads.
+    assert_eq!(excerpt(4_096, 600, 150), Ok((150..750, 31 + 3 * 5 + 7 * 68)));
+    // Room for a header of 40 bytes, that of the content information and four segments, which are
+    // counted as if each had a chunk of its own.
+    assert_eq!(excerpt(24 + 40 + 31 + 4 * 73, 400, 0), Ok((0..363, 31 + 2 * 5 + 4 * 68)));
+    assert_eq!(excerpt(24 + 31 + 2 * 73, 400, 301), Ok((301..478, 31 + 5 + 2 * 68)));
+    assert_eq!(excerpt(24 + 31 + 2 * 73 - 6, 400, 301), Ok((301..400, 31 + 5 + 68)));
+    assert_eq!(excerpt(24 + 31 + 72, 400, 301), Err(NtStatus::BufferTooSmall));
+    assert_eq!(excerpt(4_096, 0, 301), Err(NtStatus::HashNotPresent));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0, all is well; 1, it ran but the result is not what it should be; 2, it could not be run.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "no command takes a key yet"))]
+mod secret;
 mod sim;
 
 use std::io::{self, Write as _};

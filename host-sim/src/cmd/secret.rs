@@ -1,7 +1,7 @@
 //! The server secret key among the arguments of a command.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -10,7 +10,7 @@ use super::Failure;
 
 /// Bytes of the largest key file: a key is a few dozen, and a file that is not one should not
 /// be read to its end.
-const MAX_KEY_FILE_BYTES: usize = 64 * 1_024;
+pub const MAX_KEY_FILE_BYTES: usize = 64 * 1_024;
 
 /// Where the server secret key comes from: one option at most.
 #[derive(clap::Args, Default)]
@@ -32,9 +32,10 @@ pub struct SecretArgs {
 /// A secret as it was typed: wiped, and impossible to print. What is wrong with it is found after
 /// the command line was parsed, since errors of the parser quote the value.
 #[derive(Clone)]
-struct Typed(Zeroizing<String>);
+pub struct Typed(pub Zeroizing<String>);
 
-fn typed(text: &str) -> Result<Typed, std::convert::Infallible> {
+/// Takes an argument as a secret.
+pub fn typed(text: &str) -> Result<Typed, std::convert::Infallible> {
     Ok(Typed(Zeroizing::new(text.to_string())))
 }
 
@@ -76,15 +77,19 @@ fn hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 
 fn key_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let failure = |reason: String| Failure(format!("--key {}: {reason}", path.display()));
-    // Room for one more than allowed, so that reading neither moves the key nor goes on for long.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_KEY_FILE_BYTES + 1));
-    let read = |bytes: &mut Vec<u8>| -> io::Result<usize> {
-        File::open(path)?.take(MAX_KEY_FILE_BYTES as u64 + 1).read_to_end(bytes)
-    };
-    match read(&mut bytes).map_err(|error| failure(error.to_string()))? {
-        0..=MAX_KEY_FILE_BYTES => Ok(bytes),
-        _ => Err(failure(format!("more than {} KiB, so no key", MAX_KEY_FILE_BYTES / 1_024))),
+    match File::open(path).and_then(|file| bounded(file, MAX_KEY_FILE_BYTES)) {
+        Ok(Some(key)) => Ok(key),
+        Ok(None) => Err(failure(format!("more than {} KiB, so no key", MAX_KEY_FILE_BYTES / 1_024))),
+        Err(error) => Err(failure(error.to_string())),
     }
+}
+
+/// All that `source` holds; `None` if that is more than `max` bytes.
+pub fn bounded(source: impl Read, max: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    // Room for one more than allowed, so that reading neither moves the secret nor goes on for long.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(max + 1));
+    let len = source.take(max as u64 + 1).read_to_end(&mut bytes)?;
+    Ok((len <= max).then_some(bytes))
 }
 
 #[cfg(test)]

@@ -2,6 +2,9 @@
 //!
 //! Exit codes: 0, all is well; 1, it ran but the result is not what it should be; 2, it could not be run.
 
+mod key;
+#[cfg_attr(not(test), expect(dead_code, reason = "no command takes a key yet"))]
+mod secret;
 mod sim;
 
 use std::io::{self, Write as _};
@@ -29,6 +32,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    Key(key::Args),
     Sim(sim::Args),
 }
 
@@ -46,6 +50,7 @@ struct Failure(String);
 pub fn main() -> ExitCode {
     let ending = match Args::try_parse() {
         Ok(args) => match args.command.unwrap_or_else(|| Command::Sim(sim::Args::default())) {
+            Command::Key(args) => key::run(args),
             Command::Sim(args) => sim::run(args),
         },
         Err(error) => usage(&error),
@@ -88,6 +93,11 @@ fn usage(error: &clap::Error) -> Result<Ending, Failure> {
         std::error::Error::source(error),
     ) {
         line = format!("invalid value '{value}' for '{option}': {reason}");
+    }
+    if let (ErrorKind::MissingRequiredArgument, Some(missing)) =
+        (error.kind(), context(ContextKind::InvalidArg))
+    {
+        line = format!("missing: {missing}");
     }
     if let Some(values) = context(ContextKind::ValidValue).filter(|values| !values.is_empty()) {
         line += &format!("; possible values: {values}");

@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0, all is well; 1, it ran but the result is not what it should be; 2, it could not be run.
 
+mod info;
+mod inspect;
 #[cfg_attr(not(test), expect(dead_code, reason = "no command takes a key yet"))]
 mod secret;
 mod sim;
@@ -32,6 +34,7 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     Sim(sim::Args),
+    Inspect(inspect::Args),
 }
 
 /// How a command ended that could be run.
@@ -49,6 +52,7 @@ pub fn main() -> ExitCode {
     let ending = match Args::try_parse() {
         Ok(args) => match args.command.unwrap_or_else(|| Command::Sim(sim::Args::default())) {
             Command::Sim(args) => sim::run(args),
+            Command::Inspect(args) => inspect::run(args),
         },
         Err(error) => usage(&error),
     };

@@ -4,9 +4,9 @@
 
 mod info;
 mod inspect;
-#[cfg_attr(not(test), expect(dead_code, reason = "no command takes a key yet"))]
 mod secret;
 mod sim;
+mod verify;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -35,6 +35,7 @@ struct Args {
 enum Command {
     Sim(sim::Args),
     Inspect(inspect::Args),
+    Verify(verify::Args),
 }
 
 /// How a command ended that could be run.
@@ -53,6 +54,7 @@ pub fn main() -> ExitCode {
         Ok(args) => match args.command.unwrap_or_else(|| Command::Sim(sim::Args::default())) {
             Command::Sim(args) => sim::run(args),
             Command::Inspect(args) => inspect::run(args),
+            Command::Verify(args) => verify::run(args),
         },
         Err(error) => usage(&error),
     };

@@ -71,8 +71,13 @@ impl Folder {
 
     /// Writes `info`, of version 2.0, with segments of 50,000 bytes and three of them in a chunk.
     fn publish_v2(&self) -> Vec<u8> {
+        self.publish_v2_with(50_000)
+    }
+
+    /// The same with segments of `len` bytes.
+    fn publish_v2_with(&self, len: u32) -> Vec<u8> {
         let mut sink = Growing::default();
-        let fixed = Segmentation::Fixed(SegmentLen::new(50_000).expect("a length"));
+        let fixed = Segmentation::Fixed(SegmentLen::new(len).expect("a length"));
         let mut publisher = v2::Publisher::with_layout(ks(V2), fixed, EndForm::Zero, 3);
         if self.content.is_empty() {
             emit_empty(V2, &mut sink).expect("it grows");
@@ -397,6 +402,37 @@ fn several_segments_of_version_one() {
     content[end] ^= 1;
     folder.write("content", &content);
     folder.verified(&[], &format!("verified: bytes {segment}-{end}, 1 segment, 2 blocks"));
+}
+
+#[test]
+fn more_than_is_read_at_once() {
+    let folder = Folder::new(20_000_001);
+    folder.publish_v2();
+    folder.verified(&[], "verified: bytes 0-20000000, 401 segments, 401 blocks");
+    let mut content = folder.content.clone();
+    // On both sides of where the first 8 MiB end, and at the very end.
+    for offset in [8_349_999, 8_350_000, 8_399_999, 8_400_000, 20_000_000] {
+        content[offset] ^= 1;
+    }
+    folder.write("content", &content);
+    let lines = [
+        "segment 166 differs: bytes 8300000-8349999",
+        "segment 167 differs: bytes 8350000-8399999",
+        "segment 168 differs: bytes 8400000-8449999",
+        "segment 400 differs: bytes 20000000-20000000",
+    ];
+    folder.differs(&[], &lines);
+    folder.write("content", &folder.content[..17_000_000]);
+    let line = "content ends at byte 17000000: bytes 17000000-20000000 are missing, from segment 340 on";
+    folder.differs(&[], &[line]);
+
+    let folder = Folder::new(10_000);
+    folder.publish_v2_with(1);
+    folder.verified(&[], "verified: bytes 0-9999, 10000 segments, 10000 blocks");
+    let mut content = folder.content.clone();
+    content[4_096] ^= 1;
+    folder.write("content", &content);
+    folder.differs(&[], &["segment 4096 differs: bytes 4096-4096"]);
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io::{self, Read, Seek as _, SeekFrom};
+use std::iter::Peekable;
 use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
+use std::thread;
 
 use indicatif::ProgressBar;
 use peerdist_core::content::{Info, InfoError, InfoSource, Segment, Version, segment_secret};
@@ -13,7 +15,7 @@ use peerdist_core::crypto::{Crypto, Digest, HashAlgorithm, HashState, Secret};
 use super::report::{Difference, Report};
 use crate::cmd::info::{block_bytes, bytes_of, segments};
 
-/// Bytes that are read, and then hashed, at once: enough for every core to have some blocks each time.
+/// Bytes that are read, and then hashed while others are read, at once: enough for every core to have some blocks.
 const BUFFER_BYTES: usize = 8 << 20;
 
 /// Blocks that are hashed at once, since in version 2.0 they may have a byte each.
@@ -45,7 +47,7 @@ pub struct File {
 enum Reader {
     /// With its length.
     Regular(fs::File, u64),
-    Pipe(Box<dyn Read>),
+    Pipe(Box<dyn Read + Send>),
 }
 
 struct Block {
@@ -54,6 +56,15 @@ struct Block {
     range: Range<u64>,
     /// Its hash, if it is listed.
     listed: Option<Digest>,
+}
+
+/// Blocks that follow each other, and the bytes of as many of them as the file has.
+struct Batch {
+    blocks: Vec<Block>,
+    /// Bytes of all of them.
+    len: usize,
+    buffer: Vec<u8>,
+    filled: usize,
 }
 
 /// What is known of the segment under way.
@@ -85,34 +96,27 @@ impl Check<'_> {
         }
         let algorithm = self.info.algorithm();
         file.skip_to(self.info.segment(self.source, 0)?.offset())?;
-        let mut buffer = vec![0; BUFFER_BYTES];
-        let mut batch = Vec::new();
-        let mut digests = Vec::new();
         let mut blocks =
             segments(self.info, self.source).flat_map(|segment| self.blocks_of(segment)).peekable();
+        let (mut now, mut next) = (Batch::new(), Batch::new());
+        let mut digests = Vec::new();
         let mut progress = Progress::new(crypto, algorithm);
         let mut ends = false;
-        loop {
-            let mut len = 0;
-            batch.clear();
-            let fits = |block: &Block, len: usize| len + block.len() <= BUFFER_BYTES;
-            while let Some(block) = blocks.next_if(|block| {
-                batch.len() < MAX_BATCH && block.as_ref().map_or(true, |block| fits(block, len))
-            }) {
-                let block = block?;
-                len += block.len();
-                batch.push(block);
-            }
-            if batch.is_empty() {
-                break;
-            }
-            let filled = file.fill(&mut buffer[..len])?;
-            let messages = messages(&batch, &buffer[..filled]);
-            digests.clear();
-            digests.resize(messages.len(), Digest::EMPTY);
-            crypto.hash_many(algorithm, &messages, &mut digests);
+        now.plan(&mut blocks)?;
+        now.filled = file.fill(now.room())?;
+        while !now.blocks.is_empty() {
+            next.plan(&mut blocks)?;
+            let (room, reader) = (next.room(), &mut *file);
+            next.filled = thread::scope(|scope| {
+                let reading = thread::Builder::new().spawn_scoped(scope, move || reader.fill(room))?;
+                let messages = now.messages();
+                digests.clear();
+                digests.resize(messages.len(), Digest::EMPTY);
+                crypto.hash_many(algorithm, &messages, &mut digests);
+                reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })?;
 
-            for (n, block) in batch.iter().enumerate() {
+            for (n, block) in now.blocks.iter().enumerate() {
                 if block.index == 0 {
                     progress = Progress::new(crypto, algorithm);
                     self.check_secret(crypto, &block.segment, &mut report);
@@ -131,7 +135,8 @@ impl Check<'_> {
                     self.close(crypto, &block.segment, &progress, &mut report);
                 }
             }
-            self.bar.inc(filled as u64);
+            self.bar.inc(now.filled as u64);
+            std::mem::swap(&mut now, &mut next);
         }
         let whole = 0..self.info.content_end();
         if !self.part && self.info.range() == whole && file.position == whole.end && file.fill(&mut [0])? > 0
@@ -235,16 +240,48 @@ impl Check<'_> {
     }
 }
 
-/// The blocks of which all bytes are there.
-fn messages<'a>(batch: &[Block], bytes: &'a [u8]) -> Vec<&'a [u8]> {
-    let mut rest = bytes;
-    let mut messages = Vec::with_capacity(batch.len());
-    for block in batch {
-        let Some((message, later)) = rest.split_at_checked(block.len()) else { break };
-        messages.push(message);
-        rest = later;
+impl Batch {
+    fn new() -> Self {
+        Self { blocks: Vec::new(), len: 0, buffer: vec![0; BUFFER_BYTES], filled: 0 }
     }
-    messages
+
+    /// Takes the blocks that come next, as many as there is room for.
+    fn plan(
+        &mut self,
+        blocks: &mut Peekable<impl Iterator<Item = Result<Block, InfoError>>>,
+    ) -> Result<(), InfoError> {
+        self.blocks.clear();
+        self.len = 0;
+        while let Some(block) = blocks.next_if(|block| self.has_room(block)) {
+            let block = block?;
+            self.len += block.len();
+            self.blocks.push(block);
+        }
+        Ok(())
+    }
+
+    /// An error needs none.
+    fn has_room(&self, block: &Result<Block, InfoError>) -> bool {
+        block.as_ref().map_or(true, |block| {
+            self.blocks.len() < MAX_BATCH && self.len + block.len() <= self.buffer.len()
+        })
+    }
+
+    /// For the bytes of the blocks.
+    fn room(&mut self) -> &mut [u8] {
+        self.buffer.get_mut(..self.len).unwrap_or_default()
+    }
+
+    /// The blocks of which all bytes are there.
+    fn messages(&self) -> Vec<&[u8]> {
+        let mut rest = self.buffer.get(..self.filled).unwrap_or_default();
+        let whole = self.blocks.iter().map_while(|block| {
+            let (message, later) = rest.split_at_checked(block.len())?;
+            rest = later;
+            Some(message)
+        });
+        whole.collect()
+    }
 }
 
 impl Block {

@@ -2,10 +2,12 @@
 //!
 //! Exit codes: 0, all is well; 1, it ran but the result is not what it should be; 2, it could not be run.
 
+mod info;
+mod inspect;
 mod key;
-#[cfg_attr(not(test), expect(dead_code, reason = "no command takes a key yet"))]
 mod secret;
 mod sim;
+mod verify;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -34,6 +36,8 @@ struct Args {
 enum Command {
     Key(key::Args),
     Sim(sim::Args),
+    Inspect(inspect::Args),
+    Verify(verify::Args),
 }
 
 /// How a command ended that could be run.
@@ -52,6 +56,8 @@ pub fn main() -> ExitCode {
         Ok(args) => match args.command.unwrap_or_else(|| Command::Sim(sim::Args::default())) {
             Command::Key(args) => key::run(args),
             Command::Sim(args) => sim::run(args),
+            Command::Inspect(args) => inspect::run(args),
+            Command::Verify(args) => verify::run(args),
         },
         Err(error) => usage(&error),
     };

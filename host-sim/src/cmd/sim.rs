@@ -154,7 +154,7 @@ impl Bar {
 }
 
 /// The templates are constants: should one be wrong, the usual bar is good enough.
-fn style(template: &str) -> ProgressStyle {
+pub(super) fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
@@ -180,7 +180,7 @@ impl Drop for Bar {
 }
 
 /// Whether the terminal can only write one line after the other.
-fn dumb() -> bool {
+pub(super) fn dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 

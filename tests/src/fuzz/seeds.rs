@@ -60,11 +60,13 @@ pub(super) fn content_v2() -> Vec<Vec<u8>> {
         offset_in_first: 60_000,
         range_len: 190_000,
     };
-    vec![
+    let mut seeds = vectors(&["windows/iis_85_png_v2"]);
+    seeds.extend([
         info_v2(header, &chunks),
         info_v2(part, &chunks),
         info_v2(v2::HeaderRepr { range_len: 7, ..header }, &[&[7]]),
-    ]
+    ]);
+    seeds
 }
 
 /// Content information 2.0 with segments of these lengths, chunk by chunk.

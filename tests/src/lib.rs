@@ -3,6 +3,7 @@
 pub mod captures;
 pub mod check;
 pub mod fuzz;
+pub mod info;
 pub mod origin;
 pub mod pair;
 pub mod shared;

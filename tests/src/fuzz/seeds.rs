@@ -46,7 +46,7 @@ pub fn all_vectors() -> Vec<(String, Vec<u8>)> {
 }
 
 pub(super) fn content_v1() -> Vec<Vec<u8>> {
-    let mut seeds = vectors(&["content-v1/", "windows/iis_85_png_v1"]);
+    let mut seeds = vectors(&["content-v1/", "windows/iis_85_png_v1", "pchc-segment-info-"]);
     seeds.push(three_segments());
     seeds
 }
@@ -60,7 +60,7 @@ pub(super) fn content_v2() -> Vec<Vec<u8>> {
         offset_in_first: 60_000,
         range_len: 190_000,
     };
-    let mut seeds = vectors(&["windows/iis_85_png_v2"]);
+    let mut seeds = vectors(&["content-v2/", "windows/iis_85_png_v2"]);
     seeds.extend([
         info_v2(header, &chunks),
         info_v2(part, &chunks),

@@ -9,9 +9,9 @@ use peerdist_core::content::hash_file::{
     Answer, Dialect, HashFile, HashLevel, ReadHash, Reply, wire as hash_wire,
 };
 use peerdist_core::content::secret_key;
-use peerdist_core::content::v1::{Info, info_len, wire as info_wire};
 use peerdist_core::content::{
-    EndForm, HodCheck, InfoSink, InfoSource, Progress, SegmentId, segment_id, segment_secret, server_secret,
+    EndForm, HodCheck, Info, InfoSink, InfoSource, Progress, Segment, SegmentId, emit_empty, parse_empty,
+    segment_id, segment_secret, server_secret, v1, v2,
 };
 use peerdist_core::crypto::{CipherAlgorithm, Crypto, Digest, HashAlgorithm, Secret, SoftCrypto, hash};
 use peerdist_core::discovery::wire::{
@@ -25,6 +25,7 @@ use peerdist_core::encoding::{
 use peerdist_core::http::wire as http;
 use peerdist_core::retrieval::wire as retrieval;
 
+use crate::machines::{algorithm, form};
 use crate::{keep, machines, unknown_seal, unknown_u32, unknown_u64};
 
 /// What reads bytes from the outside (the first slice) and writes into lent memory (the second).
@@ -42,7 +43,10 @@ pub static ALL: &[Codec] = &[
     content_ids,
     content_source,
     content_info,
-    content_info_wire,
+    content_info_versions,
+    content_empty,
+    content_v1_wire,
+    content_v2_wire,
     content_secret_key,
     content_hash_wire,
     content_hash_file,
@@ -56,7 +60,8 @@ pub static ALL: &[Codec] = &[
     http_emit,
     retrieval_parse,
     retrieval_emit,
-    machines::publisher,
+    machines::publisher_v1,
+    machines::publisher_v2,
     machines::segmenter,
     machines::http_server,
     machines::http_client,
@@ -183,35 +188,83 @@ fn content_source(input: &[u8], output: &mut [u8]) {
 fn content_info(input: &[u8], output: &mut [u8]) {
     let source: &dyn InfoSource = &input;
     let Ok(info) = Info::parse(source) else { return };
-    keep((info.algorithm(), info.segment_count(), info.encoded_len(), info.range(), info.content_end()));
-    keep(info.segment_at(unknown_u64()));
-    keep(info_len(info.algorithm(), unknown_u64()));
-    if let Ok(segment) = info.segment(source, unknown_u32()) {
-        keep((segment.index(), segment.offset(), segment.byte_len(), segment.block_count()));
-        keep((*segment.hod(), segment.secret().clone(), segment.id(&mut SoftCrypto)));
-        keep((segment.listed_blocks(), segment.blocks_in_range(), segment.block_len(unknown_u32())));
-        keep(segment.block_hash(source, unknown_u32()));
-        if let Ok(mut check) = HodCheck::new(&mut SoftCrypto, &segment) {
-            while let Ok(Progress::More) = check.step(source, &mut SoftCrypto, unknown_u32()) {}
-        }
-    }
-    let form = if unknown_u32() == 0 { EndForm::Zero } else { EndForm::Explicit };
-    let excerpts = [Some(info.whole(source)), info.excerpt(source, unknown_u64()..unknown_u64(), form)];
-    for excerpt in excerpts.into_iter().flatten() {
-        keep((*excerpt.info(), excerpt.len()));
+    keep((info.version(), info.algorithm(), info.segment_count(), info.encoded_len()));
+    keep((info.range(), info.content_end()));
+    let segments = [
+        info.segment(source, unknown_u32()).map(Some),
+        info.segment_at(source, unknown_u64()),
+        info.segment(source, unknown_u32()).and_then(|segment| info.next_segment(source, &segment)),
+    ];
+    segments.into_iter().filter_map(Result::ok).flatten().for_each(|segment| keep_segment(source, &segment));
+    let excerpt = info.excerpt(source, unknown_u64()..unknown_u64(), form()).ok().flatten();
+    for excerpt in [Some(info.whole(source)), excerpt].into_iter().flatten() {
+        keep((excerpt.info().clone(), excerpt.len()));
         keep(excerpt.emit(&mut &mut *output as &mut dyn InfoSink));
         keep(excerpt.read_at(unknown_u64(), output));
         keep(checksum(output));
+        // A source that is not bytes in memory; what is in it follows other rules.
+        let Ok(narrow) = Info::parse(&excerpt) else { continue };
+        keep(narrow.segment(&excerpt, unknown_u32()).map(|segment| keep_segment(&excerpt, &segment)));
+        keep(narrow.excerpt(&excerpt, unknown_u64()..unknown_u64(), form()).map(|part| part.is_some()));
+    }
+}
+
+/// The types behind [`Info`], for what it does not pass on, and a segment of another structure.
+#[inline(never)]
+fn content_info_versions(input: &[u8], output: &mut [u8]) {
+    let (source, other): (&dyn InfoSource, &dyn InfoSource) = (&input, &&*output);
+    if let Ok(info) = v1::Info::parse(source) {
+        keep(info.segment_at(unknown_u64()));
+    }
+    let (Ok(info), Ok(another)) = (v2::Info::parse(source), Info::parse(other)) else { return };
+    keep(info.index_of_first());
+    keep(another.segment(other, unknown_u32()).map(|segment| info.next_segment(source, &segment)));
+    keep(v1::info_len(algorithm(), unknown_u64()));
+}
+
+fn keep_segment(source: &dyn InfoSource, segment: &Segment) {
+    keep((segment.index(), segment.offset(), segment.byte_len()));
+    keep((segment.block_bytes(), segment.block_count(), segment.block_len(unknown_u32())));
+    keep((*segment.hod(), segment.secret().clone(), segment.id(&mut SoftCrypto)));
+    keep((segment.listed_blocks(), segment.blocks_in_range()));
+    keep(segment.block_hash(source, unknown_u32()));
+    if let Ok(mut check) = HodCheck::new(&mut SoftCrypto, segment) {
+        while let Ok(Progress::More) = check.step(source, &mut SoftCrypto, unknown_u32()) {}
     }
 }
 
 #[inline(never)]
-fn content_info_wire(input: &[u8], output: &mut [u8]) {
-    if let Ok(header) = info_wire::HeaderRepr::parse(input) {
+fn content_empty(input: &[u8], output: &mut [u8]) {
+    keep(parse_empty(&input));
+    keep(emit_empty(algorithm(), &mut &mut *output));
+    keep(checksum(output));
+}
+
+#[inline(never)]
+fn content_v1_wire(input: &[u8], output: &mut [u8]) {
+    use v1::wire;
+    if let Ok(header) = wire::HeaderRepr::parse(input) {
         keep((header, header.buffer_len(), header.emit(output)));
     }
     for algorithm in algorithms() {
-        let Ok(segment) = info_wire::SegmentRepr::parse(algorithm, input) else { continue };
+        let Ok(segment) = wire::SegmentRepr::parse(algorithm, input) else { continue };
+        keep((segment.buffer_len(), segment.emit(output)));
+        keep(segment);
+    }
+    keep(checksum(output));
+}
+
+#[inline(never)]
+fn content_v2_wire(input: &[u8], output: &mut [u8]) {
+    use v2::wire;
+    if let Ok(header) = wire::HeaderRepr::parse(input) {
+        keep((header, header.buffer_len(), header.emit(output)));
+    }
+    if let Ok(chunk) = wire::ChunkRepr::parse(input) {
+        keep((chunk, chunk.buffer_len()));
+    }
+    keep(wire::ChunkRepr { segments: unknown_u32() }.emit(output));
+    if let Ok(segment) = wire::SegmentRepr::parse(input) {
         keep((segment.buffer_len(), segment.emit(output)));
         keep(segment);
     }
@@ -477,8 +530,8 @@ fn text(text: Text<'_>) -> u8 {
     text.bytes().fold(0, |sum, byte| sum ^ byte)
 }
 
-fn algorithms() -> [HashAlgorithm; 3] {
-    [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512]
+fn algorithms() -> [HashAlgorithm; 4] {
+    [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512, HashAlgorithm::TruncatedSha512]
 }
 
 /// Reads all of `bytes`, so that [`keep`] keeps what they point to as well.

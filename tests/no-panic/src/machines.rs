@@ -15,10 +15,9 @@ use core::net::{IpAddr, SocketAddr};
 use heapless::{Deque, String};
 use peerdist_core::api::client::{Client, Completion, ContentHandle, Parts, ReadId};
 use peerdist_core::bytes::Writer;
-use peerdist_core::content::publish::Publisher;
+use peerdist_core::content::publish::{v1, v2};
 use peerdist_core::content::segmenter::{SegmentLen, Segmentation, Segmenter};
-use peerdist_core::content::v1::EndForm;
-use peerdist_core::content::{InfoSource, SegmentId, server_secret};
+use peerdist_core::content::{EndForm, InfoSource, SegmentId, server_secret};
 use peerdist_core::crypto::{Digest, HashAlgorithm, Secret, SoftCrypto};
 use peerdist_core::discovery::Subnet;
 use peerdist_core::discovery::client as probing;
@@ -83,12 +82,17 @@ fn duration() -> Duration {
     Duration::from_micros(unknown_u64())
 }
 
-fn algorithm() -> HashAlgorithm {
+pub(crate) fn algorithm() -> HashAlgorithm {
     match unknown() {
         0 => HashAlgorithm::Sha256,
         1 => HashAlgorithm::Sha384,
-        _ => HashAlgorithm::Sha512,
+        2 => HashAlgorithm::Sha512,
+        _ => HashAlgorithm::TruncatedSha512,
     }
+}
+
+pub(crate) fn form() -> EndForm {
+    if unknown() == 0 { EndForm::Zero } else { EndForm::Explicit }
 }
 
 fn segment(input: &[u8]) -> Option<SegmentId> {
@@ -154,10 +158,10 @@ fn ram() -> RamArrays {
 }
 
 #[inline(never)]
-pub(crate) fn publisher(input: &[u8], output: &mut [u8]) {
+pub(crate) fn publisher_v1(input: &[u8], output: &mut [u8]) {
     let ks = server_secret(&mut SoftCrypto, algorithm(), input);
-    let form = if unknown() == 0 { EndForm::Zero } else { EndForm::Explicit };
-    let Ok(mut publisher) = Publisher::with_end_form(algorithm(), ks, unknown_u64(), form) else { return };
+    let publisher = v1::Publisher::with_end_form(algorithm(), ks, unknown_u64(), form());
+    let Ok(mut publisher) = publisher else { return };
     let sink = &mut &mut *output;
     while unknown() > 0 {
         let publisher = forget(&mut publisher);
@@ -169,6 +173,26 @@ pub(crate) fn publisher(input: &[u8], output: &mut [u8]) {
         keep((publisher.next_block_len(), publisher.missing()));
     }
     keep(publisher.finish(sink));
+    keep(checksum(output));
+}
+
+#[inline(never)]
+pub(crate) fn publisher_v2(input: &[u8], output: &mut [u8]) {
+    let ks = server_secret(&mut SoftCrypto, algorithm(), input);
+    let segmentation =
+        SegmentLen::new(unknown_u32()).map_or(Segmentation::ContentDefined, Segmentation::Fixed);
+    let mut publisher = v2::Publisher::with_layout(ks, segmentation, form(), unknown_u32());
+    let sink = &mut &mut *output;
+    while unknown() > 0 {
+        let publisher = forget(&mut publisher);
+        if unknown() == 0 {
+            keep(publisher.update(&mut SoftCrypto, input, sink));
+        } else if let Some(hod) = Digest::from_slice(input) {
+            keep(publisher.push_segment(&mut SoftCrypto, &hod, unknown_u32(), sink));
+        }
+        keep(publisher.described());
+    }
+    keep(publisher.finish(&mut SoftCrypto, sink));
     keep(checksum(output));
 }
 

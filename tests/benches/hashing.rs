@@ -1,28 +1,42 @@
-//! How fast content is hashed: each algorithm alone, and a whole publication.
+//! How fast content is hashed: each algorithm alone, with each provider, and a whole publication.
 
 use std::hint::black_box;
+use std::io;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use peerdist_core::content::publish::v1::Publisher;
+use peerdist_core::content::segmenter::{SegmentLen, Segmentation};
 use peerdist_core::content::server_secret;
 use peerdist_core::content::v1::info_len;
-use peerdist_core::crypto::{HashAlgorithm, SoftCrypto, hash};
+use peerdist_core::crypto::{Crypto, Digest, HashAlgorithm, SoftCrypto};
+use peerdist_core::limits::HASH_BATCH;
+use peerdist_sim::crypto::FastCrypto;
+use peerdist_sim::publish::{Layout, Order};
 
 const BLOCK: usize = 65_536;
 const CONTENT: usize = 8 << 20;
+const ALGORITHMS: [HashAlgorithm; 4] =
+    [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512, HashAlgorithm::TruncatedSha512];
 
+/// On one core.
 fn digests(c: &mut Criterion) {
-    let block = vec![0x5a; BLOCK];
-    let mut group = c.benchmark_group("digest of a block");
-    group.throughput(Throughput::Bytes(BLOCK as u64));
-    for algorithm in [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512] {
-        group.bench_function(BenchmarkId::from_parameter(format!("{algorithm:?}")), |b| {
-            b.iter(|| hash(&mut SoftCrypto, algorithm, black_box(&block)));
+    let blocks = vec![0x5a; HASH_BATCH * BLOCK];
+    let blocks: Vec<&[u8]> = blocks.chunks(BLOCK).collect();
+    let mut group = c.benchmark_group("digests of blocks");
+    group.throughput(Throughput::Bytes((HASH_BATCH * BLOCK) as u64)).sample_size(20);
+    let mut digests = [Digest::EMPTY; HASH_BATCH];
+    for algorithm in ALGORITHMS {
+        group.bench_function(BenchmarkId::new("software", format!("{algorithm:?}")), |b| {
+            b.iter(|| SoftCrypto.hash_many(algorithm, black_box(&blocks), &mut digests));
+        });
+        group.bench_function(BenchmarkId::new("host", format!("{algorithm:?}")), |b| {
+            b.iter(|| FastCrypto.hash_many(algorithm, black_box(&blocks), &mut digests));
         });
     }
     group.finish();
 }
 
+/// As core does it, in pieces as they come from a network or a disk.
 fn publications(c: &mut Criterion) {
     let content = vec![0x5a; CONTENT];
     let mut group = c.benchmark_group("publish content information 1.0");
@@ -47,5 +61,36 @@ fn publish(content: &[u8], chunk: usize) -> Vec<u8> {
     info
 }
 
-criterion_group!(benches, digests, publications);
+/// As a host does it, with all its cores.
+fn host_publications(c: &mut Criterion) {
+    // No place to cut is like another: a constant would be cut at the maximum alone.
+    let mut state = 1u32;
+    let content: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(CONTENT)
+    .collect();
+    let fixed = Segmentation::Fixed(SegmentLen::new(BLOCK as u32).expect("a length"));
+    let mut group = c.benchmark_group("publish with all cores");
+    group.throughput(Throughput::Bytes(CONTENT as u64)).sample_size(20);
+    for (name, layout) in [
+        ("1.0", Layout::V1(HashAlgorithm::Sha256)),
+        ("2.0 fixed", Layout::V2(fixed)),
+        ("2.0 content-defined", Layout::V2(Segmentation::ContentDefined)),
+    ] {
+        let mut info = vec![0; 64 * 1_024];
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let order = Order { layout, key: b"no more secrets", watch: &mut |_| {} };
+                let (mut content, sink) = (io::Cursor::new(&content), &mut info.as_mut_slice());
+                peerdist_sim::publish::publish(&mut content, Some(CONTENT as u64), order, sink)
+                    .expect("the sink has room")
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, digests, publications, host_publications);
 criterion_main!(benches);

@@ -5,6 +5,7 @@
 
 mod apt;
 mod bare_metal;
+mod bench;
 mod no_panic;
 mod run;
 mod size;
@@ -24,7 +25,8 @@ usage: cargo xtask <chore>
               bare-metal build, no-panic link
   bare-metal  builds firmware-example for thumbv7m-none-eabi
   no-panic    links every codec and machine without a panic path; checks that the proof can fail
-  size        builds firmware-example and prints its flash and static RAM";
+  size        builds firmware-example and prints its flash and static RAM
+  bench       runs the benchmarks; compares `peerdist hash` with openssl, in time and memory";
 
 /// Sets of features beside what the workspace builds anyway; `log` and `defmt` exclude each other.
 const FEATURE_SETS: &[(&str, &[&str])] = &[
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         ["bare-metal"] => step("bare-metal", bare_metal),
         ["no-panic"] => step("no-panic", no_panic::check),
         ["size"] => step("size", size),
+        ["bench"] => step("bench", bench::bench),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -52,10 +52,14 @@
 
 pub mod check;
 pub mod crypto;
+pub mod hashing;
 pub mod host;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 pub mod link;
 pub mod origin;
 pub mod pcap;
+pub mod publish;
 pub mod report;
 pub mod rng;
 pub mod run;

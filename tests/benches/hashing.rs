@@ -1,31 +1,45 @@
-//! How fast content is hashed: each algorithm alone, a whole publication, and the cuts of version 2.
+//! How fast content is hashed: each algorithm alone, with each provider, a whole publication, and the
+//! cuts of version 2.
 
 use std::hint::black_box;
+use std::io;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use peerdist_core::content::publish::v1::Publisher;
-use peerdist_core::content::segmenter::{Segmentation, Segmenter};
+use peerdist_core::content::segmenter::{SegmentLen, Segmentation, Segmenter};
 use peerdist_core::content::server_secret;
 use peerdist_core::content::v1::info_len;
-use peerdist_core::crypto::{HashAlgorithm, SoftCrypto, hash};
+use peerdist_core::crypto::{Crypto, Digest, HashAlgorithm, SoftCrypto};
+use peerdist_core::limits::HASH_BATCH;
+use peerdist_sim::crypto::FastCrypto;
+use peerdist_sim::publish::{Layout, Order};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 const BLOCK: usize = 65_536;
 const CONTENT: usize = 8 << 20;
+const ALGORITHMS: [HashAlgorithm; 4] =
+    [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512, HashAlgorithm::TruncatedSha512];
 
+/// On one core.
 fn digests(c: &mut Criterion) {
-    let block = vec![0x5a; BLOCK];
-    let mut group = c.benchmark_group("digest of a block");
-    group.throughput(Throughput::Bytes(BLOCK as u64));
-    for algorithm in [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512] {
-        group.bench_function(BenchmarkId::from_parameter(format!("{algorithm:?}")), |b| {
-            b.iter(|| hash(&mut SoftCrypto, algorithm, black_box(&block)));
+    let blocks = vec![0x5a; HASH_BATCH * BLOCK];
+    let blocks: Vec<&[u8]> = blocks.chunks(BLOCK).collect();
+    let mut group = c.benchmark_group("digests of blocks");
+    group.throughput(Throughput::Bytes((HASH_BATCH * BLOCK) as u64)).sample_size(20);
+    let mut digests = [Digest::EMPTY; HASH_BATCH];
+    for algorithm in ALGORITHMS {
+        group.bench_function(BenchmarkId::new("software", format!("{algorithm:?}")), |b| {
+            b.iter(|| SoftCrypto.hash_many(algorithm, black_box(&blocks), &mut digests));
+        });
+        group.bench_function(BenchmarkId::new("host", format!("{algorithm:?}")), |b| {
+            b.iter(|| FastCrypto.hash_many(algorithm, black_box(&blocks), &mut digests));
         });
     }
     group.finish();
 }
 
+/// As core does it, in pieces as they come from a network or a disk.
 fn publications(c: &mut Criterion) {
     let content = vec![0x5a; CONTENT];
     let mut group = c.benchmark_group("publish content information 1.0");
@@ -51,8 +65,7 @@ fn publish(content: &[u8], chunk: usize) -> Vec<u8> {
 }
 
 fn cuts(c: &mut Criterion) {
-    let mut content = vec![0; CONTENT];
-    ChaCha20Rng::seed_from_u64(1).fill_bytes(&mut content);
+    let content = random_content();
     let mut group = c.benchmark_group("segmenter");
     group.throughput(Throughput::Bytes(CONTENT as u64));
     for piece in [1_400, 65_536] {
@@ -61,6 +74,37 @@ fn cuts(c: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// As a host does it, with all its cores.
+fn host_publications(c: &mut Criterion) {
+    let content = random_content();
+    let fixed = Segmentation::Fixed(SegmentLen::new(BLOCK as u32).expect("a length"));
+    let mut group = c.benchmark_group("publish with all cores");
+    group.throughput(Throughput::Bytes(CONTENT as u64)).sample_size(20);
+    for (name, layout) in [
+        ("1.0", Layout::V1(HashAlgorithm::Sha256)),
+        ("2.0 fixed", Layout::V2(fixed)),
+        ("2.0 content-defined", Layout::V2(Segmentation::ContentDefined)),
+    ] {
+        let mut info = vec![0; 64 * 1_024];
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let order = Order { layout, key: b"no more secrets", watch: &mut |_| {} };
+                let (mut content, sink) = (io::Cursor::new(&content), &mut info.as_mut_slice());
+                peerdist_sim::publish::publish(&mut content, Some(CONTENT as u64), order, sink)
+                    .expect("the sink has room")
+            });
+        });
+    }
+    group.finish();
+}
+
+/// No place to cut is like another: a constant would be cut at the maximum alone.
+fn random_content() -> Vec<u8> {
+    let mut content = vec![0; CONTENT];
+    ChaCha20Rng::seed_from_u64(1).fill_bytes(&mut content);
+    content
 }
 
 fn segments(content: &[u8], piece: usize) -> usize {
@@ -75,5 +119,5 @@ fn segments(content: &[u8], piece: usize) -> usize {
     count
 }
 
-criterion_group!(benches, digests, publications, cuts);
+criterion_group!(benches, digests, publications, host_publications, cuts);
 criterion_main!(benches);

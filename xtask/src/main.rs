@@ -5,6 +5,7 @@
 
 mod apt;
 mod bare_metal;
+mod bench;
 mod fuzz;
 mod no_panic;
 mod run;
@@ -27,7 +28,8 @@ usage: cargo xtask <chore>
   no-panic    links every codec and machine without a panic path; checks that the proof can fail
   size        builds firmware-example and prints its flash and static RAM
   fuzz [TARGET] [--seconds N]
-              runs every fuzz target, or one, for 10 seconds, or N: on random bytes, so not in test";
+              runs every fuzz target, or one, for 10 seconds, or N: on random bytes, so not in test
+  bench       runs the benchmarks; compares `peerdist hash` with openssl, in time and memory";
 
 /// Sets of features beside what the workspace builds anyway; `log` and `defmt` exclude each other.
 const FEATURE_SETS: &[(&str, &[&str])] = &[
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         ["no-panic"] => step("no-panic", no_panic::check),
         ["size"] => step("size", size),
         ["fuzz", ref options @ ..] => step("fuzz", || fuzz::check(options)),
+        ["bench"] => step("bench", bench::bench),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

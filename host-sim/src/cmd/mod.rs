@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0, all is well; 1, it ran but the result is not what it should be; 2, it could not be run.
 
+mod bar;
+mod hash;
 mod info;
 mod inspect;
 mod key;
@@ -18,8 +20,8 @@ use clap::{Parser, Subcommand};
 /// What `--help` says at its end.
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  all clients hold the right bytes
-  1  it ran, and one does not
+  0  all is well
+  1  it ran, and the result is not what it should be
   2  it could not be run, or not all be written: one line on stderr says why";
 
 /// Shares downloads within a branch office, as Windows' BranchCache does.
@@ -34,10 +36,11 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    Key(key::Args),
     Sim(sim::Args),
+    Hash(hash::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
+    Key(key::Args),
 }
 
 /// How a command ended that could be run.
@@ -45,6 +48,8 @@ enum Ending {
     Good,
     /// The result is not what it should be; the command has shown it.
     Bad,
+    /// It could not all be run; the command has said what and why.
+    Partial,
 }
 
 /// Why a command could not be run: one line that names the thing and the reason.
@@ -58,18 +63,31 @@ pub fn main() -> ExitCode {
             Command::Sim(args) => sim::run(args),
             Command::Inspect(args) => inspect::run(args),
             Command::Verify(args) => verify::run(args),
+            Command::Hash(args) => hash::run(args),
         },
         Err(error) => usage(&error),
     };
     match ending {
         Ok(Ending::Good) => ExitCode::SUCCESS,
         Ok(Ending::Bad) => ExitCode::from(1),
-        Err(Failure(line)) => {
-            // If stderr is closed there is nobody left to tell.
-            _ = writeln!(io::stderr(), "peerdist: {}", one_line(&line));
+        Ok(Ending::Partial) => ExitCode::from(2),
+        Err(failure) => {
+            failure.tell();
             ExitCode::from(2)
         }
     }
+}
+
+impl Failure {
+    fn tell(&self) {
+        tell(&self.0);
+    }
+}
+
+/// Writes a line to stderr.
+fn tell(line: &str) {
+    // If stderr is closed there is nobody left to tell.
+    _ = writeln!(io::stderr(), "peerdist: {}", one_line(line));
 }
 
 /// Help goes to stdout as it is; of an error, the line that says what is wrong.

@@ -5,20 +5,28 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use peerdist_sim::link::Loss;
 use peerdist_sim::report;
 use peerdist_sim::run::{self, Progress, RunError, RunOptions, Watch};
 use peerdist_sim::scenario::{self, ContentSource, Line, Scenario};
 
+use super::bar::{self, dumb, style};
 use super::{Ending, Failure, print};
+
+/// What `--help` says at its end.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  all clients hold the right bytes
+  1  it ran, and one does not
+  2  it could not be run, or not all be written: one line on stderr says why";
 
 /// Simulates a branch office whose clients share what they download.
 ///
 /// Everything is drawn from the seed: the same arguments give the same run. The content is held in memory, times
 /// the clients and two more: at most 16 GiB.
 #[derive(clap::Args, Default)]
-#[command(after_help = super::EXIT_CODES)]
+#[command(after_help = EXIT_CODES)]
 pub struct Args {
     /// The file that all clients want, up to 4 GiB [default: generated content]
     #[arg(long, value_name = "PATH", conflicts_with = "size")]
@@ -136,8 +144,7 @@ struct Bar {
 
 impl Bar {
     fn new() -> Self {
-        let shown = io::stderr().is_terminal() && !dumb();
-        Self::on(if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() })
+        Self::on(bar::target())
     }
 
     fn on(target: ProgressDrawTarget) -> Self {
@@ -151,11 +158,6 @@ impl Bar {
     fn clear(&self) {
         self.bar.finish_and_clear();
     }
-}
-
-/// The templates are constants: should one be wrong, the usual bar is good enough.
-pub(super) fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 impl Watch for Bar {
@@ -177,11 +179,6 @@ impl Drop for Bar {
     fn drop(&mut self) {
         self.clear();
     }
-}
-
-/// Whether the terminal can only write one line after the other.
-pub(super) fn dumb() -> bool {
-    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// Colours are for a terminal, and for people who did not say no (<https://no-color.org>).

@@ -3,17 +3,16 @@
 mod check;
 mod report;
 
-use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressDrawTarget};
+use indicatif::ProgressBar;
 use peerdist_core::content::{Info, InfoSource, server_secret};
-use peerdist_core::crypto::{Crypto, SoftCrypto};
+use peerdist_sim::crypto::AllCores;
 
 use self::check::{Check, Stop};
 use super::info::{self, Input};
 use super::secret::SecretArgs;
-use super::{Ending, Failure, print, sim};
+use super::{Ending, Failure, bar, print};
 
 const AFTER_HELP: &str = "\
 JSON: one object. Ranges are {\"start\", \"end\"} in bytes of the content, the end not included.
@@ -70,12 +69,12 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
     let (algorithm, described) = input.parse()?;
     let name = info::name(&args.file, "stdin");
     let mut file = check::File::open(&args.file).map_err(|error| Failure(format!("{name}: {error}")))?;
-    let mut crypto = crypto();
+    let mut crypto = AllCores;
     let report = match described {
         None => check::empty(&mut file, args.part).map_err(Stop::File),
         Some(info) => {
             let ks = key.map(|key| server_secret(&mut crypto, algorithm, &key));
-            let (source, bar) = (input.source(), bar(&info, input.source()));
+            let (source, bar) = (input.source(), progress_bar(&info, input.source()));
             let check = Check { info: &info, source, ks, part: args.part, bar: &bar };
             let report = check.run(&mut file, &mut crypto);
             bar.finish_and_clear();
@@ -91,18 +90,7 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
 }
 
 /// Progress on stderr, if that is a terminal.
-fn bar(info: &Info, source: &dyn InfoSource) -> ProgressBar {
-    let shown = io::stderr().is_terminal() && !sim::dumb();
-    let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+fn progress_bar(info: &Info, source: &dyn InfoSource) -> ProgressBar {
     let start = info.segment(source, 0).map_or(0, |segment| segment.offset());
-    let bar = ProgressBar::with_draw_target(Some(info.content_end().saturating_sub(start)), target);
-    bar.set_style(sim::style(
-        "{bar:20} {binary_bytes} of {binary_total_bytes} compared  {binary_bytes_per_sec}",
-    ));
-    bar
-}
-
-/// The provider that hashes the blocks.
-fn crypto() -> impl Crypto {
-    SoftCrypto
+    bar::of_bytes(Some(info.content_end().saturating_sub(start)))
 }

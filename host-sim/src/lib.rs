@@ -1,4 +1,5 @@
-//! A simulated LAN for peerdist: deterministic, in virtual time, and drawn from one seed.
+//! A simulated LAN for peerdist: deterministic, in virtual time, and drawn from one seed; and what the
+//! command `peerdist` does with files.
 //!
 //! ```text
 //!   scenario ──▶ run ──▶ report          what to simulate; doing it; what came of it
@@ -8,6 +9,10 @@
 //!     hosts    link      switch          bytes, time and chance come in
 //!                 │
 //!                rng                     one seed
+//!
+//!   publish ──▶ hashing ──▶ crypto        content information of files, by all cores
+//!                             │
+//!                           lanes         SHA-512 of several messages at once
 //! ```
 //!
 //! A run is its [`scenario`]: the same scenario gives the same frames at the same times. [`link`] and [`switch`]

@@ -11,7 +11,8 @@ use crate::{Result, apt};
 
 const FILE_BYTES: usize = 1 << 30;
 const RUNS: usize = 5;
-const MEMORY_LIMIT_MIB: f64 = 48.0;
+/// What `peerdist hash` stays below for files of up to 32 GiB.
+pub const MEMORY_LIMIT_MIB: f64 = 48.0;
 
 /// What is compared: the name, the options of `peerdist hash`, the digest of `openssl dgst`, and how
 /// many times its CPU time and its wall time on two cores are the limits.
@@ -78,7 +79,8 @@ fn mark(good: bool) -> char {
     if good { ' ' } else { '!' }
 }
 
-fn peerdist() -> PathBuf {
+/// The command as it is released.
+pub fn peerdist() -> PathBuf {
     target_dir().join("release/peerdist")
 }
 
@@ -102,11 +104,11 @@ fn write_content(path: &Path) -> Result<()> {
 }
 
 /// What a run took.
-struct Cost {
+pub struct Cost {
     wall: f64,
     /// Seconds of all cores, for the program and the kernel.
     cpu: f64,
-    peak_kib: u64,
+    pub peak_kib: u64,
 }
 
 fn median(costs: &[Cost], part: fn(&Cost) -> f64) -> f64 {
@@ -117,7 +119,7 @@ fn median(costs: &[Cost], part: fn(&Cost) -> f64) -> f64 {
 
 /// Runs `command` to its end, and reads from Linux what it took: until it is waited for, the process
 /// is still listed.
-fn measure(command: &mut Command) -> Result<Cost> {
+pub fn measure(command: &mut Command) -> Result<Cost> {
     let name = shown(command);
     let failure = |error: &dyn std::fmt::Display| format!("{name}: {error}");
     let start = Instant::now();

@@ -7,6 +7,7 @@ mod apt;
 mod bare_metal;
 mod bench;
 mod fuzz;
+mod large;
 mod no_panic;
 mod run;
 mod size;
@@ -23,9 +24,10 @@ const USAGE: &str = "\
 usage: cargo xtask <chore>
 
   test        everything that must hold: format, lints, documentation, tests, release run,
-              bare-metal build, no-panic link
+              a large file, bare-metal build, no-panic link
   bare-metal  builds firmware-example for thumbv7m-none-eabi
   no-panic    links every codec and machine without a panic path; checks that the proof can fail
+  large-file  describes and verifies a file of more than 4 GiB with the command as it is released
   size        builds firmware-example and prints its flash and static RAM
   fuzz [TARGET] [--seconds N]
               runs every fuzz target, or one, for 10 seconds, or N: on random bytes, so not in test
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         ["bare-metal"] => step("bare-metal", bare_metal),
         ["no-panic"] => step("no-panic", no_panic::check),
         ["size"] => step("size", size),
+        ["large-file"] => step("large-file", large_file),
         ["fuzz", ref options @ ..] => step("fuzz", || fuzz::check(options)),
         ["bench"] => step("bench", bench::bench),
         ["help" | "--help" | "-h"] => {
@@ -76,6 +79,7 @@ fn test() -> Result<()> {
     step("rustdoc", rustdoc)?;
     step("tests", || run(cargo().args(["test", "--workspace"])))?;
     step("release", release)?;
+    step("large-file", large_file)?;
     step("bare-metal", bare_metal)?;
     step("no-panic", no_panic::check)?;
     println!("==> all steps passed in {:.1} s", start.elapsed().as_secs_f64());
@@ -130,6 +134,11 @@ fn release() -> Result<()> {
         return Ok(());
     }
     run(cargo().args(["run", "--release"]))
+}
+
+fn large_file() -> Result<()> {
+    run(cargo().args(["build", "--release", "--package", "peerdist-sim"]))?;
+    large::check()
 }
 
 fn bare_metal() -> Result<()> {

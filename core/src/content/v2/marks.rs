@@ -30,7 +30,6 @@ impl Mark {
 
 /// The places of every so many segments, from the first on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(in crate::content) struct Marks {
     marks: Vec<Mark, MARKS>,
     /// Segments from one mark to the next.
@@ -75,6 +74,13 @@ impl Marks {
     fn last_before(&self, before: impl Fn(&Mark) -> bool) -> Option<Mark> {
         let behind = self.marks.partition_point(before);
         self.marks.get(behind.checked_sub(1)?).copied()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Marks {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{=usize} marks, {=u32} apart", self.marks.len(), self.stride);
     }
 }
 

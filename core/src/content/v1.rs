@@ -12,7 +12,7 @@
 //!
 //! The structure may describe a part of the content only. Then the first and the last segment
 //! may leave out block hashes (fact 9), and only a full list can be checked against its HoD with
-//! [`HodCheck`]. [`Excerpt`] makes such a part.
+//! [`HodCheck`](super::HodCheck). [`Excerpt`](super::Excerpt) is such a part.
 
 mod excerpt;
 pub mod wire;

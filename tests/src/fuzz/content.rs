@@ -11,7 +11,7 @@ use peerdist_core::limits::{MAX_SEGMENT_V2_BYTES, SEGMENT_BLOCKS};
 
 use super::numbers;
 
-/// See [`content`]; and what the parts of version 1.0 read, they write again.
+/// See `content` below; and what the parts of version 1.0 read, they write again.
 pub fn content_v1(data: &[u8]) {
     if let Ok(header) = v1::wire::HeaderRepr::parse(data) {
         let mut buf = [0; v1::wire::HEADER_BYTES];
@@ -31,7 +31,7 @@ pub fn content_v1(data: &[u8]) {
     content(data);
 }
 
-/// See [`content`]; and what the parts of version 2.0 read, they write again.
+/// See `content` below; and what the parts of version 2.0 read, they write again.
 pub fn content_v2(data: &[u8]) {
     if let Ok(header) = v2::wire::HeaderRepr::parse(data) {
         let mut buf = [0; v2::wire::HEADER_BYTES];

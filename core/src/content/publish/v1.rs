@@ -39,7 +39,7 @@ use crate::limits::{BLOCK_BYTES, HASH_BATCH, SEGMENT_BYTES};
 ///
 /// Give it the bytes with [`update`](Self::update) or the hashes of blocks with
 /// [`push_block`](Self::push_block), in order, then call [`finish`](Self::finish). Every call
-/// takes the same sink, which has room for [`info_len`](super::v1::info_len) bytes.
+/// takes the same sink, which has room for [`info_len`](crate::content::v1::info_len) bytes.
 pub struct Publisher {
     info: Info,
     ks: Secret,
@@ -56,7 +56,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// Begins with a content of `content_len` bytes, published under the server secret `ks`,
-    /// which is a digest of the same algorithm (see [`server_secret`](super::server_secret)).
+    /// which is a digest of the same algorithm (see [`server_secret`](crate::content::server_secret)).
     ///
     /// Errors: [`Empty`](PublishError::Empty), [`TooLarge`](PublishError::TooLarge) and
     /// [`Algorithm`](PublishError::Algorithm).

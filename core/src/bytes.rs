@@ -1,7 +1,7 @@
 //! Cursors over bytes: every codec reads through [`Reader`] and writes through [`Writer`].
 //!
 //! Neither can panic. Byte order is named at each call, since content information 1.0 is
-//! little-endian and everything else is big-endian.
+//! little-endian, as are SMB's structures around it, and everything else is big-endian.
 
 /// The bytes ended before the value did, at `offset` from the start of the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -323,7 +323,7 @@ fn the_same() {
         let folder = Folder::new(len);
         let (blocks, segments) = (len.div_ceil(65_536), len.div_ceil(50_000));
         let count = |number, noun| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
-        let (end, blocks) = (len - 1, count(blocks, "block"));
+        let (end, blocks) = (len, count(blocks, "block"));
         for algorithm in [V1, HashAlgorithm::Sha384, HashAlgorithm::Sha512] {
             folder.publish_v1(algorithm);
             folder.verified(&[], &format!("verified: bytes 0-{end}, 1 segment, {blocks}"));
@@ -357,18 +357,19 @@ fn empty_content() {
 fn each_block_in_turn() {
     let folder = Folder::new(200_001);
     folder.publish_v1(V1);
-    for (block, range) in ["0-65535", "65536-131071", "131072-196607", "196608-200000"].iter().enumerate() {
-        for offset in range.split('-').map(|text| text.parse::<usize>().expect("a number")) {
+    for (block, start) in (0..200_001).step_by(65_536).enumerate() {
+        let end = (start + 65_536).min(200_001);
+        for offset in [start, end - 1] {
             let mut content = folder.content.clone();
             content[offset] ^= 0x80;
             folder.write("content", &content);
-            folder.differs(&[], &[&format!("segment 0, block {block} differs: bytes {range}")]);
+            folder.differs(&[], &[&format!("segment 0, block {block} differs: bytes {start}-{end}")]);
         }
     }
     folder.publish_v2();
     for (segment, start) in (0..200_001).step_by(50_000).enumerate() {
-        let end = (start + 49_999).min(200_000);
-        for offset in [start, end] {
+        let end = (start + 50_000).min(200_001);
+        for offset in [start, end - 1] {
             let mut content = folder.content.clone();
             content[offset] ^= 1;
             folder.write("content", &content);
@@ -382,24 +383,24 @@ fn several_segments_of_version_one() {
     let segment = 32 << 20;
     let folder = Folder::new(segment + 70_000);
     let whole = folder.publish_v1(V1);
-    let end = segment + 69_999;
+    let end = segment + 70_000;
     let line = format!("verified: bytes 0-{end}, 2 segments, 514 blocks");
     folder.verified(&["--secret", SECRET], &format!("{line}, and every Kp follows from the secret"));
     let mut content = folder.content.clone();
     content[segment - 1] ^= 1;
-    content[end] ^= 1;
+    content[end - 1] ^= 1;
     folder.write("content", &content);
     folder.differs(
         &[],
         &[
-            "segment 0, block 511 differs: bytes 33488896-33554431",
-            "segment 1, block 1 differs: bytes 33619968-33624431",
+            "segment 0, block 511 differs: bytes 33488896-33554432",
+            "segment 1, block 1 differs: bytes 33619968-33624432",
         ],
     );
     // What describes the second segment alone is silent about the first, and lists one block of two.
     folder.excerpt(&whole, segment as u64..segment as u64 + 10);
-    folder.differs(&[], &["segment 0 differs in a block whose hash is not listed: bytes 33619968-33624431"]);
-    content[end] ^= 1;
+    folder.differs(&[], &["segment 0 differs in a block whose hash is not listed: bytes 33619968-33624432"]);
+    content[end - 1] ^= 1;
     folder.write("content", &content);
     folder.verified(&[], &format!("verified: bytes {segment}-{end}, 1 segment, 2 blocks"));
 }
@@ -408,7 +409,7 @@ fn several_segments_of_version_one() {
 fn more_than_is_read_at_once() {
     let folder = Folder::new(20_000_001);
     folder.publish_v2();
-    folder.verified(&[], "verified: bytes 0-20000000, 401 segments, 401 blocks");
+    folder.verified(&[], "verified: bytes 0-20000001, 401 segments, 401 blocks");
     let mut content = folder.content.clone();
     // On both sides of where the first 8 MiB end, and at the very end.
     for offset in [8_349_999, 8_350_000, 8_399_999, 8_400_000, 20_000_000] {
@@ -416,23 +417,23 @@ fn more_than_is_read_at_once() {
     }
     folder.write("content", &content);
     let lines = [
-        "segment 166 differs: bytes 8300000-8349999",
-        "segment 167 differs: bytes 8350000-8399999",
-        "segment 168 differs: bytes 8400000-8449999",
-        "segment 400 differs: bytes 20000000-20000000",
+        "segment 166 differs: bytes 8300000-8350000",
+        "segment 167 differs: bytes 8350000-8400000",
+        "segment 168 differs: bytes 8400000-8450000",
+        "segment 400 differs: bytes 20000000-20000001",
     ];
     folder.differs(&[], &lines);
     folder.write("content", &folder.content[..17_000_000]);
-    let line = "content ends at byte 17000000: bytes 17000000-20000000 are missing, from segment 340 on";
+    let line = "content ends at byte 17000000: bytes 17000000-20000001 are missing, from segment 340 on";
     folder.differs(&[], &[line]);
 
     let folder = Folder::new(10_000);
     folder.publish_v2_with(1);
-    folder.verified(&[], "verified: bytes 0-9999, 10000 segments, 10000 blocks");
+    folder.verified(&[], "verified: bytes 0-10000, 10000 segments, 10000 blocks");
     let mut content = folder.content.clone();
     content[4_096] ^= 1;
     folder.write("content", &content);
-    folder.differs(&[], &["segment 4096 differs: bytes 4096-4096"]);
+    folder.differs(&[], &["segment 4096 differs: bytes 4096-4097"]);
 }
 
 #[test]
@@ -443,7 +444,7 @@ fn blocks_whose_hashes_are_left_out() {
     let info = vectors("content-v1/pccrc-v1-sha256-200000-range-70000-10-intersectonly.bin");
     fs::copy(info, folder.path("info")).expect("it is kept");
     folder.write("content", &folder.content);
-    folder.verified(&[], "verified: bytes 0-199999, 1 segment, 4 blocks");
+    folder.verified(&[], "verified: bytes 0-200000, 1 segment, 4 blocks");
     for offset in [0, 65_535, 131_072, 199_999] {
         let mut content = folder.content.clone();
         content[offset] ^= 1;
@@ -458,19 +459,19 @@ fn blocks_whose_hashes_are_left_out() {
     }
     folder.differs(
         &[],
-        &["segment 0 differs in a block whose hash is not listed: bytes 0-65535 or bytes 131072-199999"],
+        &["segment 0 differs in a block whose hash is not listed: bytes 0-65536 or bytes 131072-200000"],
     );
     let mut content = folder.content.clone();
     content[70_000] ^= 1;
     folder.write("content", &content);
-    folder.differs(&[], &["segment 0, block 1 differs: bytes 65536-131071"]);
+    folder.differs(&[], &["segment 0, block 1 differs: bytes 65536-131072"]);
     // What the range needs is there, but the HoD is of more.
     folder.write("content", &folder.content[..131_072]);
     folder.verified_lines(
         &[],
         &[
             "HoD not checked of 1 segment, which content does not have whole",
-            "verified: bytes 65536-131071, 1 segment, 1 block",
+            "verified: bytes 65536-131072, 1 segment, 1 block",
         ],
     );
 }
@@ -480,11 +481,11 @@ fn too_short() {
     let folder = Folder::new(200_000);
     let whole = folder.publish_v1(V1);
     for (len, line) in [
-        (0, "content ends at byte 0: bytes 0-199999 are missing, from block 0 of segment 0 on"),
-        (65_536, "content ends at byte 65536: bytes 65536-199999 are missing, from block 1 of segment 0 on"),
+        (0, "content ends at byte 0: bytes 0-200000 are missing, from block 0 of segment 0 on"),
+        (65_536, "content ends at byte 65536: bytes 65536-200000 are missing, from block 1 of segment 0 on"),
         (
             199_999,
-            "content ends at byte 199999: bytes 199999-199999 are missing, from block 3 of segment 0 on",
+            "content ends at byte 199999: bytes 199999-200000 are missing, from block 3 of segment 0 on",
         ),
     ] {
         folder.write("content", &folder.content[..len]);
@@ -498,14 +499,14 @@ fn too_short() {
     folder.write("content", &folder.content[..100]);
     folder.differs(
         &[],
-        &["content ends at byte 100: bytes 65536-196607 are missing, from block 1 of segment 0 on"],
+        &["content ends at byte 100: bytes 65536-196608 are missing, from block 1 of segment 0 on"],
     );
 
     let whole = folder.publish_v2();
     folder.write("content", &folder.content[..150_001]);
-    folder.differs(&[], &["content ends at byte 150001: bytes 150001-199999 are missing, from segment 3 on"]);
+    folder.differs(&[], &["content ends at byte 150001: bytes 150001-200000 are missing, from segment 3 on"]);
     folder.excerpt(&whole, 50_000..99_000);
-    folder.verified(&[], "verified: bytes 50000-99999, 1 segment, 1 block");
+    folder.verified(&[], "verified: bytes 50000-100000, 1 segment, 1 block");
 }
 
 #[test]
@@ -555,9 +556,9 @@ fn many_differences_are_counted() {
     folder.write("content", &vec![0xee; 120 * 65_536]);
     let (code, lines) = folder.verify(&[]);
     assert_eq!((code, lines.len()), (1, 102));
-    assert_eq!(lines[99], "segment 0, block 99 differs: bytes 6488064-6553599");
+    assert_eq!(lines[99], "segment 0, block 99 differs: bytes 6488064-6553600");
     assert_eq!(lines[100], "… and 20 more differences");
-    assert_eq!(lines[101], "compared: bytes 0-7864319, 1 segment, 120 blocks: 120 differences");
+    assert_eq!(lines[101], "compared: bytes 0-7864320, 1 segment, 120 blocks: 120 differences");
     let (_, value) = verify_json(&folder, &[]);
     assert_eq!(value["listed"].as_array().map(Vec::len), Some(100));
 }
@@ -570,11 +571,11 @@ fn either_may_be_stdin() {
         let mut command = Command::cargo_bin("peerdist").expect("the binary is built");
         command.args(args).current_dir(folder.folder.path()).write_stdin(stdin).output().expect("it ran")
     };
-    let line = "verified: bytes 0-199999, 1 segment, 4 blocks\n";
+    let line = "verified: bytes 0-200000, 1 segment, 4 blocks\n";
     assert_eq!(String::from_utf8_lossy(&run(&["verify", "-", "content"], &whole).stdout), line);
     assert_eq!(String::from_utf8_lossy(&run(&["verify", "info", "-"], &folder.content).stdout), line);
     let part = folder.excerpt(&folder.publish_v2(), 60_000..60_001);
-    let line = "verified: bytes 50000-99999, 1 segment, 1 block\n";
+    let line = "verified: bytes 50000-100000, 1 segment, 1 block\n";
     assert_eq!(String::from_utf8_lossy(&run(&["verify", "info", "-"], &folder.content).stdout), line);
     let text = run(&["inspect", "-"], &part).stdout;
     assert!(String::from_utf8_lossy(&text).starts_with("stdin: content information 2.0, 104 bytes"));
@@ -658,9 +659,9 @@ fn past_four_gibibytes() {
     let file = fs::File::create(folder.path("content")).expect("a writable folder");
     file.set_len(start + 200_000).expect("a file with a hole");
     write_at(&file, start, &folder.content);
-    folder.verified(&[], "verified: bytes 5368709120-5368909119, 1 segment, 4 blocks");
+    folder.verified(&[], "verified: bytes 5368709120-5368909120, 1 segment, 4 blocks");
     write_at(&file, start + 70_000, b"?");
-    folder.differs(&[], &["segment 0, block 1 differs: bytes 5368774656-5368840191"]);
+    folder.differs(&[], &["segment 0, block 1 differs: bytes 5368774656-5368840192"]);
 }
 
 fn write_at(mut file: &fs::File, offset: u64, bytes: &[u8]) {

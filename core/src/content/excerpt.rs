@@ -81,6 +81,9 @@ impl InfoSource for Excerpt<'_> {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), InfoUnreadable> {
         let unreadable = InfoUnreadable { offset };
+        if offset.checked_add(buf.len() as u64).is_none_or(|end| end > self.len()) {
+            return Err(unreadable);
+        }
         let mut skip = offset;
         let mut rest = buf;
         for Span { len, origin } in &self.spans {
@@ -92,10 +95,10 @@ impl InfoSource for Excerpt<'_> {
             let (now, later) = core::mem::take(&mut rest).split_at_mut_checked(take).ok_or(unreadable)?;
             match origin {
                 Origin::Original(at) if !now.is_empty() => {
-                    self.source.read_at(at.saturating_add(skip), now)?;
+                    self.source.read_at(at.saturating_add(skip), now).map_err(|_| unreadable)?;
                 }
                 Origin::Original(_) => {}
-                Origin::Made(bytes) => InfoSource::read_at(&bytes[..], skip, now)?,
+                Origin::Made(bytes) => InfoSource::read_at(&bytes[..], skip, now).map_err(|_| unreadable)?,
             }
             skip = 0;
             rest = later;
@@ -290,6 +293,8 @@ mod tests {
             let unreadable = InfoUnreadable { offset: excerpt.len() - 1 };
             assert_eq!(excerpt.read_at(excerpt.len() - 1, &mut [0; 2]), Err(unreadable));
             assert!(excerpt.read_at(u64::MAX, &mut [0]).is_err());
+            assert_eq!(excerpt.read_at(excerpt.len(), &mut []), Ok(()));
+            assert!(excerpt.read_at(excerpt.len() + 1, &mut []).is_err());
         }
     }
 

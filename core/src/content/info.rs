@@ -74,7 +74,7 @@ impl Version {
 impl Info {
     /// Checks the structure that `source` holds, all of it except what its hashes are hashes of.
     ///
-    /// Takes at most two small reads for each segment and one for each chunk. Counts are held
+    /// Takes about two small reads for each segment and one for each chunk. Counts are held
     /// against the length of the source before anything is done that many times.
     pub fn parse(source: &dyn InfoSource) -> Result<Self, InfoError> {
         match Version::of(source) {

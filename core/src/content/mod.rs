@@ -26,6 +26,7 @@ pub mod v2;
 pub use self::excerpt::{EmitError, EndForm, Excerpt};
 pub use self::info::{Info, Version, emit_empty, parse_empty};
 pub use self::segment::{HodCheck, Progress, Segment};
+use crate::bytes::Truncated;
 use crate::crypto::{Crypto, Digest, HashAlgorithm, Secret, hash};
 
 /// C2 of MS-PCCRC 2.2: `MS_P2P_CACHING` with its NUL, in UTF-16LE. The document says ASCII, which
@@ -211,6 +212,11 @@ fn read(source: &dyn InfoSource, field: &'static str, at: u64, buf: &mut [u8]) -
         }
         _ => Err(InfoError::new(field, at, InfoFault::Truncated)),
     }
+}
+
+/// For a codec: what ended before `field` did.
+fn cut(field: &'static str) -> impl Fn(Truncated) -> InfoError {
+    move |Truncated { offset }| InfoError::new(field, offset as u64, InfoFault::Truncated)
 }
 
 impl InfoError {

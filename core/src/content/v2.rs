@@ -243,7 +243,9 @@ impl Info {
         let SegmentRepr { len, hod, secret } =
             SegmentRepr::parse(&buf[..]).map_err(|error| error.within(at))?;
         let end = offset.saturating_add(len.into());
-        if end > self.content_end {
+        // Where a place is remembered it must be this one.
+        let known = self.marks.by_index(place.mark.index).filter(|known| known.index == place.mark.index);
+        if end > self.content_end || known.is_some_and(|known| known != place.mark) {
             return Err(InfoError::new("cbSegment", at, InfoFault::Changed));
         }
         let range = self.range();
@@ -393,6 +395,17 @@ mod tests {
             assert!((segment.offset()..segment.offset() + 9).contains(&offset));
             assert!(source.1.get() <= 14, "{} reads", source.1.get());
         }
+    }
+
+    #[test]
+    fn what_has_changed_since_is_noticed() {
+        let [bytes, changed] = [[10, 10, 10], [5, 15, 10]].map(|lens| blob(WHOLE, &[&lens]));
+        let (source, changed) = (&bytes.as_slice(), &changed.as_slice());
+        let info = Info::parse(source).unwrap();
+        let first = info.segment(changed, 0).unwrap();
+        assert_eq!(info.next_segment(changed, &first).unwrap_err().reason, InfoFault::Changed);
+        assert!(info.next_segment(source, &info.segment(source, 0).unwrap()).is_ok());
+        assert_eq!(info.segment(&&bytes[..100], 1).unwrap_err().reason, InfoFault::Truncated);
     }
 
     #[test]

@@ -111,9 +111,9 @@ pub fn block_bytes(segment: &Segment, block: u32) -> Range<u64> {
     start..start.saturating_add(segment.block_len(block).unwrap_or_default().into())
 }
 
-/// A range of bytes for people, who are told the last one, as in HTTP.
+/// A range of bytes for people: up to its end, and not including it, as `hash --range` takes it.
 pub fn span(range: &Range<u64>) -> String {
-    format!("bytes {}-{}", range.start, range.end.saturating_sub(1))
+    format!("bytes {}-{}", range.start, range.end)
 }
 
 /// So many of them, for people.

@@ -4,8 +4,8 @@
 //! Values that the document does not list stay values: what they come to is decided by
 //! [`ReadHash`](super::ReadHash).
 
-use crate::bytes::{NoRoom, Reader, Truncated, Writer};
-use crate::content::{InfoError, InfoFault};
+use crate::bytes::{NoRoom, Reader, Writer};
+use crate::content::{InfoError, InfoFault, cut};
 
 /// HashType of all that is here: hashes for BranchCache.
 pub const SRV_HASH_TYPE_PEER_DIST: u32 = 1;
@@ -227,10 +227,6 @@ fn take_buffer<'a>(reader: &mut Reader<'a>) -> Result<(u32, &'a [u8]), InfoError
     reader.u32_le().map_err(cut("Reserved"))?;
     let all = usize::try_from(len).unwrap_or(usize::MAX);
     Ok((len, reader.take(all).map_err(cut("Buffer"))?))
-}
-
-fn cut(field: &'static str) -> impl Fn(Truncated) -> InfoError {
-    move |Truncated { offset }| InfoError::new(field, offset as u64, InfoFault::Truncated)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! [`Info`](super::Info).
 
 use crate::bytes::{NoRoom, Reader, Truncated, Writer};
-use crate::content::{InfoError, InfoFault};
+use crate::content::{InfoError, InfoFault, cut};
 use crate::crypto::{Digest, HashAlgorithm, Secret};
 use crate::limits::{BLOCK_BYTES, MAX_DIGEST_BYTES, SEGMENT_BYTES};
 
@@ -177,10 +177,6 @@ fn take_digest<T>(
     let offset = reader.offset();
     let bytes = reader.take(algorithm.digest_len()).map_err(cut(field))?;
     make(bytes).ok_or(cut(field)(Truncated { offset }))
-}
-
-fn cut(field: &'static str) -> impl Fn(Truncated) -> InfoError {
-    move |Truncated { offset }| InfoError::new(field, offset as u64, InfoFault::Truncated)
 }
 
 #[cfg(test)]

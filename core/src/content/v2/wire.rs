@@ -5,7 +5,7 @@
 //! How many chunks and segments follow each other is the business of [`Info`](super::Info).
 
 use crate::bytes::{NoRoom, Reader, Truncated, Writer};
-use crate::content::{InfoError, InfoFault};
+use crate::content::{InfoError, InfoFault, cut};
 use crate::crypto::{Digest, Secret};
 use crate::limits::MAX_SEGMENT_V2_BYTES;
 
@@ -187,10 +187,6 @@ pub(super) fn parse_len(bytes: [u8; 4]) -> Result<u32, InfoError> {
         return Err(InfoError::new("cbSegment", 0, InfoFault::OutOfRange(len.into())));
     }
     Ok(len)
-}
-
-fn cut(field: &'static str) -> impl Fn(Truncated) -> InfoError {
-    move |Truncated { offset }| InfoError::new(field, offset as u64, InfoFault::Truncated)
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub enum Stop {
 pub struct File {
     reader: Reader,
     position: u64,
+    /// Whether its end has been read.
+    ended: bool,
 }
 
 enum Reader {
@@ -316,7 +318,7 @@ impl File {
                 false => Reader::Pipe(Box::new(file)),
             }
         };
-        Ok(Self { reader, position: 0 })
+        Ok(Self { reader, position: 0, ended: false })
     }
 
     /// Goes on at `offset`, or where the file ends, if that is before.
@@ -331,13 +333,14 @@ impl File {
     /// Fills `buffer`, unless the file ends; returns how many bytes that were.
     fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
-        while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
+        // An end is final: a pipe may get another writer, and a file may grow.
+        while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty() && !self.ended) {
             let read = match &mut self.reader {
                 Reader::Regular(file, _) => file.read(room),
                 Reader::Pipe(pipe) => pipe.read(room),
             };
             match read {
-                Ok(0) => break,
+                Ok(0) => self.ended = true,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -357,5 +360,31 @@ impl From<InfoError> for Stop {
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         Self::File(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pipe that another writer opens once the first has closed it.
+    struct Reopened(u8);
+
+    impl Read for Reopened {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0 += 1;
+            buffer[0] = self.0;
+            Ok(usize::from(self.0 != 3))
+        }
+    }
+
+    #[test]
+    fn an_end_is_final() {
+        let mut file = File { reader: Reader::Pipe(Box::new(Reopened(0))), position: 0, ended: false };
+        let mut buffer = [0; 5];
+        assert_eq!(file.fill(&mut buffer).expect("readable"), 2);
+        assert_eq!(buffer[..2], [1, 2]);
+        assert_eq!(file.fill(&mut buffer).expect("readable"), 0);
+        assert_eq!(file.position, 2);
     }
 }

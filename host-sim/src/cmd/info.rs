@@ -5,7 +5,9 @@ use std::io::{self, Read, Write as _};
 use std::ops::Range;
 use std::path::Path;
 
-use peerdist_core::content::{Info, InfoError, InfoFault, InfoSource, InfoUnreadable, Segment, parse_empty};
+use peerdist_core::content::{
+    Info, InfoError, InfoFault, InfoSource, InfoUnreadable, Segment, parse_empty, v1, v2,
+};
 use peerdist_core::crypto::HashAlgorithm;
 use peerdist_hal::file::InfoFile;
 use zeroize::Zeroizing;
@@ -141,6 +143,8 @@ fn spool(mut pipe: impl Read) -> io::Result<Source> {
     if bytes.len() < SPOOL_MEMORY {
         return Ok(Source::Memory(bytes));
     }
+    // What is no content information is not worth the room of more of it.
+    check_header(&bytes).map_err(|error| io::Error::other(error.to_string()))?;
     let mut file = tempfile::tempfile()?;
     file.write_all(&bytes)?;
     let rest = MAX_SPOOL - SPOOL_MEMORY as u64;
@@ -148,6 +152,15 @@ fn spool(mut pipe: impl Read) -> io::Result<Source> {
         return Err(io::Error::other(format!("more than {} GiB in a pipe", MAX_SPOOL >> 30)));
     }
     InfoFile::new(file).map(Source::File)
+}
+
+/// Refuses bytes that do not begin as content information of either version does.
+fn check_header(bytes: &[u8]) -> Result<(), InfoError> {
+    // Byte 1 is the major version in both.
+    match bytes.get(1) {
+        Some(2) => v2::wire::HeaderRepr::parse(bytes).map(drop),
+        _ => v1::wire::HeaderRepr::parse(bytes).map(drop),
+    }
 }
 
 #[cfg(test)]
@@ -160,11 +173,24 @@ mod tests {
         bytes
     }
 
+    /// Of version 2.0, and what it describes is not looked at here.
+    const HEADER: [u8; 3] = [0, 2, 4];
+
+    #[test]
+    fn what_never_ends_and_is_no_content_information_is_refused_early() {
+        let refusal = spool(io::repeat(0)).err().expect("it is refused");
+        assert_eq!(refusal.to_string(), "Version at byte 0: 0x0000 is not supported");
+        let refusal = spool(io::repeat(2)).err().expect("it is refused");
+        assert_eq!(refusal.to_string(), "bMinorVersion at byte 0: 0x0202 is not supported");
+    }
+
     #[test]
     fn much_goes_to_a_file() {
         for (len, in_memory) in [(0, true), (SPOOL_MEMORY - 1, true), (SPOOL_MEMORY, false), (5 << 20, false)]
         {
-            let bytes: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+            let mut bytes: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+            let front = bytes.len().min(HEADER.len());
+            bytes[..front].copy_from_slice(&HEADER[..front]);
             let source = spool(bytes.as_slice()).expect("spooled");
             assert_eq!(matches!(source, Source::Memory(_)), in_memory, "{len}");
             assert!(bytes_of(&source) == bytes, "{len}");

@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["download"],
     &["node"],
 ];
-const LEAVES: &[&str] = &["bytes", "crypto", "time", "limits", "macros"];
+const LEAVES: &[&str] = &["ages", "bytes", "crypto", "time", "limits", "macros"];
 
 /// The pure codecs inside a room: they see leaves, content and each other, never a machine.
 const CODECS: &[&str] = &["wire", "xml", "text", "xaddr"];

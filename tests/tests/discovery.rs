@@ -345,6 +345,14 @@ fn theirs(document: &[u8]) -> Result<String, String> {
             Theirs::Decl(declaration) if declaration.contains('&') => {
                 return Err("reference in a declaration".into());
             }
+            // It takes a declaration for well-formed until somebody asks what it declares.
+            Theirs::Decl(declaration)
+                if declaration.version().is_err()
+                    || declaration.encoding().is_some_and(|it| it.is_err())
+                    || declaration.standalone().is_some_and(|it| it.is_err()) =>
+            {
+                return Err("an attribute of a declaration".into());
+            }
             Theirs::DocType(_) | Theirs::Comment(_) | Theirs::PI(_) | Theirs::Decl(_) => {}
             Theirs::Empty(_) => unreachable!("empty elements are expanded"),
             Theirs::Eof => break,

@@ -218,7 +218,8 @@ fn a_client_finds_a_server_in_version_2() {
     let server_addr = "[2001:db8::1]:8080".parse().unwrap();
     let age = Duration::from_secs(3_600);
     let of = [Availability::Nothing, Availability::Some, Availability::All];
-    let holding = |n: u8| Holding { availability: of[usize::from(n) % 3], age: (n % 2 == 0).then_some(age) };
+    let holding =
+        |n: u8| Holding { availability: of[usize::from(n) % 3], age: n.is_multiple_of(2).then_some(age) };
     let mut now = Instant::ZERO;
     let probe = client.probe_v2(now, &mut rng, &ids).unwrap();
     let (mut found, mut answers) = (Vec::new(), 0);

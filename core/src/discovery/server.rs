@@ -51,7 +51,7 @@ pub struct Config {
     /// How often an answer is sent: 1 or [`MAX_SENDS`]; anything else is taken for the nearest.
     pub sends: u8,
     /// Product behaviour of 3.2.4.1: when we looked for a segment and so many peers answered, they
-    /// are enough, and we answer seldom or not at all.
+    /// are enough, and we answer seldom or not at all. Our client counts no more than 12.
     pub crowd: u8,
 }
 

@@ -11,7 +11,7 @@
 //!  discovery retrieval encoding http   rooms, one per protocol; they never see each other
 //!             store                    blocks as they travel, and the one door that verifies
 //!            content                   identifiers, secrets, content information
-//!  bytes crypto time limits            leaves
+//!  ages bytes crypto time limits       leaves
 //! ```
 //!
 //! | module | document |
@@ -114,6 +114,7 @@
 #[macro_use]
 mod macros;
 
+pub mod ages;
 pub mod api;
 pub mod bytes;
 pub mod content;

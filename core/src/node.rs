@@ -58,8 +58,10 @@ pub struct Config {
     pub reserved_streams: usize,
     /// How data from the origin is encrypted.
     pub cipher: CipherAlgorithm,
-    /// Discovery.
+    /// Probing.
     pub discovery: discovery::client::Config,
+    /// Answering probes.
+    pub answer: discovery::server::Config,
 }
 
 impl Default for Config {
@@ -71,6 +73,7 @@ impl Default for Config {
             reserved_streams: 4,
             cipher: CipherAlgorithm::Aes128,
             discovery: discovery::client::Config::default(),
+            answer: discovery::server::Config::default(),
         }
     }
 }
@@ -317,7 +320,7 @@ where
 {
     /// A peer that knows nobody. `rng` must be fit for keys: IVs come from it.
     pub fn new(config: Config, storage: S, crypto: C, mut rng: R) -> Self {
-        let server = Server::new(config.instance_id, &mut rng);
+        let server = Server::with_config(config.answer.clone(), config.instance_id, &mut rng);
         let fetch = Fetch::new(config.discovery.clone());
         Self {
             config,
@@ -435,8 +438,8 @@ where
         if let Some(output) = self.stream_output() {
             return Some(output);
         }
-        if let Some(len) = self.fetch.discovery().poll_transmit(now, buf) {
-            return Some(Output::Datagram { to: discovery::GROUP_V4, data: buf.get(..len)? });
+        if let Some((to, len)) = self.fetch.discovery().poll_transmit(now, buf) {
+            return Some(Output::Datagram { to, data: buf.get(..len)? });
         }
         if let Some(Subnet { address, .. }) = self.address {
             let ours = SocketAddr::new(address, self.config.port);

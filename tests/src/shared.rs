@@ -9,6 +9,7 @@ use peerdist_core::store::verify::Verified;
 use peerdist_core::store::{
     BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, SlotId, Storage, Store, StoreError, Stored,
 };
+use peerdist_core::time::{Duration, Instant};
 
 /// A handle on a store of any kind.
 #[derive(Clone)]
@@ -81,6 +82,14 @@ impl Store for Shared {
 
     fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32> {
         self.0.borrow().next_block(segment, index)
+    }
+
+    fn set_time(&mut self, now: Instant) {
+        self.0.borrow_mut().set_time(now);
+    }
+
+    fn age(&self, segment: &SegmentId, now: Instant) -> Option<Duration> {
+        self.0.borrow().age(segment, now)
     }
 }
 

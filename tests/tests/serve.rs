@@ -1,8 +1,10 @@
 //! A node as a server: probes, requests in any pieces, limits and timers.
 
+use peerdist_core::ages::MAX_BLOB_BYTES;
 use peerdist_core::api::client::Added;
 use peerdist_core::bytes::Writer;
 use peerdist_core::content::SegmentId;
+use peerdist_core::discovery::wire::{Availability, MAX_SENT_BYTES, Message, ProbeV2Repr, Uuid, parse};
 use peerdist_core::http::conn::{Conn, Event};
 use peerdist_core::node::Config;
 use peerdist_core::retrieval::wire::{GET_BLOCKS_BYTES, GetBlocks, PATH};
@@ -116,6 +118,29 @@ fn a_stored_block_is_copied_without_a_cipher() {
     assert_eq!(net.node(0).counters().serve.blocks, 4);
 }
 
+/// A probe of version 2 is answered by what the store has, and how long it has had it.
+#[test]
+fn a_probe_of_version_2() {
+    let (mut net, segment) = server(200_000, Config::default());
+    let minute = Duration::from_secs(60);
+    net.drive_past(net.now + minute);
+    let unknown = SegmentId::from_slice(&[7; 32]).unwrap();
+    let message_id = Uuid::parse(b"13482503-2dd0-482d-f235-1d2b8562d76f").unwrap();
+    let mut probe = [0; MAX_SENT_BYTES];
+    let len = ProbeV2Repr::new(message_id, &[unknown, segment]).unwrap().emit(&mut probe).unwrap();
+    net.multicast(([10, 0, 3, 1], 40_000).into(), &probe[..len]);
+    net.drive(Duration::from_millis(500));
+    assert_eq!(net.node(0).counters().answer.version2, 1);
+    let [(_, answer), _] = &net.outside[..] else { panic!("one answer and its repeat") };
+    let Ok(Message::ProbeMatches(answer)) = parse(answer) else { panic!("no answer") };
+    let [one] = &answer.matches_v2[..] else { panic!("not one match") };
+    assert!(one.availability(2).unwrap().eq([Availability::Nothing, Availability::All]));
+    assert!(one.xaddrs.iter().eq([([10, 0, 0, 1], 80).into()]));
+    let mut buf = [0; MAX_BLOB_BYTES];
+    let [(1, age)] = one.ages(&mut buf).unwrap().iter().collect::<Vec<_>>()[..] else { panic!("no age") };
+    assert!(age >= minute && age < minute + minute, "{age:?}");
+}
+
 /// Facts 23 and 24: a probe as iPXE sends it is answered, and so are its requests.
 #[test]
 fn the_probe_and_the_request_of_another_client() {
@@ -130,10 +155,10 @@ fn the_probe_and_the_request_of_another_client() {
     net.multicast(from, probe.as_bytes());
     net.multicast(from, PROBE.as_bytes());
     net.drive(Duration::from_millis(500));
-    let [(to, answer)] = &net.outside[..] else {
-        panic!("one answer, to what is here: {}", net.outside.len())
+    let [(to, answer), repeat] = &net.outside[..] else {
+        panic!("one answer and its repeat, to what is here: {}", net.outside.len())
     };
-    assert_eq!(*to, from);
+    assert_eq!((*to, (to, answer)), (from, (&repeat.0, &repeat.1)));
     let answer = String::from_utf8(answer.clone()).unwrap();
     for part in [
         format!("<wsd:Scopes>{id}</wsd:Scopes>"),

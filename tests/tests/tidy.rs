@@ -19,10 +19,10 @@ const LAYERS: &[&[&str]] = &[
     &["download"],
     &["node"],
 ];
-const LEAVES: &[&str] = &["bytes", "crypto", "time", "limits", "macros"];
+const LEAVES: &[&str] = &["ages", "bytes", "crypto", "time", "limits", "macros"];
 
 /// The pure codecs inside a room: they see leaves, content and each other, never a machine.
-const CODECS: &[&str] = &["wire", "xml", "text", "xaddr"];
+const CODECS: &[&str] = &["wire", "xml", "text", "xaddr", "base64"];
 
 /// What core must not name: it has no heap, no operating system, no clock.
 const BANNED_IN_CORE: &[&[&str]] = &[

@@ -2,7 +2,7 @@
 //!
 //! Each probe is sent at once and repeated a few times, since nobody acknowledges a multicast; it
 //! is outstanding until its request timer runs out. Matches are reported as they come, each as
-//! often as a peer sends it.
+//! often as a peer sends it; how many peers have answered is told at the end.
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -10,9 +10,13 @@ use heapless::Vec;
 use rand_core::CryptoRng;
 
 use super::server::MAX_BACKOFF;
-use super::wire::{MAX_PROBE_IDS, ProbeMatches, ProbeRepr, Uuid};
-use super::{Subnet, count};
+use super::wire::{
+    Availability, MAX_PROBE_IDS, MAX_PROBE_V2_IDS, ProbeMatches, ProbeRepr, ProbeV2Repr, Uuid, XAddrs,
+};
+use super::{FIRST_GAP, GROUP_V4, GROUP_V6, Replies, Subnet, between, count, fingerprint};
+use crate::ages::MAX_BLOB_BYTES;
 use crate::content::SegmentId;
+use crate::limits::SEGMENT_BLOCKS;
 use crate::time::{Duration, Instant, earliest};
 
 /// Probes outstanding at the same time (3.1.1, Outstanding Probe List).
@@ -28,8 +32,12 @@ pub const MAX_TAKEN_XADDRS: usize = 2;
 /// Sends of one probe at most (SOAP-over-UDP, fact 29).
 pub const MAX_SENDS: u8 = 4;
 
-/// The first gap between two sends lies between these (SOAP-over-UDP, fact 29).
-const FIRST_GAP: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
+/// Peers of one probe that are told apart, to count each once. What servers decide by such numbers
+/// begins at 10 (product behaviour of 3.2.4.1).
+const MAX_REPLIERS: usize = 12;
+
+/// Segments of one probe, of either version.
+const MAX_ASKED: usize = if MAX_PROBE_IDS > MAX_PROBE_V2_IDS { MAX_PROBE_IDS } else { MAX_PROBE_V2_IDS };
 
 /// No gap between two sends is longer (SOAP-over-UDP, fact 29).
 const LONGEST_GAP: Duration = Duration::from_millis(500);
@@ -82,15 +90,41 @@ pub struct Found {
     pub segment: SegmentId,
     /// Where the peer serves it.
     pub peer: SocketAddr,
-    /// How many of its blocks the peer has; at least one.
-    pub blocks: u32,
+    /// How much of it the peer has.
+    pub extent: Extent,
+    /// How long the peer has had it, if it tells.
+    pub age: Option<Duration>,
+}
+
+/// How much a peer says it has of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Extent {
+    /// As many blocks, at least one: version 1. Whether that is all is for who knows how many there
+    /// are, unless it is as many as a segment can have.
+    Blocks(u32),
+    /// Some of it, not all: version 2.
+    Part,
+    /// All of it: version 2.
+    Whole,
+}
+
+impl Extent {
+    /// Whether it is all of the segment, as far as can be told from here.
+    pub const fn is_whole(self) -> bool {
+        match self {
+            Self::Blocks(blocks) => blocks >= SEGMENT_BLOCKS,
+            Self::Part => false,
+            Self::Whole => true,
+        }
+    }
 }
 
 /// What happened so far; every number wraps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Counters {
-    /// Probes started.
+    /// Probes started, of both versions.
     pub probes: u32,
     /// Datagrams written, repeats included.
     pub sent: u32,
@@ -100,9 +134,9 @@ pub struct Counters {
     pub answers: u32,
     /// Messages of matches that no outstanding probe waits for.
     pub unsolicited: u32,
-    /// Matches that were malformed.
+    /// Matches that were malformed, or of another version than their probe.
     pub malformed: u32,
-    /// Matches of version 2.
+    /// Matches of version 2 that were taken.
     pub version2: u32,
     /// Segments in matches that the probe had not asked for, or with no block.
     pub not_asked: u32,
@@ -129,18 +163,107 @@ pub struct Client {
 struct Outstanding {
     id: ProbeId,
     message_id: Uuid,
-    ids: Vec<SegmentId, MAX_PROBE_IDS>,
+    version: Version,
+    ids: Vec<SegmentId, MAX_ASKED>,
+    /// Who has answered, and what: to count each peer once.
+    repliers: Vec<Replier, MAX_REPLIERS>,
     sends_left: u8,
+    /// Groups that the datagram under way still goes to.
+    groups: Groups,
     next_send: Instant,
     gap: Duration,
     /// When the request timer runs out.
     deadline: Instant,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    V1,
+    V2,
+}
+
+/// The multicast groups of the families.
+#[derive(Clone, Copy, Debug, Default)]
+struct Groups {
+    v4: bool,
+    v6: bool,
+}
+
+impl Groups {
+    const fn is_empty(self) -> bool {
+        !self.v4 && !self.v6
+    }
+
+    /// Takes one of them.
+    fn take(&mut self) -> Option<SocketAddr> {
+        if core::mem::take(&mut self.v4) {
+            return Some(GROUP_V4);
+        }
+        core::mem::take(&mut self.v6).then_some(GROUP_V6)
+    }
+}
+
+/// A peer, and one bit for each id of the probe: of which it has some, and of which all.
+#[derive(Debug)]
+struct Replier {
+    /// Half of its [`fingerprint`].
+    peer: u32,
+    some: u16,
+    all: u16,
+}
+
+const _: () = assert!(MAX_ASKED <= u16::BITS as usize, "a bit for each id");
+
 impl Outstanding {
     /// When to send again, if ever: nobody waits for the answer once the timer has run out.
     fn send_at(&self) -> Option<Instant> {
-        (self.sends_left > 0 && self.next_send < self.deadline).then_some(self.next_send)
+        let left = self.sends_left > 0 || !self.groups.is_empty();
+        (left && self.next_send < self.deadline).then_some(self.next_send)
+    }
+
+    /// Takes the next group that the probe is to be sent to at `now`.
+    fn next_group(&mut self, now: Instant, groups: Groups) -> Option<SocketAddr> {
+        let due = self.send_at().is_some_and(|at| at <= now);
+        if !due || self.deadline <= now {
+            return None;
+        }
+        if self.groups.is_empty() {
+            self.groups = groups;
+            self.sends_left = self.sends_left.saturating_sub(1);
+        }
+        let group = self.groups.take();
+        if self.groups.is_empty() {
+            self.next_send = now + self.gap;
+            self.gap = (self.gap + self.gap).min(LONGEST_GAP);
+        }
+        group
+    }
+
+    /// Remembers that `peer` has the segment with this index.
+    fn heard(&mut self, peer: SocketAddr, index: usize, extent: Extent) {
+        let bit = u32::try_from(index).ok().and_then(|index| 1u16.checked_shl(index)).unwrap_or(0);
+        let all = if extent.is_whole() { bit } else { 0 };
+        let peer = fingerprint(Some(peer), &[]) as u32;
+        match self.repliers.iter_mut().find(|replier| replier.peer == peer) {
+            Some(replier) => {
+                replier.some |= bit;
+                replier.all |= all;
+            }
+            // More than there is room for are as good as many.
+            None => drop(self.repliers.push(Replier { peer, some: bit, all })),
+        }
+    }
+
+    /// How many peers have said that they have the segment with this index.
+    fn replies(&self, index: usize) -> Replies {
+        let shift = u32::try_from(index).unwrap_or(u32::MAX);
+        let have = |bits: u16| u8::from(bits.checked_shr(shift).unwrap_or(0) & 1 == 1);
+        let mut replies = Replies::default();
+        for replier in &self.repliers {
+            replies.all = replies.all.saturating_add(have(replier.some));
+            replies.whole = replies.whole.saturating_add(have(replier.all));
+        }
+        replies
     }
 }
 
@@ -166,28 +289,51 @@ impl Client {
         rng: &mut dyn CryptoRng,
         ids: &[SegmentId],
     ) -> Result<ProbeId, ProbeError> {
+        self.start(now, rng, ids, Version::V1, ProbeRepr::fitting(ids))
+    }
+
+    /// Starts to ask for `ids` in version 2, which is that of content information 2.0 (2.2.2).
+    /// [`ProbeV2Repr::fitting`] tells how many fit one probe; all are of one length.
+    pub fn probe_v2(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        ids: &[SegmentId],
+    ) -> Result<ProbeId, ProbeError> {
+        self.start(now, rng, ids, Version::V2, ProbeV2Repr::fitting(ids))
+    }
+
+    fn start(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        ids: &[SegmentId],
+        version: Version,
+        fitting: usize,
+    ) -> Result<ProbeId, ProbeError> {
         if ids.is_empty() {
             return Err(ProbeError::NoIds);
         }
         if self.outstanding.is_full() {
             return Err(ProbeError::TooManyProbes);
         }
-        let fitting = ProbeRepr::fitting(ids);
         let too_many = ProbeError::TooManyIds { fitting };
         if fitting < ids.len() {
             return Err(too_many);
         }
-        let (shortest, longest) = FIRST_GAP;
-        let spread = longest.micros().saturating_sub(shortest.micros()).saturating_add(1);
-        let gap = u64::from(rng.next_u32()).checked_rem(spread).unwrap_or(0);
+        let gap = between(FIRST_GAP, rng);
         let id = ProbeId(self.next_id);
         let probe = Outstanding {
             id,
             message_id: Uuid::random(rng),
+            version,
+            // 3.1.6.1: the probe MUST be added to the list with its HoHoDks.
             ids: Vec::from_slice(ids).map_err(|_| too_many)?,
+            repliers: Vec::new(),
             sends_left: self.config.sends,
+            groups: Groups::default(),
             next_send: now,
-            gap: shortest + Duration::from_micros(gap),
+            gap,
             // 3.1.2: the client MUST set a request timer when sending a probe.
             deadline: now + self.config.request_timeout,
         };
@@ -206,10 +352,9 @@ impl Client {
     pub fn handle_matches(&mut self, now: Instant, matches: &ProbeMatches<'_>, found: &mut dyn FnMut(Found)) {
         let Self { config, subnet, outstanding, counters, .. } = self;
         counters.malformed = counters.malformed.wrapping_add(matches.discarded);
-        counters.version2 = counters.version2.wrapping_add(matches.version2);
         let uuid = matches.relates_to.uuid();
         // 3.1.5: a probe whose timer has run out is not outstanding, also if nobody asked yet.
-        let asked = outstanding.iter().find(|it| Some(it.message_id) == uuid && it.deadline > now);
+        let asked = outstanding.iter_mut().find(|it| Some(it.message_id) == uuid && it.deadline > now);
         let Some(probe) = asked else {
             count(&mut counters.unsolicited);
             return;
@@ -217,57 +362,114 @@ impl Client {
         count(&mut counters.answers);
         let anywhere = config.local.is_empty() && subnet.is_none();
         let is_local = |ip: IpAddr| {
-            let known = anywhere || config.local.iter().chain(subnet.iter()).any(|net| net.contains(ip));
+            let known = anywhere || config.local.iter().chain(subnet.iter()).any(|net| net.is_local(ip));
             known && !ip.is_loopback()
         };
+        let mut report = |probe: &mut Outstanding, peers: &[SocketAddr], index, extent, age| {
+            let Some(&segment) = probe.ids.get(index) else { return };
+            // One answer of a peer counts once, however many addresses it has.
+            if let Some(peer) = peers.first() {
+                probe.heard(*peer, index, extent);
+            }
+            // 3.1.4.1: address, port and HoHoDk MUST be reported to the higher layer; fact 25:
+            // every address counts for every segment.
+            for &peer in peers {
+                found(Found { probe: probe.id, segment, peer, extent, age });
+            }
+        };
+        // 2.2.2: an answer MUST be of the version of its probe.
+        let (taken, others) = match probe.version {
+            Version::V1 => (matches.matches.len(), matches.matches_v2.len()),
+            Version::V2 => (matches.matches_v2.len(), matches.matches.len()),
+        };
+        counters.malformed = counters.malformed.wrapping_add(others as u32);
+        if probe.version == Version::V2 {
+            counters.version2 = counters.version2.wrapping_add(taken as u32);
+            for one in &matches.matches_v2 {
+                let Some(availability) = one.availability(probe.ids.len()) else {
+                    count(&mut counters.malformed);
+                    continue;
+                };
+                let peers = take_peers(&one.xaddrs, is_local, counters);
+                let mut buf = [0; MAX_BLOB_BYTES];
+                let ages = one.ages(&mut buf);
+                for (index, available) in availability.enumerate() {
+                    let extent = match available {
+                        Availability::Nothing => continue,
+                        Availability::Some => Extent::Part,
+                        Availability::All => Extent::Whole,
+                    };
+                    // Fact 28: the ages count the ids of the probe from 0.
+                    let age = u8::try_from(index).ok().and_then(|index| ages?.get(index));
+                    report(probe, &peers, index, extent, age);
+                }
+            }
+            return;
+        }
         for one in &matches.matches {
-            let mut taken = 0;
-            for peer in one.xaddrs.iter() {
-                // 3.1.4.1: the XAddrs MUST be checked to be on the local subnet, ...
-                if !is_local(peer.ip()) {
-                    count(&mut counters.not_local);
-                    continue;
-                }
-                if taken == MAX_TAKEN_XADDRS {
-                    count(&mut counters.surplus);
-                    continue;
-                }
-                taken += 1;
-                for (segment, blocks) in one.segments() {
-                    // ... and the HoHoDks to be associated with an outstanding probe.
-                    if blocks == 0 || !probe.ids.contains(&segment) {
-                        count(&mut counters.not_asked);
-                        continue;
-                    }
-                    // If so, address, port and HoHoDk MUST be reported to the higher layer.
-                    found(Found { probe: probe.id, segment, peer, blocks });
+            let peers = take_peers(&one.xaddrs, is_local, counters);
+            if peers.is_empty() {
+                continue;
+            }
+            for (segment, blocks) in one.segments() {
+                // 3.1.4.1: the HoHoDks MUST be checked to be associated with an outstanding probe.
+                let asked = probe.ids.iter().position(|id| *id == segment).filter(|_| blocks != 0);
+                match asked {
+                    Some(index) => report(probe, &peers, index, Extent::Blocks(blocks), None),
+                    None => count(&mut counters.not_asked),
                 }
             }
         }
     }
 
-    /// Writes a datagram that is due to the front of `buf` and returns its bytes; it goes to
-    /// [`GROUP_V4`](super::GROUP_V4) or [`GROUP_V6`](super::GROUP_V6), with a TTL of 1. `buf` needs
-    /// [`MAX_SENT_BYTES`](super::wire::MAX_SENT_BYTES); what does not fit it is dropped.
-    pub fn poll_transmit(&mut self, now: Instant, buf: &mut [u8]) -> Option<usize> {
-        for probe in &mut self.outstanding {
-            let due = probe.send_at().is_some_and(|at| at <= now);
-            if !due || probe.deadline <= now {
-                continue;
+    /// Tells of each probe that [`poll_expired`](Self::poll_expired) is about to end at `now` how
+    /// many peers have answered for each of its segments, as [`Server::learn`] takes it.
+    ///
+    /// [`Server::learn`]: super::server::Server::learn
+    pub fn replies(&self, now: Instant, told: &mut dyn FnMut(&SegmentId, Replies)) {
+        for probe in self.outstanding.iter().filter(|probe| probe.deadline <= now) {
+            for (index, id) in probe.ids.iter().enumerate() {
+                told(id, probe.replies(index));
             }
-            probe.sends_left = probe.sends_left.saturating_sub(1);
-            probe.next_send = now + probe.gap;
-            probe.gap = (probe.gap + probe.gap).min(LONGEST_GAP);
-            // A repeat has the same id, and so it is the same byte for byte.
-            match (ProbeRepr { message_id: probe.message_id, ids: &probe.ids }).emit(buf) {
-                Ok(len) => {
-                    count(&mut self.counters.sent);
-                    return Some(len);
+        }
+    }
+
+    /// Writes a datagram that is due to the front of `buf` and returns where to send it, with a TTL
+    /// of 1, and its bytes. It goes to the group of each family that [`set_subnet`](Self::set_subnet)
+    /// and [`Config::local`] have networks of, to that of IPv4 if there is none. `buf` needs
+    /// [`MAX_SENT_BYTES`](super::wire::MAX_SENT_BYTES); what does not fit it is dropped.
+    pub fn poll_transmit(&mut self, now: Instant, buf: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        let groups = self.groups();
+        for probe in &mut self.outstanding {
+            while let Some(group) = probe.next_group(now, groups) {
+                // A repeat has the same id, and so it is the same byte for byte (fact 29).
+                let (message_id, ids) = (probe.message_id, &probe.ids);
+                let emitted = match (probe.version, ProbeV2Repr::new(message_id, ids)) {
+                    (Version::V2, Some(repr)) => repr.emit(buf),
+                    _ => ProbeRepr { message_id, ids }.emit(buf),
+                };
+                match emitted {
+                    Ok(len) => {
+                        count(&mut self.counters.sent);
+                        return Some((group, len));
+                    }
+                    Err(_) => count(&mut self.counters.unsendable),
                 }
-                Err(_) => count(&mut self.counters.unsendable),
             }
         }
         None
+    }
+
+    fn groups(&self) -> Groups {
+        let mut groups = Groups::default();
+        for net in self.subnet.iter().chain(&self.config.local) {
+            match net.address {
+                IpAddr::V4(_) => groups.v4 = true,
+                IpAddr::V6(_) => groups.v6 = true,
+            }
+        }
+        groups.v4 |= groups.is_empty();
+        groups
     }
 
     /// A probe whose request timer has run out; each is told once.
@@ -292,188 +494,23 @@ impl Client {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    extern crate std;
-
-    use std::string::{String, ToString};
-    use std::vec::Vec;
-
-    use super::super::CountingRng;
-    use super::super::wire::{Message, parse};
-    use super::*;
-
-    const MATCHES: &[u8] = include_bytes!("../../../tests/vectors/pccrd-probematches.bin");
-
-    fn at(millis: u64) -> Instant {
-        Instant::from_millis(millis)
-    }
-
-    fn id(first: u8) -> SegmentId {
-        let mut bytes = [0; 32];
-        bytes[0] = first;
-        SegmentId::from_slice(&bytes).unwrap()
-    }
-
-    /// The answer of a peer to the probe in `datagram`.
-    fn answer(datagram: &[u8]) -> Vec<u8> {
-        answer_at(datagram, "192.0.2.7:54321")
-    }
-
-    fn answer_at(datagram: &[u8], xaddrs: &str) -> Vec<u8> {
-        let Ok(Message::Probe(probe)) = parse(datagram) else { panic!() };
-        let asked = core::str::from_utf8(probe.message_id.as_bytes()).unwrap();
-        String::from_utf8(MATCHES.to_vec())
-            .unwrap()
-            .replace("urn:uuid:00112233-4455-6677-8899-aabbccddeeff", asked)
-            .replace("127.0.0.1:54321", xaddrs)
-            .into_bytes()
-    }
-
-    fn found(client: &mut Client, now: Instant, datagram: &[u8]) -> Vec<Found> {
-        let mut all = Vec::new();
-        if let Ok(Message::ProbeMatches(matches)) = parse(datagram) {
-            client.handle_matches(now, &matches, &mut |found| all.push(found));
-        }
-        all
-    }
-
-    fn transmit(client: &mut Client, now: Instant) -> Option<Vec<u8>> {
-        let mut buf = [0; 1_399];
-        client.poll_transmit(now, &mut buf).map(|len| buf[..len].to_vec())
-    }
-
-    #[test]
-    fn a_probe_and_its_answer() {
-        let mut client = Client::new(Config::default());
-        assert_eq!(client.poll_timeout(), None);
-        let probe = client.probe(at(1_000), &mut CountingRng(0), &[id(1), id(2)]).unwrap();
-
-        assert_eq!(client.poll_timeout(), Some(at(1_000)));
-        let datagram = transmit(&mut client, at(1_000)).unwrap();
-        assert_eq!(transmit(&mut client, at(1_000)), None);
-
-        let answer = answer(&datagram);
-        let expected = Found { probe, segment: id(2), peer: "192.0.2.7:54321".parse().unwrap(), blocks: 42 };
-        assert_eq!(found(&mut client, at(1_020), &answer), [expected]);
-        assert_eq!(client.poll_expired(at(1_299)), None);
-        assert_eq!(client.poll_expired(at(1_300)), Some(probe));
-        assert_eq!(client.poll_expired(at(1_300)), None);
-        assert_eq!(client.poll_timeout(), None);
-        assert_eq!(found(&mut client, at(1_301), &answer), []);
-        let counters =
-            Counters { probes: 1, sent: 1, answers: 1, unsolicited: 1, expired: 1, ..Counters::default() };
-        assert_eq!(client.counters(), counters);
-    }
-
-    #[test]
-    fn repeats_are_identical_and_their_gaps_double() {
-        let config = Config { sends: 9, request_timeout: Duration::from_secs(5), ..Config::default() };
-        let mut client = Client::new(config);
-        client.probe(at(0), &mut CountingRng(3), &[id(1)]).unwrap();
-        let mut sent = Vec::new();
-        let mut times = Vec::new();
-        let mut now = at(0);
-        while let Some(datagram) = transmit(&mut client, now) {
-            now = client.poll_timeout().unwrap();
-            times.push(now.micros());
-            sent.push(datagram);
-        }
-        assert_eq!(sent.len(), 4);
-        assert!(sent.iter().all(|datagram| *datagram == sent[0]));
-        let first = times[0];
-        assert!((50_000..=250_000).contains(&first), "{first}");
-        let second = (2 * first).min(500_000);
-        assert_eq!(times, [first, first + second, first + second + (2 * second).min(500_000), 5_000_000]);
-    }
-
-    #[test]
-    fn nothing_is_sent_once_the_timer_has_run_out() {
-        let mut client = Client::new(Config { request_timeout: Duration::ZERO, ..Config::default() });
-        let probe = client.probe(at(0), &mut CountingRng(200), &[id(1)]).unwrap();
-        assert!(transmit(&mut client, at(1)).is_some());
-        assert_eq!(transmit(&mut client, at(65)), None);
-        assert_eq!(client.poll_timeout(), Some(at(65)), "raised to the longest back-off");
-        assert_eq!(client.poll_expired(at(65)), Some(probe));
-    }
-
-    #[test]
-    fn answers_that_do_not_count() {
-        let mut client = Client::new(Config::default());
-        client.probe(at(0), &mut CountingRng(0), &[id(1)]).unwrap();
-        let datagram = transmit(&mut client, at(0)).unwrap();
-        assert_eq!(found(&mut client, at(1), MATCHES), []);
-        assert_eq!(client.counters().unsolicited, 1);
-        assert_eq!(found(&mut client, at(1), &answer(&datagram)), []);
-        assert_eq!(client.counters().not_asked, 1);
-        assert_eq!(found(&mut client, at(1), &datagram), []);
-        assert_eq!(found(&mut client, at(300), &answer(&datagram)), []);
-        assert_eq!(client.counters().unsolicited, 2);
-    }
-
-    #[test]
-    fn peers_elsewhere_are_dropped() {
-        let mut config = Config::default();
-        config.local.push(Subnet { address: "192.0.2.0".parse().unwrap(), prefix: 8 }).unwrap();
-        for (prefix, reported) in [(8, 1), (32, 0), (255, 0), (0, 1)] {
-            config.local[0].prefix = prefix;
-            let mut client = Client::new(config.clone());
-            client.probe(at(0), &mut CountingRng(0), &[id(2)]).unwrap();
-            let datagram = transmit(&mut client, at(0)).unwrap();
-            assert_eq!(found(&mut client, at(1), &answer(&datagram)).len(), reported);
-            assert_eq!(client.counters().not_local, 1 - reported as u32);
-        }
-        let subnet = Subnet { address: "fe80::".parse().unwrap(), prefix: 10 };
-        assert!(subnet.contains("fe80::1".parse().unwrap()));
-        assert!(!subnet.contains("fec0::1".parse().unwrap()));
-        assert!(!subnet.contains("127.0.0.1".parse().unwrap()));
-    }
-
-    /// Our own subnet is one more; and nobody's blocks are to be found on ourselves.
-    #[test]
-    fn own_subnet_and_loopback() {
-        let subnet = |address: &str| Subnet { address: address.parse().unwrap(), prefix: 24 };
-        for (own, xaddr, reported) in [
-            (Some("192.0.2.1"), "192.0.2.7:80", 1),
-            (Some("192.0.3.1"), "192.0.2.7:80", 0),
-            (Some("127.0.0.1"), "127.0.0.1:80", 0),
-            (None, "127.0.0.1:80", 0),
-        ] {
-            let mut client = Client::new(Config::default());
-            client.set_subnet(own.map(subnet));
-            client.probe(at(0), &mut CountingRng(0), &[id(2)]).unwrap();
-            let datagram = transmit(&mut client, at(0)).unwrap();
-            let answer = answer_at(&datagram, xaddr);
-            assert_eq!(found(&mut client, at(1), &answer).len(), reported, "{own:?} {xaddr}");
-            assert_eq!(client.counters().not_local, 1 - reported as u32);
+/// The addresses of a match that are of the local subnet, as many as are taken.
+fn take_peers(
+    xaddrs: &XAddrs<'_>,
+    is_local: impl Fn(IpAddr) -> bool,
+    counters: &mut Counters,
+) -> Vec<SocketAddr, MAX_TAKEN_XADDRS> {
+    let mut peers = Vec::new();
+    for peer in xaddrs.iter() {
+        // 3.1.4.1: the XAddrs MUST be checked to be on the local subnet.
+        if !is_local(peer.ip()) {
+            count(&mut counters.not_local);
+        } else if peers.push(peer).is_err() {
+            count(&mut counters.surplus);
         }
     }
-
-    #[test]
-    fn one_match_has_two_addresses_at_most() {
-        let mut client = Client::new(Config::default());
-        client.probe(at(0), &mut CountingRng(0), &[id(2)]).unwrap();
-        let datagram = transmit(&mut client, at(0)).unwrap();
-        let xaddrs = "127.0.0.1:80 192.0.2.7:80 192.0.2.8:80 192.0.2.9:80 [2001:db8::1]:80";
-        let found = found(&mut client, at(1), &answer_at(&datagram, xaddrs));
-        let peers: Vec<_> = found.iter().map(|found| found.peer.ip().to_string()).collect();
-        assert_eq!(peers, ["192.0.2.7", "192.0.2.8"]);
-        assert_eq!((client.counters().surplus, client.counters().not_local), (2, 1));
-    }
-
-    #[test]
-    fn bounds() {
-        let mut client = Client::new(Config::default());
-        let rng = &mut CountingRng(0);
-        let ids: Vec<_> = (0..20).map(id).collect();
-        assert_eq!(client.probe(at(0), rng, &[]), Err(ProbeError::NoIds));
-        assert_eq!(client.probe(at(0), rng, &ids), Err(ProbeError::TooManyIds { fitting: MAX_PROBE_IDS }));
-        let probes: Vec<_> = (0..MAX_PROBES).map(|_| client.probe(at(0), rng, &ids[..1]).unwrap()).collect();
-        assert_eq!(client.probe(at(0), rng, &ids[..1]), Err(ProbeError::TooManyProbes));
-        client.cancel(probes[3]);
-        assert!(client.probe(at(0), rng, &ids[..MAX_PROBE_IDS]).is_ok());
-        assert_eq!(client.poll_transmit(at(0), &mut [0; 700]), None);
-        assert_eq!(client.counters().unsendable, 8);
-        assert_eq!(client.counters().sent, 0);
-    }
+    peers
 }
+
+#[cfg(test)]
+mod tests;

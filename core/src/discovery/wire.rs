@@ -3,12 +3,19 @@
 //! [`parse`] takes everything that known peers send (fact 25): any prefixes and order, white space
 //! anywhere, elements nobody knows. [`ProbeRepr::emit`] and [`ProbeMatchesRepr::emit`] write the
 //! one form that all known peers take (fact 24), prefixes included: some of them search for strings.
+//! Version 2 is [`ProbeV2Repr`] and [`ProbeMatchesV2Repr`].
+
+mod v2;
 
 use core::net::SocketAddr;
 
 use heapless::Vec;
 use rand_core::CryptoRng;
 
+pub use self::v2::{
+    Availabilities, Availability, Ids, MAX_IDS, MAX_PROBE_V2_IDS, ProbeMatchV2, ProbeMatchesV2Repr, ProbeV2,
+    ProbeV2Repr,
+};
 use super::xaddr::emit_xaddr;
 pub use super::xaddr::{MAX_XADDRS, XAddrs};
 use super::xml::{Element, Event, Text, Tokenizer, Tokens, XmlError};
@@ -55,8 +62,8 @@ pub enum Message<'a> {
     Probe(Probe<'a>),
     /// I have these segments.
     ProbeMatches(ProbeMatches<'a>),
-    /// A probe of version 2, which is not spoken yet.
-    ProbeV2,
+    /// The same in version 2.
+    ProbeV2(ProbeV2<'a>),
     /// A message that is none of ours: of another service, or another message of WS-Discovery.
     Other,
 }
@@ -90,20 +97,20 @@ pub struct Probe<'a> {
     pub scopes: Scopes<'a>,
 }
 
-/// Matches of version 1 (2.2.2.2).
+/// Matches of either version (2.2.2.2).
 #[derive(Clone, Debug)]
 pub struct ProbeMatches<'a> {
     /// The message id of the probe.
     pub relates_to: MessageId,
-    /// The matches that are in order.
+    /// The matches of version 1 that are in order.
     pub matches: Vec<ProbeMatch<'a>, MAX_MATCHES>,
+    /// The matches of version 2 that are in order.
+    pub matches_v2: Vec<ProbeMatchV2<'a>, MAX_MATCHES>,
     /// How many matches were not in order.
     pub discarded: u32,
-    /// How many matches of version 2 were passed over.
-    pub version2: u32,
 }
 
-/// What one peer says it has.
+/// What one peer says it has, in version 1.
 #[derive(Clone, Copy, Debug)]
 pub struct ProbeMatch<'a> {
     /// The segments.
@@ -134,8 +141,9 @@ pub struct Scopes<'a>(Text<'a>);
 pub struct Scope {
     /// The segment.
     pub id: SegmentId,
-    /// One bit for each digit, the first one lowest: set where it is a lower-case letter.
-    lower: u128,
+    /// One bit for each digit, the first one lowest: set where it is a lower-case letter. In bytes,
+    /// since many are kept, and a number would have them all padded.
+    lower: [u8; 2 * MAX_DIGEST_BYTES / 8],
 }
 
 /// A probe of version 1 to be sent (2.2.2.1).
@@ -256,42 +264,39 @@ impl<'a> Body<'a> {
     fn message(self, header: &Header<'a>) -> Result<Message<'a>, Malformed> {
         match self {
             Self::Other => Ok(Message::Other),
-            Self::Probe(target) => match target.kind {
-                Kind::Other => Ok(Message::Other),
-                Kind::V2 => Ok(Message::ProbeV2),
-                Kind::V1 => {
-                    check_header(header, PROBE_ACTION)?;
-                    let message_id = MessageId::parse(header.message_id)?;
-                    if target.repeated {
-                        return Err(Malformed::Repeated);
-                    }
-                    // 3.2.4.1: a probe with empty or wrongly formatted scopes is malformed.
-                    let scopes = target.scopes.and_then(Scopes::check).ok_or(Malformed::Scopes)?;
-                    Ok(Message::Probe(Probe { message_id, scopes }))
+            Self::Probe(target) if target.kind == Kind::Other => Ok(Message::Other),
+            Self::Probe(target) => {
+                check_header(header, PROBE_ACTION)?;
+                let message_id = MessageId::parse(header.message_id)?;
+                if target.repeated {
+                    return Err(Malformed::Repeated);
                 }
-            },
+                // 3.2.4.1: a probe with empty or wrongly formatted scopes is malformed.
+                if target.kind == Kind::V2 {
+                    let ids = target.scopes.and_then(Ids::check).ok_or(Malformed::Scopes)?;
+                    return Ok(Message::ProbeV2(ProbeV2 { message_id, ids }));
+                }
+                let scopes = target.scopes.and_then(Scopes::check).ok_or(Malformed::Scopes)?;
+                Ok(Message::Probe(Probe { message_id, scopes }))
+            }
             Self::Matches(targets) => {
-                let mut found = Vec::new();
-                let (mut discarded, mut version2, mut other) = (0u32, 0u32, true);
-                for target in &targets {
-                    // 3.1.4.1: the types MUST be checked.
-                    match target.kind {
-                        Kind::Other => continue,
-                        Kind::V2 => version2 = version2.saturating_add(1),
-                        Kind::V1 => match ProbeMatch::check(target) {
-                            // As many matches as targets, so there is room.
-                            Some(it) => drop(found.push(it)),
-                            None => discarded = discarded.saturating_add(1),
-                        },
-                    }
-                    other = false;
-                }
-                if other {
+                // 3.1.4.1: the types MUST be checked.
+                let ours = targets.iter().filter(|target| target.kind != Kind::Other);
+                if ours.clone().next().is_none() {
                     return Ok(Message::Other);
                 }
                 check_header(header, MATCHES_ACTION)?;
                 let relates_to = MessageId::parse(header.relates_to)?;
-                Ok(Message::ProbeMatches(ProbeMatches { relates_to, matches: found, discarded, version2 }))
+                let (mut matches, mut matches_v2, mut discarded) = (Vec::new(), Vec::new(), 0u32);
+                for target in ours {
+                    // As many matches as targets, so there is room.
+                    let kept = match target.kind {
+                        Kind::V2 => ProbeMatchV2::check(target).is_some_and(|it| matches_v2.push(it).is_ok()),
+                        _ => ProbeMatch::check(target).is_some_and(|it| matches.push(it).is_ok()),
+                    };
+                    discarded = discarded.saturating_add(u32::from(!kept));
+                }
+                Ok(Message::ProbeMatches(ProbeMatches { relates_to, matches, matches_v2, discarded }))
             }
         }
     }
@@ -312,6 +317,7 @@ struct Target<'a> {
     scopes: Option<Text<'a>>,
     xaddrs: Option<Text<'a>>,
     counts: Option<Text<'a>>,
+    ages: Option<Text<'a>>,
     repeated: bool,
 }
 
@@ -323,6 +329,7 @@ impl<'a> Target<'a> {
             scopes: None,
             xaddrs: None,
             counts: None,
+            ages: None,
             repeated: false,
         };
         while let Some(element) = next_child(xml)? {
@@ -336,11 +343,15 @@ impl<'a> Target<'a> {
                 target.repeated |= target.xaddrs.replace(xml.text()?).is_some();
             } else if element.name.is(PEERDIST, b"PeerDistData") {
                 while let Some(element) = next_child(xml)? {
-                    if element.name.is(PEERDIST, b"BlockCount") {
-                        target.repeated |= target.counts.replace(xml.text()?).is_some();
+                    let field = if element.name.is(PEERDIST, b"BlockCount") {
+                        &mut target.counts
+                    } else if element.name.is(PEERDIST, b"SegmentAges") {
+                        &mut target.ages
                     } else {
                         xml.skip()?;
-                    }
+                        continue;
+                    };
+                    target.repeated |= field.replace(xml.text()?).is_some();
                 }
             } else {
                 xml.skip()?;
@@ -546,7 +557,7 @@ fn next_scope(tokens: &mut Tokens<'_>) -> Option<Option<Scope>> {
 impl Scope {
     /// A scope written in upper case, as our own are.
     pub const fn new(id: SegmentId) -> Self {
-        Self { id, lower: 0 }
+        Self { id, lower: [0; 2 * MAX_DIGEST_BYTES / 8] }
     }
 
     /// Reads 64, 96 or 128 hexadecimal digits (2.2.3.3, fact 25).
@@ -554,11 +565,11 @@ impl Scope {
         let mut buf = [0; MAX_DIGEST_BYTES];
         let id = SegmentId::from_slice(decode_hex(token, &mut buf)?)?;
         let lower = token.iter().rev().fold(0u128, |lower, digit| lower << 1 | u128::from(*digit >= b'a'));
-        Some(Self { id, lower })
+        Some(Self { id, lower: lower.to_le_bytes() })
     }
 
     fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        let mut lower = self.lower;
+        let mut lower = u128::from_le_bytes(self.lower);
         self.id.as_bytes().iter().try_for_each(|byte| {
             writer.put(&[hex_digit(byte >> 4, lower & 1 == 1), hex_digit(byte & 15, lower & 2 == 2)])?;
             lower >>= 2;
@@ -604,8 +615,46 @@ const MATCHES_XADDRS: &str = "</wsd:Scopes><wsd:XAddrs>";
 // 2.2.3.5: MetadataVersion MUST be 1 (2 is for version 2); 2.2.3.9: MUST be formatted like this.
 const MATCHES_COUNT: &str = "</wsd:XAddrs><wsd:MetadataVersion>1</wsd:MetadataVersion>\
     <PeerDist:PeerDistData><PeerDist:BlockCount>";
-const MATCHES_END: &str = "</PeerDist:BlockCount></PeerDist:PeerDistData></wsd:ProbeMatch></wsd:ProbeMatches>\
+const COUNT_END: &str = "</PeerDist:BlockCount>";
+const MATCHES_END: &str = "</PeerDist:PeerDistData></wsd:ProbeMatch></wsd:ProbeMatches>\
     </soap:Body></soap:Envelope>";
+
+/// Characters of the longest transport address: an IPv6 address of 39 with brackets and port.
+const MAX_XADDR_TEXT: usize = 47;
+
+/// Bytes of what [`emit_matches_head`] writes, without the id of the probe, and with both numbers
+/// at their longest: 10 digits.
+const MATCHES_HEAD: usize = ENVELOPE.len()
+    + MATCHES_TO.len()
+    + Uuid::URN_BYTES
+    + MATCHES_RELATES.len()
+    + MATCHES_INSTANCE.len()
+    + 10
+    + MATCHES_NUMBER.len()
+    + 10
+    + MATCHES_BODY.len()
+    + Uuid::URN_BYTES;
+
+/// Writes an answer up to the address of who gives it.
+fn emit_matches_head(
+    writer: &mut Writer<'_>,
+    (message_id, relates_to): (Uuid, &MessageId),
+    (instance_id, message_number): (u32, u32),
+    endpoint: Uuid,
+) -> Result<(), NoRoom> {
+    writer.text(ENVELOPE)?;
+    writer.text(MATCHES_TO)?;
+    message_id.emit(writer)?;
+    writer.text(MATCHES_RELATES)?;
+    relates_to.emit(writer)?;
+    writer.text(MATCHES_INSTANCE)?;
+    writer.decimal(instance_id.into())?;
+    writer.text(MATCHES_NUMBER)?;
+    writer.decimal(message_number.into())?;
+    writer.text(MATCHES_BODY)?;
+    // 2.2.3.4: MUST be a GUID as a "uuid:" scheme URI.
+    endpoint.emit(writer)
+}
 
 impl ProbeRepr<'_> {
     const FIXED_BYTES: usize =
@@ -648,21 +697,13 @@ impl ProbeRepr<'_> {
 
 impl ProbeMatchesRepr<'_> {
     /// Everything but the id of the probe and the segments, with numbers and address at their
-    /// longest: two of 10 digits, and an IPv6 address of 39 characters with brackets and port.
-    const FIXED_BYTES: usize = ENVELOPE.len()
-        + MATCHES_TO.len()
-        + Uuid::URN_BYTES
-        + MATCHES_RELATES.len()
-        + MATCHES_INSTANCE.len()
-        + 10
-        + MATCHES_NUMBER.len()
-        + 10
-        + MATCHES_BODY.len()
-        + Uuid::URN_BYTES
+    /// longest.
+    const FIXED_BYTES: usize = MATCHES_HEAD
         + MATCHES_SCOPES.len()
         + MATCHES_XADDRS.len()
-        + 47
+        + MAX_XADDR_TEXT
         + MATCHES_COUNT.len()
+        + COUNT_END.len()
         + MATCHES_END.len();
 
     /// How many segments with ids of `id_bytes` bytes fit an answer of [`MAX_SENT_BYTES`] to a
@@ -687,18 +728,12 @@ impl ProbeMatchesRepr<'_> {
     /// Writes the answer to the front of `buf` and returns its bytes.
     pub fn emit(&self, buf: &mut [u8]) -> Result<usize, NoRoom> {
         let mut writer = Writer::new(buf);
-        writer.text(ENVELOPE)?;
-        writer.text(MATCHES_TO)?;
-        self.message_id.emit(&mut writer)?;
-        writer.text(MATCHES_RELATES)?;
-        self.relates_to.emit(&mut writer)?;
-        writer.text(MATCHES_INSTANCE)?;
-        writer.decimal(self.instance_id.into())?;
-        writer.text(MATCHES_NUMBER)?;
-        writer.decimal(self.message_number.into())?;
-        writer.text(MATCHES_BODY)?;
-        // 2.2.3.4: MUST be a GUID as a "uuid:" scheme URI.
-        self.endpoint.emit(&mut writer)?;
+        emit_matches_head(
+            &mut writer,
+            (self.message_id, self.relates_to),
+            (self.instance_id, self.message_number),
+            self.endpoint,
+        )?;
         writer.text(MATCHES_SCOPES)?;
         for (index, (scope, _)) in self.scopes.iter().enumerate() {
             if index != 0 {
@@ -714,6 +749,7 @@ impl ProbeMatchesRepr<'_> {
         for (_, blocks) in self.scopes {
             writer.hex_upper(&blocks.to_be_bytes())?;
         }
+        writer.text(COUNT_END)?;
         writer.text(MATCHES_END)?;
         Ok(writer.len())
     }

@@ -104,7 +104,7 @@ impl World {
     /// The probe goes out, and `peers` answer it. `false` if there is none.
     fn peers_answer(&mut self, peers: &[SocketAddr]) -> bool {
         let mut probe = [0; 1_400];
-        let Some(len) = self.fetch.discovery().poll_transmit(self.now, &mut probe) else { return false };
+        let Some((_, len)) = self.fetch.discovery().poll_transmit(self.now, &mut probe) else { return false };
         for peer in peers {
             let mut server = Server::new(1, &mut self.rng);
             let from = (Ipv4Addr::LOCALHOST, 3_702).into();

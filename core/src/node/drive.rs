@@ -1,6 +1,8 @@
 //! The node at work: input to the right part, events from one part to the next.
 
 use super::*;
+use crate::discovery::server::Holding;
+use crate::discovery::wire::Availability;
 
 /// Passes over all parts in one call.
 const PASSES: usize = 4;
@@ -23,7 +25,16 @@ where
                 let ours = SocketAddr::new(address, config.port);
                 fetch.handle_matches(now, &matches, &|peer| peer == ours);
             }
-            Ok(Message::ProbeV2) => server.handle_probe_v2(),
+            Ok(Message::ProbeV2(probe)) if address.is_some() => {
+                server.handle_probe_v2(now, rng, from, &probe, &mut |segment| Holding {
+                    // A segment of content information 2.0 has a single block (fact 12).
+                    availability: match storage.blocks(segment) {
+                        0 => Availability::Nothing,
+                        _ => Availability::All,
+                    },
+                    age: storage.age(segment, now),
+                });
+            }
             Ok(_) => {}
             // MS-PCCRD 3.1.6, 3.2.6: all malformed messages MUST be silently discarded.
             Err(_) => counters.malformed_datagrams = counters.malformed_datagrams.wrapping_add(1),
@@ -185,6 +196,10 @@ where
     /// Moves every part on.
     pub(super) fn work(&mut self, now: Instant) {
         self.expire(now);
+        self.storage.set_time(now);
+        let Self { fetch, server, .. } = self;
+        // What fetch is about to end is known here for the last time.
+        fetch.discovery().replies(now, &mut |segment, replies| server.learn(now, segment, replies));
         self.busy = true;
         // What one part has done may give another something to do; what is left after a few
         // passes is for the next call.

@@ -12,6 +12,7 @@ pub mod verify;
 
 use crate::content::{InfoSource, InfoUnreadable, SegmentId};
 use crate::crypto::Seal;
+use crate::time::{Duration, Instant};
 use verify::Verified;
 
 /// A block's name: its segment, and its index within it.
@@ -104,6 +105,15 @@ pub trait Store {
 
     /// The first committed block of `segment` after `index`.
     fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32>;
+
+    /// Tells what time it is; a store that keeps no ages has no use for it.
+    fn set_time(&mut self, _now: Instant) {}
+
+    /// How long the oldest committed block of `segment` has been here; `None` without any, or if
+    /// nobody can tell.
+    fn age(&self, _segment: &SegmentId, _now: Instant) -> Option<Duration> {
+        None
+    }
 }
 
 /// One content information kept in an [`InfoStore`].

@@ -13,6 +13,7 @@ use super::{BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, SlotId, Sto
 use crate::bytes::copy;
 use crate::content::{InfoUnreadable, SegmentId};
 use crate::crypto::{CipherAlgorithm, Seal};
+use crate::time::{Duration, Instant};
 
 /// Bytes of a page: a sixteenth of a full block and its padding, rounded up to cipher blocks.
 pub const PAGE_BYTES: usize = 4_112;
@@ -49,6 +50,8 @@ pub struct Entry {
     pins: u8,
     /// When it was last used, by the store's own count.
     used: u32,
+    /// When it was committed.
+    since: Instant,
 }
 
 impl Entry {
@@ -63,6 +66,7 @@ impl Entry {
         first: NO_PAGE,
         pins: 0,
         used: 0,
+        since: Instant::ZERO,
     };
 }
 
@@ -73,6 +77,8 @@ pub struct RamStore<P, E, I: AsMut<[u8]>> {
     free: u32,
     /// Counts uses of blocks.
     clock: u32,
+    /// The time, as far as it was told.
+    now: Instant,
     /// The committed page that was read last, and found to be whole.
     whole: u32,
     infos: I,
@@ -112,7 +118,8 @@ where
         entries.as_mut().fill(Entry::EMPTY);
         let free = if count == 0 { NO_PAGE } else { 0 };
         let info_spans = Vec::new();
-        Self { pages, entries, free, clock: 0, whole: NO_PAGE, infos, info_spans, next_info: 0 }
+        let now = Instant::ZERO;
+        Self { pages, entries, free, clock: 0, now, whole: NO_PAGE, infos, info_spans, next_info: 0 }
     }
 
     fn entry(&self, slot: SlotId) -> Result<&Entry, StoreError> {
@@ -141,14 +148,14 @@ where
         })
     }
 
-    fn committed<'a>(&'a self, segment: &'a SegmentId) -> impl Iterator<Item = u32> + 'a {
+    fn committed<'a>(&'a self, segment: &'a SegmentId) -> impl Iterator<Item = (u32, &'a Entry)> + 'a {
         self.entries
             .as_ref()
             .iter()
             .filter(|entry| entry.state == State::Committed)
-            .filter_map(|entry| entry.block.as_ref())
-            .filter(move |block| block.segment == *segment)
-            .map(|block| block.index)
+            .filter_map(|entry| entry.block.as_ref().map(|block| (block, entry)))
+            .filter(move |(block, _)| block.segment == *segment)
+            .map(|(block, entry)| (block.index, entry))
     }
 
     /// The committed block that was not used for longest, if it is not pinned.
@@ -313,6 +320,7 @@ where
         entry.state = State::Committed;
         entry.seal = verified.seal();
         entry.plain_len = verified.plain_len();
+        entry.since = self.now;
         self.whole = NO_PAGE;
         self.touch(slot);
         Ok(())
@@ -355,7 +363,15 @@ where
     }
 
     fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32> {
-        self.committed(segment).filter(|&other| other > index).min()
+        self.committed(segment).map(|(other, _)| other).filter(|&other| other > index).min()
+    }
+
+    fn set_time(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    fn age(&self, segment: &SegmentId, now: Instant) -> Option<Duration> {
+        self.committed(segment).map(|(_, entry)| now.since(entry.since)).max()
     }
 }
 

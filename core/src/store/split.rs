@@ -3,6 +3,7 @@
 use super::verify::Verified;
 use super::{BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, SlotId, Store, StoreError, Stored};
 use crate::content::{InfoUnreadable, SegmentId};
+use crate::time::{Duration, Instant};
 
 /// A [`Storage`](super::Storage) of two halves, each asked for what it is there for: say, blocks in
 /// memory, and content information, which has to be kept for as long as it is used, in a file.
@@ -53,6 +54,14 @@ impl<B: Store, I> Store for Split<B, I> {
 
     fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32> {
         self.blocks.next_block(segment, index)
+    }
+
+    fn set_time(&mut self, now: Instant) {
+        self.blocks.set_time(now);
+    }
+
+    fn age(&self, segment: &SegmentId, now: Instant) -> Option<Duration> {
+        self.blocks.age(segment, now)
     }
 }
 

@@ -4,6 +4,7 @@
 //! into `output`, walk everything it returns, accessors too, and hand results to [`keep`]. What
 //! has a state that calls leave behind goes into [`machines`](crate::machines).
 
+use peerdist_core::ages::{Ages, AgesRepr, MAX_BLOB_BYTES, blob_bytes};
 use peerdist_core::bytes::{Reader, Writer, decode_hex, hex_value, parse_decimal};
 use peerdist_core::content::hash_file::{
     Answer, Dialect, HashFile, HashLevel, ReadHash, Reply, wire as hash_wire,
@@ -15,7 +16,8 @@ use peerdist_core::content::{
 };
 use peerdist_core::crypto::{CipherAlgorithm, Crypto, Digest, HashAlgorithm, Secret, SoftCrypto, hash};
 use peerdist_core::discovery::wire::{
-    Message, MessageId, ProbeMatchesRepr, ProbeRepr, Scope, Uuid, parse as parse_datagram,
+    Availabilities, Availability, Message, MessageId, ProbeMatchesRepr, ProbeMatchesV2Repr, ProbeRepr,
+    ProbeV2Repr, Scope, Uuid, parse as parse_datagram,
 };
 use peerdist_core::discovery::xml::{Event, Text, Tokenizer};
 use peerdist_core::encoding::{
@@ -24,6 +26,7 @@ use peerdist_core::encoding::{
 };
 use peerdist_core::http::wire as http;
 use peerdist_core::retrieval::wire as retrieval;
+use peerdist_core::time::Duration;
 
 use crate::machines::{algorithm, form};
 use crate::{keep, machines, unknown_seal, unknown_u32, unknown_u64};
@@ -54,6 +57,8 @@ pub static ALL: &[Codec] = &[
     discovery_parse,
     discovery_probe,
     discovery_matches,
+    discovery_matches_v2,
+    ages,
     encoding_server,
     encoding_client,
     http_parse,
@@ -381,14 +386,23 @@ fn discovery_parse(input: &[u8], _: &mut [u8]) {
             probe.scopes.ids().for_each(keep);
         }
         Ok(Message::ProbeMatches(matches)) => {
-            keep((checksum(matches.relates_to.as_bytes()), matches.discarded, matches.version2));
+            keep((checksum(matches.relates_to.as_bytes()), matches.discarded));
+            for one in &matches.matches_v2 {
+                one.availability(unknown_u32() as usize).into_iter().flatten().for_each(keep);
+                one.xaddrs.iter().for_each(keep);
+                one.ages(&mut [0; MAX_BLOB_BYTES]).into_iter().flat_map(|ages| ages.iter()).for_each(keep);
+            }
             for one in &matches.matches {
                 one.segments().for_each(keep);
                 one.xaddrs.iter().for_each(keep);
                 one.scopes.iter().for_each(keep);
             }
         }
-        Ok(Message::ProbeV2 | Message::Other) => {}
+        Ok(Message::ProbeV2(probe)) => {
+            keep(checksum(probe.message_id.as_bytes()));
+            probe.ids.iter().for_each(keep);
+        }
+        Ok(Message::Other) => {}
         Err(error) => keep(error),
     }
     keep(Uuid::parse(input));
@@ -400,6 +414,11 @@ fn discovery_probe(input: &[u8], output: &mut [u8]) {
     let message_id = Uuid::random(&mut machines::Entropy);
     keep(ProbeRepr::fitting(&ids));
     keep(ProbeRepr { message_id, ids: &ids }.emit(output));
+    keep(checksum(output));
+    keep((ProbeV2Repr::fitting(&ids), ProbeV2Repr::capacity(unknown_u32() as usize)));
+    if let Some(repr) = ProbeV2Repr::new(message_id, &ids) {
+        keep(repr.emit(output));
+    }
     keep(checksum(output));
 }
 
@@ -422,6 +441,47 @@ fn discovery_matches(input: &[u8], output: &mut [u8]) {
         xaddr: machines::unknown_address(),
     };
     keep(matches.emit(output));
+    keep(checksum(output));
+}
+
+#[inline(never)]
+fn discovery_matches_v2(input: &[u8], output: &mut [u8]) {
+    let Ok(Message::ProbeV2(probe)) = parse_datagram(input) else { return };
+    let relates_to: &MessageId = &probe.message_id;
+    let mut availability = Availabilities::new();
+    for _ in probe.ids.iter() {
+        let held = [Availability::Nothing, Availability::Some, Availability::All];
+        keep(availability.push(held.get(unknown_u32() as usize).copied().unwrap_or_default()));
+    }
+    availability.iter().for_each(keep);
+    keep((availability.len(), availability.is_empty(), availability.any()));
+    keep(ProbeMatchesV2Repr::fitting_ages(relates_to, availability.len()));
+    let matches = ProbeMatchesV2Repr {
+        message_id: Uuid::random(&mut machines::Entropy),
+        relates_to,
+        instance_id: unknown_u32(),
+        message_number: unknown_u32(),
+        endpoint: Uuid::random(&mut machines::Entropy),
+        availability: &availability,
+        ages: input,
+        xaddr: machines::unknown_address(),
+    };
+    keep(matches.emit(output));
+    keep(checksum(output));
+}
+
+#[inline(never)]
+fn ages(input: &[u8], output: &mut [u8]) {
+    if let Some(ages) = Ages::parse(input) {
+        ages.iter().for_each(keep);
+        keep(ages.get(unknown_u32() as u8));
+    }
+    let mut list = heapless::Vec::<(u8, Duration), 300>::new();
+    for index in input {
+        keep(list.push((*index, Duration::from_micros(unknown_u64()))));
+    }
+    keep((AgesRepr(&list).buffer_len(), blob_bytes(unknown_u32() as usize)));
+    keep(AgesRepr(&list).emit(&mut Writer::new(output)));
     keep(checksum(output));
 }
 

@@ -19,11 +19,12 @@ use peerdist_core::content::publish::{v1, v2};
 use peerdist_core::content::segmenter::{SegmentLen, Segmentation, Segmenter};
 use peerdist_core::content::{EndForm, InfoSource, SegmentId, server_secret};
 use peerdist_core::crypto::{Digest, HashAlgorithm, Secret, SoftCrypto};
-use peerdist_core::discovery::Subnet;
 use peerdist_core::discovery::client as probing;
 use peerdist_core::discovery::client::ProbeId;
+use peerdist_core::discovery::server as answering;
 use peerdist_core::discovery::server::Server;
-use peerdist_core::discovery::wire::{Message, parse};
+use peerdist_core::discovery::wire::{Availability, Message, parse};
+use peerdist_core::discovery::{Replies, Subnet};
 use peerdist_core::download::origin::{OriginEvent, OriginStream, Want};
 use peerdist_core::download::{Download, DownloadEvent, Url};
 use peerdist_core::fetch::stream::{Answer, PeerStream};
@@ -151,6 +152,10 @@ fn discovery_config() -> probing::Config {
         keep(config.local.push(subnet));
     }
     config
+}
+
+fn answer_config() -> answering::Config {
+    answering::Config { sends: unknown(), crowd: unknown() }
 }
 
 fn ram() -> RamArrays {
@@ -365,6 +370,8 @@ pub(crate) fn discovery_client(input: &[u8], output: &mut [u8]) {
                 }
             }
             5 => client.set_subnet(subnet()),
+            6 => probe = client.probe_v2(now(), &mut Entropy, &segments(input)).ok(),
+            7 => client.replies(now(), &mut |id, replies| keep((*id, replies))),
             3 => keep(client.poll_transmit(now(), output)),
             4 => keep(client.poll_expired(now())),
             _ => keep((client.poll_timeout(), client.counters())),
@@ -375,7 +382,7 @@ pub(crate) fn discovery_client(input: &[u8], output: &mut [u8]) {
 
 #[inline(never)]
 pub(crate) fn discovery_server(input: &[u8], output: &mut [u8]) {
-    let mut server = Server::new(unknown_u32(), &mut Entropy);
+    let mut server = Server::with_config(answer_config(), unknown_u32(), &mut Entropy);
     while unknown() > 0 {
         let server = forget(&mut server);
         match unknown() {
@@ -385,7 +392,20 @@ pub(crate) fn discovery_server(input: &[u8], output: &mut [u8]) {
                     server.handle_probe(now(), &mut Entropy, unknown_address(), &probe, have);
                 }
             }
-            2 => server.handle_probe_v2(),
+            2 => {
+                let held = [Availability::Nothing, Availability::Some, Availability::All];
+                let have = &mut |_: &SegmentId| answering::Holding {
+                    availability: held.get(usize::from(unknown())).copied().unwrap_or_default(),
+                    age: (unknown() == 0).then(duration),
+                };
+                if let Ok(Message::ProbeV2(probe)) = parse(input) {
+                    server.handle_probe_v2(now(), &mut Entropy, unknown_address(), &probe, have);
+                }
+            }
+            4 => {
+                let replies = Replies { all: unknown(), whole: unknown() };
+                segments(input).iter().for_each(|id| server.learn(now(), id, replies));
+            }
             3 => server.set_subnet(subnet()),
             1 => keep(server.poll_transmit(now(), unknown_address(), output)),
             _ => keep((server.poll_timeout(), server.counters())),
@@ -624,6 +644,7 @@ pub(crate) fn node(input: &[u8], output: &mut [u8]) {
         reserved_streams: unknown_u32() as usize,
         cipher: unknown_seal().algorithm,
         discovery: discovery_config(),
+        answer: answer_config(),
     };
     let mut node: Node<RamArrays, SoftCrypto, Entropy, 6, 4> = Node::new(config, ram(), SoftCrypto, Entropy);
     let (mut content, mut read, mut download) = (None, None, None);

@@ -174,6 +174,17 @@ fn three_segments() -> Vec<u8> {
 pub(super) fn discovery() -> Vec<Vec<u8>> {
     let mut seeds = vectors(&["v1-", "v2-", "pccrd-", "own-"]);
     seeds.push(b"urn:uuid:B1B6A2D0-0000-4000-8000-0123456789ab".to_vec());
+    // Version 2 as the document has it: MS-PCCRD 2.2.2.1, and all bits set for 40 segments (4.4).
+    let changed = |name: &str, old: &str, new: &str| {
+        let text = String::from_utf8(vectors(&[name]).remove(0)).unwrap();
+        assert!(text.contains(old), "{name}");
+        text.replace(old, new).into_bytes()
+    };
+    let scope =
+        "ACACEqlC5OUYacrEIgvlKd/U48IbtzZ1Qp8tojsDeG1mmaoWmcH1TluOWxEbLDW1ZFfJ0qer4ETISbbJDKIEbBAydw==";
+    let one = " ACABKQEaAQAAAAAwHRoBAAAA\nAEEAQQBEAHkAZwBNAE0AMQA= ";
+    seeds.push(changed("own-probe-v2", scope, one));
+    seeds.push(changed("own-probematches-v2", "4A==", "/////////////w=="));
     seeds
 }
 

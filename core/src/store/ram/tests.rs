@@ -104,7 +104,13 @@ fn the_least_used_block_makes_room_unless_it_is_pinned() {
         intake.update(store, &mut SoftCrypto, &kp, &[1; 10]).unwrap();
         Ok::<_, ReserveError>(slot)
     };
-    let slots = [0, 1, 2].map(|index| put(&mut store, index).unwrap());
+    let slots = [0, 1, 2].map(|index| {
+        store.set_time(Instant::from_millis(100 + u64::from(index)));
+        put(&mut store, index).unwrap()
+    });
+    let segment = block(0).segment;
+    let age = |store: &Small| store.age(&segment, Instant::from_millis(110)).map(Duration::millis);
+    assert_eq!(age(&store), Some(10), "that of the oldest block");
     // Block 0 is used, so block 1 goes first; then 2, since 0 is pinned, although used before.
     store.read(slots[0], 0, &mut [0; 16]).unwrap();
     put(&mut store, 3).unwrap();
@@ -125,6 +131,9 @@ fn the_least_used_block_makes_room_unless_it_is_pinned() {
     store.unpin(slots[0]);
     put(&mut store, 5).unwrap();
     assert_eq!(store.find(&block(0)), None);
+    assert_eq!(age(&store), Some(8), "blocks 2, 4 and 5 are left");
+    let other = SegmentId::from_slice(&[8; 32]).unwrap();
+    assert_eq!(store.age(&other, Instant::from_millis(110)), None);
 }
 
 impl<P, E, I> RamStore<P, E, I>

@@ -1,0 +1,206 @@
+//! [MS-PCCRD] 2.2.3.3, 2.2.3.9: base64Binary of XML Schema, character by character.
+//!
+//! Character data is decoded while it is read, and white space may stand between any two
+//! characters; a decoder of slices would need a copy of both the text and the bytes. RFC 4648,
+//! section 4, has the alphabet.
+
+use super::text::is_space;
+use crate::bytes::{NoRoom, Writer};
+
+/// A character that does not belong here, missing padding, or bits that stand for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotBase64;
+
+/// Characters that `bytes` bytes take, padding included.
+pub(super) const fn encoded_len(bytes: usize) -> usize {
+    bytes.div_ceil(3).saturating_mul(4)
+}
+
+/// Bytes that fit `characters` characters.
+pub(super) const fn decoded_len(characters: usize) -> usize {
+    (characters / 4).saturating_mul(3)
+}
+
+/// Writes `bytes`.
+pub(super) fn encode(mut bytes: impl Iterator<Item = u8>, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+    while let Some(first) = bytes.next() {
+        let (second, third) = (bytes.next(), bytes.next());
+        let [_, group @ ..] =
+            u32::from_be_bytes([0, first, second.unwrap_or(0), third.unwrap_or(0)]).to_be_bytes();
+        let [a, b, c] = group;
+        let (second, third) = (second.map(|_| b << 2 | c >> 6), third.map(|_| c));
+        let padded = |sextet: Option<u8>| sextet.map_or(b'=', character);
+        writer.put(&[character(a >> 2), character(a << 4 | b >> 4), padded(second), padded(third)])?;
+    }
+    Ok(())
+}
+
+/// The character of the lower six bits of `sextet`.
+fn character(sextet: u8) -> u8 {
+    match sextet & 63 {
+        upper @ 0..=25 => b'A' + upper,
+        lower @ 26..=51 => b'a' + (lower - 26),
+        digit @ 52..=61 => b'0' + (digit - 52),
+        62 => b'+',
+        _ => b'/',
+    }
+}
+
+fn sextet(character: u8) -> Option<u8> {
+    match character {
+        b'A'..=b'Z' => Some(character - b'A'),
+        b'a'..=b'z' => Some(character - b'a' + 26),
+        b'0'..=b'9' => Some(character - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    }
+}
+
+/// The bytes that characters stand for. After an error there is no more.
+#[derive(Clone, Debug)]
+pub(super) struct Decode<I> {
+    characters: I,
+    /// The bytes of a group that have not been handed out, the next one first.
+    group: [u8; 3],
+    left: u8,
+    /// Padding, an error or the end has been seen.
+    over: bool,
+}
+
+impl<I: Iterator<Item = u8>> Decode<I> {
+    pub(super) const fn new(characters: I) -> Self {
+        Self { characters, group: [0; 3], left: 0, over: false }
+    }
+
+    fn next_character(&mut self) -> Option<u8> {
+        self.characters.find(|&byte| !is_space(byte))
+    }
+
+    /// Reads four characters; `None` at the end.
+    fn next_group(&mut self) -> Option<Result<(), NotBase64>> {
+        let first = self.next_character()?;
+        Some(self.read_group(first).ok_or(NotBase64))
+    }
+
+    fn read_group(&mut self, first: u8) -> Option<()> {
+        // Nothing follows padding.
+        if self.over {
+            return None;
+        }
+        let (a, b) = (sextet(first)?, sextet(self.next_character()?)?);
+        let (c, d) = (self.next_character()?, self.next_character()?);
+        // XML Schema Part 2, 3.2.16: the bits of the last character that stand for nothing are 0.
+        let (c, d) = match (c, d) {
+            (b'=', b'=') if b & 15 == 0 => (None, None),
+            (c, b'=') => (Some(sextet(c).filter(|c| c & 3 == 0)?), None),
+            (c, d) => (Some(sextet(c)?), Some(sextet(d)?)),
+        };
+        self.over = d.is_none();
+        self.left = 1 + u8::from(c.is_some()) + u8::from(d.is_some());
+        let (c, d) = (c.unwrap_or(0), d.unwrap_or(0));
+        self.group = [a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d];
+        Some(())
+    }
+}
+
+impl<I: Iterator<Item = u8>> Iterator for Decode<I> {
+    type Item = Result<u8, NotBase64>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0
+            && let Err(error) = self.next_group()?
+        {
+            // What comes after an error means nothing.
+            self.over = true;
+            self.characters.by_ref().for_each(drop);
+            return Some(Err(error));
+        }
+        let [next, rest @ ..] = self.group;
+        let [second, third] = rest;
+        self.group = [second, third, 0];
+        self.left = self.left.saturating_sub(1);
+        Some(Ok(next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn decoded(text: &str) -> Result<Vec<u8>, NotBase64> {
+        Decode::new(text.bytes()).collect()
+    }
+
+    /// The test vectors of RFC 4648, 10, and the last characters of the alphabet.
+    const CASES: [(&[u8], &str); 8] = [
+        (b"", ""),
+        (b"f", "Zg=="),
+        (b"fo", "Zm8="),
+        (b"foo", "Zm9v"),
+        (b"foob", "Zm9vYg=="),
+        (b"fooba", "Zm9vYmE="),
+        (b"foobar", "Zm9vYmFy"),
+        (&[0xfb, 0xff, 0xbf, 0x40], "+/+/QA=="),
+    ];
+
+    #[test]
+    fn both_ways() {
+        for (bytes, text) in CASES {
+            assert_eq!(decoded(text).as_deref(), Ok(bytes));
+            let mut buf = [0; 12];
+            let mut writer = Writer::new(&mut buf);
+            encode(bytes.iter().copied(), &mut writer).unwrap();
+            assert_eq!(writer.len(), encoded_len(bytes.len()));
+            assert!(decoded_len(writer.len()) >= bytes.len());
+            assert_eq!(writer.finish(), text.as_bytes());
+        }
+        let all: Vec<u8> = (0..=255).collect();
+        let mut buf = [0; encoded_len(256)];
+        encode(all.iter().copied(), &mut Writer::new(&mut buf)).unwrap();
+        assert_eq!(decoded(core::str::from_utf8(&buf).unwrap()), Ok(all));
+        assert_eq!(encode([1].into_iter(), &mut Writer::new(&mut [0; 3])), Err(NoRoom));
+    }
+
+    #[test]
+    fn white_space_counts_for_nothing() {
+        assert_eq!(decoded(" Z\r\n\tm 9 v\nY g = =\n"), Ok(b"foob".to_vec()));
+        assert_eq!(decoded(" \n"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn garbage() {
+        let bad = [
+            "Z",
+            "Zg",
+            "Zg=",
+            "Zm8",
+            "Zm9",
+            "=",
+            "====",
+            "Z===",
+            "Zg=x",
+            "Zg==Zg==",
+            "Zg===",
+            "Zm8=Z",
+            "Zm9v=",
+            // Bits that stand for nothing are set.
+            "Zh==",
+            "Zm9=",
+            "Zm9v-_==",
+            "Zm9v\u{e9}",
+            "Zm,v",
+            "Zm9vYmF",
+        ];
+        for bad in bad {
+            let mut bytes = Decode::new(bad.bytes());
+            let until = bytes.by_ref().take_while(Result::is_ok).count();
+            assert!(decoded(bad).is_err() && until <= 6, "{bad}");
+            assert_eq!(bytes.next(), None, "{bad}");
+        }
+    }
+}

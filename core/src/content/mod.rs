@@ -214,14 +214,14 @@ fn read(source: &dyn InfoSource, field: &'static str, at: u64, buf: &mut [u8]) -
     }
 }
 
-/// For a codec: what ended before `field` did.
-fn cut(field: &'static str) -> impl Fn(Truncated) -> InfoError {
-    move |Truncated { offset }| InfoError::new(field, offset as u64, InfoFault::Truncated)
-}
-
 impl InfoError {
     pub(crate) const fn new(field: &'static str, offset: u64, reason: InfoFault) -> Self {
         Self { field, offset, reason }
+    }
+
+    /// For a codec: the bytes ended before `field` did.
+    fn cut(field: &'static str) -> impl Fn(Truncated) -> Self {
+        move |Truncated { offset }| Self::new(field, offset as u64, InfoFault::Truncated)
     }
 
     /// The same error in a structure in which the part that was parsed begins at `start`.

@@ -5,7 +5,7 @@
 //! [`ReadHash`](super::ReadHash).
 
 use crate::bytes::{NoRoom, Reader, Writer};
-use crate::content::{InfoError, InfoFault, cut};
+use crate::content::{InfoError, InfoFault};
 
 /// HashType of all that is here: hashes for BranchCache.
 pub const SRV_HASH_TYPE_PEER_DIST: u32 = 1;
@@ -72,24 +72,24 @@ impl<'a> HashHeaderRepr<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, InfoError> {
         let mut reader = Reader::new(bytes);
         let (fixed, name_len) = Self::parse_fixed(&mut reader)?;
-        let source_file_name = reader.take(name_len.into()).map_err(cut("SourceFileName"))?;
+        let source_file_name = reader.take(name_len.into()).map_err(InfoError::cut("SourceFileName"))?;
         Ok(Self { source_file_name, ..fixed })
     }
 
     /// Reads the header without the name, and how many bytes the name has.
     pub(super) fn parse_fixed(reader: &mut Reader<'_>) -> Result<(Self, u16), InfoError> {
         let header = Self {
-            hash_type: reader.u32_le().map_err(cut("HashType"))?,
-            hash_version: reader.u32_le().map_err(cut("HashVersion"))?,
-            source_file_change_time: reader.u64_le().map_err(cut("SourceFileChangeTime"))?,
-            source_file_size: reader.u64_le().map_err(cut("SourceFileSize"))?,
-            hash_blob_length: reader.u32_le().map_err(cut("HashBlobLength"))?,
-            hash_blob_offset: reader.u32_le().map_err(cut("HashBlobOffset"))?,
+            hash_type: reader.u32_le().map_err(InfoError::cut("HashType"))?,
+            hash_version: reader.u32_le().map_err(InfoError::cut("HashVersion"))?,
+            source_file_change_time: reader.u64_le().map_err(InfoError::cut("SourceFileChangeTime"))?,
+            source_file_size: reader.u64_le().map_err(InfoError::cut("SourceFileSize"))?,
+            hash_blob_length: reader.u32_le().map_err(InfoError::cut("HashBlobLength"))?,
+            hash_blob_offset: reader.u32_le().map_err(InfoError::cut("HashBlobOffset"))?,
             // 2.2.32.4.1: a nonzero value is true.
-            dirty: reader.u16_le().map_err(cut("Dirty"))? != 0,
+            dirty: reader.u16_le().map_err(InfoError::cut("Dirty"))? != 0,
             source_file_name: &[],
         };
-        let name_len = reader.u16_le().map_err(cut("SourceFileNameLength"))?;
+        let name_len = reader.u16_le().map_err(InfoError::cut("SourceFileNameLength"))?;
         // 2.2.32.4.1: the content information follows the header.
         if u64::from(header.hash_blob_offset) < HASH_HEADER_BYTES as u64 + u64::from(name_len) {
             let reason = InfoFault::OutOfRange(header.hash_blob_offset.into());
@@ -142,11 +142,11 @@ impl ReadHashRequest {
     pub fn parse(bytes: &[u8]) -> Result<Self, InfoError> {
         let mut reader = Reader::new(bytes);
         Ok(Self {
-            hash_type: reader.u32_le().map_err(cut("HashType"))?,
-            hash_version: reader.u32_le().map_err(cut("HashVersion"))?,
-            hash_retrieval_type: reader.u32_le().map_err(cut("HashRetrievalType"))?,
-            length: reader.u32_le().map_err(cut("Length"))?,
-            offset: reader.u64_le().map_err(cut("Offset"))?,
+            hash_type: reader.u32_le().map_err(InfoError::cut("HashType"))?,
+            hash_version: reader.u32_le().map_err(InfoError::cut("HashVersion"))?,
+            hash_retrieval_type: reader.u32_le().map_err(InfoError::cut("HashRetrievalType"))?,
+            length: reader.u32_le().map_err(InfoError::cut("Length"))?,
+            offset: reader.u64_le().map_err(InfoError::cut("Offset"))?,
         })
     }
 
@@ -174,7 +174,7 @@ impl HashBasedHead {
     /// Reads the response at the front of `bytes`: its head, and its buffer.
     pub fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), InfoError> {
         let mut reader = Reader::new(bytes);
-        let offset = reader.u64_le().map_err(cut("Offset"))?;
+        let offset = reader.u64_le().map_err(InfoError::cut("Offset"))?;
         let (buffer_length, buffer) = take_buffer(&mut reader)?;
         Ok((Self { offset, buffer_length }, buffer))
     }
@@ -204,8 +204,8 @@ impl FileBasedHead {
     /// Reads the response at the front of `bytes`: its head, and its buffer.
     pub fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), InfoError> {
         let mut reader = Reader::new(bytes);
-        let file_data_offset = reader.u64_le().map_err(cut("FileDataOffset"))?;
-        let file_data_length = reader.u64_le().map_err(cut("FileDataLength"))?;
+        let file_data_offset = reader.u64_le().map_err(InfoError::cut("FileDataOffset"))?;
+        let file_data_length = reader.u64_le().map_err(InfoError::cut("FileDataLength"))?;
         let (buffer_length, buffer) = take_buffer(&mut reader)?;
         Ok((Self { file_data_offset, file_data_length, buffer_length }, buffer))
     }
@@ -222,11 +222,11 @@ impl FileBasedHead {
 
 /// BufferLength, Reserved and Buffer, with which both responses end.
 fn take_buffer<'a>(reader: &mut Reader<'a>) -> Result<(u32, &'a [u8]), InfoError> {
-    let len = reader.u32_le().map_err(cut("BufferLength"))?;
+    let len = reader.u32_le().map_err(InfoError::cut("BufferLength"))?;
     // 2.2.32.4.2 and 2.2.32.4.3: the client MUST ignore Reserved on receipt.
-    reader.u32_le().map_err(cut("Reserved"))?;
+    reader.u32_le().map_err(InfoError::cut("Reserved"))?;
     let all = usize::try_from(len).unwrap_or(usize::MAX);
-    Ok((len, reader.take(all).map_err(cut("Buffer"))?))
+    Ok((len, reader.take(all).map_err(InfoError::cut("Buffer"))?))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! [`Info`](super::Info).
 
 use crate::bytes::{NoRoom, Reader, Truncated, Writer};
-use crate::content::{InfoError, InfoFault, cut};
+use crate::content::{InfoError, InfoFault};
 use crate::crypto::{Digest, HashAlgorithm, Secret};
 use crate::limits::{BLOCK_BYTES, MAX_DIGEST_BYTES, SEGMENT_BYTES};
 
@@ -46,18 +46,18 @@ impl HeaderRepr {
     /// may be depends on the segments.
     pub fn parse(bytes: &[u8]) -> Result<Self, InfoError> {
         let mut reader = Reader::new(bytes);
-        let version = reader.u16_le().map_err(cut("Version"))?;
+        let version = reader.u16_le().map_err(InfoError::cut("Version"))?;
         // 2.3: Version MUST be 0x0100.
         if version != VERSION {
             return Err(InfoError::new("Version", 0, InfoFault::Unsupported(version.into())));
         }
-        let code = reader.u32_le().map_err(cut("dwHashAlgo"))?;
+        let code = reader.u32_le().map_err(InfoError::cut("dwHashAlgo"))?;
         // 2.3: dwHashAlgo MUST be that of SHA-256, SHA-384 or SHA-512.
         let algorithm =
             algorithm_of(code).ok_or(InfoError::new("dwHashAlgo", 2, InfoFault::Unsupported(code)))?;
-        let offset_in_first = reader.u32_le().map_err(cut("dwOffsetInFirstSegment"))?;
-        let read_in_last = reader.u32_le().map_err(cut("dwReadBytesInLastSegment"))?;
-        let segments = reader.u32_le().map_err(cut("cSegments"))?;
+        let offset_in_first = reader.u32_le().map_err(InfoError::cut("dwOffsetInFirstSegment"))?;
+        let read_in_last = reader.u32_le().map_err(InfoError::cut("dwReadBytesInLastSegment"))?;
+        let segments = reader.u32_le().map_err(InfoError::cut("cSegments"))?;
         // 2.3: a range has at least one byte, and so one segment (fact 11).
         if segments == 0 {
             return Err(InfoError::new("cSegments", field::SEGMENTS, InfoFault::OutOfRange(0)));
@@ -101,13 +101,13 @@ impl SegmentRepr {
     /// `bytes`.
     pub fn parse(algorithm: HashAlgorithm, bytes: &[u8]) -> Result<Self, InfoError> {
         let mut reader = Reader::new(bytes);
-        let offset = reader.u64_le().map_err(cut("ullOffsetInContent"))?;
-        let len = reader.u32_le().map_err(cut("cbSegment"))?;
+        let offset = reader.u64_le().map_err(InfoError::cut("ullOffsetInContent"))?;
+        let len = reader.u32_le().map_err(InfoError::cut("cbSegment"))?;
         // 2.3.1.1: no segment is longer than 32 MiB; 2.3: and none of a range is empty.
         if len == 0 || len > SEGMENT_BYTES {
             return Err(InfoError::new("cbSegment", 8, InfoFault::OutOfRange(len.into())));
         }
-        let block_bytes = reader.u32_le().map_err(cut("cbBlockSize"))?;
+        let block_bytes = reader.u32_le().map_err(InfoError::cut("cbBlockSize"))?;
         // 2.3.1.1: the block size MUST be 65536, in short segments too (fact 12).
         if block_bytes != BLOCK_BYTES {
             return Err(InfoError::new("cbBlockSize", 12, InfoFault::OutOfRange(block_bytes.into())));
@@ -175,8 +175,8 @@ fn take_digest<T>(
     make: fn(&[u8]) -> Option<T>,
 ) -> Result<T, InfoError> {
     let offset = reader.offset();
-    let bytes = reader.take(algorithm.digest_len()).map_err(cut(field))?;
-    make(bytes).ok_or(cut(field)(Truncated { offset }))
+    let bytes = reader.take(algorithm.digest_len()).map_err(InfoError::cut(field))?;
+    make(bytes).ok_or(InfoError::cut(field)(Truncated { offset }))
 }
 
 #[cfg(test)]

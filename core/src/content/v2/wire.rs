@@ -5,7 +5,7 @@
 //! How many chunks and segments follow each other is the business of [`Info`](super::Info).
 
 use crate::bytes::{NoRoom, Reader, Truncated, Writer};
-use crate::content::{InfoError, InfoFault, cut};
+use crate::content::{InfoError, InfoFault};
 use crate::crypto::{Digest, Secret};
 use crate::limits::MAX_SEGMENT_V2_BYTES;
 
@@ -57,21 +57,21 @@ impl HeaderRepr {
     /// Judges the version and the algorithm; what the other fields may be depends on the segments.
     pub fn parse(bytes: &[u8]) -> Result<Self, InfoError> {
         let mut reader = Reader::new(bytes);
-        let version = *reader.array().map_err(cut("bMinorVersion"))?;
+        let version = *reader.array().map_err(InfoError::cut("bMinorVersion"))?;
         // 2.4: bMinorVersion MUST be 0x00 and bMajorVersion MUST be 0x02.
         if version != VERSION {
             let version = u32::from(u16::from_le_bytes(version));
             return Err(InfoError::new("bMinorVersion", 0, InfoFault::Unsupported(version)));
         }
-        let code = reader.u8().map_err(cut("bHashAlgo"))?;
+        let code = reader.u8().map_err(InfoError::cut("bHashAlgo"))?;
         // 2.4: bHashAlgo MUST be 0x04.
         if code != TRUNCATED_SHA512 {
             return Err(InfoError::new("bHashAlgo", 2, InfoFault::Unsupported(code.into())));
         }
-        let content_start = reader.u64_be().map_err(cut("ullStartInContent"))?;
-        let index_of_first = reader.u64_be().map_err(cut("ullIndexOfFirstSegment"))?;
-        let offset_in_first = reader.u32_be().map_err(cut("dwOffsetInFirstSegment"))?;
-        let range_len = reader.u64_be().map_err(cut("ullLengthOfRange"))?;
+        let content_start = reader.u64_be().map_err(InfoError::cut("ullStartInContent"))?;
+        let index_of_first = reader.u64_be().map_err(InfoError::cut("ullIndexOfFirstSegment"))?;
+        let offset_in_first = reader.u32_be().map_err(InfoError::cut("dwOffsetInFirstSegment"))?;
+        let range_len = reader.u64_be().map_err(InfoError::cut("ullLengthOfRange"))?;
         Ok(Self { content_start, index_of_first, offset_in_first, range_len })
     }
 
@@ -104,12 +104,12 @@ impl ChunkRepr {
     /// Reads the head at the front of `bytes`; offsets in an error count from there.
     pub fn parse(bytes: &[u8]) -> Result<Self, InfoError> {
         let mut reader = Reader::new(bytes);
-        let kind = reader.u8().map_err(cut("bChunkType"))?;
+        let kind = reader.u8().map_err(InfoError::cut("bChunkType"))?;
         // 2.4.1.1: bChunkType MUST be set to 0x00.
         if kind != DESCRIPTIONS {
             return Err(InfoError::new("bChunkType", 0, InfoFault::Unsupported(kind.into())));
         }
-        let len = reader.u32_be().map_err(cut("dwChunkDataLength"))?;
+        let len = reader.u32_be().map_err(InfoError::cut("dwChunkDataLength"))?;
         // 2.4.1.2: a chunk MUST contain at least one segment description, and nothing else fits in
         // between (fact 11).
         if len == 0 || !len.is_multiple_of(DESCRIPTION_BYTES as u32) {
@@ -146,11 +146,11 @@ impl SegmentRepr {
     /// Reads the description at the front of `bytes`; offsets in an error count from there.
     pub fn parse(bytes: &[u8]) -> Result<Self, InfoError> {
         let mut reader = Reader::new(bytes);
-        let len = parse_len(*reader.array().map_err(cut("cbSegment"))?)?;
+        let len = parse_len(*reader.array().map_err(InfoError::cut("cbSegment"))?)?;
         let mut hash = |field| {
             let offset = reader.offset();
-            let bytes: &[u8; 32] = reader.array().map_err(cut(field))?;
-            Ok((&bytes[..], cut(field)(Truncated { offset })))
+            let bytes: &[u8; 32] = reader.array().map_err(InfoError::cut(field))?;
+            Ok((&bytes[..], InfoError::cut(field)(Truncated { offset })))
         };
         let (hod, error) = hash("SegmentHashOfData")?;
         let hod = Digest::from_slice(hod).ok_or(error)?;

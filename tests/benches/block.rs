@@ -98,7 +98,7 @@ fn one_block(c: &mut Criterion) {
     let mut store = take_in(&plain, expected);
     let mut request = [0; GET_BLOCKS_BYTES];
     let mut writer = Writer::new(&mut request);
-    GetBlocks::emit(block().segment.as_bytes(), 0, &mut writer).expect("room for a request");
+    GetBlocks::emit_one(block().segment.as_bytes(), 0, &mut writer).expect("room for a request");
     let request = writer.finish().to_vec();
     let mut reply = Vec::new();
     serve(&mut store, &request, &mut reply);

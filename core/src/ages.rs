@@ -55,7 +55,7 @@ impl<'a> Ages<'a> {
     }
 
     /// The index of each segment that has an age, and the age, in the order of the blob.
-    pub fn iter(&self) -> impl Iterator<Item = (u8, Duration)> + use<'a> {
+    pub fn iter(&self) -> impl Iterator<Item = (u8, Duration)> + Clone + use<'a> {
         let unit = self.unit;
         self.entries.iter().map(move |&[index, a, b, c]| {
             // Little-endian, in a structure that is big-endian elsewhere (fact 42).

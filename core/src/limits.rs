@@ -40,3 +40,6 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long an upload may take in all (MS-PCCRR 3.2.2).
 pub const UPLOAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Uploads at once, unless configured otherwise (MS-PCCRR 3.2.1, fact 48): beyond, replies are empty.
+pub const MAX_UPLOADS: usize = 64;

@@ -23,6 +23,8 @@ use crate::download::origin::OriginStream;
 use crate::download::{Download, DownloadEvent, ORIGIN_STREAMS, Url, WINDOW};
 use crate::fetch::stream::PeerStream;
 use crate::fetch::{Ask, Cause, Fetch, Job};
+use crate::limits::MAX_UPLOADS;
+use crate::retrieval::server::Role as ServerRole;
 use crate::serve::{self, Upload};
 use crate::store::{Storage, StoreError};
 use crate::time::{Duration, Instant, earliest};
@@ -69,7 +71,7 @@ impl Default for Config {
         Self {
             port: 80,
             instance_id: 1,
-            max_uploads: 64,
+            max_uploads: MAX_UPLOADS,
             reserved_streams: 4,
             cipher: CipherAlgorithm::Aes128,
             discovery: discovery::client::Config::default(),
@@ -384,7 +386,7 @@ where
             self.counters.refused = self.counters.refused.wrapping_add(1);
             return None;
         }
-        self.open(Role::Serve(Upload::new(now)), None)
+        self.open(Role::Serve(Upload::new(now, ServerRole::Peer)), None)
     }
 
     /// Closes the upload that was idle for longest; whether there is one.

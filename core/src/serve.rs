@@ -7,14 +7,10 @@ use crate::bytes::{NoRoom, Writer, copy};
 use crate::http::conn::{Conn, Event};
 use crate::http::wire as http;
 use crate::limits::UPLOAD_TIMEOUT;
-use crate::retrieval::server::{self, Answer, Reply};
+use crate::retrieval::server::{Answer, Incoming, Reply, Role};
 use crate::retrieval::wire::is_retrieval_path;
 use crate::store::{Store, StoreError};
 use crate::time::Instant;
-
-/// Bytes of a request's body. A request for one block takes 108 at most; whatever is longer asks
-/// for more than this server gives, and is dropped.
-pub const REQUEST_BYTES: usize = 512;
 
 /// Bytes of the head of a reply.
 const HEAD_BYTES: usize = 128;
@@ -39,9 +35,8 @@ pub struct Counters {
 pub struct Upload {
     conn: Conn,
     phase: Phase,
-    body: Vec<u8, REQUEST_BYTES>,
-    /// Set once the body is longer than [`REQUEST_BYTES`].
-    too_long: bool,
+    role: Role,
+    request: Incoming,
     ours: bool,
     /// A request has begun to arrive.
     begun: bool,
@@ -62,13 +57,13 @@ enum Phase {
 }
 
 impl Upload {
-    /// A connection that was just accepted.
-    pub fn new(now: Instant) -> Self {
+    /// A connection that was just accepted by a server of that role.
+    pub fn new(now: Instant, role: Role) -> Self {
         Self {
             conn: Conn::server(),
             phase: Phase::Receiving,
-            body: Vec::new(),
-            too_long: false,
+            role,
+            request: Incoming::new(role),
             ours: false,
             begun: false,
             head: Vec::new(),
@@ -131,11 +126,9 @@ impl Upload {
                         self.put_head(|writer| writer.put(http::CONTINUE));
                     }
                 }
-                Ok(Some(Event::Body(body))) => {
-                    self.too_long |= self.body.extend_from_slice(body).is_err();
-                }
+                Ok(Some(Event::Body(body))) if self.ours => self.request.handle(store, body),
                 Ok(Some(Event::End)) => self.answer(store, counters, busy),
-                Ok(Some(Event::Header { .. } | Event::Status { .. })) => {}
+                Ok(Some(Event::Header { .. } | Event::Body(_) | Event::Status { .. })) => {}
                 Err(error) => {
                     counters.dropped = counters.dropped.wrapping_add(1);
                     self.refuse(error.status());
@@ -194,8 +187,8 @@ impl Upload {
         self.reply = None;
         self.head.clear();
         self.head_sent = 0;
-        self.body.clear();
-        (self.too_long, self.begun) = (false, false);
+        self.request = Incoming::new(self.role);
+        self.begun = false;
         self.deadline = now + UPLOAD_TIMEOUT;
         let again = !close && self.conn.next_exchange().is_ok();
         self.phase = if again { Phase::Receiving } else { Phase::Over };
@@ -206,11 +199,7 @@ impl Upload {
             counters.dropped = counters.dropped.wrapping_add(1);
             return self.refuse(404);
         }
-        let answer = match self.too_long {
-            false => server::answer(&self.body, store, busy),
-            true => Answer::Drop,
-        };
-        match answer {
+        match self.request.finish(store, busy) {
             Answer::Reply(reply) => {
                 counters.answered = counters.answered.wrapping_add(1);
                 self.put_head(|writer| {

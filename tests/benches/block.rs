@@ -7,7 +7,7 @@ use peerdist_core::bytes::Writer;
 use peerdist_core::content::SegmentId;
 use peerdist_core::crypto::{CipherAlgorithm, HashAlgorithm, Seal, Secret, SoftCrypto, hash};
 use peerdist_core::retrieval::client::{Exchange, Step};
-use peerdist_core::retrieval::server::{Answer, answer};
+use peerdist_core::retrieval::server::{Answer, Incoming, Role};
 use peerdist_core::retrieval::wire::{GET_BLOCKS_BYTES, GetBlocks};
 use peerdist_core::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
 use peerdist_core::store::seal::open_at;
@@ -55,7 +55,9 @@ fn take_in(plain: &[u8], expected: Expected) -> Memory {
 
 /// The server's half: a request in, a whole reply out.
 fn serve(store: &mut Memory, request: &[u8], out: &mut Vec<u8>) {
-    let Answer::Reply(mut reply) = answer(request, store, false) else { unreachable!("a proper request") };
+    let mut incoming = Incoming::new(Role::Peer);
+    incoming.handle(store, request);
+    let Answer::Reply(mut reply) = incoming.finish(store, false) else { unreachable!("a proper request") };
     out.clear();
     let mut room = [0; ROOM];
     while !reply.is_empty() {
@@ -98,7 +100,7 @@ fn one_block(c: &mut Criterion) {
     let mut store = take_in(&plain, expected);
     let mut request = [0; GET_BLOCKS_BYTES];
     let mut writer = Writer::new(&mut request);
-    GetBlocks::emit(block().segment.as_bytes(), 0, &mut writer).expect("room for a request");
+    GetBlocks::emit_one(block().segment.as_bytes(), 0, &mut writer).expect("room for a request");
     let request = writer.finish().to_vec();
     let mut reply = Vec::new();
     serve(&mut store, &request, &mut reply);

@@ -47,12 +47,14 @@ pub static ALL: &[Target] = &[
     Target {
         name: "retrieval_reply",
         body: retrieval_reply,
-        seeds: || vectors(&["pccrr-blk-", "pccrr-nego-resp-"]),
+        seeds: || {
+            vectors(&["pccrr-blk-", "pccrr-blklist-", "pccrr-seglist-", "pccrr-nego-resp-", "pccrr-extblob-"])
+        },
     },
     Target {
         name: "retrieval_request",
         body: retrieval_request,
-        seeds: || vectors(&["pccrr-getblks-", "pccrr-nego-req-", "client-wire/"]),
+        seeds: || vectors(&["pccrr-get", "pccrr-nego-req-", "client-wire/"]),
     },
     Target { name: "secret_key", body: secret_key, seeds: seeds::secret_key },
     Target { name: "segmenter", body: segmenter, seeds: seeds::segmenter },

@@ -50,7 +50,7 @@ fn post(body: &[u8]) -> Vec<u8> {
 fn get_blocks(segment: &SegmentId, index: u32) -> Vec<u8> {
     let mut buf = [0; GET_BLOCKS_BYTES];
     let mut writer = Writer::new(&mut buf);
-    GetBlocks::emit(segment.as_bytes(), index, &mut writer).unwrap();
+    GetBlocks::emit_one(segment.as_bytes(), index, &mut writer).unwrap();
     writer.finish().to_vec()
 }
 

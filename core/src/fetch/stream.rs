@@ -219,7 +219,7 @@ impl PeerStream {
     fn emit(&mut self, block: &BlockId) -> Result<(), NoRoom> {
         let mut body = [0; GET_BLOCKS_BYTES];
         let mut body = Writer::new(&mut body);
-        GetBlocks::emit(block.segment.as_bytes(), block.index, &mut body)?;
+        GetBlocks::emit_one(block.segment.as_bytes(), block.index, &mut body)?;
         let body = body.finish();
 
         let mut buf = [0; REQUEST_BYTES];

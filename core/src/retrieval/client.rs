@@ -1,11 +1,13 @@
-//! [MS-PCCRR] 3.1, the client's half of one GETBLKS exchange: reads the reply as it arrives.
+//! [MS-PCCRR] 3.1, the client's half of one exchange: [`Exchange`] reads the reply to MSG_GETBLKS as
+//! it arrives, [`ListExchange`] that to MSG_GETBLKLIST.
 //!
 //! The block's bytes pass straight through, as they are; the IV comes last. Only headers, sizes
 //! and names are judged here, whether the block is the right one is the store's to say.
 
-use super::wire::{
-    BLOCK_HEAD_BYTES, HEADER_BYTES, Header, MessageType, TRANSPORT_BYTES, VERSION_1_0, VersionRange, pad,
-};
+mod list;
+
+pub use self::list::{ListExchange, ListStep};
+use super::wire::{BLOCK_HEAD_BYTES, HEADER_BYTES, Header, MessageType, TRANSPORT_BYTES, VersionRange, pad};
 use crate::bytes::{Len, Reader, copy};
 use crate::crypto::{CipherAlgorithm, CipherBlock, Seal};
 use crate::limits::MAX_REPLY_BYTES;
@@ -48,6 +50,20 @@ impl core::fmt::Debug for Step<'_> {
     }
 }
 
+/// Whether a block that was not encrypted is taken from a peer.
+///
+/// Its bytes could be read by anybody on the wire, and a store keeps blocks as they travel: whoever
+/// says `Yes` seals the pieces on their way into the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum AcceptPlain {
+    /// It is refused (fact 36).
+    #[default]
+    No,
+    /// It is taken.
+    Yes,
+}
+
 /// Why a reply is not to be used. All are the peer's doing; 3.1.5.3 and 3.1.5.5: it MUST be
 /// silently discarded and the exchange aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +73,7 @@ pub enum Refusal {
     Malformed,
     /// A message of another type, or of another major version.
     Unexpected,
-    /// Another segment's or another block's.
+    /// Another segment's, or about other blocks.
     NotAsked,
     /// The block cannot be as long as it claims to be.
     Length,
@@ -65,10 +81,23 @@ pub enum Refusal {
     Cipher,
 }
 
+impl core::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "sizes contradict each other, or bytes are missing or left over",
+            Self::Unexpected => "a message of another type or another major version",
+            Self::NotAsked => "the answer to another question",
+            Self::Length => "the block cannot be as long as it claims to be",
+            Self::Cipher => "not encrypted, or by an unknown cipher",
+        })
+    }
+}
+
 /// One exchange: what was asked for, and how far its reply has come.
 pub struct Exchange {
     asked: BlockId,
     plain_len: u32,
+    accept_plain: AcceptPlain,
     phase: Phase,
     /// Bytes of the message that are still to come, as MsgSize said.
     left: u32,
@@ -97,9 +126,15 @@ enum Phase {
 impl Exchange {
     /// An exchange that asked for `asked`, whose plaintext has `plain_len` bytes.
     pub fn new(asked: BlockId, plain_len: u32) -> Self {
+        Self::with_policy(asked, plain_len, AcceptPlain::No)
+    }
+
+    /// The same, with a word about unencrypted blocks.
+    pub fn with_policy(asked: BlockId, plain_len: u32, accept_plain: AcceptPlain) -> Self {
         Self {
             asked,
             plain_len,
+            accept_plain,
             phase: Phase::Header,
             left: 0,
             cipher: CipherAlgorithm::None,
@@ -174,13 +209,8 @@ impl Exchange {
         let malformed = |_| Refusal::Malformed;
         match self.phase {
             Phase::Header => {
-                let announced = reader.u32_be().map_err(malformed)?;
-                let header = Header::parse(reader.array().map_err(malformed)?);
-                // 2.2.3: a reply MUST be 16 to 393,216 bytes; both lengths mean the same bytes.
-                if announced != header.size || announced > MAX_REPLY_BYTES {
-                    return Err(Refusal::Malformed);
-                }
-                self.left = announced;
+                let header = opening(reader)?;
+                self.left = header.size;
                 self.spend(HEADER_BYTES as u32)?;
                 self.header(header)
             }
@@ -231,9 +261,6 @@ impl Exchange {
     }
 
     fn header(&mut self, header: Header) -> Result<Step<'static>, Refusal> {
-        if header.version.major != VERSION_1_0.major {
-            return Err(Refusal::Unexpected);
-        }
         match header.message {
             MessageType::NegotiationResponse => {
                 self.spend(8)?;
@@ -241,7 +268,7 @@ impl Exchange {
             }
             MessageType::Block => {
                 // The reply's own CryptoAlgoId counts, not what was asked for (fact 34).
-                self.cipher = header.cipher.ok_or(Refusal::Cipher)?;
+                self.cipher = header.cipher.algorithm().ok_or(Refusal::Cipher)?;
                 self.spend(4)?;
                 self.collect(Phase::IdSize, 4);
             }
@@ -259,8 +286,7 @@ impl Exchange {
             self.collect(Phase::VrfSize, 4);
             return Ok(Step::More);
         }
-        // An open block could be read off the wire and could not be kept as it is.
-        if self.cipher == CipherAlgorithm::None {
+        if self.cipher == CipherAlgorithm::None && self.accept_plain == AcceptPlain::No {
             return Err(Refusal::Cipher);
         }
         if size != self.cipher.sealed_len(self.plain_len) {
@@ -273,8 +299,9 @@ impl Exchange {
     fn iv_size(&mut self, size: u32) -> Result<Step<'static>, Refusal> {
         self.spend(size)?;
         match size as usize {
-            // A missing block may come with or without an IV (fact 36); a sealed one needs it.
-            0 if self.block_len == 0 => self.end(Step::Missing),
+            // A missing block may come with or without an IV (fact 36), a plain one does not need it; a
+            // sealed one does.
+            0 if self.block_len == 0 || self.cipher == CipherAlgorithm::None => self.done([0; 16]),
             len if len == size_of::<CipherBlock>() => {
                 self.collect(Phase::Iv, len);
                 Ok(Step::More)
@@ -296,130 +323,21 @@ impl Exchange {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::content::SegmentId;
-
-    macro_rules! vector {
-        ($name:literal) => {
-            include_bytes!(concat!("../../../tests/vectors/", $name))
-        };
+/// Reads both headers of a reply; `size` is what both of them say.
+fn opening(reader: &mut Reader<'_>) -> Result<Header, Refusal> {
+    let malformed = |_| Refusal::Malformed;
+    let announced = reader.u32_be().map_err(malformed)?;
+    let header = Header::parse(reader.array().map_err(malformed)?);
+    // 2.2.3: a reply MUST be 16 to 393,216 bytes; both lengths mean the same bytes.
+    if announced != header.size || announced > MAX_REPLY_BYTES {
+        return Err(Refusal::Malformed);
     }
-
-    fn exchange(index: u32, plain_len: u32) -> Exchange {
-        let id: [u8; 32] = core::array::from_fn(|i| i as u8);
-        Exchange::new(BlockId { segment: SegmentId::from_slice(&id).unwrap(), index }, plain_len)
+    // The type fixes the version (fact 32), and another major one is not for us (fact 36).
+    if header.version.major != header.message.version().major {
+        return Err(Refusal::Unexpected);
     }
-
-    /// Feeds `bytes` in chunks and returns the block's bytes and the last step.
-    fn feed(
-        exchange: &mut Exchange,
-        bytes: &[u8],
-        chunk: usize,
-    ) -> Result<(heapless::Vec<u8, 128>, Step<'static>), Refusal> {
-        let (mut block, mut last) = (heapless::Vec::new(), Step::More);
-        for mut bytes in bytes.chunks(chunk) {
-            while !bytes.is_empty() {
-                let (used, step) = exchange.handle(bytes);
-                bytes = &bytes[used..];
-                match step? {
-                    Step::Piece(piece) => block.extend_from_slice(&piece[..piece.len().min(64)]).unwrap(),
-                    Step::Begin { cipher, len } => last = Step::Begin { cipher, len },
-                    Step::More => {}
-                    Step::Block(seal) => last = Step::Block(seal),
-                    Step::Missing => last = Step::Missing,
-                    Step::Negotiation(range) => last = Step::Negotiation(range),
-                }
-            }
-        }
-        Ok((block, last))
-    }
-
-    #[test]
-    fn a_block_in_any_pieces() {
-        let bytes = vector!("pccrr-blk-aes128-17.bin");
-        let iv = core::array::from_fn(|i| i as u8);
-        for chunk in 1..bytes.len() {
-            let mut exchange = exchange(5, 17);
-            let (block, last) = feed(&mut exchange, bytes, chunk).unwrap();
-            assert_eq!(block, bytes[68..100]);
-            assert_eq!(last, Step::Block(Seal { algorithm: CipherAlgorithm::Aes128, iv }));
-            assert!(exchange.is_done());
-            assert_eq!(exchange.handle(&[0]).1, Err(Refusal::Malformed));
-        }
-    }
-
-    #[test]
-    fn a_missing_block_with_and_without_an_iv() {
-        for bytes in [&vector!("pccrr-blk-empty.bin")[..], vector!("pccrr-blk-empty-noiv.bin")] {
-            assert_eq!(feed(&mut exchange(0, 17), bytes, 7).unwrap().1, Step::Missing);
-        }
-    }
-
-    #[test]
-    fn negotiation() {
-        let step = feed(&mut exchange(0, 17), vector!("pccrr-nego-resp-1.0-2.0.bin"), 28).unwrap().1;
-        assert_eq!(step, Step::Negotiation(crate::retrieval::wire::OUR_VERSIONS));
-    }
-
-    #[test]
-    fn what_was_not_asked_for_is_refused() {
-        let bytes = vector!("pccrr-blk-aes128-17.bin");
-        assert_eq!(feed(&mut exchange(4, 17), bytes, 999).unwrap_err(), Refusal::NotAsked);
-        assert_eq!(feed(&mut exchange(5, 15), bytes, 999).unwrap_err(), Refusal::Length);
-        assert_eq!(
-            feed(&mut exchange(5, 15), vector!("pccrr-blk-plain-15.bin"), 999).unwrap_err(),
-            Refusal::Cipher
-        );
-        let mut other = *bytes;
-        other[24] ^= 1;
-        assert_eq!(feed(&mut exchange(5, 17), &other, 999).unwrap_err(), Refusal::NotAsked);
-        other = *bytes;
-        other[11] = 7;
-        assert_eq!(feed(&mut exchange(5, 17), &other, 999).unwrap_err(), Refusal::Unexpected);
-        other = *bytes;
-        other[7] = 2;
-        assert_eq!(feed(&mut exchange(5, 17), &other, 999).unwrap_err(), Refusal::Unexpected);
-    }
-
-    /// Fact 36: sizes that lie about a block or its IV.
-    #[test]
-    fn lies_about_sizes_are_refused() {
-        for bytes in [vector!("pccrr-blk-neg-sizeofblock0.bin"), vector!("pccrr-blk-neg-sizeofiv0.bin")] {
-            for len in [1, 63, 64] {
-                let index = u32::from_be_bytes(bytes[56..60].try_into().unwrap());
-                assert!(feed(&mut exchange(index, len), bytes, 999).is_err());
-            }
-        }
-    }
-
-    #[test]
-    fn a_vrf_block_is_skipped() {
-        let good = vector!("pccrr-blk-aes128-17.bin");
-        let mut bytes = heapless::Vec::<u8, 256>::new();
-        bytes.extend_from_slice(&good[..100]).unwrap();
-        bytes.extend_from_slice(&[0, 0, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0]).unwrap();
-        bytes.extend_from_slice(&good[104..]).unwrap();
-        let size = bytes.len() as u8 - 4;
-        (bytes[3], bytes[15]) = (size, size);
-        assert!(matches!(feed(&mut exchange(5, 17), &bytes, 3).unwrap().1, Step::Block(_)));
-    }
-
-    #[test]
-    fn flipped_bits_never_go_wrong_quietly() {
-        let good = vector!("pccrr-blk-aes128-17.bin");
-        for at in 0..good.len() * 8 {
-            let mut bytes = *good;
-            bytes[at / 8] ^= 1 << (at % 8);
-            let mut exchange = exchange(5, 17);
-            let ended =
-                feed(&mut exchange, &bytes, 999).is_ok_and(|(_, step)| matches!(step, Step::Block(_)));
-            // The block, its IV, NextBlockIndex and pads are not the codec's to judge; a change
-            // between ciphers of one family shows when the block is verified.
-            let byte = at / 8;
-            let passes = matches!(byte, 8..=11 | 19 | 60..=63 | 68..=99 | 108..=123) || matches!(byte, 4..=5);
-            assert!(!ended || passes, "bit {at} passed");
-        }
-    }
+    Ok(header)
 }
+
+#[cfg(test)]
+mod tests;

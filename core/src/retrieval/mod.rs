@@ -1,8 +1,48 @@
 //! [MS-PCCRR] Retrieval: blocks from peers, one exchange a block.
 //!
 //! [`wire`] is the codec, [`client`] reads a reply as it arrives, [`server`] answers a request
-//! from the store. HTTP carries both; that is another room.
+//! from the store, [`set`] is what a list of ranges comes down to. HTTP carries all of it; that is
+//! another room.
+//!
+//! # Where we differ from the document, or are more patient than it
+//!
+//! Each is a numbered fact of `docs/FACTS.md`, and has one place in the code.
+//!
+//! | fact | what | where |
+//! |---|---|---|
+//! | 32 | the minor version stands first | [`wire::Version::from_wire`] |
+//! | 32 | the type fixes the version that is sent | [`wire::MessageType::version`] |
+//! | 32 | a request with another version that we speak is answered all the same | [`wire::Request::parse`], [`server::Incoming`] (`header`) |
+//! | 33 | what a pad holds is not looked at | `wire::padded`, the machines |
+//! | 33 | a VrfBlock is skipped, of any length | [`client::Exchange::handle`] |
+//! | 33 | DataForVrfBlock and the blob are skipped, of any length | [`server::Incoming::handle`] |
+//! | 34 | the key is the beginning of Kp | [`CipherAlgorithm::key`](crate::crypto::CipherAlgorithm::key) |
+//! | 34 | the reply's CryptoAlgoId counts | [`client::Exchange`] (`header`) |
+//! | 35 | a block is handed out as it came | [`server::Reply::read`] |
+//! | 36 | a missing block is algorithm 0, size 0, without an IV | [`wire::BlockReply::new`] |
+//! | 36 | a missing block may come with an IV, or under any known algorithm | [`client::Exchange`] (`iv_size`) |
+//! | 36 | a plain block with data is refused, unless the caller says otherwise | [`client::AcceptPlain`] |
+//! | 36 | sizes that lie, another type, another major version are refused | [`client::Refusal`] |
+//! | 37 | replies of up to 384 KiB, requests of up to 96 KiB | [`MAX_REPLY_BYTES`](crate::limits::MAX_REPLY_BYTES), [`MAX_REQUEST_BYTES`](crate::limits::MAX_REQUEST_BYTES) |
+//! | 38 | 2 s for an exchange; empty replies beyond the limit of uploads | [`REQUEST_TIMEOUT`](crate::limits::REQUEST_TIMEOUT), [`server::Incoming::finish`] |
+//! | 39 | we ask for one range of one block | [`wire::GetBlocks::emit_one`] |
+//! | 39 | no range, or Count 0, gets an empty reply | [`server::Incoming::finish`] |
+//! | 39 | a count that lies, or no segment id, is dropped | [`server::Incoming::handle`]; as a 400 in `serve` |
+//! | 40 | a negotiation is answered with all that we speak | [`wire::OUR_VERSIONS`] |
+//! | 40 | after a NEGO_RESP, the same request once more | [`wire::VersionRange::speaks`], in `fetch::stream` |
+//! | 40 | NextBlockIndex is sent, and not believed | [`server::Reply`], [`client::Exchange`], [`client::ListExchange`] |
+//! | 41 | any case, with or without the last slash, or doubled | [`wire::is_retrieval_path`] |
+//! | 41 | GETSEGLIST is for a hosted cache | [`server::Role`] |
+//! | 42 | ages have 24 bits, little-endian, in four units; surplus is ignored | [`crate::ages::Ages::parse`] |
+//! | 42 | one age that is too much for hundredths makes all of them seconds | [`crate::ages::AgesRepr::emit`] |
+//! | 42 | a bad blob costs only itself; ages count from the first range | [`wire::SegmentList::ages`] |
+//! | 42 | a range beyond the request voids the reply | [`wire::SegmentList::answers`] |
+//!
+//! Not in the list of facts: a segment id of 1 to 64 bytes is well-formed though only 32, 48 and 64
+//! can be anybody's; the ranges of a request may overlap, in any order, and more than 256 of them;
+//! blocks past the 512th are asked for in vain ([`set::SET_INDICES`]).
 
 pub mod client;
 pub mod server;
+pub mod set;
 pub mod wire;

@@ -1,12 +1,33 @@
 //! [MS-PCCRR] 3.2, the server: a request in, a reply out of the store. A stored block is copied,
 //! no cipher runs.
+//!
+//! [`Incoming`] reads a request of any length as it arrives and keeps what it asks for, [`Reply`]
+//! is read out in pieces; both are small, whatever the lengths of request and reply.
+
+mod incoming;
 
 use heapless::Vec;
 
-use super::wire::{BLOCK_HEAD_BYTES, BLOCK_TAIL_BYTES, BlockReply, GetBlocks, OUR_VERSIONS, Request};
-use crate::bytes::{Writer, copy};
+pub use self::incoming::Incoming;
+use super::set::IndexSet;
+use super::wire::{
+    BLOCK_HEAD_BYTES, BLOCK_TAIL_BYTES, BlockListReply, BlockReply, CryptoAlgoId, OUR_VERSIONS, RANGE_BYTES,
+    REQUEST_ID_BYTES, SegmentListReply,
+};
+use crate::bytes::{NoRoom, Writer, copy};
 use crate::content::SegmentId;
 use crate::store::{BlockId, Store, StoreError, Stored};
+
+/// What a server is, and so what it answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Role {
+    /// A peer among peers: MSG_GETSEGLIST is not for it (section 3), and dropped.
+    #[default]
+    Peer,
+    /// A hosted cache.
+    HostedCache,
+}
 
 /// What becomes of a request.
 pub enum Answer {
@@ -19,27 +40,57 @@ pub enum Answer {
 /// A reply, read out piece by piece.
 pub struct Reply {
     head: Vec<u8, BLOCK_HEAD_BYTES>,
-    block: Option<Stored>,
+    body: Body,
     tail: Vec<u8, BLOCK_TAIL_BYTES>,
     offset: u32,
 }
 
-/// Answers `request`, the body of an HTTP request. With `busy`, everything asked for is declared
-/// missing.
-pub fn answer(request: &[u8], store: &dyn Store, busy: bool) -> Answer {
-    match Request::parse(request) {
-        // 3.2.5.1, and the first step of 3.2.5.2 to 3.2.5.4: MUST answer with our own range.
-        Ok(Request::Negotiation) => Answer::Reply(Reply::to_negotiation()),
-        Ok(Request::GetBlocks(request)) => Answer::Reply(Reply::to_get_blocks(&request, store, busy)),
-        Ok(Request::Other(_)) | Err(_) => Answer::Drop,
+/// What stands between head and tail.
+enum Body {
+    Nothing,
+    Block(Stored),
+    Ranges { set: IndexSet, count: u32 },
+}
+
+impl Body {
+    fn ranges(set: IndexSet) -> Self {
+        Self::Ranges { set, count: set.ranges().fold(0, |count, _| count.saturating_add(1)) }
+    }
+
+    fn count(&self) -> u32 {
+        if let Self::Ranges { count, .. } = self { *count } else { 0 }
+    }
+
+    fn len(&self) -> u32 {
+        match self {
+            Self::Nothing => 0,
+            Self::Block(stored) => stored.len,
+            Self::Ranges { count, .. } => count.saturating_mul(RANGE_BYTES as u32),
+        }
+    }
+
+    /// Fills the front of `room` from `offset` on and returns how much.
+    fn read(&self, store: &mut dyn Store, offset: u32, room: &mut [u8]) -> Result<usize, StoreError> {
+        match self {
+            Self::Nothing => Ok(0),
+            Self::Block(stored) => {
+                let len = room.len().min(stored.len.saturating_sub(offset) as usize);
+                store.read(stored.slot, offset, room.get_mut(..len).unwrap_or_default())?;
+                Ok(len)
+            }
+            Self::Ranges { set, .. } => {
+                let (nth, within) = (offset as usize / RANGE_BYTES, offset as usize % RANGE_BYTES);
+                let range = set.ranges().nth(nth).map(|range| range.to_wire()).unwrap_or_default();
+                Ok(copy(room, range.get(within..).unwrap_or_default()))
+            }
+        }
     }
 }
 
 impl Reply {
     /// Bytes in all.
     pub fn len(&self) -> u32 {
-        let block = self.block.map_or(0, |stored| stored.len);
-        block.saturating_add((self.head.len() + self.tail.len()) as u32)
+        self.body.len().saturating_add((self.head.len() + self.tail.len()) as u32)
     }
 
     /// Whether everything has been read.
@@ -49,7 +100,10 @@ impl Reply {
 
     /// The stored block that this reply carries.
     pub fn block(&self) -> Option<Stored> {
-        self.block
+        match self.body {
+            Body::Block(stored) => Some(stored),
+            _ => None,
+        }
     }
 
     /// Fills the front of `buf` with what comes next and returns how much.
@@ -65,166 +119,87 @@ impl Reply {
     }
 
     fn read_part(&self, store: &mut dyn Store, room: &mut [u8]) -> Result<usize, StoreError> {
-        let offset = self.offset as usize;
-        if let Some(head) = self.head.get(offset..).filter(|head| !head.is_empty()) {
+        if let Some(head) = self.head.get(self.offset as usize..).filter(|head| !head.is_empty()) {
             return Ok(copy(room, head));
         }
         let within = self.offset.saturating_sub(self.head.len() as u32);
-        let (slot, left) =
-            self.block.map_or((None, 0), |stored| (Some(stored.slot), stored.len.saturating_sub(within)));
-        match slot {
-            Some(slot) if left > 0 => {
-                let len = room.len().min(left as usize);
-                store.read(slot, within, room.get_mut(..len).unwrap_or_default())?;
-                Ok(len)
-            }
-            _ => {
-                let block = self.block.map_or(0, |stored| stored.len);
-                let within = within.saturating_sub(block) as usize;
-                Ok(copy(room, self.tail.get(within..).unwrap_or_default()))
-            }
+        if within < self.body.len() {
+            return self.body.read(store, within, room);
         }
+        let within = within.saturating_sub(self.body.len()) as usize;
+        Ok(copy(room, self.tail.get(within..).unwrap_or_default()))
     }
 
+    /// 3.2.5.1: MUST answer with the versions that we speak.
     fn to_negotiation() -> Self {
-        let mut head = [0; BLOCK_HEAD_BYTES];
-        let mut writer = Writer::new(&mut head);
-        // The buffer fits a block's head, which is longer.
-        let _ = OUR_VERSIONS.emit_reply(&mut writer);
-        let head = Vec::from_slice(writer.finish()).unwrap_or_default();
-        Self { head, block: None, tail: Vec::new(), offset: 0 }
+        Self::new(Body::Nothing, |head, _| OUR_VERSIONS.emit_reply(head))
     }
 
-    fn to_get_blocks(request: &GetBlocks<'_>, store: &dyn Store, busy: bool) -> Self {
-        let segment = SegmentId::from_slice(request.segment);
+    fn to_get_blocks(name: &[u8], block: Option<u32>, index: u32, store: &dyn Store, busy: bool) -> Self {
         // 3.2.5.3: at the limit of active clients the server MUST reply with an empty block.
-        let found = match (segment, request.block) {
-            (Some(segment), Some(index)) if !busy => store.find(&BlockId { segment, index }),
-            _ => None,
-        };
-        let index = request.block.unwrap_or(0);
+        let segment = SegmentId::from_slice(name).filter(|_| !busy);
+        let found = segment.zip(block).and_then(|(segment, index)| store.find(&BlockId { segment, index }));
         // 3.2.5.3: MUST calculate NextBlockIndex: the next block to be had here, or zero.
-        let next = found.and(segment).and_then(|segment| store.next_block(&segment, index)).unwrap_or(0);
-        let block = found.map(|stored| (stored.len, stored.seal));
-        let reply = BlockReply { segment: request.segment, index, next, block };
+        let next = segment.and_then(|segment| store.next_block(&segment, index)).unwrap_or(0);
+        let sealed = found.as_ref().map(|stored| (stored.len, &stored.seal));
+        let reply = BlockReply::new(name, index, next, sealed);
+        let body = found.map_or(Body::Nothing, Body::Block);
+        Self::new(body, |head, tail| reply.emit_head(head).and_then(|()| reply.emit_tail(tail)))
+    }
 
+    fn to_get_block_list(name: &[u8], needed: &IndexSet, store: &dyn Store, busy: bool) -> Self {
+        // 3.2.5.2: at the limit of active clients the server MUST reply with an empty block range.
+        let segment = SegmentId::from_slice(name).filter(|_| !busy);
+        let held = segment.map_or(IndexSet::EMPTY, |segment| held(&segment, needed, store));
+        // 2.2.5.2: what comes behind the last block listed, or zero.
+        let last = held.last().or(needed.last());
+        let next = segment.zip(last).and_then(|(segment, last)| store.next_block(&segment, last));
+        let body = Body::ranges(held);
+        let reply =
+            BlockListReply { segment: name, cipher: PREFERRED, count: body.count(), next: next.unwrap_or(0) };
+        Self::new(body, |head, tail| reply.emit_head(head).and_then(|()| reply.emit_tail(tail)))
+    }
+
+    fn to_get_segment_list(request_id: &[u8; REQUEST_ID_BYTES], held: IndexSet, busy: bool) -> Self {
+        // 3.2.5.4: at the limit of active clients the server MUST reply with an empty segment range.
+        let body = Body::ranges(if busy { IndexSet::EMPTY } else { held });
+        // The store does not tell ages, so there is no blob (2.2.6: SHOULD).
+        let reply = SegmentListReply { request_id, cipher: PREFERRED, count: body.count(), blob: &[] };
+        Self::new(body, |head, tail| reply.emit_head(head).and_then(|()| reply.emit_tail(tail)))
+    }
+
+    fn new(body: Body, emit: impl FnOnce(&mut Writer<'_>, &mut Writer<'_>) -> Result<(), NoRoom>) -> Self {
         let (mut head, mut tail) = ([0; BLOCK_HEAD_BYTES], [0; BLOCK_TAIL_BYTES]);
         let (mut head, mut tail) = (Writer::new(&mut head), Writer::new(&mut tail));
-        // Both buffers are as long as the longest head and tail.
-        let _ = reply.emit_head(&mut head).and_then(|()| reply.emit_tail(&mut tail));
-        Self {
-            head: Vec::from_slice(head.finish()).unwrap_or_default(),
-            block: found,
-            tail: Vec::from_slice(tail.finish()).unwrap_or_default(),
-            offset: 0,
-        }
+        // A block has the longest head and the longest tail, and both fit.
+        let _ = emit(&mut head, &mut tail);
+        let head = Vec::from_slice(head.finish()).unwrap_or_default();
+        Self { head, body, tail: Vec::from_slice(tail.finish()).unwrap_or_default(), offset: 0 }
     }
+}
+
+/// CryptoAlgoId of a reply without a block, where it means nothing: AES-128, which others write.
+const PREFERRED: CryptoAlgoId = CryptoAlgoId(1);
+
+/// 3.2.5.2: the intersection of what is needed and what the store has of `segment`.
+fn held(segment: &SegmentId, needed: &IndexSet, store: &dyn Store) -> IndexSet {
+    let mut held = IndexSet::EMPTY;
+    let mut from = needed.first_from(0);
+    while let Some(index) = from {
+        // From one stored block to the next: a store may have few of those that are needed.
+        let stored = match index.checked_sub(1) {
+            Some(before) => store.next_block(segment, before),
+            None if store.find(&BlockId { segment: *segment, index }).is_some() => Some(index),
+            None => store.next_block(segment, index),
+        };
+        let Some(stored) = stored else { break };
+        if needed.contains(stored) {
+            held.insert(stored);
+        }
+        from = needed.first_from(stored.max(index).saturating_add(1));
+    }
+    held
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crypto::{CipherAlgorithm, HashAlgorithm, Seal, Secret, SoftCrypto, hash};
-    use crate::retrieval::client::{Exchange, Step};
-    use crate::store::ram::{Entry, Page, RamStore};
-    use crate::store::verify::{Expected, Intake};
-
-    macro_rules! vector {
-        ($name:literal) => {
-            include_bytes!(concat!("../../../tests/vectors/", $name))
-        };
-    }
-
-    fn segment() -> SegmentId {
-        SegmentId::from_slice(&core::array::from_fn::<u8, 32, _>(|i| i as u8)).unwrap()
-    }
-
-    fn store_with(indices: &[u32]) -> RamStore<[Page; 4], [Entry; 4], [u8; 0]> {
-        let mut store = RamStore::new([const { Page::EMPTY }; 4], [const { Entry::EMPTY }; 4], []);
-        let kp = Secret::from_slice(&core::array::from_fn::<u8, 32, _>(|i| 0xa0 + i as u8)).unwrap();
-        let iv = core::array::from_fn(|i| i as u8);
-        let plain: [u8; 15] = core::array::from_fn(|i| (i * 7 + 3) as u8);
-        let algorithm = HashAlgorithm::Sha256;
-        let expected = Expected { algorithm, hash: hash(&mut SoftCrypto, algorithm, &plain), len: 15 };
-        for &index in indices {
-            let slot = store.reserve(&BlockId { segment: segment(), index }, 16).unwrap();
-            let seal = Seal { algorithm: CipherAlgorithm::Aes128, iv };
-            let mut intake = Intake::new(&mut SoftCrypto, slot, seal, expected);
-            intake.update(&mut store, &mut SoftCrypto, &kp, &plain).unwrap();
-        }
-        store
-    }
-
-    fn ask(index: u32) -> [u8; 68] {
-        let mut bytes = *vector!("pccrr-getblks-0.bin");
-        bytes[56..60].copy_from_slice(&index.to_be_bytes());
-        bytes
-    }
-
-    fn read_all(answer: Answer, store: &mut dyn Store, chunk: usize) -> heapless::Vec<u8, 256> {
-        let Answer::Reply(mut reply) = answer else { panic!("dropped") };
-        let (mut all, total) = (heapless::Vec::new(), reply.len());
-        while !reply.is_empty() {
-            let mut buf = [0; 256];
-            let len = reply.read(store, &mut buf[..chunk]).unwrap();
-            all.extend_from_slice(&buf[..len]).unwrap();
-        }
-        assert_eq!(all.len(), total as usize);
-        all
-    }
-
-    /// 3.2.5.3, against the bytes of another implementation.
-    #[test]
-    fn a_stored_block_is_served_as_it_is() {
-        let mut store = store_with(&[5, 6]);
-        for chunk in 1..=108 {
-            let reply = read_all(answer(&ask(5), &store, false), &mut store, chunk);
-            assert_eq!(reply[..], vector!("pccrr-blk-aes128-15.bin")[..]);
-        }
-    }
-
-    #[test]
-    fn next_block_index_is_the_next_one_held() {
-        let mut store = store_with(&[2, 9, 7]);
-        for (index, next) in [(2u32, 7u32), (7, 9), (9, 0)] {
-            let reply = read_all(answer(&ask(index), &store, false), &mut store, 256);
-            assert_eq!(reply[60..64], next.to_be_bytes());
-        }
-    }
-
-    #[test]
-    fn missing_blocks_and_full_house_are_empty_replies() {
-        let mut store = store_with(&[5]);
-        let zero = *vector!("pccrr-getblks-count0.bin");
-        for (request, busy) in [(ask(4), false), (ask(5), true), (zero, false)] {
-            let reply = read_all(answer(&request, &store, busy), &mut store, 256);
-            let index = u32::from_be_bytes(request[56..60].try_into().unwrap());
-            let mut exchange = Exchange::new(BlockId { segment: segment(), index }, 15);
-            let mut rest = &reply[..];
-            let mut last = Step::More;
-            while !rest.is_empty() {
-                let (used, step) = exchange.handle(rest);
-                (rest, last) = (&rest[used..], step.unwrap());
-            }
-            assert_eq!(last, Step::Missing);
-        }
-    }
-
-    #[test]
-    fn negotiation_and_nonsense() {
-        let mut store = store_with(&[]);
-        let reply = read_all(answer(vector!("pccrr-nego-req-1.0-2.0.bin"), &store, false), &mut store, 5);
-        assert_eq!(reply[..], vector!("pccrr-nego-resp-1.0-2.0.bin")[..]);
-        for nonsense in [&[][..], &[0; 16], vector!("pccrr-getblks-neg-count10.bin")] {
-            assert!(matches!(answer(nonsense, &store, false), Answer::Drop));
-        }
-    }
-
-    #[test]
-    fn rot_ends_the_reply() {
-        let mut store = store_with(&[5]);
-        let Answer::Reply(mut reply) = answer(&ask(5), &store, false) else { panic!("dropped") };
-        store.rot(reply.block().unwrap().slot, 3);
-        assert_eq!(reply.read(&mut store, &mut [0; 256]), Err(StoreError::Damaged));
-    }
-}
+mod tests;

@@ -1,12 +1,16 @@
 use super::*;
 use crate::content::SegmentId;
 use crate::crypto::{CipherAlgorithm, HashAlgorithm, Seal, Secret, SoftCrypto, hash};
+use crate::retrieval::wire::{OUR_VERSIONS, Range, Reply as Message};
 use crate::store::BlockId;
 use crate::store::ram::{Entry, Page, RamStore};
 use crate::store::verify::{Expected, Intake};
 use crate::time::Duration;
 
 const ASK: &[u8] = include_bytes!("../../../tests/vectors/pccrr-getblks-0.bin");
+const ASK_LIST: &[u8; 64] = include_bytes!("../../../tests/vectors/pccrr-getblklist-crypto1.bin");
+const ASK_SEGMENTS: &[u8] = include_bytes!("../../../tests/vectors/pccrr-getseglist-1.bin");
+const ASK_NEGOTIATION: &[u8] = include_bytes!("../../../tests/vectors/pccrr-nego-req-1.0-2.0.bin");
 const HEAD: &[u8] =
     b"POST /116B50EB-ECE2-41ac-8429-9F9E963361B7/ HTTP/1.1\r\nHost: x\r\nContent-Length: 68\r\n\r\n";
 
@@ -35,8 +39,12 @@ struct Dialogue {
 
 impl Dialogue {
     fn new() -> Self {
+        Self::with(Role::Peer)
+    }
+
+    fn with(role: Role) -> Self {
         let now = Instant::from_millis(1_000);
-        Self { upload: Upload::new(now), store: store(), counters: Counters::default(), now }
+        Self { upload: Upload::new(now, role), store: store(), counters: Counters::default(), now }
     }
 
     fn hear(&mut self, bytes: &[u8]) -> usize {
@@ -105,6 +113,114 @@ fn a_client_that_waits_to_be_told() {
     assert!(dialogue.say(5).starts_with(b"HTTP/1.1 100 "));
     dialogue.hear(ASK);
     assert!(dialogue.say(5).starts_with(b"HTTP/1.1 200 OK\r\n"));
+}
+
+fn post(body: &[u8]) -> heapless::Vec<u8, 512> {
+    let mut buf = [0; 512];
+    let mut writer = Writer::new(&mut buf);
+    http::emit_request_line(&mut writer, b"POST", b"/116B50EB-ECE2-41ac-8429-9F9E963361B7").unwrap();
+    writer.text("Host: x\r\n").unwrap();
+    http::emit_content_length(&mut writer, body.len() as u64).unwrap();
+    http::emit_head_end(&mut writer).unwrap();
+    writer.put(body).unwrap();
+    heapless::Vec::from_slice(writer.finish()).unwrap()
+}
+
+/// The message in a reply, after its head.
+fn message(reply: &[u8]) -> Message<'_> {
+    let body = reply.windows(4).position(|part| part == b"\r\n\r\n").unwrap() + 4;
+    Message::parse(&reply[body..]).unwrap()
+}
+
+/// MS-PCCRR 3.2.5.1 to 3.2.5.3, one after the other on one connection: each begins the timer anew.
+#[test]
+fn every_exchange_of_a_peer() {
+    let mut dialogue = Dialogue::new();
+    let mut other_version = *ASK_LIST;
+    other_version[3] = 9;
+    for request in [ASK_NEGOTIATION, ASK_LIST, ASK, &other_version] {
+        dialogue.now += Duration::from_secs(3);
+        let request = post(request);
+        assert_eq!(dialogue.hear(&request), request.len());
+        assert_eq!(dialogue.upload.deadline(), dialogue.now + UPLOAD_TIMEOUT);
+        let reply = dialogue.say(9);
+        assert!(reply.starts_with(b"HTTP/1.1 200 OK\r\n"));
+        match message(&reply) {
+            Message::BlockList(list) => assert!(list.ranges.iter().eq([Range { index: 0, count: 1 }])),
+            Message::Block(block) => assert_eq!(block.around.iv, [5; 16]),
+            Message::Negotiation(range) => assert_eq!(range, OUR_VERSIONS),
+            other => panic!("{other:?}"),
+        }
+        assert!(dialogue.upload.is_idle() && !dialogue.upload.is_active());
+    }
+    assert_eq!((dialogue.counters.answered, dialogue.counters.blocks, dialogue.counters.dropped), (4, 1, 0));
+}
+
+/// MS-PCCRR 3.2.5.2 and 3.2.5.3: at the limit of active clients, replies are empty; a negotiation
+/// is not refused.
+#[test]
+fn a_full_house() {
+    let mut dialogue = Dialogue::new();
+    for request in [ASK_LIST, ASK, ASK_NEGOTIATION] {
+        let Dialogue { upload, store, counters, now } = &mut dialogue;
+        upload.handle(*now, store, counters, true, &post(request));
+        assert!(upload.is_active());
+        match message(&dialogue.say(512)) {
+            Message::BlockList(list) => assert!(list.ranges.is_empty() && list.next == 0),
+            Message::Block(block) => assert!(block.block.is_empty() && block.around.next == 0),
+            Message::Negotiation(range) => assert_eq!(range, OUR_VERSIONS),
+            other => panic!("{other:?}"),
+        }
+        assert!(!dialogue.upload.is_active(), "the reply is sent");
+    }
+    assert_eq!(dialogue.counters.blocks, 0);
+}
+
+/// Fact 39: dropped is a 400 without a body, and the end of the connection. MS-PCCRR 3.2.5.5:
+/// malformed messages, and those of unknown types; section 3: lists of segments are not for a peer.
+#[test]
+fn what_is_dropped() {
+    let mut unknown = *ASK_LIST;
+    unknown[7] = 8;
+    let reply_type = {
+        let mut bytes = *ASK_LIST;
+        bytes[7] = 4;
+        bytes
+    };
+    for (role, request) in [
+        (Role::Peer, ASK_SEGMENTS),
+        (Role::Peer, &unknown),
+        (Role::Peer, &reply_type),
+        (Role::Peer, include_bytes!("../../../tests/vectors/pccrr-getblklist-neg-count10.bin")),
+        (Role::Peer, include_bytes!("../../../tests/vectors/pccrr-getblks-neg-count10.bin")),
+        (Role::HostedCache, include_bytes!("../../../tests/vectors/pccrr-getseglist-neg-count2.bin")),
+        (Role::HostedCache, include_bytes!("../../../tests/vectors/pccrr-getseglist-0.bin")),
+        (Role::HostedCache, &[]),
+    ] {
+        let mut dialogue = Dialogue::with(role);
+        dialogue.hear(&post(request));
+        let reply = dialogue.say(512);
+        assert!(
+            reply.starts_with(b"HTTP/1.1 400 ") && reply.ends_with(b"\r\n\r\n"),
+            "{}",
+            reply.escape_ascii()
+        );
+        assert!(dialogue.upload.is_over());
+        assert_eq!((dialogue.counters.answered, dialogue.counters.dropped), (0, 1));
+    }
+}
+
+/// MS-PCCRR 3.2.5.4
+#[test]
+fn a_hosted_cache_lists_segments() {
+    let mut dialogue = Dialogue::with(Role::HostedCache);
+    for _ in 0..2 {
+        dialogue.hear(&post(ASK_SEGMENTS));
+        let reply = dialogue.say(11);
+        let Message::SegmentList(list) = message(&reply) else { panic!() };
+        assert!(list.answers(ASK_SEGMENTS[16..32].try_into().unwrap(), 1));
+        assert!(list.ranges.iter().eq([Range { index: 0, count: 1 }]));
+    }
 }
 
 #[test]

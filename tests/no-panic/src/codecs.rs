@@ -25,11 +25,12 @@ use peerdist_core::encoding::{
     emit_missing_data,
 };
 use peerdist_core::http::wire as http;
+use peerdist_core::retrieval::set::IndexSet;
 use peerdist_core::retrieval::wire as retrieval;
 use peerdist_core::time::Duration;
 
 use crate::machines::{algorithm, form};
-use crate::{keep, machines, unknown_seal, unknown_u32, unknown_u64};
+use crate::{forget, keep, machines, unknown_array, unknown_seal, unknown_u32, unknown_u64};
 
 /// What reads bytes from the outside (the first slice) and writes into lent memory (the second).
 /// Both have any content and any length.
@@ -63,15 +64,18 @@ pub static ALL: &[Codec] = &[
     encoding_client,
     http_parse,
     http_emit,
-    retrieval_parse,
+    retrieval_request,
+    retrieval_reply,
     retrieval_emit,
+    retrieval_set,
     machines::publisher_v1,
     machines::publisher_v2,
     machines::segmenter,
     machines::http_server,
     machines::http_client,
     machines::retrieval_exchange,
-    machines::retrieval_reply,
+    machines::retrieval_list_exchange,
+    machines::retrieval_server,
     machines::ram_store,
     machines::seal,
     machines::verify,
@@ -550,31 +554,101 @@ fn http_emit(input: &[u8], output: &mut [u8]) {
 }
 
 #[inline(never)]
-fn retrieval_parse(input: &[u8], _: &mut [u8]) {
+fn retrieval_request(input: &[u8], output: &mut [u8]) {
+    let mut writer = Writer::new(output);
     match retrieval::Request::parse(input) {
-        Ok(retrieval::Request::GetBlocks(request)) => {
-            keep((checksum(request.segment), request.block, request.cipher));
+        Ok(retrieval::Request::Negotiation(range)) => keep((range, range.emit_request(&mut writer))),
+        Ok(retrieval::Request::GetBlockList(list)) => {
+            keep((checksum(list.segment), list.cipher.algorithm()));
+            keep_ranges(list.ranges);
+            keep(list.emit(&mut writer));
         }
-        Ok(retrieval::Request::Other(message)) => keep((message, message.to_wire())),
-        Ok(retrieval::Request::Negotiation) => {}
+        Ok(retrieval::Request::GetBlocks(request)) => {
+            keep((checksum(request.segment), request.block(), checksum(request.vrf)));
+            keep_ranges(request.ranges);
+            keep(request.emit(&mut writer));
+        }
+        Ok(retrieval::Request::GetSegmentList(list)) => {
+            keep((checksum(list.request_id), list.ids.len(), list.ids.is_empty(), checksum(list.blob)));
+            list.ids.iter().map(checksum).for_each(keep);
+            keep(list.emit(&mut writer));
+        }
+        Ok(retrieval::Request::OtherVersion(version)) => keep((version, version.to_wire())),
+        Ok(retrieval::Request::Other(message)) => keep((message, message.to_wire(), message.version())),
         Err(error) => keep(error),
     }
+    keep(checksum(writer.finish()));
     keep(input.first_chunk().map(retrieval::Header::parse));
     keep(input.first_chunk().map(retrieval::VersionRange::parse));
     keep(retrieval::is_retrieval_path(input));
 }
 
 #[inline(never)]
+fn retrieval_reply(input: &[u8], output: &mut [u8]) {
+    let mut writer = Writer::new(output);
+    match retrieval::Reply::parse(input) {
+        Ok(retrieval::Reply::Negotiation(range)) => keep((range, range.emit_reply(&mut writer))),
+        Ok(retrieval::Reply::BlockList(list)) => {
+            keep((checksum(list.segment), list.next, list.cipher));
+            keep_ranges(list.ranges);
+            keep(list.emit(&mut writer));
+        }
+        Ok(retrieval::Reply::Block(block)) => {
+            keep((checksum(block.block), checksum(block.around.vrf), checksum(block.around.iv)));
+            keep(block.emit(&mut writer));
+        }
+        Ok(retrieval::Reply::SegmentList(list)) => {
+            keep_ranges(list.ranges);
+            keep(list.answers(&unknown_array(), unknown_u32()));
+            list.ages().for_each(keep);
+            keep(list.emit(&mut writer));
+        }
+        Ok(retrieval::Reply::Other(message)) => keep(message),
+        Err(error) => keep(error),
+    }
+    keep(checksum(writer.finish()));
+}
+
+fn keep_ranges(ranges: retrieval::Ranges<'_>) {
+    keep((ranges.len(), ranges.is_empty()));
+    ranges.iter().for_each(|range| keep((range, range.to_wire(), range.indices().len())));
+}
+
+#[inline(never)]
 fn retrieval_emit(input: &[u8], output: &mut [u8]) {
     let mut writer = Writer::new(output);
-    keep(retrieval::GetBlocks::emit(input, unknown_u32(), &mut writer));
-    keep(retrieval::OUR_VERSIONS.emit_reply(&mut writer));
-    let block = (unknown_u32() == 0).then(|| (unknown_u32(), unknown_seal()));
-    let reply = retrieval::BlockReply { segment: input, index: unknown_u32(), next: unknown_u32(), block };
+    keep(retrieval::GetBlocks::emit_one(input, unknown_u32(), &mut writer));
+    let cipher = retrieval::CryptoAlgoId(unknown_u32());
+    let request_id = &unknown_array();
+    let ids = input.split(|&byte| byte == 0);
+    keep(retrieval::GetSegmentList::emit_for(request_id, cipher, ids, input, &mut writer));
+    let ranges = input.as_chunks().0.iter().map(|range| retrieval::Range::from_wire(*range));
+    keep(retrieval::GetBlockList::emit_for(input, cipher, ranges, &mut writer));
+    let seal = unknown_seal();
+    let block = (unknown_u32() == 0).then(|| (unknown_u32(), &seal));
+    let reply = retrieval::BlockReply::new(input, unknown_u32(), unknown_u32(), block);
     keep((reply.len(), reply.is_empty()));
-    keep(reply.emit_head(&mut writer));
-    keep(reply.emit_tail(&mut writer));
+    keep((reply.emit_head(&mut writer), reply.emit_tail(&mut writer)));
+    let (count, next) = (unknown_u32(), unknown_u32());
+    let reply = retrieval::BlockListReply { segment: input, cipher, count, next };
+    keep((reply.len(), reply.is_empty()));
+    keep((reply.emit_head(&mut writer), reply.emit_tail(&mut writer)));
+    let reply = retrieval::SegmentListReply { request_id, cipher, count, blob: input };
+    keep((reply.len(), reply.is_empty()));
+    keep((reply.emit_head(&mut writer), reply.emit_tail(&mut writer)));
     keep(checksum(writer.finish()));
+}
+
+#[inline(never)]
+fn retrieval_set(input: &[u8], _: &mut [u8]) {
+    let (mut set, mut other) = (IndexSet::EMPTY, IndexSet::EMPTY);
+    for range in input.as_chunks().0 {
+        let (set, other) = (forget(&mut set), forget(&mut other));
+        set.insert_range(retrieval::Range::from_wire(*range));
+        other.insert(unknown_u32());
+        keep((set.is_empty(), set.contains(unknown_u32()), set.first_from(unknown_u32()), set.last()));
+        set.intersection(other).ranges().chain(set.union(other).ranges()).for_each(keep);
+    }
 }
 
 /// Segment ids of any bytes, as many as there are but 64 at most.

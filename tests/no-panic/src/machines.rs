@@ -31,8 +31,9 @@ use peerdist_core::fetch::stream::{Answer, PeerStream};
 use peerdist_core::fetch::{Ask, Cause, Fetch, Job, JobId};
 use peerdist_core::http::conn::{Conn, Event};
 use peerdist_core::node::{Config, Counters, Input, Node, Output, StreamId};
-use peerdist_core::retrieval::client::{Exchange, Step};
-use peerdist_core::retrieval::server;
+use peerdist_core::retrieval::client::{AcceptPlain, Exchange, ListExchange, ListStep, Step};
+use peerdist_core::retrieval::server::{self, Incoming, Role};
+use peerdist_core::retrieval::set::IndexSet;
 use peerdist_core::serve::{self, Upload};
 use peerdist_core::store::ram::{Entry, Page, RamStore};
 use peerdist_core::store::seal::{Sealer, open_at};
@@ -261,7 +262,8 @@ pub(crate) fn http_client(input: &[u8], _: &mut [u8]) {
 #[inline(never)]
 pub(crate) fn retrieval_exchange(input: &[u8], _: &mut [u8]) {
     let Some(block) = block(input) else { return };
-    let mut exchange = Exchange::new(block, unknown_u32());
+    let accept_plain = if unknown() == 0 { AcceptPlain::No } else { AcceptPlain::Yes };
+    let mut exchange = Exchange::with_policy(block, unknown_u32(), accept_plain);
     while unknown() > 0 {
         let exchange = forget(&mut exchange);
         let (used, step) = exchange.handle(input);
@@ -278,10 +280,40 @@ pub(crate) fn retrieval_exchange(input: &[u8], _: &mut [u8]) {
 }
 
 #[inline(never)]
-pub(crate) fn retrieval_reply(input: &[u8], output: &mut [u8]) {
+pub(crate) fn retrieval_list_exchange(input: &[u8], output: &mut [u8]) {
+    let Some(segment) = segment(input) else { return };
+    let mut asked = IndexSet::EMPTY;
+    asked.insert(unknown_u32());
+    let mut exchange = ListExchange::new(segment, *forget(&mut asked));
+    while unknown() > 0 {
+        let exchange = forget(&mut exchange);
+        let (used, step) = exchange.handle(input);
+        match step {
+            Ok(ListStep::Blocks(blocks)) => blocks.ranges().for_each(keep),
+            Ok(ListStep::Negotiation(range)) => keep(range),
+            Ok(ListStep::More) => {}
+            Err(error) => keep(error),
+        }
+        keep((used, exchange.is_done(), exchange.emit(&mut Writer::new(output))));
+    }
+    keep(checksum(output));
+}
+
+fn role() -> Role {
+    if unknown() == 0 { Role::Peer } else { Role::HostedCache }
+}
+
+#[inline(never)]
+pub(crate) fn retrieval_server(input: &[u8], output: &mut [u8]) {
     let mut store = ram();
     let store = forget(&mut store);
-    let server::Answer::Reply(mut reply) = server::answer(input, store, unknown() == 0) else { return };
+    let mut incoming = Incoming::new(role());
+    while unknown() > 0 {
+        forget(&mut incoming).handle(store, input);
+    }
+    let server::Answer::Reply(mut reply) = forget(&mut incoming).finish(store, unknown() == 0) else {
+        return;
+    };
     while unknown() > 0 {
         let reply = forget(&mut reply);
         keep((reply.len(), reply.is_empty(), reply.block()));
@@ -416,7 +448,7 @@ pub(crate) fn discovery_server(input: &[u8], output: &mut [u8]) {
 
 #[inline(never)]
 pub(crate) fn upload(input: &[u8], output: &mut [u8]) {
-    let (mut store, mut upload) = (ram(), Upload::new(now()));
+    let (mut store, mut upload) = (ram(), Upload::new(now(), role()));
     let mut counters = serve::Counters::default();
     while unknown() > 0 {
         let (store, upload) = (forget(&mut store), forget(&mut upload));

@@ -1,22 +1,34 @@
 //! Messages between peers: what a server reads, and what a client reads.
 
-use peerdist_core::bytes::Writer;
+use peerdist_core::ages::{Ages, AgesRepr};
+use peerdist_core::bytes::{NoRoom, Writer};
 use peerdist_core::content::SegmentId;
 use peerdist_core::crypto::{CipherAlgorithm, Seal};
-use peerdist_core::limits::{BLOCK_BYTES, MAX_DIGEST_BYTES, MAX_REPLY_BYTES, MAX_REQUEST_BYTES};
-use peerdist_core::retrieval::client::{Exchange, Refusal, Step};
+use peerdist_core::limits::{
+    BLOCK_BYTES, MAX_DIGEST_BYTES, MAX_REPLY_BYTES, MAX_REQUEST_BYTES, SEGMENT_BLOCKS,
+};
+use peerdist_core::retrieval::client::{AcceptPlain, Exchange, ListExchange, ListStep, Refusal, Step};
+use peerdist_core::retrieval::server::{Answer, Incoming, Role};
+use peerdist_core::retrieval::set::IndexSet;
 use peerdist_core::retrieval::wire::{
-    BLOCK_HEAD_BYTES, BLOCK_TAIL_BYTES, BlockReply, GET_BLOCKS_BYTES, GetBlocks, HEADER_BYTES, Header,
-    MessageType, OUR_VERSIONS, Request, TRANSPORT_BYTES, Version,
+    Block, BlockReply, GetBlocks, HEADER_BYTES, Header, MessageType, OUR_VERSIONS, Range, Reply, Request,
+    TRANSPORT_BYTES, Version,
 };
 use peerdist_core::store::BlockId;
+use peerdist_core::store::ram::{Entry, Page, RamStore};
 
 use super::numbers;
 
-/// A request that is accepted is as long as it says, means the same when we ask for it, and has an
-/// answer that a client takes for what was asked.
+/// A request that is accepted is as long as it says, means the same when it is written and read
+/// again, and has an answer that a client takes for what was asked. Servers read it in pieces of any
+/// size and take it or drop it as the codec does.
 pub fn retrieval_request(data: &[u8]) {
     let request = Request::parse(data);
+    for role in [Role::Peer, Role::HostedCache] {
+        let reply = answer(role, data, 1 + numbers(data).1 as usize % 61);
+        assert_eq!(answer(role, data, data.len().max(1)), reply);
+        check_answer(role, &request, reply.as_deref());
+    }
     let Some(bytes) = data.first_chunk::<HEADER_BYTES>() else { return assert!(request.is_err()) };
     let header = Header::parse(bytes);
     assert_eq!(Version::from_wire(header.version.to_wire()), header.version);
@@ -26,26 +38,77 @@ pub fn retrieval_request(data: &[u8]) {
     assert!(header.size <= MAX_REQUEST_BYTES);
     assert!(Request::parse(&data[..data.len() - 1]).is_err(), "a byte less");
     assert!(Request::parse(&[data, &[0]].concat()).is_err(), "a byte more");
-    match request {
-        Request::GetBlocks(get_blocks) => blocks(&get_blocks, &header, numbers(data)),
-        Request::Other(message) => assert_eq!(message, header.message),
-        Request::Negotiation => {
-            let asked = header.message == MessageType::NegotiationRequest;
-            assert!(asked || !OUR_VERSIONS.speaks(header.version));
+    let again = match request {
+        Request::Negotiation(range) => written(data.len(), |writer| range.emit_request(writer)),
+        Request::GetBlockList(list) => written(data.len(), |writer| list.emit(writer)),
+        Request::GetBlocks(get_blocks) => {
+            blocks(&get_blocks, numbers(data));
+            written(data.len(), |writer| get_blocks.emit(writer))
         }
+        Request::GetSegmentList(list) => written(data.len(), |writer| list.emit(writer)),
+        Request::Other(message) => return assert_eq!(message, header.message),
+        Request::OtherVersion(version) => return assert!(!OUR_VERSIONS.speaks(version)),
+    };
+    // What a pad holds is not looked at, so only the meaning is the same.
+    assert_eq!(again.len(), data.len());
+    assert_eq!(Request::parse(&again), Ok(request));
+}
+
+/// What a server without blocks answers.
+fn answer(role: Role, request: &[u8], piece: usize) -> Option<Vec<u8>> {
+    let mut store = RamStore::new([const { Page::EMPTY }; 1], [const { Entry::EMPTY }; 1], [0; 0]);
+    let mut incoming = Incoming::new(role);
+    request.chunks(piece).for_each(|piece| incoming.handle(&store, piece));
+    let Answer::Reply(mut reply) = incoming.finish(&store, false) else { return None };
+    let mut bytes = vec![0; reply.len() as usize];
+    assert_eq!(reply.read(&mut store, &mut bytes), Ok(bytes.len()));
+    Some(bytes)
+}
+
+fn check_answer(role: Role, request: &Result<Request<'_>, impl Sized>, reply: Option<&[u8]>) {
+    let reply = reply.map(|reply| Reply::parse(reply).unwrap());
+    match (request, reply) {
+        (Err(_) | Ok(Request::Other(_)), None) => {}
+        (Ok(Request::GetSegmentList(_)), None) => assert_eq!(role, Role::Peer),
+        (Ok(Request::Negotiation(_) | Request::OtherVersion(_)), Some(Reply::Negotiation(range))) => {
+            assert_eq!(range, OUR_VERSIONS);
+        }
+        (Ok(Request::GetBlockList(asked)), Some(Reply::BlockList(list))) => {
+            assert_eq!(list.segment, asked.segment);
+            assert!(list.ranges.is_empty() && list.next == 0);
+        }
+        (Ok(Request::GetBlocks(asked)), Some(Reply::Block(block))) => {
+            assert_eq!(block.around.segment, asked.segment);
+            assert!(asked.block().is_none_or(|index| index == block.around.index));
+            assert!(block.block.is_empty());
+        }
+        (Ok(Request::GetSegmentList(asked)), Some(Reply::SegmentList(list))) => {
+            assert_eq!(role, Role::HostedCache);
+            assert!(list.ranges.is_empty() && list.answers(asked.request_id, 0));
+            assert_eq!(asked.ids.iter().count(), asked.ids.len());
+            assert!(asked.ids.iter().all(|id| (1..=MAX_DIGEST_BYTES).contains(&id.len())));
+        }
+        (_, reply) => panic!("{reply:?}"),
     }
 }
 
-fn blocks(request: &GetBlocks<'_>, header: &Header, (a, b): (u64, u64)) {
-    assert_eq!((header.message, header.cipher), (MessageType::GetBlocks, request.cipher));
-    assert!((1..=MAX_DIGEST_BYTES).contains(&request.segment.len()));
-    let Some(index) = request.block else { return };
-
-    let mut buf = [0; GET_BLOCKS_BYTES];
+/// What is emitted, into room for a message as long as one of `len` bytes, or as one of ours.
+fn written(len: usize, emit: impl FnOnce(&mut Writer<'_>) -> Result<(), NoRoom>) -> Vec<u8> {
+    let mut buf = vec![0; len.max(512)];
     let mut writer = Writer::new(&mut buf);
-    GetBlocks::emit(request.segment, index, &mut writer).unwrap();
-    let cipher = Some(CipherAlgorithm::Aes128);
-    assert_eq!(Request::parse(writer.finish()), Ok(Request::GetBlocks(GetBlocks { cipher, ..*request })));
+    emit(&mut writer).unwrap();
+    writer.finish().to_vec()
+}
+
+fn blocks(request: &GetBlocks<'_>, (a, b): (u64, u64)) {
+    assert!((1..=MAX_DIGEST_BYTES).contains(&request.segment.len()));
+    let Some(index) = request.block() else { return };
+    assert!(request.ranges.iter().any(|range| range.index == index && range.count > 0));
+
+    let one = written(0, |writer| GetBlocks::emit_one(request.segment, index, writer));
+    let Ok(Request::GetBlocks(one)) = Request::parse(&one) else { panic!() };
+    assert_eq!((one.segment, one.block()), (request.segment, Some(index)));
+    assert!(one.ranges.iter().eq([Range { index, count: 1 }]));
 
     let Some(segment) = SegmentId::from_slice(request.segment) else { return };
     let id = BlockId { segment, index };
@@ -54,31 +117,28 @@ fn blocks(request: &GetBlocks<'_>, header: &Header, (a, b): (u64, u64)) {
         [CipherAlgorithm::Aes128, CipherAlgorithm::Aes192, CipherAlgorithm::Aes256][b as usize % 3];
     let seal = Seal { algorithm, iv: u128::from(b).to_le_bytes() };
     let block = vec![a as u8; algorithm.sealed_len(plain_len) as usize];
-    for sealed in [Some((block.len() as u32, seal)), None] {
-        let reply = BlockReply { segment: request.segment, index, next: b as u32, block: sealed };
+    for sealed in [Some((block.len() as u32, &seal)), None] {
+        let around = BlockReply::new(request.segment, index, b as u32, sealed);
         let block = if sealed.is_some() { block.as_slice() } else { &[] };
-        let seen = read(Exchange::new(id, plain_len), &emitted(&reply, block), 7);
+        let bytes = written(0, |writer| Block { around, block }.emit(writer));
+        assert_eq!(bytes.len(), around.len());
+        let seen = read(Exchange::new(id, plain_len), &bytes, 7);
         assert_eq!(seen.block, block);
-        assert_eq!(seen.end, sealed.map_or(End::Missing, |(_, seal)| End::Block(seal)));
+        assert_eq!(seen.end, sealed.map_or(End::Missing, |(_, seal)| End::Block(*seal)));
     }
-}
-
-fn emitted(reply: &BlockReply<'_>, block: &[u8]) -> Vec<u8> {
-    let (mut head, mut tail) = ([0; BLOCK_HEAD_BYTES], [0; BLOCK_TAIL_BYTES]);
-    let mut writer = Writer::new(&mut head);
-    reply.emit_head(&mut writer).unwrap();
-    let head: &[u8] = writer.finish();
-    let mut writer = Writer::new(&mut tail);
-    reply.emit_tail(&mut writer).unwrap();
-    let bytes = [head, block, writer.finish()].concat();
-    assert_eq!(bytes.len(), reply.len() as usize);
-    bytes
 }
 
 /// A reply is as long as it says, has a block of the length that was asked for or none, and reads
 /// the same in pieces of any size. What was asked for is what it seems to answer.
+///
+/// Whatever is accepted means the same when it is written and read again.
 pub fn retrieval_reply(data: &[u8]) {
+    ages(data);
+    let reply = Reply::parse(data).ok();
+    reply.iter().for_each(|reply| again(reply, data));
+    lists(data, reply);
     let (id, plain_len) = asked(data);
+    plain(data, id, reply);
     let whole = read(Exchange::new(id, plain_len), data, data.len().max(1));
     for piece in [1, 2 + numbers(data).0 as usize % 61] {
         assert_eq!(read(Exchange::new(id, plain_len), data, piece), whole);
@@ -98,11 +158,114 @@ pub fn retrieval_reply(data: &[u8]) {
     }
     match whole.end {
         End::Block(seal) => {
+            let Some(Reply::Block(block)) = reply else { panic!("{reply:?}") };
+            assert_eq!((block.block, block.around.iv), (&whole.block[..], &seal.iv[..]));
             assert_eq!(whole.begun, Some((seal.algorithm, whole.block.len() as u32)));
             assert_eq!(whole.block.len() as u32, seal.algorithm.sealed_len(plain_len));
             assert_ne!(seal.algorithm, CipherAlgorithm::None);
         }
         _ => assert!(whole.block.is_empty() && whole.begun.is_none()),
+    }
+}
+
+/// Ages are as many as announced, and those that a blob of ours has room for are kept.
+fn ages(blob: &[u8]) {
+    let Some(ages) = Ages::parse(blob) else { return };
+    let read: Vec<_> = ages.iter().collect();
+    assert_eq!(read.len(), usize::from(blob[3]));
+    assert!(blob.len() >= 4 + 4 * read.len());
+    let once = written(4 + 4 * read.len(), |writer| AgesRepr(&read).emit(writer));
+    assert_eq!(once.len(), AgesRepr(&read).buffer_len());
+    // Rounded down to one unit, once: the second time, nothing changes.
+    let again: Vec<_> = Ages::parse(&once).unwrap().iter().collect();
+    assert_eq!(written(once.len(), |writer| AgesRepr(&again).emit(writer)), once);
+    assert!(again.iter().zip(&read).all(|(now, before)| now.0 == before.0 && now.1 <= before.1));
+}
+
+fn again(reply: &Reply<'_>, data: &[u8]) {
+    assert!(data.len() <= TRANSPORT_BYTES + MAX_REPLY_BYTES as usize);
+    let bytes = match reply {
+        Reply::Negotiation(range) => written(data.len(), |writer| range.emit_reply(writer)),
+        Reply::BlockList(list) => written(data.len(), |writer| list.emit(writer)),
+        Reply::Block(block) => written(data.len(), |writer| block.emit(writer)),
+        Reply::SegmentList(list) => {
+            assert!(list.ages().count() <= usize::from(u8::MAX));
+            assert!(!list.answers(list.request_id, 0) || list.ranges.is_empty());
+            written(data.len(), |writer| list.emit(writer))
+        }
+        Reply::Other(_) => return,
+    };
+    assert_eq!(bytes.len(), data.len());
+    assert_eq!(Reply::parse(&bytes), Ok(*reply));
+}
+
+/// A client of a list takes what the codec takes, in pieces of any size, if it is about what was
+/// asked; and of that it keeps what was asked for.
+fn lists(data: &[u8], reply: Option<Reply<'_>>) {
+    let (a, b) = numbers(data);
+    let segment = match reply {
+        Some(Reply::BlockList(list)) => SegmentId::from_slice(list.segment),
+        _ => SegmentId::from_slice(&[0; 32]),
+    };
+    let Some(segment) = segment else { return };
+    let mut all = IndexSet::EMPTY;
+    all.insert_range(Range { index: 0, count: SEGMENT_BLOCKS });
+    let mut some = IndexSet::EMPTY;
+    some.insert_range(Range { index: a as u32 % SEGMENT_BLOCKS, count: b as u32 % SEGMENT_BLOCKS });
+    for asked in [all, some] {
+        let listed = list(ListExchange::new(segment, asked), data, 1 + b as usize % 61);
+        assert_eq!(list(ListExchange::new(segment, asked), data, data.len().max(1)), listed);
+        match (listed, reply) {
+            (Ok(ListStep::Blocks(listed)), Some(Reply::BlockList(list))) => {
+                let mut theirs = IndexSet::EMPTY;
+                list.ranges.iter().for_each(|range| theirs.insert_range(range));
+                assert_eq!(listed, theirs.intersection(&asked));
+                assert!(list.ranges.iter().all(|range| range.count > 0));
+                assert!(listed.ranges().all(|range| range.indices().all(|index| listed.contains(index))));
+            }
+            (Ok(ListStep::Negotiation(range)), reply) => assert_eq!(reply, Some(Reply::Negotiation(range))),
+            (Ok(ListStep::More), reply) => assert!(reply.is_none()),
+            (Err(Refusal::NotAsked | Refusal::Malformed), Some(Reply::BlockList(list))) => {
+                let mut theirs = list.ranges.iter().map(|range| {
+                    let mut set = IndexSet::EMPTY;
+                    set.insert_range(range);
+                    set.intersection(&asked).is_empty()
+                });
+                assert!(theirs.any(|outside| outside));
+            }
+            (Err(_), Some(Reply::Negotiation(_) | Reply::BlockList(_))) => panic!("{listed:?}"),
+            (Err(_), _) => {}
+            (listed, reply) => panic!("{listed:?}, {reply:?}"),
+        }
+    }
+}
+
+fn list(mut exchange: ListExchange, data: &[u8], piece: usize) -> Result<ListStep, Refusal> {
+    let mut last = ListStep::More;
+    for mut bytes in data.chunks(piece) {
+        while !bytes.is_empty() {
+            let (used, step) = exchange.handle(bytes);
+            assert!(used > 0, "it stands still");
+            bytes = &bytes[used..];
+            last = step?;
+        }
+    }
+    Ok(last)
+}
+
+/// A plain block is taken only where that is allowed, and then it is the message's.
+fn plain(data: &[u8], id: BlockId, reply: Option<Reply<'_>>) {
+    let Some(Reply::Block(block)) = reply else { return };
+    let is_plain = block.around.cipher.algorithm() == Some(CipherAlgorithm::None);
+    if !is_plain || block.block.is_empty() {
+        return;
+    }
+    let len = block.block.len() as u32;
+    let refused = read(Exchange::new(id, len), data, 61);
+    assert!(matches!(refused.end, End::Failed(_)) && refused.block.is_empty());
+    let taken = read(Exchange::with_policy(id, len, AcceptPlain::Yes), data, 61);
+    if let End::Block(seal) = taken.end {
+        assert_eq!((seal.algorithm, &taken.block[..]), (CipherAlgorithm::None, block.block));
     }
 }
 

@@ -1,0 +1,292 @@
+//! The exchange of MSG_GETBLKLIST: which of some blocks a peer has.
+
+use super::{Refusal, opening};
+use crate::bytes::{NoRoom, Reader, Writer, copy};
+use crate::content::SegmentId;
+use crate::crypto::CipherAlgorithm;
+use crate::retrieval::set::IndexSet;
+use crate::retrieval::wire::{
+    GetBlockList, HEADER_BYTES, LIST_HEAD_BYTES, MessageType, RANGE_BYTES, Range, TRANSPORT_BYTES,
+    VersionRange, pad,
+};
+
+/// What the next bytes of a reply turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListStep {
+    /// Nothing to act on yet.
+    More,
+    /// The reply is complete: of what was asked for, the peer has these blocks.
+    Blocks(IndexSet),
+    /// The reply is complete: the peer would rather speak these versions (3.1.5.1).
+    Negotiation(VersionRange),
+}
+
+/// One exchange: what was asked for, and how far its reply has come. However many ranges the reply
+/// has, what is kept of them is one set.
+pub struct ListExchange {
+    segment: SegmentId,
+    asked: IndexSet,
+    listed: IndexSet,
+    phase: Phase,
+    /// Bytes of the message that are still to come, as MsgSize said.
+    left: u32,
+    /// A field that is being collected.
+    field: [u8; LIST_HEAD_BYTES],
+    have: usize,
+    need: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Header,
+    IdSize,
+    Id,
+    /// So many ranges are still to come.
+    Range(u32),
+    Next,
+    Negotiation,
+    Done,
+}
+
+impl ListExchange {
+    /// An exchange that asks which of the blocks `asked` of `segment` the peer has.
+    pub fn new(segment: SegmentId, asked: IndexSet) -> Self {
+        Self {
+            segment,
+            asked,
+            listed: IndexSet::EMPTY,
+            phase: Phase::Header,
+            left: 0,
+            field: [0; LIST_HEAD_BYTES],
+            have: 0,
+            need: TRANSPORT_BYTES + HEADER_BYTES,
+        }
+    }
+
+    /// Writes the request, the same each time: 2,140 bytes at most.
+    pub fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+        // 2.2.3: SHOULD indicate AES-128 in a request.
+        let cipher = CipherAlgorithm::Aes128.into();
+        GetBlockList::emit_for(self.segment.as_bytes(), cipher, self.asked.ranges(), writer)
+    }
+
+    /// Whether the reply is complete.
+    pub fn is_done(&self) -> bool {
+        self.phase == Phase::Done
+    }
+
+    /// Reads on. Returns how many bytes were used; call again while bytes are left.
+    pub fn handle(&mut self, bytes: &[u8]) -> (usize, Result<ListStep, Refusal>) {
+        if self.phase == Phase::Done {
+            // Nothing may follow a complete reply.
+            let step = if bytes.is_empty() { Ok(ListStep::More) } else { Err(Refusal::Malformed) };
+            return (bytes.len(), step);
+        }
+        let room = self.field.get_mut(self.have..self.need).unwrap_or_default();
+        let used = copy(room, bytes);
+        self.have = self.have.saturating_add(used);
+        if self.have < self.need {
+            return (used, Ok(ListStep::More));
+        }
+        let field = self.field;
+        let step = self.field_complete(&mut Reader::new(field.get(..self.need).unwrap_or_default()));
+        if step.is_err() {
+            self.phase = Phase::Done;
+        }
+        (used, step)
+    }
+
+    fn collect(&mut self, phase: Phase, need: usize) -> Result<ListStep, Refusal> {
+        self.left = self.left.checked_sub(need as u32).ok_or(Refusal::Malformed)?;
+        (self.phase, self.have, self.need) = (phase, 0, need);
+        Ok(ListStep::More)
+    }
+
+    fn field_complete(&mut self, reader: &mut Reader<'_>) -> Result<ListStep, Refusal> {
+        let malformed = |_| Refusal::Malformed;
+        match self.phase {
+            Phase::Header => {
+                let header = opening(reader)?;
+                self.left = header.size.checked_sub(HEADER_BYTES as u32).ok_or(Refusal::Malformed)?;
+                match header.message {
+                    MessageType::NegotiationResponse => self.collect(Phase::Negotiation, 8),
+                    MessageType::BlockList => self.collect(Phase::IdSize, 4),
+                    _ => Err(Refusal::Unexpected),
+                }
+            }
+            Phase::IdSize => {
+                let len = self.segment.as_bytes().len();
+                if reader.u32_be().map_err(malformed)? as usize != len {
+                    return Err(Refusal::NotAsked);
+                }
+                self.collect(Phase::Id, len.saturating_add(pad(len)).saturating_add(4))
+            }
+            Phase::Id => {
+                // 3.1.5.2: SHOULD verify that the segment id matches, and MUST then discard another.
+                let len = self.segment.as_bytes().len();
+                if reader.take(len).map_err(malformed)? != self.segment.as_bytes() {
+                    return Err(Refusal::NotAsked);
+                }
+                reader.take(pad(len)).map_err(malformed)?;
+                self.ranges(reader.u32_be().map_err(malformed)?)
+            }
+            Phase::Range(left) => {
+                self.range(Range::from_wire(*reader.array().map_err(malformed)?))?;
+                self.ranges(left)
+            }
+            // NextBlockIndex is not to be trusted (fact 40), and says nothing that was asked.
+            Phase::Next => self.end(ListStep::Blocks(self.listed)),
+            Phase::Negotiation => {
+                let range = VersionRange::parse(reader.array().map_err(malformed)?);
+                self.end(ListStep::Negotiation(range))
+            }
+            // This does not collect a field.
+            Phase::Done => Err(Refusal::Malformed),
+        }
+    }
+
+    fn ranges(&mut self, left: u32) -> Result<ListStep, Refusal> {
+        match left.checked_sub(1) {
+            Some(left) => self.collect(Phase::Range(left), RANGE_BYTES),
+            None => self.collect(Phase::Next, 4),
+        }
+    }
+
+    /// 3.1.5.2: MUST check that the ranges overlap with those of the request, or else discard the
+    /// reply. Of a range that reaches beyond them, what was asked for counts.
+    fn range(&mut self, range: Range) -> Result<(), Refusal> {
+        // 2.2.1.1: Count MUST be greater than 0.
+        if range.count == 0 {
+            return Err(Refusal::Malformed);
+        }
+        let mut blocks = IndexSet::EMPTY;
+        blocks.insert_range(range);
+        let blocks = blocks.intersection(&self.asked);
+        if blocks.is_empty() {
+            return Err(Refusal::NotAsked);
+        }
+        self.listed = self.listed.union(&blocks);
+        Ok(())
+    }
+
+    fn end(&mut self, step: ListStep) -> Result<ListStep, Refusal> {
+        self.phase = Phase::Done;
+        if self.left == 0 { Ok(step) } else { Err(Refusal::Malformed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retrieval::wire::OUR_VERSIONS;
+
+    macro_rules! vector {
+        ($name:literal) => {
+            include_bytes!(concat!("../../../../tests/vectors/", $name))
+        };
+    }
+
+    fn set(ranges: &[(u32, u32)]) -> IndexSet {
+        let mut set = IndexSet::EMPTY;
+        ranges.iter().for_each(|&(index, count)| set.insert_range(Range { index, count }));
+        set
+    }
+
+    fn exchange(asked: &[(u32, u32)]) -> ListExchange {
+        let id: [u8; 32] = core::array::from_fn(|i| i as u8);
+        ListExchange::new(SegmentId::from_slice(&id).unwrap(), set(asked))
+    }
+
+    /// Feeds `bytes` in chunks and returns the last step.
+    fn feed(exchange: &mut ListExchange, bytes: &[u8], chunk: usize) -> Result<ListStep, Refusal> {
+        let mut last = ListStep::More;
+        for mut bytes in bytes.chunks(chunk) {
+            while !bytes.is_empty() {
+                let (used, step) = exchange.handle(bytes);
+                bytes = &bytes[used..];
+                last = step?;
+            }
+        }
+        Ok(last)
+    }
+
+    #[test]
+    fn our_request_is_theirs() {
+        for (asked, vector) in [
+            (&[(0, 512)][..], &vector!("pccrr-getblklist-crypto1.bin")[..]),
+            (&[(0, 1), (42, 7), (511, 1)], vector!("pccrr-getblklist-3ranges.bin")),
+        ] {
+            let mut buf = [0; 100];
+            let mut writer = Writer::new(&mut buf);
+            exchange(asked).emit(&mut writer).unwrap();
+            assert_eq!(writer.finish(), vector);
+        }
+    }
+
+    #[test]
+    fn a_list_in_any_pieces() {
+        let bytes = vector!("pccrr-blklist-2.bin");
+        for chunk in 1..=bytes.len() {
+            let mut exchange = exchange(&[(0, 512)]);
+            let listed = set(&[(0, 2), (4, 508)]);
+            assert_eq!(feed(&mut exchange, bytes, chunk), Ok(ListStep::Blocks(listed)));
+            assert!(exchange.is_done());
+            assert_eq!(exchange.handle(&[0]).1, Err(Refusal::Malformed));
+        }
+        let none = vector!("pccrr-blklist-empty.bin");
+        assert_eq!(feed(&mut exchange(&[(0, 4)]), none, 9), Ok(ListStep::Blocks(IndexSet::EMPTY)));
+    }
+
+    /// 3.1.5.2: what was not asked for does not count, and a range of nothing else is a lie.
+    #[test]
+    fn ranges_are_those_that_were_asked_for() {
+        let bytes = vector!("pccrr-blklist-2.bin");
+        let some = feed(&mut exchange(&[(1, 2), (100, 1)]), bytes, 99);
+        assert_eq!(some, Ok(ListStep::Blocks(set(&[(1, 1), (100, 1)]))));
+        assert_eq!(feed(&mut exchange(&[(0, 3)]), bytes, 99), Err(Refusal::NotAsked));
+        let mut other = *bytes;
+        other[63] = 0;
+        other[67] = 0;
+        assert_eq!(feed(&mut exchange(&[(0, 512)]), &other, 99), Err(Refusal::Malformed), "Count 0");
+    }
+
+    #[test]
+    fn another_segment_type_or_version_is_refused() {
+        let bytes = vector!("pccrr-blklist-2.bin");
+        for (at, refusal) in [
+            (3, Refusal::Malformed),
+            (7, Refusal::Unexpected),
+            (11, Refusal::Unexpected),
+            (15, Refusal::Malformed),
+            (23, Refusal::NotAsked),
+            (24, Refusal::NotAsked),
+            (59, Refusal::Malformed),
+        ] {
+            let mut other = *bytes;
+            other[at] ^= 1;
+            assert_eq!(feed(&mut exchange(&[(0, 512)]), &other, 99), Err(refusal), "byte {at}");
+        }
+        for other in [&vector!("pccrr-blk-empty.bin")[..], vector!("pccrr-seglist-fixed.bin")] {
+            assert_eq!(feed(&mut exchange(&[(0, 512)]), other, 99), Err(Refusal::Unexpected));
+        }
+    }
+
+    /// 3.1.5.1 and fact 40: the same request once more, if the type's major version is spoken.
+    #[test]
+    fn negotiation() {
+        let mut exchange = exchange(&[(0, 512)]);
+        let step = feed(&mut exchange, vector!("pccrr-nego-resp-1.0-2.0.bin"), 5);
+        assert_eq!(step, Ok(ListStep::Negotiation(OUR_VERSIONS)));
+        assert!(OUR_VERSIONS.speaks(MessageType::GetBlockList.version()));
+    }
+
+    #[test]
+    fn every_cut_is_incomplete() {
+        let bytes = vector!("pccrr-blklist-2.bin");
+        for len in 0..bytes.len() {
+            let mut exchange = exchange(&[(0, 512)]);
+            assert_eq!(feed(&mut exchange, &bytes[..len], 99), Ok(ListStep::More));
+            assert!(!exchange.is_done());
+        }
+    }
+}

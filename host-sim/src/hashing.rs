@@ -1,4 +1,4 @@
-//! Content is hashed by all cores, in one pass and in a few MiB, whatever its length.
+//! Content is hashed by all cores, in one pass and in about 2 MiB for each core, whatever its length.
 //!
 //! ```text
 //!            reads and cuts          hashes            takes the hashes
@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::num::NonZero;
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
 use peerdist_core::content::segmenter::{Segmentation, Segmenter};
@@ -24,10 +24,10 @@ use peerdist_core::limits::MAX_SEGMENT_V2_BYTES;
 /// segments enough to fill the lanes of its vector unit twice.
 const READ_BYTES: usize = 1_024 * 1_024;
 
-/// Segments of one reading: their digests stay below what the bytes take.
+/// Segments of one reading: their digests take less than 160 KiB, however short the segments are.
 const READ_SEGMENTS: usize = 2_048;
 
-/// Workers: what they hold is at most 20 MiB in all.
+/// Workers: what they read takes at most 18 MiB in all, and the digests, if segments are short, 14 MiB more.
 const MAX_WORKERS: usize = 16;
 
 /// Readings that may be hashed before their turn, for each worker: a worker that the system has
@@ -46,36 +46,57 @@ pub fn hash_segments<C: Crypto + Clone + Send, E: From<io::Error> + Send>(
     each: &mut (dyn FnMut(&Digest, u32) -> Result<(), E> + Send),
 ) -> Result<(), E> {
     let workers = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_WORKERS);
-    let cutter = Mutex::new(Cutter::new(segmentation, content));
-    let room = AHEAD * workers as u64;
-    let queue = Queue { state: Mutex::new(State::new(each)), turn: Condvar::new(), room };
-    let work = |mut crypto: C| {
-        let mut reading = Reading::new();
-        loop {
-            let next = lock(&cutter).read(&mut reading);
-            let going_on = match next {
-                Ok(true) => queue.push(reading.number, reading.hash(&mut crypto, algorithm)),
-                Ok(false) => false,
-                Err(error) => queue.fail(error.into()),
-            };
-            if !going_on {
-                break;
-            }
-        }
-    };
-    thread::scope(|scope| {
-        // The last worker is this thread.
-        for _ in 1..workers {
-            let crypto = crypto.clone();
-            scope.spawn(|| work(crypto));
-        }
-        work(crypto.clone());
-    });
-    queue.state.into_inner().expect("no worker has panicked").outcome
+    let scale = Scale { workers, room: AHEAD * workers as u64, read_bytes: READ_BYTES };
+    scale.hash_segments(crypto, algorithm, segmentation, content, each)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("no worker has panicked")
+/// How much is done at once.
+struct Scale {
+    workers: usize,
+    /// Readings that may be hashed from the one on whose turn it is.
+    room: u64,
+    read_bytes: usize,
+}
+
+impl Scale {
+    fn hash_segments<C: Crypto + Clone + Send, E: From<io::Error> + Send>(
+        &self,
+        crypto: &C,
+        algorithm: HashAlgorithm,
+        segmentation: Segmentation,
+        content: &mut (dyn Read + Send),
+        each: &mut (dyn FnMut(&Digest, u32) -> Result<(), E> + Send),
+    ) -> Result<(), E> {
+        let cutter = Mutex::new(Cutter::new(segmentation, content, self.read_bytes));
+        let queue = Queue { state: Mutex::new(State::new(each)), turn: Condvar::new(), room: self.room };
+        let work = |mut crypto: C| {
+            let _alarm = Alarm(&queue);
+            let mut reading = Reading::new(self.read_bytes);
+            loop {
+                // After a panic of another worker the content is over.
+                let next = cutter.lock().unwrap_or_else(PoisonError::into_inner).read(&mut reading);
+                let going_on = match next {
+                    Ok(true) => queue.push(reading.number, reading.hash(&mut crypto, algorithm)),
+                    Ok(false) => false,
+                    Err(error) => queue.fail(error.into()),
+                };
+                if !going_on {
+                    break;
+                }
+            }
+        };
+        thread::scope(|scope| {
+            // The last worker is this thread: should the system have no others, it does all.
+            for _ in 1..self.workers {
+                let crypto = crypto.clone();
+                if thread::Builder::new().spawn_scoped(scope, || work(crypto)).is_err() {
+                    break;
+                }
+            }
+            work(crypto.clone());
+        });
+        queue.state.into_inner().expect("the scope has passed on any panic").outcome
+    }
 }
 
 /// Reads the content and finds the ends of its segments.
@@ -97,14 +118,14 @@ struct Reading {
 }
 
 impl<'a> Cutter<'a> {
-    fn new(segmentation: Segmentation, content: &'a mut (dyn Read + Send)) -> Self {
+    fn new(segmentation: Segmentation, content: &'a mut (dyn Read + Send), read_bytes: usize) -> Self {
         let read_bytes = match segmentation {
             // A multiple of the length, if there is one, leaves no segment begun.
             Segmentation::Fixed(len) => {
                 let len = len.get() as usize;
-                (READ_BYTES - READ_BYTES % len).min(READ_SEGMENTS * len)
+                (read_bytes - read_bytes % len).min(READ_SEGMENTS * len)
             }
-            Segmentation::ContentDefined => READ_BYTES,
+            Segmentation::ContentDefined => read_bytes,
         };
         let segmenter = Segmenter::new(segmentation);
         Self { content, segmenter, read_bytes, begun: Vec::new(), readings: 0, over: false }
@@ -144,8 +165,8 @@ impl<'a> Cutter<'a> {
 }
 
 impl Reading {
-    fn new() -> Self {
-        Self { number: 0, bytes: vec![0; MAX_SEGMENT_V2_BYTES as usize + READ_BYTES], lens: Vec::new() }
+    fn new(read_bytes: usize) -> Self {
+        Self { number: 0, bytes: vec![0; MAX_SEGMENT_V2_BYTES as usize + read_bytes], lens: Vec::new() }
     }
 
     fn hash(&self, crypto: &mut impl Crypto, algorithm: HashAlgorithm) -> Vec<(Digest, u32)> {
@@ -196,7 +217,9 @@ impl<E> Queue<'_, E> {
     /// Takes the hashes of a reading; `false` if there is no use in more.
     fn push(&self, number: u64, hashes: Vec<(Digest, u32)>) -> bool {
         let waits = |state: &mut State<'_, E>| state.outcome.is_ok() && number >= state.next + self.room;
-        let mut state = self.turn.wait_while(lock(&self.state), waits).expect("no worker has panicked");
+        // The lock is poisoned if `each` has panicked.
+        let Ok(state) = self.state.lock() else { return false };
+        let Ok(mut state) = self.turn.wait_while(state, waits) else { return false };
         state.hashed.insert(number, hashes);
         state.drain();
         self.turn.notify_all();
@@ -204,12 +227,24 @@ impl<E> Queue<'_, E> {
     }
 
     fn fail(&self, error: E) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.outcome.is_ok() {
             state.outcome = Err(error);
         }
         self.turn.notify_all();
         false
+    }
+}
+
+/// Wakes the other workers when one panics: its reading, for whose hashes they wait, never comes. Nobody sees
+/// this error, since the scope passes the panic on.
+struct Alarm<'q, 'a, E: From<io::Error>>(&'q Queue<'a, E>);
+
+impl<E: From<io::Error>> Drop for Alarm<'_, '_, E> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.fail(io::Error::other("a worker has panicked").into());
+        }
     }
 }
 
@@ -230,8 +265,11 @@ impl<'a, E> State<'a, E> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use peerdist_core::content::segmenter::SegmentLen;
-    use peerdist_core::crypto::{SoftCrypto, hash};
+    use peerdist_core::crypto::{CipherBlock, CipherKey, HashState, Secret, SoftCrypto, hash};
 
     use super::*;
 
@@ -289,6 +327,129 @@ mod tests {
                 outcome.expect("nothing fails");
                 assert!(hashes == expected, "{len} {}", rest.len());
             }
+        }
+    }
+
+    /// A provider that calls `before` with what it is to hash.
+    #[derive(Clone)]
+    struct Spied<F>(F);
+
+    impl<F: Fn(&[&[u8]])> Crypto for Spied<F> {
+        fn hash_start(&mut self, algorithm: HashAlgorithm) -> HashState {
+            SoftCrypto.hash_start(algorithm)
+        }
+
+        fn hash_update(&mut self, state: &mut HashState, data: &[u8]) {
+            SoftCrypto.hash_update(state, data);
+        }
+
+        fn hash_finish(&mut self, state: HashState) -> Digest {
+            SoftCrypto.hash_finish(state)
+        }
+
+        fn hash_many(&mut self, algorithm: HashAlgorithm, messages: &[&[u8]], digests: &mut [Digest]) {
+            (self.0)(messages);
+            SoftCrypto.hash_many(algorithm, messages, digests);
+        }
+
+        fn hmac(&mut self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Secret {
+            SoftCrypto.hmac(algorithm, key, parts)
+        }
+
+        fn cbc_encrypt(&mut self, key: CipherKey<'_>, chain: &mut CipherBlock, blocks: &mut [CipherBlock]) {
+            SoftCrypto.cbc_encrypt(key, chain, blocks);
+        }
+
+        fn cbc_decrypt(&mut self, key: CipherKey<'_>, chain: &mut CipherBlock, blocks: &mut [CipherBlock]) {
+            SoftCrypto.cbc_decrypt(key, chain, blocks);
+        }
+    }
+
+    /// Counts the bytes that are read and not yet given on.
+    struct Counting<'a> {
+        content: &'a [u8],
+        ahead: &'a AtomicUsize,
+        most: usize,
+    }
+
+    impl Read for Counting<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            let len = self.content.read(buf)?;
+            self.most = self.most.max(self.ahead.fetch_add(len, Ordering::SeqCst) + len);
+            Ok(len)
+        }
+    }
+
+    #[test]
+    fn workers_wait_for_their_turn() {
+        const READ: usize = 1_000;
+        let content = &content()[..500_000];
+        for (workers, room) in [(1, 1), (3, 1), (3, 4)] {
+            for (segmentation, len) in [
+                (Segmentation::Fixed(SegmentLen::new(300).expect("a length")), Some(300)),
+                (Segmentation::Fixed(SegmentLen::new(1_000).expect("a length")), Some(1_000)),
+                (Segmentation::ContentDefined, None),
+            ] {
+                // Now and then a worker falls behind, and the others would run far ahead if they did not wait.
+                let calls = AtomicUsize::new(0);
+                let crypto = Spied(|_: &[&[u8]]| {
+                    if calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(100) {
+                        (0..1_000).for_each(|_| thread::yield_now());
+                    }
+                });
+                let ahead = AtomicUsize::new(0);
+                let mut hashes = Vec::new();
+                let mut each = |digest: &Digest, len: u32| -> io::Result<()> {
+                    hashes.push((*digest, len));
+                    ahead.fetch_sub(len as usize, Ordering::SeqCst);
+                    Ok(())
+                };
+                let mut source = Counting { content, ahead: &ahead, most: 0 };
+                let scale = Scale { workers, room, read_bytes: READ };
+                let outcome = scale.hash_segments(&crypto, ALGORITHM, segmentation, &mut source, &mut each);
+                outcome.expect("nothing fails");
+                // A reading in the hands of each worker, and those that are hashed.
+                let held = (workers + room as usize) * READ;
+                let begun = if len.is_none() { MAX_SEGMENT_V2_BYTES as usize } else { 0 };
+                assert!(source.most <= held + begun, "{workers} {room} {len:?}: {}", source.most);
+                let mut rest = content;
+                for (digest, len) in hashes {
+                    let segment;
+                    (segment, rest) = rest.split_at(len as usize);
+                    assert!(digest == hash(&mut SoftCrypto, ALGORITHM, segment));
+                }
+                assert_eq!((rest.len(), ahead.into_inner()), (0, 0));
+            }
+        }
+    }
+
+    /// Whether a panic is passed on, of a provider or of the receiver of hashes, at the given call.
+    fn panics(crypto_at: usize, each_at: usize) -> bool {
+        let calls = AtomicUsize::new(0);
+        let crypto = Spied(|_: &[&[u8]]| {
+            assert_ne!(calls.fetch_add(1, Ordering::SeqCst), crypto_at, "as it is to");
+        });
+        let mut given = 0;
+        let mut each = |_: &Digest, _: u32| -> io::Result<()> {
+            given += 1;
+            assert_ne!(given, each_at, "as it is to");
+            Ok(())
+        };
+        let content = content();
+        let scale = Scale { workers: 3, room: 1, read_bytes: 1_000 };
+        let segmentation = Segmentation::Fixed(SegmentLen::new(1_000).expect("a length"));
+        let run = || {
+            _ = scale.hash_segments(&crypto, ALGORITHM, segmentation, &mut &content[..], &mut each);
+        };
+        catch_unwind(AssertUnwindSafe(run)).is_err()
+    }
+
+    #[test]
+    fn a_panic_is_passed_on() {
+        assert!(!panics(usize::MAX, usize::MAX));
+        for at in [0, 1, 2, 100] {
+            assert!(panics(at, usize::MAX), "{at}");
+            assert!(panics(usize::MAX, at + 1), "{at}");
         }
     }
 

@@ -40,6 +40,8 @@ pub enum Error {
     Content(io::Error),
     /// The file has other bytes than at the beginning.
     Changed,
+    /// The file has so many bytes, as the system says, and gives another number of them.
+    Length(u64),
     /// The publisher stopped, which is the sink's fault but for content of absurd length.
     Publish(PublishError),
     /// The hashes of a pipe could not be kept until its end.
@@ -69,6 +71,9 @@ impl fmt::Display for Error {
         match self {
             Self::Content(error) => error.fmt(f),
             Self::Changed => f.write_str("changed while it was hashed"),
+            Self::Length(len) => {
+                write!(f, "gives other than the {len} bytes that it should have: try a pipe")
+            }
             Self::Publish(error) => error.fmt(f),
             Self::Kept(error) => {
                 write!(f, "hashes cannot be kept in {}: {error}", std::env::temp_dir().display())
@@ -92,18 +97,23 @@ pub struct Order<'a> {
 /// Makes content information of an open file, from its beginning on, and writes it to `sink`;
 /// `None` of an empty file, for which there is a mere header.
 ///
-/// The file must not change meanwhile, if it is a regular one. Any other is read to its end.
+/// The file must not change meanwhile, if it is a regular one. Any other is read to its end, and so is
+/// one of length 0, since the system makes some up as they are read, whose length it cannot tell.
 pub fn publish_file<S: InfoSink + Send>(
     mut file: File,
     order: Order<'_>,
     sink: &mut S,
 ) -> Result<Option<Info>, Error> {
     let before = Seen::of(&file)?;
-    let info = publish(&mut file, before.map(|seen| seen.len), order, sink)?;
-    if Seen::of(&file)? != before {
+    let len = before.map(|seen| seen.len).filter(|len| *len > 0);
+    let published = publish(&mut file, len, order, sink);
+    if matches!(published, Ok(_) | Err(Error::Changed)) && Seen::of(&file)? != before {
         return Err(Error::Changed);
     }
-    Ok(info)
+    match (published, len) {
+        (Err(Error::Changed), Some(len)) => Err(Error::Length(len)),
+        (published, _) => published,
+    }
 }
 
 /// Makes content information of `content`, whose number of bytes is `len` if that is known, and

@@ -280,7 +280,7 @@ fn several_files() {
 fn what_is_refused_before_anything_is_hashed() {
     let folder = folder();
     fs::create_dir(folder.path().join("sub")).expect("a writable folder");
-    for name in ["a", "a.info", "sub/a"] {
+    for name in ["a", "a.info", "b.info", "key", "sub/a", "sub/b"] {
         put(&folder, name, b"content");
     }
     for (args, line) in [
@@ -288,6 +288,8 @@ fn what_is_refused_before_anything_is_hashed() {
         (&["a", "a.info", "-o", "."], "-o ./a.info: is a file to be hashed"),
         (&["a", "-o", "sub/../a"], "-o sub/../a: is a file to be hashed"),
         (&["a", "-o", "sub"], "-o sub: is a folder"),
+        (&["a", "-o", "sub/../key", "--key", "key"], "-o sub/../key: is the server secret key"),
+        (&["a", "sub/b", "-o", ".", "--key", "b.info"], "-o ./b.info: is the server secret key"),
         (&["a", "-", "-o", "to"], "-: stdin is hashed alone"),
         (&["a", "sub/a", "-o", "-"], "-o -: stdout takes the content information of one file"),
         (
@@ -318,8 +320,10 @@ fn what_is_refused_before_anything_is_hashed() {
         let refusal = refuses(&folder, &["a", "-o", "b", "--content-info", "2", "--segment-size", size]);
         assert!(refusal.contains("--segment-size") && refusal.contains("131072"), "{refusal}");
     }
-    assert_eq!(names(&folder), ["a", "a.info", "sub"]);
-    assert_eq!(get(&folder, "a.info"), b"content");
+    assert_eq!(names(&folder), ["a", "a.info", "b.info", "key", "sub"]);
+    for name in ["a", "a.info", "b.info", "key"] {
+        assert_eq!(get(&folder, name), b"content");
+    }
 }
 
 #[test]
@@ -344,11 +348,14 @@ fn help_tells_the_exit_codes_of_hashing() {
     let folder = folder();
     let help = succeeds(&folder, &["--help"]);
     assert!(help.contains("2  of one there is none") && !help.contains("all clients"), "{help}");
+    assert!(help.contains("from A up to, not including, B"), "{help}");
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::{process, thread};
 
     use super::*;
 
@@ -383,7 +390,7 @@ mod linux {
         let limited = "trap '' XFSZ && ulimit -f 1 && exec \"$0\" hash content --secret x";
         for (args, place) in [
             ("-o info", "-o info: File too large"),
-            ("-o info --content-info 2 --segment-size 1000 --range 1-2", "-o info: File too large"),
+            ("-o info --content-info 2 --segment-size 1000 --range 1-2", "a file in .: File too large"),
             ("-o -", "a file in "),
         ] {
             let output = shell(&folder, &format!("{limited} {args}"));
@@ -397,6 +404,120 @@ mod linux {
         assert!(lines(&output).concat().contains("File too large"), "{output:?}");
         assert_eq!(names(&folder), ["content", "info"]);
         assert_eq!(get(&folder, "info"), b"older");
+    }
+
+    #[test]
+    fn links_may_lead_to_another_disk_or_to_what_is_not_there_yet() {
+        let folder = folder();
+        put(&folder, "content", b"content");
+        let expected = v1_of(HashAlgorithm::Sha256, b"x\0", b"content");
+        fs::create_dir(folder.path().join("sub")).expect("a writable folder");
+        symlink("sub/next", folder.path().join("link")).expect("a writable folder");
+        symlink("new", folder.path().join("sub/next")).expect("a writable folder");
+        succeeds(&folder, &["content", "-o", "link", "--secret", "x"]);
+        assert!(folder.path().join("link").is_symlink() && folder.path().join("sub/next").is_symlink());
+        assert_eq!(get(&folder, "sub/new"), expected);
+
+        let memory = tempfile::tempdir_in("/dev/shm").expect("a file system of its own");
+        symlink(memory.path().join("info"), folder.path().join("far")).expect("a writable folder");
+        for older in [false, true] {
+            succeeds(&folder, &["content", "-o", "far", "--secret", "x", "--range", "0-7"]);
+            assert_eq!(get(&memory, "info"), expected, "{older}");
+        }
+        assert_eq!(names(&memory), ["info"]);
+        symlink("round", folder.path().join("round")).expect("a writable folder");
+        let line = refuses(&folder, &["content", "-o", "round"]);
+        assert_eq!(line, "-o round: links that lead nowhere");
+        assert_eq!(names(&folder), ["content", "far", "link", "round", "sub"]);
+    }
+
+    #[test]
+    fn a_signal_leaves_nothing() {
+        for (name, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
+            let folder = folder();
+            // Longer than can be hashed before the signal comes.
+            let content = tempfile::NamedTempFile::new().expect("a folder for temporary files");
+            content.as_file().set_len(64 << 30).expect("a sparse file");
+            let command = Command::cargo_bin("peerdist").expect("the binary is built");
+            let mut child = process::Command::new("env")
+                .arg(format!("--default-signal={name}"))
+                .arg(command.get_program())
+                .args(["hash", "--secret", "x", "-o", "info"])
+                .arg(content.path())
+                .current_dir(folder.path())
+                .spawn()
+                .expect("it can be started");
+            while names(&folder).is_empty() {
+                assert_eq!(child.try_wait().expect("it is ours"), None);
+                thread::yield_now();
+            }
+            assert!(names(&folder)[0].starts_with(".peerdist-"), "{:?}", names(&folder));
+            let id = child.id().to_string();
+            let sent = process::Command::new("kill").args([&format!("-{name}"), &id]).status();
+            assert!(sent.expect("it can be started").success());
+            assert_eq!(child.wait().expect("it is ours").signal(), Some(number));
+            assert_eq!(names(&folder), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn an_ignored_signal_stays_ignored() {
+        let folder = folder();
+        put(&folder, "content", &content(70_000));
+        // It goes on when the signal has come, as nohup wants it to.
+        let line = "trap '' HUP && mkfifo pipe && exec 3<>pipe && { \"$0\" hash pipe -o info --secret x 3<&- & } \
+            && until ls -A | grep -q .peerdist-; do :; done && kill -HUP $! && cat content >pipe && exec 3<&- \
+            && wait $!";
+        let output = shell(&folder, line);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(get(&folder, "info"), v1_of(HashAlgorithm::Sha256, b"x\0", &content(70_000)));
+    }
+
+    #[test]
+    fn a_system_without_threads_to_spare_will_do() {
+        let folder = folder();
+        put(&folder, "content", &content(3 << 20));
+        // No thread has room for its stack.
+        let output = shell(&folder, "RUST_MIN_STACK=$((1 << 47)) \"$0\" hash content -o info --secret x");
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        assert_eq!(get(&folder, "info"), v1_of(HashAlgorithm::Sha256, b"x\0", &content(3 << 20)));
+    }
+
+    #[test]
+    fn files_that_the_system_makes_up() {
+        let folder = folder();
+        for args in [&["--content-info", "1"][..], &["--content-info", "2", "--segment-size", "10"]] {
+            let version = fs::read("/proc/version").expect("a system of this kind");
+            let args = [&["/proc/version", "-o", "info", "--secret", "x"], args].concat();
+            let said = succeeds(&folder, &args);
+            assert!(said.starts_with(&format!("/proc/version: {} bytes, ", version.len())), "{said}");
+        }
+        // Of others it tells a page.
+        let online = "/sys/devices/system/cpu/online";
+        let page = fs::metadata(online).expect("a system of this kind").len();
+        let line = format!("{online}: gives other than the {page} bytes that it should have: try a pipe");
+        for args in [&["--content-info", "1"][..], &["--content-info", "2"]] {
+            assert_eq!(refuses(&folder, &[&[online, "-o", "none"], args].concat()), line);
+        }
+    }
+
+    #[test]
+    fn stdout_that_is_full_or_closed() {
+        let folder = folder();
+        put(&folder, "content", b"content");
+        // The bytes of some have a newline among them, at which stdout is written to, and others have not.
+        for secret in ["a", "b", "c", "d", "e", "f"] {
+            let output = shell(&folder, &format!("\"$0\" hash content -o - --secret {secret} > /dev/full"));
+            assert_eq!(output.status.code(), Some(2), "{output:?}");
+            assert!(lines(&output).concat().starts_with("peerdist: stdout: No space left"), "{output:?}");
+        }
+        put(&folder, "content", &content(9 << 20));
+        // It begins when nobody reads any more.
+        let line = "mkfifo gate && { cat gate; \"$0\" hash content -o - --secret x; echo $? > status; } \
+            | { exec <&-; : > gate; }";
+        let output = shell(&folder, line);
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        assert_eq!(get(&folder, "status"), b"0\n");
     }
 
     #[test]

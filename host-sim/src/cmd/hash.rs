@@ -15,11 +15,12 @@ use peerdist_core::crypto::HashAlgorithm;
 use peerdist_hal::file::InfoFile;
 use peerdist_sim::publish::{self, Layout, Order, publish, publish_file};
 use peerdist_sim::scenario::parse_size;
-use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
+use super::info::count;
 use super::secret::SecretArgs;
-use super::{Ending, Failure, bar, one_line, print, tell};
+use super::temporary::{Output, Spool, folder_of, follow};
+use super::{Ending, Failure, bar, one_line, print, tell, unbuffered, written};
 
 /// What `--help` says at its end.
 const EXIT_CODES: &str = "\
@@ -56,7 +57,7 @@ pub struct Args {
     #[command(flatten)]
     secret: SecretArgs,
 
-    /// Describe only the bytes from A on and before B
+    /// Describe only the bytes from A up to, not including, B
     #[arg(long, value_name = "A-B", allow_hyphen_values = true, value_parser = parse_range)]
     range: Option<Range<u64>>,
 
@@ -157,7 +158,7 @@ impl Args {
             files => in_folder(files, &self.output)?,
         };
         for job in &jobs {
-            job.target.check(&self.files)?;
+            job.target.check(&self.files, self.secret.key.as_deref())?;
         }
         if let [_, _, ..] = &jobs[..] {
             fs::create_dir_all(&self.output)
@@ -223,24 +224,16 @@ impl Target {
         Ok(Self::Stdout)
     }
 
-    /// Refuses to replace the content itself, or what is no file.
-    fn check(&self, files: &[PathBuf]) -> Result<(), Failure> {
+    /// Refuses to replace the content itself, the key, or what is no file.
+    fn check(&self, files: &[PathBuf], key: Option<&Path>) -> Result<(), Failure> {
         let Self::File(path) = self else { return Ok(()) };
         let failure = |reason: &str| Err(Failure(format!("-o {}: {reason}", path.display())));
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => failure("is a folder"),
             Ok(metadata) if !metadata.is_file() => failure("not a regular file"),
             Ok(_) if files.iter().any(|file| is_same(file, path)) => failure("is a file to be hashed"),
+            Ok(_) if key.is_some_and(|key| is_same(key, path)) => failure("is the server secret key"),
             _ => Ok(()),
-        }
-    }
-
-    /// Where files are kept until they are complete.
-    fn folder(&self) -> PathBuf {
-        let Self::File(path) = self else { return std::env::temp_dir() };
-        match path.parent() {
-            Some(parent) if parent != "" => parent.to_path_buf(),
-            _ => PathBuf::from("."),
         }
     }
 }
@@ -254,55 +247,69 @@ impl Job {
     fn run(&self, layout: Layout, key: &[u8], range: Option<Range<u64>>) -> Result<String, Failure> {
         match &self.target {
             Target::Stdout => {
-                let mut file = tempfile::tempfile().map_err(|error| self.unwritable(&error))?;
-                self.make(layout, key, range, &file)?;
-                let copied = file.rewind().and_then(|()| io::copy(&mut file, &mut io::stdout()));
-                copied.map_err(|error| Failure(format!("stdout: {error}")))?;
+                let spool = self.spool(&std::env::temp_dir())?;
+                self.make(layout, key, range, spool.file(), &std::env::temp_dir())?;
+                let mut file = spool.file();
+                written(
+                    file.rewind()
+                        .and_then(|()| io::copy(&mut file, &mut unbuffered(io::stdout())?).map(drop)),
+                )?;
                 Ok(String::new())
             }
             Target::File(path) => {
-                let file = NamedTempFile::with_prefix_in(".peerdist-", self.target.folder());
-                let file = file.map_err(|error| self.unwritable(&error))?;
-                let made = self.make(layout, key, range, file.as_file())?;
-                // Through a link, not in its place.
-                let end = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-                file.persist(end).map_err(|error| self.unwritable(&error.error))?;
+                let unwritable = |error| self.unwritable(&error);
+                // Through links, not in their place, and made where it will be: they may lead to another disk.
+                let end = follow(path).map_err(unwritable)?;
+                let folder = folder_of(&end).to_path_buf();
+                let output = Output::new(end).map_err(unwritable)?;
+                let made = self.make(layout, key, range, output.file(), &folder)?;
+                output.persist(true).map_err(unwritable)?;
                 Ok(format!("{}: {made}, {}\n", self.name(), one_line(&path.display().to_string())))
             }
         }
     }
 
-    /// Writes the content information to `file`; says how much there is.
+    /// Writes the content information to `file`, with `folder` for what has to be kept meanwhile; says how
+    /// much there is.
     fn make(
         &self,
         layout: Layout,
         key: &[u8],
         range: Option<Range<u64>>,
         file: &File,
+        folder: &Path,
     ) -> Result<String, Failure> {
-        let open =
-            |file: io::Result<File>| file.and_then(InfoFile::new).map_err(|error| self.unwritable(&error));
-        let mut sink = open(file.try_clone())?;
+        let open = |file: &File| file.try_clone().and_then(InfoFile::new);
+        let mut sink = open(file).map_err(|error| self.unwritable(&error))?;
         let Some(range) = range else {
-            let info = self.publish(layout, key, &mut sink)?;
+            let info = self.publish(layout, key, &mut sink, |error| self.unwritable(error))?;
             return Ok(info.map_or_else(|| summary(0, 0), |info| summary_of(&info)));
         };
-        let mut whole = open(tempfile::tempfile_in(self.target.folder()))?;
-        let info = self.publish(layout, key, &mut whole)?;
+        let spool = self.spool(folder)?;
+        let unkept = |error: &io::Error| unkept(folder, error);
+        let mut whole = open(spool.file()).map_err(|error| unkept(&error))?;
+        let info = self.publish(layout, key, &mut whole, unkept)?;
         let len = info.as_ref().map_or(0, Info::content_end);
-        let excerpt = info.and_then(|info| info.excerpt(&whole, range, EndForm::Zero).transpose());
-        let Some(excerpt) = excerpt else {
-            return Err(Failure(format!("{}: --range reaches beyond its {len} bytes", self.name())));
-        };
-        let excerpt = excerpt.map_err(|error| Failure(format!("{}: {error}", self.name())))?;
-        excerpt.emit(&mut sink).map_err(|error| {
-            let file = if matches!(error, EmitError::Sink(_)) { &sink } else { &whole };
-            self.unwritable(&file.take_error().unwrap_or_else(|| io::Error::other(error)))
-        })?;
-        Ok(summary_of(excerpt.info()))
+        match info.map(|info| cut(&info, &whole, range, &mut sink)).transpose() {
+            Ok(made) => made
+                .flatten()
+                .ok_or_else(|| Failure(format!("{}: --range reaches beyond its {len} bytes", self.name()))),
+            Err(Uncut::Whole(error)) => Err(unkept(&error)),
+            Err(Uncut::Sink(error)) => Err(self.unwritable(&error)),
+        }
     }
 
-    fn publish(&self, layout: Layout, key: &[u8], sink: &mut InfoFile) -> Result<Option<Info>, Failure> {
+    fn spool(&self, folder: &Path) -> Result<Spool, Failure> {
+        Spool::new(folder).map_err(|error| unkept(folder, &error))
+    }
+
+    fn publish(
+        &self,
+        layout: Layout,
+        key: &[u8],
+        sink: &mut InfoFile,
+        unwritable: impl Fn(&io::Error) -> Failure,
+    ) -> Result<Option<Info>, Failure> {
         let unreadable = |error: io::Error| Failure(format!("{}: {error}", self.name()));
         let file = match &self.source {
             Source::Stdin => None,
@@ -312,7 +319,8 @@ impl Job {
             Some(file) => Some(file.metadata().map_err(unreadable)?).filter(fs::Metadata::is_file),
             None => None,
         };
-        let bar = bar::of_bytes(len.map(|metadata| metadata.len()));
+        // Files of the system, such as those in /proc, have bytes of which their length tells nothing.
+        let bar = bar::of_bytes(len.map(|metadata| metadata.len()).filter(|len| *len > 0));
         bar.set_message(self.name());
         let order = Order { layout, key, watch: &mut |done| bar.set_position(done) };
         let published = match file {
@@ -322,7 +330,7 @@ impl Job {
         bar.finish_and_clear();
         published.map_err(|error| match error {
             publish::Error::Publish(PublishError::Sink(_)) => {
-                self.unwritable(&sink.take_error().unwrap_or_else(|| io::Error::other(error)))
+                unwritable(&sink.take_error().unwrap_or_else(|| io::Error::other(error)))
             }
             error => Failure(format!("{}: {error}", self.name())),
         })
@@ -336,11 +344,43 @@ impl Job {
     }
 
     fn unwritable(&self, error: &io::Error) -> Failure {
-        Failure(match &self.target {
-            Target::Stdout => format!("a file in {}: {error}", self.target.folder().display()),
-            Target::File(path) => format!("-o {}: {error}", path.display()),
-        })
+        match &self.target {
+            Target::Stdout => unkept(&std::env::temp_dir(), error),
+            Target::File(path) => Failure(format!("-o {}: {error}", path.display())),
+        }
     }
+}
+
+/// What is wrong with a file without a name.
+fn unkept(folder: &Path, error: &io::Error) -> Failure {
+    Failure(format!("a file in {}: {error}", folder.display()))
+}
+
+/// Why a range could not be cut out.
+enum Uncut {
+    Whole(io::Error),
+    Sink(io::Error),
+}
+
+/// Writes to `sink` what `whole` says of `range`, and says how much that is; `None` if it reaches beyond the
+/// content.
+fn cut(
+    info: &Info,
+    whole: &InfoFile,
+    range: Range<u64>,
+    sink: &mut InfoFile,
+) -> Result<Option<String>, Uncut> {
+    // The reason of the system, where there is one.
+    let reason = |file: &InfoFile, error| file.take_error().unwrap_or(error);
+    let excerpt = info.excerpt(whole, range, EndForm::Zero);
+    let Some(excerpt) = excerpt.map_err(|error| Uncut::Whole(reason(whole, io::Error::other(error))))? else {
+        return Ok(None);
+    };
+    excerpt.emit(sink).map_err(|error| match error {
+        EmitError::Sink(_) => Uncut::Sink(reason(sink, io::Error::other(error))),
+        EmitError::Source(_) => Uncut::Whole(reason(whole, io::Error::other(error))),
+    })?;
+    Ok(Some(summary_of(excerpt.info())))
 }
 
 fn summary_of(info: &Info) -> String {
@@ -349,12 +389,47 @@ fn summary_of(info: &Info) -> String {
 }
 
 fn summary(bytes: u64, segments: u32) -> String {
-    let plural = |count: u64| if count == 1 { "" } else { "s" };
-    format!("{bytes} byte{}, {segments} segment{}", plural(bytes), plural(segments.into()))
+    format!("{}, {}", count(bytes, "byte"), count(segments.into(), "segment"))
 }
 
 fn random_key() -> Result<Zeroizing<Vec<u8>>, Failure> {
     let mut key = Zeroizing::new(vec![0; RANDOM_KEY_BYTES]);
     getrandom::fill(&mut key).map_err(|error| Failure(format!("no random key: {error}")))?;
     Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_or_written_is_told_apart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = |name: &str, writable: bool| {
+            let path = folder.path().join(name);
+            File::options().create(true).append(true).open(&path).expect("a writable folder");
+            let file = File::options().read(!writable).write(writable).open(path);
+            file.and_then(InfoFile::new).expect("a regular file")
+        };
+        for layout in [
+            Layout::V1(HashAlgorithm::Sha256),
+            Layout::V2(Segmentation::Fixed(SegmentLen::new(100).expect("a length"))),
+        ] {
+            let mut whole = open("whole", true);
+            let order = Order { layout, key: b"key", watch: &mut |_| {} };
+            let info =
+                publish(&mut &[7; 5_000][..], Some(5_000), order, &mut whole).expect("a disk with room");
+            let info = info.expect("not empty");
+            let outcome = cut(&info, &whole, 100..200, &mut open("part", true));
+            assert!(
+                matches!(outcome, Err(Uncut::Whole(error)) if error.raw_os_error().is_some()),
+                "{layout:?}"
+            );
+            let outcome = cut(&info, &open("whole", false), 100..200, &mut open("part", false));
+            assert!(
+                matches!(outcome, Err(Uncut::Sink(error)) if error.raw_os_error().is_some()),
+                "{layout:?}"
+            );
+        }
+    }
 }

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use peerdist_core::content::{secret_key, server_secret};
 use peerdist_core::crypto::{Crypto as _, HashAlgorithm, SoftCrypto};
-use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
+use super::info::count;
 use super::secret::{MAX_KEY_FILE_BYTES, Typed, bounded, typed};
-use super::{Ending, Failure, one_line, print};
+use super::temporary::{self, folder_of};
+use super::{Ending, Failure, one_line, print, unbuffered};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -177,8 +178,7 @@ fn import(file: &Path, output: &Output, passphrase: &PassphraseArgs) -> Result<(
 }
 
 fn show(path: &Path, key: &[u8]) -> Result<(), Failure> {
-    let plural = if key.len() == 1 { "" } else { "s" };
-    let mut text = format!("{}: {} byte{plural}\n", one_line(&name(path)), key.len());
+    let mut text = format!("{}: {}\n", one_line(&name(path)), count(key.len() as u64, "byte"));
     for (version, algorithm) in FINGERPRINTS {
         let ks = server_secret(&mut SoftCrypto, algorithm, key);
         let fingerprint = SoftCrypto.hmac(algorithm, ks.expose(), &[FINGERPRINT_LABEL]);
@@ -206,13 +206,8 @@ impl Output {
             Ok(found) if !found.is_file() => failure(&"exists, and is not a regular file"),
             Ok(_) if !self.force => failure(&"exists; --force replaces it"),
             Err(error) if error.kind() != io::ErrorKind::NotFound => failure(&error),
-            _ => fs::metadata(self.folder()).map(|_| ()).or_else(|error| failure(&error)),
+            _ => fs::metadata(folder_of(&self.output)).map(|_| ()).or_else(|error| failure(&error)),
         }
-    }
-
-    fn folder(&self) -> &Path {
-        let folder = self.output.parent().filter(|folder| !folder.as_os_str().is_empty());
-        folder.unwrap_or(Path::new("."))
     }
 
     /// Writes all or nothing.
@@ -222,15 +217,9 @@ impl Output {
             return written.map_err(|error| failure("stdout", error));
         }
         let write = || -> io::Result<()> {
-            // Nobody but the owner may read a file that this makes.
-            let mut file = NamedTempFile::new_in(self.folder())?;
-            file.write_all(bytes)?;
-            file.as_file().sync_all()?;
-            match self.force {
-                true => file.persist(&self.output)?,
-                false => file.persist_noclobber(&self.output)?,
-            };
-            Ok(())
+            let output = temporary::Output::new(self.output.clone())?;
+            output.file().write_all(bytes)?;
+            output.persist(self.force)
         };
         write().map_err(|error| failure(self.output.display(), error))
     }
@@ -317,17 +306,6 @@ fn read_any(path: &Path, max: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
         Ok(bytes) => bytes.ok_or_else(|| failure(name(path), format!("too long: more than {max} bytes"))),
         Err(error) => Err(failure(name(path), error)),
     }
-}
-
-/// A standard stream as a file: the standard library keeps what passes in buffers that nobody wipes.
-#[cfg(unix)]
-fn unbuffered(stream: impl std::os::fd::AsFd) -> io::Result<File> {
-    stream.as_fd().try_clone_to_owned().map(File::from)
-}
-
-#[cfg(windows)]
-fn unbuffered(stream: impl std::os::windows::io::AsHandle) -> io::Result<File> {
-    stream.as_handle().try_clone_to_owned().map(File::from)
 }
 
 /// Whether an argument stands for stdin or stdout.

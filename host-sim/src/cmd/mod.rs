@@ -9,8 +9,10 @@ mod inspect;
 mod key;
 mod secret;
 mod sim;
+mod temporary;
 mod verify;
 
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -137,11 +139,27 @@ fn one_line(text: &str) -> String {
     escaped.collect()
 }
 
-/// Prints a result. Somebody who stops reading (`| head`) has seen enough: that is no failure.
+/// Prints a result.
 fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+/// What came of writing to stdout. Somebody who stops reading (`| head`) has seen enough: that is no failure.
+fn written(outcome: io::Result<()>) -> Result<(), Failure> {
+    match outcome {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure(format!("stdout: {error}"))),
         _ => Ok(()),
     }
+}
+
+/// A standard stream as a file: the standard library keeps what passes in buffers that nobody wipes.
+#[cfg(unix)]
+fn unbuffered(stream: impl std::os::fd::AsFd) -> io::Result<File> {
+    stream.as_fd().try_clone_to_owned().map(File::from)
+}
+
+#[cfg(windows)]
+fn unbuffered(stream: impl std::os::windows::io::AsHandle) -> io::Result<File> {
+    stream.as_handle().try_clone_to_owned().map(File::from)
 }

@@ -26,7 +26,7 @@ pub struct SecretArgs {
 
     /// A file whose bytes are the server secret key, as they are: at most 64 KiB
     #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
+    pub key: Option<PathBuf>,
 }
 
 /// A secret as it was typed: wiped, and impossible to print. What is wrong with it is found after

@@ -8,12 +8,14 @@
 mod infos;
 
 use core::cell::RefCell;
-use std::fs::File;
+use core::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::path::{Path, PathBuf};
 
 use peerdist_core::content::{InfoSink, InfoSource, InfoUnreadable, InfoUnwritable};
 
-pub use self::infos::{FileInfos, MAX_INFOS, OpenError};
+pub use self::infos::{FileInfos, MAX_INFOS};
 
 /// A file with content information: a source where it is open for reading, a sink where it is open
 /// for writing.
@@ -26,6 +28,15 @@ pub struct InfoFile {
     file: File,
     len: u64,
     error: RefCell<Option<io::Error>>,
+}
+
+/// Why a directory cannot be used.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process, or another value in this one, uses this directory.
+    InUse(PathBuf),
+    /// This directory or file could not be read, made, locked, overwritten or removed.
+    Io(PathBuf, io::Error),
 }
 
 impl InfoFile {
@@ -73,6 +84,40 @@ impl InfoSink for InfoFile {
             }
         }
     }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse(path) => write!(f, "{} is in use", path.display()),
+            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
+        }
+    }
+}
+
+impl core::error::Error for OpenError {}
+
+/// Locks the file `name` of `directory`, for as long as what is returned lives.
+fn lock(directory: &Path, name: &str) -> Result<File, OpenError> {
+    let path = directory.join(name);
+    let file = match private().create(true).truncate(false).open(&path) {
+        Ok(file) => file,
+        Err(error) => return Err(OpenError::Io(path, error)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.into())),
+        Err(TryLockError::Error(error)) => Err(OpenError::Io(path, error)),
+    }
+}
+
+/// Options for reading and writing, which give a new file to its owner alone.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 /// Fills `buf` from `offset` on, if all of it lies in the first `len` bytes.

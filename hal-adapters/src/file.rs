@@ -97,15 +97,27 @@ impl fmt::Display for OpenError {
 
 impl core::error::Error for OpenError {}
 
-/// Locks the file `name` of `directory`, for as long as what is returned lives.
-fn lock(directory: &Path, name: &str) -> Result<File, OpenError> {
+/// A locked file, for as long as this value lives.
+#[derive(Debug)]
+struct Lock(File);
+
+/// A child that is just being started has the file open, too, until its program runs: closing it
+/// here would not be enough.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+/// Locks the file `name` of `directory`.
+fn lock(directory: &Path, name: &str) -> Result<Lock, OpenError> {
     let path = directory.join(name);
     let file = match private().create(true).truncate(false).open(&path) {
         Ok(file) => file,
         Err(error) => return Err(OpenError::Io(path, error)),
     };
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.into())),
         Err(TryLockError::Error(error)) => Err(OpenError::Io(path, error)),
     }

@@ -12,7 +12,7 @@ use std::string::String;
 use peerdist_core::content::InfoUnreadable;
 use peerdist_core::store::{InfoId, InfoStore, InfoStoreFull};
 
-use super::{OpenError, lock, private, read_within, write_all_at};
+use super::{Lock, OpenError, lock, private, read_within, write_all_at};
 
 /// Content informations kept at once. A node keeps one for each content that is open, a handful;
 /// each holds a file open, of which systems give a process as few as 256.
@@ -42,8 +42,7 @@ pub struct FileInfos {
     next: u8,
     directory: PathBuf,
     error: RefCell<Option<io::Error>>,
-    /// Locked for as long as it is open.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// A content information, and how many bytes it has.

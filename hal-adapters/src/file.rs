@@ -1,10 +1,13 @@
-//! Content information in files of a host, on Unix and Windows: one that is there already, as an
-//! [`InfoFile`], and those a node keeps while it needs them, in [`FileInfos`].
+//! Blocks and content information in files of a host, on Unix and Windows: blocks that outlive the
+//! process, in [`FileBlocks`]; content information that is there already, as an [`InfoFile`], and
+//! that which a node keeps while it needs it, in [`FileInfos`]. The two stores make one storage in
+//! [`Split`](peerdist_core::store::split::Split), and may share a directory.
 //!
-//! Each read goes to the file. Core reads in two places by turns when it parses, so that a page kept
+//! Each read of content information goes to the file. Core reads in two places by turns when it parses, so that a page kept
 //! here would be fetched in vain, and segment secrets would lie in one more place. Core's traits
-//! report a failure by its offset alone; both types keep the reason, for `take_error` to give.
+//! say little of a failure; all three types keep the reason, for `take_error` to give.
 
+mod blocks;
 mod infos;
 
 use core::cell::RefCell;
@@ -15,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use peerdist_core::content::{InfoSink, InfoSource, InfoUnreadable, InfoUnwritable};
 
+pub use self::blocks::{Counters, FileBlocks, FileError, MAX_BLOCKS, MAX_RESERVED, Options};
 pub use self::infos::{FileInfos, MAX_INFOS};
 
 /// A file with content information: a source where it is open for reading, a sink where it is open

@@ -1,19 +1,25 @@
-//! Content information in files of a host, on Unix and Windows: one that is there already, as an
-//! [`InfoFile`], and those a node keeps while it needs them, in [`FileInfos`].
+//! Blocks and content information in files of a host, on Unix and Windows: blocks that outlive the
+//! process, in [`FileBlocks`]; content information that is there already, as an [`InfoFile`], and
+//! that which a node keeps while it needs it, in [`FileInfos`]. The two stores make one storage in
+//! [`Split`](peerdist_core::store::split::Split), and may share a directory.
 //!
-//! Each read goes to the file. Core reads in two places by turns when it parses, so that a page kept
+//! Each read of content information goes to the file. Core reads in two places by turns when it parses, so that a page kept
 //! here would be fetched in vain, and segment secrets would lie in one more place. Core's traits
-//! report a failure by its offset alone; both types keep the reason, for `take_error` to give.
+//! say little of a failure; all three types keep the reason, for `take_error` to give.
 
+mod blocks;
 mod infos;
 
 use core::cell::RefCell;
-use std::fs::File;
+use core::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::path::{Path, PathBuf};
 
 use peerdist_core::content::{InfoSink, InfoSource, InfoUnreadable, InfoUnwritable};
 
-pub use self::infos::{FileInfos, MAX_INFOS, OpenError};
+pub use self::blocks::{Counters, FileBlocks, FileError, MAX_BLOCKS, MAX_RESERVED, Options};
+pub use self::infos::{FileInfos, MAX_INFOS};
 
 /// A file with content information: a source where it is open for reading, a sink where it is open
 /// for writing.
@@ -26,6 +32,15 @@ pub struct InfoFile {
     file: File,
     len: u64,
     error: RefCell<Option<io::Error>>,
+}
+
+/// Why a directory cannot be used.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process, or another value in this one, uses this directory.
+    InUse(PathBuf),
+    /// This directory or file could not be read, made, locked, overwritten or removed.
+    Io(PathBuf, io::Error),
 }
 
 impl InfoFile {
@@ -73,6 +88,52 @@ impl InfoSink for InfoFile {
             }
         }
     }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse(path) => write!(f, "{} is in use", path.display()),
+            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
+        }
+    }
+}
+
+impl core::error::Error for OpenError {}
+
+/// A locked file, for as long as this value lives.
+#[derive(Debug)]
+struct Lock(File);
+
+/// A child that is just being started has the file open, too, until its program runs: closing it
+/// here would not be enough.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+/// Locks the file `name` of `directory`.
+fn lock(directory: &Path, name: &str) -> Result<Lock, OpenError> {
+    let path = directory.join(name);
+    let file = match private().create(true).truncate(false).open(&path) {
+        Ok(file) => file,
+        Err(error) => return Err(OpenError::Io(path, error)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Lock(file)),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.into())),
+        Err(TryLockError::Error(error)) => Err(OpenError::Io(path, error)),
+    }
+}
+
+/// Options for reading and writing, which give a new file to its owner alone.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 /// Fills `buf` from `offset` on, if all of it lies in the first `len` bytes.

@@ -1,4 +1,4 @@
-//! A node that keeps blocks in memory and content information in files.
+//! Nodes that keep content information, or blocks, in files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use peerdist_core::fetch::Source;
 use peerdist_core::node::Config;
 use peerdist_core::store::split::Split;
 use peerdist_core::time::Duration;
-use peerdist_hal::file::FileInfos;
+use peerdist_hal::file::{FileBlocks, FileInfos, Options};
 use peerdist_tests::check::{LONG, assert_whole, blocks, content, verify_store};
 use peerdist_tests::pair::{Net, Storage, host_address, memory};
-use tempfile::tempdir;
+use tempfile::{TempDir, tempdir};
 
 const LEN: usize = 400_000;
 const BLOCKS: usize = 8;
@@ -25,8 +25,8 @@ fn net(directory: &Path) -> Net {
     net
 }
 
-/// The files of content information in `directory`.
-fn infos_in(directory: &Path) -> Vec<PathBuf> {
+/// The files in `directory` beside the lock.
+fn files_in(directory: &Path) -> Vec<PathBuf> {
     let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     paths.filter(|path| path.extension().is_none_or(|extension| extension != "lock")).collect()
 }
@@ -40,7 +40,7 @@ fn a_download_leaves_no_secrets() {
 
     let second = net.download(1);
     let info = net.origin.info.clone();
-    let is_kept = || infos_in(directory.path()).first().is_some_and(|path| fs::read(path).unwrap() == info);
+    let is_kept = || files_in(directory.path()).first().is_some_and(|path| fs::read(path).unwrap() == info);
     net.drive_until(LONG, |_| is_kept());
     net.drive_download(1, second, LONG);
     let seen = net.seen(1, second);
@@ -48,7 +48,7 @@ fn a_download_leaves_no_secrets() {
     let sources: Vec<_> = blocks(seen).into_iter().map(|(source, _)| source).collect();
     assert_eq!(sources, [Source::Peer(host_address(0)); LEN.div_ceil(65_536)]);
     assert_eq!(verify_store(&mut net, 1, &info), LEN.div_ceil(65_536) as u32);
-    assert_eq!(infos_in(directory.path()), Vec::<PathBuf>::new());
+    assert_eq!(files_in(directory.path()), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_read_by_way_of_a_file() {
     }
     net.node(1).complete_content_information(handle).unwrap();
     net.drive_until(LONG, |net| net.hosts[1].is_ready(handle));
-    let files = infos_in(directory.path());
+    let files = files_in(directory.path());
     assert_eq!((files.len(), fs::read(&files[0]).unwrap() == info), (1, true));
 
     let now = net.now;
@@ -85,5 +85,64 @@ fn a_read_by_way_of_a_file() {
 
     // Whoever stops in the middle leaves nothing either.
     drop(net);
-    assert_eq!(infos_in(directory.path()), Vec::<PathBuf>::new());
+    assert_eq!(files_in(directory.path()), Vec::<PathBuf>::new());
+}
+
+/// What a node keeps in files of `directory`.
+fn blocks_in(directory: &Path) -> Storage {
+    let blocks = FileBlocks::open(directory, Options::new(1 << 20), 0).unwrap();
+    Storage::new(Split { blocks, infos: memory(0, 64 * 1_024) })
+}
+
+/// A directory with what a node has downloaded from the origin.
+fn downloaded() -> TempDir {
+    let directory = tempdir().unwrap();
+    let mut net = Net::new(43, 0, 0, content(LEN));
+    net.add_host_with(44, blocks_in(directory.path()), Config::default());
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert_whole(net.seen(0, id), &net.origin.content, true);
+    directory
+}
+
+#[test]
+fn blocks_are_served_after_a_restart() {
+    let directory = downloaded();
+    assert_eq!(files_in(directory.path()).len(), LEN.div_ceil(65_536));
+    let mut net = Net::new(45, 0, 0, content(LEN));
+    net.add_host_with(46, blocks_in(directory.path()), Config::default());
+    net.add_host(47, BLOCKS, Config::default());
+    let id = net.download(1);
+    net.drive_download(1, id, LONG);
+    let seen = net.seen(1, id);
+    assert_whole(seen, &net.origin.content, true);
+    let sources: Vec<_> = blocks(seen).into_iter().map(|(source, _)| source).collect();
+    assert_eq!(sources, [Source::Peer(host_address(0)); LEN.div_ceil(65_536)]);
+    // They are sent as they lie there.
+    let crypto = net.node(0).crypto();
+    assert_eq!((crypto.hashes, crypto.hmacs, crypto.ciphers), (0, 0, 0));
+
+    // The reader of its own cache needs nobody else.
+    let info = net.origin.info.clone();
+    assert_eq!(verify_store(&mut net, 0, &info), LEN.div_ceil(65_536) as u32);
+}
+
+#[test]
+fn a_block_that_rots_in_its_file_is_not_passed_on() {
+    let directory = downloaded();
+    let path = files_in(directory.path()).into_iter().max().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[5_000] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let mut net = Net::new(45, 0, 0, content(LEN));
+    net.add_host_with(46, blocks_in(directory.path()), Config::default());
+    net.add_host(47, BLOCKS, Config::default());
+    let id = net.download(1);
+    net.drive_download(1, id, LONG);
+    assert_whole(net.seen(1, id), &net.origin.content, true);
+    let sources: Vec<_> = blocks(net.seen(1, id)).into_iter().map(|(source, _)| source).collect();
+    assert_eq!(sources.first(), Some(&Source::Peer(host_address(0))));
+    assert_eq!(sources.last(), Some(&Source::Origin));
+    assert_eq!((path.exists(), files_in(directory.path()).len()), (false, LEN.div_ceil(65_536) - 1));
+    assert_eq!(net.node(0).counters().serve.damaged, 1);
 }

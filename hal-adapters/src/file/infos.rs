@@ -1,11 +1,10 @@
 //! An [`InfoStore`] over a directory, with one file for each content information.
 
 use core::cell::RefCell;
-use core::fmt;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::format;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{self, Path, PathBuf};
 use std::string::String;
@@ -13,7 +12,7 @@ use std::string::String;
 use peerdist_core::content::InfoUnreadable;
 use peerdist_core::store::{InfoId, InfoStore, InfoStoreFull};
 
-use super::{read_within, write_all_at};
+use super::{Lock, OpenError, lock, private, read_within, write_all_at};
 
 /// Content informations kept at once. A node keeps one for each content that is open, a handful;
 /// each holds a file open, of which systems give a process as few as 256.
@@ -43,8 +42,7 @@ pub struct FileInfos {
     next: u8,
     directory: PathBuf,
     error: RefCell<Option<io::Error>>,
-    /// Locked for as long as it is open.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// A content information, and how many bytes it has.
@@ -54,15 +52,6 @@ struct Kept {
     len: u64,
 }
 
-/// Why a directory cannot be used.
-#[derive(Debug)]
-pub enum OpenError {
-    /// Another process, or another value in this one, uses this directory.
-    InUse(PathBuf),
-    /// This directory or file could not be read, made, locked, overwritten or removed.
-    Io(PathBuf, io::Error),
-}
-
 impl FileInfos {
     /// Takes `directory`, which must exist and should be its owner's alone, and removes what an
     /// earlier run has left. Other people's files in it are not touched.
@@ -70,7 +59,7 @@ impl FileInfos {
         // The process may go to another working directory.
         let directory =
             path::absolute(&directory).map_err(|error| OpenError::Io(directory.as_ref().into(), error))?;
-        let lock = lock(&directory)?;
+        let lock = lock(&directory, LOCK_NAME)?;
         remove_left_overs(&directory)?;
         Ok(Self { infos: BTreeMap::new(), next: 0, directory, error: RefCell::new(None), _lock: lock })
     }
@@ -160,30 +149,6 @@ impl Drop for FileInfos {
     }
 }
 
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InUse(path) => write!(f, "{} is in use", path.display()),
-            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
-        }
-    }
-}
-
-impl core::error::Error for OpenError {}
-
-fn lock(directory: &Path) -> Result<File, OpenError> {
-    let path = directory.join(LOCK_NAME);
-    let file = match private().create(true).truncate(false).open(&path) {
-        Ok(file) => file,
-        Err(error) => return Err(OpenError::Io(path, error)),
-    };
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.into())),
-        Err(TryLockError::Error(error)) => Err(OpenError::Io(path, error)),
-    }
-}
-
 fn remove_left_overs(directory: &Path) -> Result<(), OpenError> {
     let unusable = |error| OpenError::Io(directory.into(), error);
     for entry in fs::read_dir(directory).map_err(unusable)? {
@@ -213,15 +178,6 @@ fn wipe(file: &File, start: u64) -> io::Result<()> {
         at = write_all_at(file, zeros.get(..len).unwrap_or_default(), at)?;
     }
     file.sync_data()
-}
-
-/// Options for reading and writing, which give a new file to its owner alone.
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
 }
 
 fn file_name(id: u8) -> String {

@@ -69,7 +69,7 @@ impl IndexSet {
     pub fn last(&self) -> Option<u32> {
         let (first, word) =
             (0u32..).step_by(u64::BITS as usize).zip(&self.0).filter(|(_, word)| **word > 0).last()?;
-        Some(first.saturating_add(word.ilog2()))
+        Some(first.saturating_add(word.checked_ilog2()?))
     }
 
     /// The set as ranges, in order, as few as possible: the form that Windows sends.

@@ -11,8 +11,8 @@ use peerdist_core::content::hash_file::{
 };
 use peerdist_core::content::secret_key;
 use peerdist_core::content::{
-    EndForm, HodCheck, Info, InfoSink, InfoSource, Progress, Segment, SegmentId, emit_empty, parse_empty,
-    segment_id, segment_secret, server_secret, v1, v2,
+    HodCheck, Info, InfoSink, InfoSource, Progress, Segment, SegmentId, emit_empty, parse_empty, segment_id,
+    segment_secret, server_secret, v1, v2,
 };
 use peerdist_core::crypto::{CipherAlgorithm, Crypto, Digest, HashAlgorithm, Secret, SoftCrypto, hash};
 use peerdist_core::discovery::wire::{

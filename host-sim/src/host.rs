@@ -27,7 +27,9 @@ use crate::crypto::{Counters, HostCrypto};
 use crate::origin::{Origin, PATH, PORT};
 use crate::report::Sources;
 use crate::rng::Rng;
-use crate::run::{ClientHost, ClientOutcome, HostFactory, Nature, OriginHost, PREFIX_LEN, Seat};
+use crate::run::{
+    ClientHost, ClientOutcome, Given, Giver, HostFactory, Nature, OriginHost, PREFIX_LEN, Seat,
+};
 use crate::stack::Stack;
 use crate::world::{Frame, Host};
 
@@ -67,6 +69,8 @@ pub struct Client {
 struct Application {
     delivery: Delivery,
     outcome: ClientOutcome,
+    /// When the first bytes were handed out, and the last.
+    handed_out: Option<(Instant, Instant)>,
     finished_at: Option<Instant>,
     failure: Option<String>,
 }
@@ -117,8 +121,13 @@ impl Client {
         let counters = crypto.counters();
         let mut node = Node::new(config, store, crypto, seat.seed.child("node", 0).rng());
         node.set_address(Some(Subnet { address: IpAddr::from(seat.ip), prefix: PREFIX_LEN }));
-        let application =
-            Application { delivery, outcome: ClientOutcome::default(), finished_at: None, failure: None };
+        let application = Application {
+            delivery,
+            outcome: ClientOutcome::default(),
+            handed_out: None,
+            finished_at: None,
+            failure: None,
+        };
         let buffer = vec![0; BUFFER_BYTES];
         Self { seat, origin, stack, driver, node, crypto: counters, buffer, nature, lying, application }
     }
@@ -185,11 +194,14 @@ impl ClientHost for Client {
 impl Application {
     fn take(&mut self, now: Instant, output: Output<'_>) {
         match output {
-            Output::Data { offset, data, .. } => self.delivery.write_at(offset, data),
+            Output::Data { offset, data, .. } => {
+                self.handed_out = Some((self.handed_out.map_or(now, |(first, _)| first), now));
+                self.delivery.write_at(offset, data);
+            }
             Output::Download { event, .. } => match event {
                 DownloadEvent::Begun { .. } => {}
                 DownloadEvent::Block { range, source, failures } => {
-                    self.account(range.end - range.start, source, &failures);
+                    self.account(now, range.end - range.start, source, &failures);
                 }
                 DownloadEvent::Done { .. } => {
                     self.finished_at = Some(now);
@@ -197,6 +209,9 @@ impl Application {
                     let Sources { local, peer, hosted, origin } = self.outcome.bytes;
                     let plain = self.delivery.received() - (local + peer + hosted + origin);
                     self.outcome.bytes.origin += plain;
+                    if let (1.., Some((first, last))) = (plain, self.handed_out) {
+                        self.give(Giver::Origin, Given { bytes: plain, blocks: 0, first, last });
+                    }
                 }
                 DownloadEvent::Failed(error) => self.fail(now, error.to_string()),
             },
@@ -204,7 +219,7 @@ impl Application {
         }
     }
 
-    fn account(&mut self, bytes: u64, source: Source, failures: &Failures) {
+    fn account(&mut self, now: Instant, bytes: u64, source: Source, failures: &Failures) {
         let Sources { local, peer, origin, .. } = &mut self.outcome.bytes;
         let Sources { local: locals, peer: peers, origin: origins, .. } = &mut self.outcome.blocks;
         let (bytes_of, blocks_of) = match source {
@@ -214,6 +229,12 @@ impl Application {
         };
         *bytes_of += bytes;
         *blocks_of += 1;
+        let giver = match source {
+            Source::Local => Giver::Local,
+            Source::Peer(peer) => Giver::Peer(peer.ip()),
+            Source::Origin => Giver::Origin,
+        };
+        self.give(giver, Given { bytes, blocks: 1, first: now, last: now });
         for failure in failures {
             let reason = match failure.peer {
                 Some(peer) => format!("{}: {}", peer.ip(), failure.cause),
@@ -221,6 +242,13 @@ impl Application {
             };
             *self.outcome.reasons.entry(reason).or_default() += 1;
         }
+    }
+
+    fn give(&mut self, giver: Giver, given: Given) {
+        let sum = self.outcome.given.entry(giver).or_insert(Given { bytes: 0, blocks: 0, ..given });
+        sum.bytes += given.bytes;
+        sum.blocks += given.blocks;
+        (sum.first, sum.last) = (sum.first.min(given.first), sum.last.max(given.last));
     }
 
     fn fail(&mut self, now: Instant, failure: String) {

@@ -21,7 +21,7 @@
 //!
 //! ```
 //! use peerdist_core::time::{Duration, Instant};
-//! use peerdist_sim::link::{LinkConfig, Loss};
+//! use peerdist_sim::link::LinkConfig;
 //! use peerdist_sim::rng::Seed;
 //! use peerdist_sim::world::{Frame, Host, Outcome, World};
 //!
@@ -45,7 +45,7 @@
 //!     }
 //! }
 //!
-//! let cable = LinkConfig { rate: 1_000_000, delay: Duration::from_millis(2), loss: Loss::NONE, queue: 10_000 };
+//! let cable = LinkConfig::new(1_000_000, Duration::from_millis(2));
 //! let mut world = World::new(Seed::new(42));
 //! let ports = [(); 3].map(|()| world.attach(Shouter::default(), cable, cable));
 //! let outcome = world.run_until(Instant::from_millis(1_000), |world| {

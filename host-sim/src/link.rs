@@ -1,7 +1,12 @@
-//! One direction of a cable, in the words of netem: `rate`, `delay`, `loss`, and a queue before it.
+//! One direction of a cable, in the words of netem: `rate`, `delay` and `jitter`, `loss`, `duplicate`, `reorder`
+//! and `corrupt`, and a queue before it.
 //!
-//! A link holds no frames. [`Link::send`] says when a frame that enters now arrives, or that it never will;
-//! the world keeps it until then.
+//! A link holds no frames. [`Link::send`] says when a frame that enters now arrives, as how many copies, and
+//! with which bit flipped; the world keeps it until then.
+//!
+//! What a link does to a frame is drawn in one order: loss, the flipped bit, jitter, reordering; then whether
+//! there is a copy, which has the same said about it again. What cannot happen draws nothing, so a fault that
+//! is not asked for changes no run.
 
 use peerdist_core::time::{Duration, Instant};
 use rand_core::Rng as _;
@@ -28,24 +33,49 @@ pub struct LinkConfig {
     pub rate: u64,
     /// The time from a frame's last bit in to its last bit out.
     pub delay: Duration,
+    /// By how much a frame's delay differs from `delay` at most, either way; all differences are equally likely.
+    /// Frames may overtake each other by it.
+    pub jitter: Duration,
     /// How many frames are lost on the way, each for itself.
-    pub loss: Loss,
+    pub loss: Probability,
+    /// How many frames are followed by a copy, which takes its own time on the wire and its own chances.
+    pub duplicate: Probability,
+    /// How many frames arrive without any delay, and so overtake those before them.
+    pub reorder: Probability,
+    /// How many frames arrive with one bit flipped, anywhere in them.
+    pub corrupt: Probability,
     /// Bytes that wait before the link, including the frame being sent; what comes on top is dropped.
     pub queue: u64,
 }
 
-/// The probability that a frame is lost.
+impl LinkConfig {
+    /// A link that does nothing to its frames, with the usual queue.
+    pub const fn new(rate: u64, delay: Duration) -> Self {
+        Self {
+            rate,
+            delay,
+            jitter: Duration::ZERO,
+            loss: Probability::NEVER,
+            duplicate: Probability::NEVER,
+            reorder: Probability::NEVER,
+            corrupt: Probability::NEVER,
+            queue: DEFAULT_QUEUE,
+        }
+    }
+}
+
+/// How likely it is that something happens to a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Loss {
+pub struct Probability {
     /// Out of 2^32.
     parts: u64,
 }
 
-impl Loss {
-    /// No frame is lost.
-    pub const NONE: Self = Self { parts: 0 };
+impl Probability {
+    /// It happens to no frame.
+    pub const NEVER: Self = Self { parts: 0 };
 
-    /// A loss in per cent; `None` unless it lies between 0 and 100.
+    /// So many per cent; `None` unless it lies between 0 and 100.
     pub fn from_percent(percent: f64) -> Option<Self> {
         // The range excludes NaN too.
         (0.0..=100.0)
@@ -53,7 +83,7 @@ impl Loss {
             .then(|| Self { parts: (percent / 100.0 * 4_294_967_296.0).round() as u64 })
     }
 
-    /// The loss in per cent.
+    /// In per cent.
     pub fn percent(self) -> f64 {
         self.parts as f64 / 4_294_967_296.0 * 100.0
     }
@@ -72,9 +102,27 @@ pub struct LinkStats {
     pub bytes: u64,
     /// Frames lost on the way.
     pub lost: u64,
-    /// Frames that found the queue full.
+    /// Frames that found the queue full, copies included.
     pub dropped: u64,
+    /// Frames that were followed by a copy.
+    pub duplicated: u64,
+    /// Frames that arrived without delay, copies included.
+    pub reordered: u64,
+    /// Frames that arrived with a bit flipped, copies included.
+    pub corrupted: u64,
 }
+
+/// A frame reaches the end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// When.
+    pub at: Instant,
+    /// The bit that is flipped, counted from the frame's first.
+    pub flipped: Option<usize>,
+}
+
+/// What becomes of a frame: it arrives or not, and so does its copy, if it has one.
+pub type Arrivals = [Option<Arrival>; 2];
 
 /// One direction of a cable.
 #[derive(Debug)]
@@ -90,19 +138,27 @@ pub struct Link {
 }
 
 impl Link {
-    /// An idle link, whose losses are drawn from `seed`.
+    /// An idle link, whose chances are drawn from `seed`.
     pub fn new(config: LinkConfig, seed: &Seed) -> Self {
         let queue_nanos = nanos(config.queue, config.rate);
         Self { config, rng: seed.rng(), busy_until: 0, queue_nanos, stats: LinkStats::default() }
     }
 
-    /// A frame of `length` bytes enters: when it arrives, or `None` if it is lost or dropped.
+    /// A frame of `length` bytes enters: when it arrives, or that it does not because it is lost or dropped.
     ///
-    /// Frames arrive in the order in which they entered.
-    pub fn send(&mut self, now: Instant, length: usize) -> Option<Instant> {
+    /// Without jitter and reordering, frames arrive in the order in which they entered.
+    pub fn send(&mut self, now: Instant, length: usize) -> Arrivals {
         self.stats.frames += 1;
         self.stats.bytes += length as u64;
+        let frame = self.pass(now, length);
+        if !self.config.duplicate.strikes(&mut self.rng) {
+            return [frame, None];
+        }
+        self.stats.duplicated += 1;
+        [frame, self.pass(now, length)]
+    }
 
+    fn pass(&mut self, now: Instant, length: usize) -> Option<Arrival> {
         let now = now.micros().saturating_mul(1_000);
         let wire_bytes = (length.max(MIN_FRAME) + FRAME_OVERHEAD) as u64;
         let send_nanos = nanos(wire_bytes, self.config.rate);
@@ -119,7 +175,35 @@ impl Link {
             self.stats.lost += 1;
             return None;
         }
-        Some(Instant::from_micros(self.busy_until.div_ceil(1_000)) + self.config.delay)
+        let flipped = self.flip(length);
+        let delay = self.delay();
+        Some(Arrival { at: Instant::from_micros(self.busy_until.div_ceil(1_000)) + delay, flipped })
+    }
+
+    fn flip(&mut self, length: usize) -> Option<usize> {
+        let bits = length as u64 * 8;
+        if bits == 0 || !self.config.corrupt.strikes(&mut self.rng) {
+            return None;
+        }
+        self.stats.corrupted += 1;
+        Some((self.rng.next_u64() % bits) as usize)
+    }
+
+    fn delay(&mut self) -> Duration {
+        let LinkConfig { delay, jitter, reorder, .. } = self.config;
+        let micros = match jitter.micros() {
+            0 => delay.micros(),
+            // Between `delay - jitter` and `delay + jitter`, both included.
+            jitter => {
+                let drawn = self.rng.next_u64() % jitter.saturating_mul(2).saturating_add(1);
+                delay.micros().saturating_add(drawn).saturating_sub(jitter)
+            }
+        };
+        if reorder.strikes(&mut self.rng) {
+            self.stats.reordered += 1;
+            return Duration::ZERO;
+        }
+        Duration::from_micros(micros)
     }
 
     /// What the link is like.
@@ -143,12 +227,7 @@ fn nanos(bytes: u64, rate: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const WAN: LinkConfig = LinkConfig {
-        rate: 2_000_000,
-        delay: Duration::from_millis(50),
-        loss: Loss::NONE,
-        queue: DEFAULT_QUEUE,
-    };
+    const WAN: LinkConfig = LinkConfig::new(2_000_000, Duration::from_millis(50));
 
     fn link(config: LinkConfig) -> Link {
         Link::new(config, &Seed::new(1))
@@ -158,15 +237,26 @@ mod tests {
         Instant::from_micros(micros)
     }
 
+    /// A frame arrives once, whole, at so many microseconds.
+    fn whole(micros: u64) -> Arrivals {
+        [Some(Arrival { at: at(micros), flipped: None }), None]
+    }
+
+    const NOWHERE: Arrivals = [None, None];
+
+    fn percent(percent: f64) -> Probability {
+        Probability::from_percent(percent).unwrap()
+    }
+
     #[test]
     fn a_frame_takes_its_bits_over_the_rate_and_then_the_delay() {
         let mut wan = link(WAN);
         // 1514 + 24 bytes at 4 us each, then 50 ms.
-        assert_eq!(wan.send(at(0), 1514), Some(at(6_152 + 50_000)));
+        assert_eq!(wan.send(at(0), 1514), whole(6_152 + 50_000));
         // The next one waits for the first to leave.
-        assert_eq!(wan.send(at(1_000), 1514), Some(at(12_304 + 50_000)));
+        assert_eq!(wan.send(at(1_000), 1514), whole(12_304 + 50_000));
         // A short frame is padded to 60 bytes: 84 on the wire. The link has been idle meanwhile.
-        assert_eq!(wan.send(at(1_000_000), 42), Some(at(1_000_336 + 50_000)));
+        assert_eq!(wan.send(at(1_000_000), 42), whole(1_000_336 + 50_000));
     }
 
     #[test]
@@ -174,34 +264,34 @@ mod tests {
         let mut lan = link(LinkConfig { rate: 1_000_000_000, delay: Duration::ZERO, queue: u64::MAX, ..WAN });
         // 12.304 us each: a thousand of them take 12,304 us and not 13,000.
         let last = (0..1_000).map(|_| lan.send(at(0), 1514)).last();
-        assert_eq!(last, Some(Some(at(12_304))));
+        assert_eq!(last, Some(whole(12_304)));
     }
 
     #[test]
     fn a_full_queue_drops_and_drains() {
         let mut wan = link(LinkConfig { queue: 4_000, ..WAN });
-        let arrivals: Vec<bool> = (0..4).map(|_| wan.send(at(0), 1514).is_some()).collect();
+        let arrivals: Vec<bool> = (0..4).map(|_| wan.send(at(0), 1514) != NOWHERE).collect();
         // Two frames are 3,076 bytes on the wire; a third would be 4,614.
         assert_eq!(arrivals, [true, true, false, false]);
         // 2,456 us later the first 614 bytes have gone.
-        assert_eq!(wan.send(at(2_455), 1514), None);
-        assert_eq!(wan.send(at(2_456), 1514), Some(at(18_456 + 50_000)));
-        assert_eq!(wan.stats(), LinkStats { frames: 6, bytes: 6 * 1514, lost: 0, dropped: 3 });
+        assert_eq!(wan.send(at(2_455), 1514), NOWHERE);
+        assert_eq!(wan.send(at(2_456), 1514), whole(18_456 + 50_000));
+        assert_eq!(wan.stats(), LinkStats { frames: 6, bytes: 6 * 1514, dropped: 3, ..LinkStats::default() });
     }
 
     #[test]
     fn an_idle_link_takes_a_frame_larger_than_its_queue() {
         let mut wan = link(LinkConfig { queue: 0, ..WAN });
-        assert!(wan.send(at(0), 1514).is_some());
-        assert_eq!(wan.send(at(0), 60), None);
+        assert_ne!(wan.send(at(0), 1514), NOWHERE);
+        assert_eq!(wan.send(at(0), 60), NOWHERE);
     }
 
     #[test]
     fn losses_come_at_the_rate_asked_for_and_from_the_seed() {
-        let lossy = |percent, seed| {
-            let loss = Loss::from_percent(percent).unwrap();
+        let lossy = |loss, seed| {
+            let loss = percent(loss);
             let mut link = Link::new(LinkConfig { loss, queue: u64::MAX, ..WAN }, &Seed::new(seed));
-            (0..10_000).map(|_| link.send(at(0), 60).is_none()).collect::<Vec<_>>()
+            (0..10_000).map(|_| link.send(at(0), 60) == NOWHERE).collect::<Vec<_>>()
         };
         let count = |lost: &[bool]| lost.iter().filter(|&&lost| lost).count();
         assert!((400..600).contains(&count(&lossy(5.0, 1))));
@@ -212,10 +302,93 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_a_percentage() {
-        for wrong in [-0.1, 100.1, f64::NAN, f64::INFINITY] {
-            assert_eq!(Loss::from_percent(wrong), None);
+    fn a_copy_follows_its_frame_and_takes_its_own_time_on_the_wire() {
+        let mut wan = link(LinkConfig { duplicate: percent(100.0), ..WAN });
+        let [frame, copy] = wan.send(at(0), 1514);
+        assert_eq!([frame, None], whole(6_152 + 50_000));
+        assert_eq!([copy, None], whole(12_304 + 50_000));
+        assert_eq!([wan.send(at(0), 1514)[0], None], whole(18_456 + 50_000));
+        // Two frames entered, whatever came of them.
+        assert_eq!(wan.stats(), LinkStats { frames: 2, bytes: 3028, duplicated: 2, ..LinkStats::default() });
+    }
+
+    #[test]
+    fn a_copy_finds_the_queue_full_like_any_frame() {
+        let mut wan = link(LinkConfig { duplicate: percent(100.0), queue: 0, ..WAN });
+        assert_eq!(wan.send(at(0), 1514), whole(6_152 + 50_000));
+        assert_eq!((wan.stats().duplicated, wan.stats().dropped), (1, 1));
+    }
+
+    #[test]
+    fn a_reordered_frame_overtakes_and_still_waits_for_the_wire() {
+        let mut wan = link(LinkConfig { reorder: percent(50.0), ..WAN });
+        let arrivals: Vec<u64> =
+            (1..=1_000).map(|n| wan.send(at(0), 42)[0].unwrap().at.micros() - 336 * n).collect();
+        // 84 bytes on the wire take 336 us; of the delay a frame has all or nothing.
+        assert!(arrivals.iter().all(|&delay| delay == 50_000 || delay == 0));
+        let overtaking = arrivals.iter().filter(|&&delay| delay == 0).count();
+        assert!((400..600).contains(&overtaking), "{overtaking}");
+        assert_eq!(wan.stats().reordered, overtaking as u64);
+    }
+
+    #[test]
+    fn jitter_reaches_both_of_its_ends_and_no_further() {
+        let mut wan = link(LinkConfig { jitter: Duration::from_micros(2), ..WAN });
+        let mut delays: Vec<u64> =
+            (0..100).map(|n| wan.send(at(n * 1_000), 42)[0].unwrap().at.micros() - n * 1_000 - 336).collect();
+        delays.sort_unstable();
+        delays.dedup();
+        assert_eq!(delays, [49_998, 49_999, 50_000, 50_001, 50_002]);
+    }
+
+    #[test]
+    fn corruption_flips_one_bit_anywhere() {
+        let mut wan = link(LinkConfig { corrupt: percent(100.0), ..WAN });
+        let mut bits: Vec<usize> =
+            (0..1_000).map(|n| wan.send(at(n * 1_000), 2)[0].unwrap().flipped.unwrap()).collect();
+        bits.sort_unstable();
+        bits.dedup();
+        assert_eq!(bits, (0..16).collect::<Vec<_>>());
+        assert_eq!(wan.stats().corrupted, 1_000);
+        // There is nothing to flip in nothing.
+        assert_eq!(wan.send(at(2_000_000), 0)[0].unwrap().flipped, None);
+    }
+
+    #[test]
+    fn what_cannot_happen_draws_nothing() {
+        let loss = percent(5.0);
+        let mut lossy = link(LinkConfig { loss, queue: u64::MAX, ..WAN });
+        let mut rng = Seed::new(1).rng();
+        for _ in 0..1_000 {
+            // One draw for each frame: whether it is lost.
+            assert_eq!(lossy.send(at(0), 60) == NOWHERE, u64::from(rng.next_u32()) < loss.parts);
         }
-        assert_eq!(Loss::from_percent(12.5).map(Loss::percent), Some(12.5));
+    }
+
+    #[test]
+    fn with_every_fault_a_link_repeats_itself() {
+        let arrivals = |seed| {
+            let some = percent(20.0);
+            let config = LinkConfig {
+                jitter: Duration::from_millis(5),
+                loss: some,
+                duplicate: some,
+                reorder: some,
+                corrupt: some,
+                ..WAN
+            };
+            let mut link = Link::new(config, &Seed::new(seed));
+            (0..500).map(|n| link.send(at(n * 7_000), 1514)).collect::<Vec<_>>()
+        };
+        assert_eq!(arrivals(1), arrivals(1));
+        assert_ne!(arrivals(1), arrivals(2));
+    }
+
+    #[test]
+    fn a_probability_is_a_percentage() {
+        for wrong in [-0.1, 100.1, f64::NAN, f64::INFINITY] {
+            assert_eq!(Probability::from_percent(wrong), None);
+        }
+        assert_eq!(Probability::from_percent(12.5).map(Probability::percent), Some(12.5));
     }
 }

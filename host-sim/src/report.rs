@@ -20,6 +20,9 @@ const COLUMNS: u16 = 80;
 /// Columns that reasons get even if the table becomes wider.
 const REASON_COLUMNS: u16 = 15;
 
+/// Columns of the bars of the timeline.
+const BAR_COLUMNS: usize = 16;
+
 /// Everything that is known after a run. Serialising it gives what `--json` prints.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -31,6 +34,8 @@ pub struct Report {
     pub wan: WanReport,
     /// The clients, in the order of their names.
     pub clients: Vec<ClientReport>,
+    /// Who served whom, in the order of the first blocks: in sum, what the clients say.
+    pub timeline: Vec<Service>,
     /// How long the run took, in virtual time.
     pub virtual_ms: u64,
     /// SHA-256 over all frames with their times: equal for equal scenarios.
@@ -81,6 +86,23 @@ pub struct ClientReport {
     /// What its download came to.
     #[serde(skip)]
     pub ending: Ending,
+}
+
+/// What one host gave another.
+#[derive(Clone, Debug, Serialize)]
+pub struct Service {
+    /// Who gave it: a client, the origin, or for its own cache the client itself.
+    pub from: String,
+    /// Who got it.
+    pub to: String,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Blocks; none for what came plainly.
+    pub blocks: u64,
+    /// When the first was there, from the beginning of the run.
+    pub first_ms: u64,
+    /// When the last was there.
+    pub last_ms: u64,
 }
 
 /// What a client's download came to.
@@ -153,19 +175,7 @@ impl Report {
         };
         header.retain(|column| shown(column));
 
-        let mut table = Table::new();
-        let mut look = presets::UTF8_HORIZONTAL_ONLY;
-        // One line for each client, without rules between them.
-        look.row_separator = LineStyle::none();
-        table.load_style(look);
-        // Only reasons are broken into lines.
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(COLUMNS);
-        if colour {
-            table.enforce_styling();
-        } else {
-            table.force_no_tty();
-        }
-        table.set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
+        let mut table = bare_table(&header, colour);
         for client in &self.clients {
             table.add_row(header.iter().map(|column| client.cell(column)));
         }
@@ -181,6 +191,35 @@ impl Report {
             });
         }
         table.trim_fmt()
+    }
+
+    /// The timeline as a table: a line for each two hosts, with a bar from the first block to the last.
+    pub fn timeline_text(&self, colour: bool) -> String {
+        let header = ["from", "to", "bytes", "first", "last", "when"];
+        let mut table = bare_table(&header, colour);
+        for Service { from, to, bytes, first_ms, last_ms, .. } in &self.timeline {
+            let from_colour = match from.as_str() {
+                "origin" => Color::Yellow,
+                _ if from == to => Color::Cyan,
+                _ => Color::Green,
+            };
+            table.add_row([
+                Cell::new(from).fg(from_colour),
+                Cell::new(to),
+                Cell::new(size(*bytes)),
+                Cell::new(time(*first_ms)),
+                Cell::new(time(*last_ms)),
+                Cell::new(bar(*first_ms, *last_ms, self.virtual_ms)).fg(from_colour),
+            ]);
+        }
+        for (column, name) in table.column_iter_mut().zip(header) {
+            if matches!(name, "bytes" | "first" | "last") {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+            column.set_padding((0, 1));
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+        format!("{}\n\n", table.trim_fmt())
     }
 
     fn summary(&self, text: &mut String, colour: bool) {
@@ -239,6 +278,33 @@ impl ClientReport {
             _ => Cell::new(summed(&self.reasons).join("\n")),
         }
     }
+}
+
+/// A table with one line for each row, without rules between them.
+fn bare_table(header: &[&str], colour: bool) -> Table {
+    let mut table = Table::new();
+    let mut look = presets::UTF8_HORIZONTAL_ONLY;
+    look.row_separator = LineStyle::none();
+    table.load_style(look);
+    // Only what has no fixed width is broken into lines.
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(COLUMNS);
+    if colour {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    table.set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
+    table
+}
+
+/// When something happened, out of `all` of the time: at least one place of [`BAR_COLUMNS`].
+fn bar(first: u64, last: u64, all: u64) -> String {
+    let column = |millis: u64| {
+        let column = u128::from(millis) * BAR_COLUMNS as u128 / u128::from(all.max(1));
+        column.min(BAR_COLUMNS as u128 - 1) as usize
+    };
+    let (first, last) = (column(first), column(last));
+    format!("{}{}", "·".repeat(first), "━".repeat(last - first + 1)) + &"·".repeat(BAR_COLUMNS - 1 - last)
 }
 
 /// One line for each reason, the most frequent first: who it was only if that is one peer or a liar.
@@ -331,6 +397,11 @@ fn hex<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error
 mod tests {
     use super::*;
 
+    fn service(from: &str, to: &str) -> Service {
+        let (from, to) = (from.into(), to.into());
+        Service { from, to, bytes: 4 << 20, blocks: 64, first_ms: 700, last_ms: 17_345 }
+    }
+
     fn report() -> Report {
         let client = |name: &str, ok, bytes| ClientReport {
             name: name.into(),
@@ -350,6 +421,7 @@ mod tests {
                 client("client-1", true, Sources { origin: 4 << 20, ..Sources::default() }),
                 client("client-2", true, Sources { peer: 4 << 20, ..Sources::default() }),
             ],
+            timeline: vec![service("origin", "client-1"), service("client-1", "client-2")],
             virtual_ms: 20_000,
             trace_sha256: [1; 32],
             outcome: Outcome::Done,
@@ -360,6 +432,7 @@ mod tests {
     fn the_json_has_the_fields_it_should_have_and_no_others() {
         let mut report = report();
         report.clients.truncate(1);
+        report.timeline.truncate(1);
         report.clients[0].reasons.insert("no reply".into(), 64);
         let expected = format!(
             concat!(
@@ -368,6 +441,8 @@ mod tests {
                 r#""clients":[{{"name":"client-1","ok":true,"sha256":"{ab}","virtual_ms":17345,"#,
                 r#""bytes":{{"local":0,"peer":0,"hosted":0,"origin":4194304}},"#,
                 r#""blocks":{{"local":0,"peer":0,"hosted":0,"origin":0}},"reasons":{{"no reply":64}}}}],"#,
+                r#""timeline":[{{"from":"origin","to":"client-1","bytes":4194304,"blocks":64,"#,
+                r#""first_ms":700,"last_ms":17345}}],"#,
                 r#""virtual_ms":20000,"trace_sha256":"{trace}"}}"#,
             ),
             ab = "ab".repeat(32),
@@ -465,6 +540,35 @@ mod tests {
         assert!(widest <= Some(80), "{widest:?}:\n{text}");
         for hash in ["ab", "01"] {
             assert!(text.contains(&hash.repeat(32)), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_timeline_fits_80_columns_at_its_widest() {
+        let mut report = report();
+        for service in &mut report.timeline {
+            (service.from, service.to) = ("client-1000".into(), "client-1000".into());
+            (service.bytes, service.blocks) = (1_000 << 20, 65_536);
+            (service.first_ms, service.last_ms) = (600_000, 3_599_000);
+        }
+        report.virtual_ms = 3_600_000;
+        let text = report.timeline_text(false);
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(80), "{widest:?}:\n{text}");
+        // Neither the header nor a row is broken into lines.
+        assert_eq!(text.trim_end().lines().count(), 6, "{text}");
+        assert!(text.contains("59 min 59 s  ··━━━━━━━━━━━━━━"), "{text}");
+    }
+
+    #[test]
+    fn a_bar_has_a_place_for_every_time() {
+        for (first, last, all, text) in [
+            (0, 0, 0, "━···············"),
+            (0, 16, 16, "━━━━━━━━━━━━━━━━"),
+            (8, 8, 16, "········━·······"),
+            (16, 16, 16, "···············━"),
+        ] {
+            assert_eq!(bar(first, last, all), text);
         }
     }
 

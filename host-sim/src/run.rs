@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use peerdist_core::time::{Duration, Instant};
@@ -13,11 +14,13 @@ use rand_core::Rng as _;
 use crate::check::{Content, Delivery, Verdict};
 use crate::host::Nodes;
 use crate::pcap::{Capture, CaptureError};
-use crate::report::{ClientReport, ContentReport, Ending, Report, Sources, WanReport, size};
+use crate::report::{ClientReport, ContentReport, Ending, Report, Service, Sources, WanReport, size};
 use crate::rng::Seed;
-use crate::scenario::{ContentSource, Fault, InvalidScenario, MAX_CONTENT, Scenario, Start, TOGETHER};
+use crate::scenario::{
+    Clock, ContentSource, Fault, InvalidScenario, MAX_CONTENT, Member, Scenario, Start, TOGETHER,
+};
 use crate::switch::PortId;
-use crate::world::{Frame, Host, Outcome, World};
+use crate::world::{Cut, Frame, Host, Outcome, World};
 
 /// After how many instants [`Watch::progress`] is called.
 const WATCH_EVERY: u64 = 1024;
@@ -92,6 +95,32 @@ pub struct ClientOutcome {
     pub blocks: Sources,
     /// Why blocks did not come from a better source, and how often.
     pub reasons: BTreeMap<String, u64>,
+    /// Who gave it what, and when: in sum, the bytes and blocks above.
+    pub given: BTreeMap<Giver, Given>,
+}
+
+/// Who gave bytes to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Giver {
+    /// Its own cache.
+    Local,
+    /// The peer of that address.
+    Peer(IpAddr),
+    /// The origin.
+    Origin,
+}
+
+/// What a client was given by one giver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// When the first of them was there.
+    pub first: Instant,
+    /// When the last of them was there.
+    pub last: Instant,
 }
 
 /// What a run leaves behind beside its report.
@@ -215,6 +244,8 @@ struct Branch {
     clients: Vec<Client>,
     /// What happens at which time, the next last.
     agenda: Vec<(Instant, Action)>,
+    /// What parts the LAN, and whether it does now.
+    partitions: Vec<(Cut, bool)>,
     staggered: bool,
     expected: u64,
 }
@@ -227,7 +258,9 @@ enum Station {
 struct Client {
     name: String,
     port: PortId,
-    kill_after: Option<Duration>,
+    ip: IpAddr,
+    /// What happens to it, by the time since its download began.
+    after_start: Vec<(Duration, Action)>,
     started: Option<Instant>,
     killed: Option<Instant>,
 }
@@ -236,6 +269,8 @@ struct Client {
 enum Action {
     Start(usize),
     Kill(usize),
+    Plug { client: usize, plugged: bool },
+    Part { partition: usize, parted: bool },
 }
 
 impl Branch {
@@ -247,26 +282,48 @@ impl Branch {
         let wan = scenario.link(scenario.wan);
         let origin_seat = seat(0, &seed);
         let origin = world.attach(Station::Origin(factory.origin(origin_seat.clone(), &content)), wan, wan);
-        let lan = scenario.link(scenario.lan);
         let clients = (0..scenario.clients).map(|index| {
             let seat = seat(index + 1, &seed);
             let corrupt = scenario.faults.contains(&Fault::Corrupt { client: index });
             let nature = if corrupt { Nature::Corrupt } else { Nature::Honest };
-            let name = seat.name.clone();
+            let (name, ip) = (seat.name.clone(), seat.ip.into());
             let host = factory.client(seat, &origin_seat, Delivery::new(content.clone()), nature);
+            let lan = scenario.cable(index);
             let port = world.attach(Station::Client(host), lan, lan);
-            Client { name, port, kill_after: kill_after(scenario, index), started: None, killed: None }
+            let after_start = departures(scenario, Clock::Download, Some(index)).collect();
+            Client { name, port, ip, after_start, started: None, killed: None }
         });
         let clients: Vec<Client> = clients.collect();
 
-        let staggered = scenario.start == Start::Staggered;
-        let agenda = if staggered {
-            vec![(Instant::ZERO, Action::Start(0))]
-        } else {
-            (0..clients.len()).map(|index| (together(&seed, index), Action::Start(index))).collect()
+        let mut agenda: Vec<(Instant, Action)> = match &scenario.start {
+            Start::Staggered => vec![(Instant::ZERO, Action::Start(0))],
+            Start::Together => {
+                (0..clients.len()).map(|index| (together(&seed, index), Action::Start(index))).collect()
+            }
+            Start::At(times) => {
+                let times = times.iter().enumerate();
+                times.map(|(index, time)| (Instant::ZERO + *time, Action::Start(index))).collect()
+            }
         };
+        let departures = departures(scenario, Clock::Run, None);
+        agenda.extend(departures.map(|(after, action)| (Instant::ZERO + after, action)));
+        let port = |member: &Member| match member {
+            Member::Origin => origin,
+            Member::Client(index) => clients[*index].port,
+        };
+        let mut partitions = Vec::new();
+        for fault in &scenario.faults {
+            let Fault::Partition { between: [one, other], from, to } = fault else { continue };
+            let partition = partitions.len();
+            let part = |at: Duration, parted| (Instant::ZERO + at, Action::Part { partition, parted });
+            agenda.push(part(*from, true));
+            agenda.extend(to.map(|to| part(to, false)));
+            let cut = Cut(one.iter().map(port).collect(), other.iter().map(port).collect());
+            partitions.push((cut, false));
+        }
+        let staggered = scenario.start == Start::Staggered;
         let expected = content.size() * clients.len() as u64;
-        let mut branch = Self { world, origin, clients, agenda, staggered, expected };
+        let mut branch = Self { world, origin, clients, agenda, partitions, staggered, expected };
         branch.sort_agenda();
         branch
     }
@@ -314,9 +371,7 @@ impl Branch {
             Action::Start(index) => {
                 let client = &mut self.clients[index];
                 client.started = Some(now);
-                if let Some(after) = client.kill_after {
-                    self.agenda.push((now + after, Action::Kill(index)));
-                }
+                self.agenda.extend(client.after_start.drain(..).map(|(after, action)| (now + after, action)));
                 if let Station::Client(host) = self.world.host_mut(client.port) {
                     host.start(now);
                 }
@@ -327,14 +382,24 @@ impl Branch {
                 client.killed = Some(now);
                 self.world.kill(client.port);
             }
+            Action::Plug { client, plugged } => self.world.plug(self.clients[client].port, plugged),
+            Action::Part { partition, parted } => {
+                self.partitions[partition].1 = parted;
+                let cuts = self.partitions.iter().filter(|(_, parted)| *parted);
+                self.world.cut(cuts.map(|(cut, _)| cut.clone()).collect());
+            }
         }
     }
 
-    /// The next action comes last; of two at one time, that of the first client.
+    /// The next action comes last; of two at one time, that of the first client, and partitions behind them.
     fn sort_agenda(&mut self) {
         self.agenda.sort_by_key(|(at, action)| {
-            let (Action::Start(index) | Action::Kill(index)) = *action;
-            std::cmp::Reverse((*at, index))
+            std::cmp::Reverse(match *action {
+                Action::Start(client) | Action::Kill(client) | Action::Plug { client, .. } => {
+                    (*at, false, client)
+                }
+                Action::Part { partition, .. } => (*at, true, partition),
+            })
         });
     }
 
@@ -348,10 +413,38 @@ impl Branch {
             content: ContentReport { bytes: content.size(), sha256: content.sha256() },
             wan: WanReport { bytes, bytes_without: self.expected },
             clients: self.clients.iter().filter_map(|client| client.report(&self.world)).collect(),
+            timeline: self.timeline(),
             virtual_ms: self.world.now().since(Instant::ZERO).millis(),
             trace_sha256: self.world.trace_sha256(),
             outcome,
         }
+    }
+}
+
+impl Branch {
+    /// Who served whom, in the order of the first blocks.
+    fn timeline(&self) -> Vec<Service> {
+        let names: BTreeMap<IpAddr, &str> =
+            self.clients.iter().map(|client| (client.ip, client.name.as_str())).collect();
+        let mut timeline = Vec::new();
+        for client in &self.clients {
+            let given = client.host(&self.world).map(|host| host.outcome().given).unwrap_or_default();
+            timeline.extend(given.into_iter().map(|(giver, Given { bytes, blocks, first, last })| Service {
+                from: match giver {
+                    Giver::Local => client.name.clone(),
+                    Giver::Peer(ip) => names.get(&ip).map_or_else(|| ip.to_string(), |name| (*name).into()),
+                    Giver::Origin => Member::Origin.to_string(),
+                },
+                to: client.name.clone(),
+                bytes,
+                blocks,
+                first_ms: first.since(Instant::ZERO).millis(),
+                last_ms: last.since(Instant::ZERO).millis(),
+            }));
+        }
+        // Stable: of those that begin at once, the clients in their order.
+        timeline.sort_by_key(|service| service.first_ms);
+        timeline
     }
 }
 
@@ -369,7 +462,7 @@ impl Client {
 
     fn report(&self, world: &World<Station, Capture>) -> Option<ClientReport> {
         let host = self.host(world)?;
-        let ClientOutcome { bytes, blocks, reasons } = host.outcome();
+        let ClientOutcome { bytes, blocks, reasons, .. } = host.outcome();
         let delivery = host.delivery();
         let finished = host.finished_at();
         let end = finished.or(self.killed).unwrap_or(world.now());
@@ -424,14 +517,28 @@ fn names(clients: usize) -> Vec<String> {
 }
 
 fn name(number: usize) -> String {
-    if number == 0 { "origin".into() } else { format!("client-{number:02}") }
+    number.checked_sub(1).map_or(Member::Origin, Member::Client).to_string()
 }
 
-fn kill_after(scenario: &Scenario, index: usize) -> Option<Duration> {
-    scenario.faults.iter().find_map(|fault| match *fault {
-        Fault::Kill { client, after } if client == index => Some(after),
+/// Who goes and comes by that clock: all clients or one, and whoever does not come back is killed.
+fn departures(
+    scenario: &Scenario,
+    of_clock: Clock,
+    of_client: Option<usize>,
+) -> impl Iterator<Item = (Duration, Action)> {
+    let departures = scenario.faults.iter().filter_map(move |fault| match *fault {
+        Fault::Leave { client, clock, at, back }
+            if clock == of_clock && of_client.is_none_or(|index| index == client) =>
+        {
+            let leave = match back {
+                Some(_) => Action::Plug { client, plugged: false },
+                None => Action::Kill(client),
+            };
+            Some([Some((at, leave)), back.map(|back| (back, Action::Plug { client, plugged: true }))])
+        }
         _ => None,
-    })
+    });
+    departures.flatten().flatten()
 }
 
 fn together(seed: &Seed, index: usize) -> Instant {
@@ -439,8 +546,10 @@ fn together(seed: &Seed, index: usize) -> Instant {
     Instant::ZERO + Duration::from_micros(offset)
 }
 
+/// How many clients there are up to the last that has started: of those before it, some may have left before
+/// it was their turn.
 fn started(clients: &[Client]) -> usize {
-    clients.iter().filter(|client| client.started.is_some()).count()
+    clients.iter().rposition(|client| client.started.is_some()).map_or(0, |last| last + 1)
 }
 
 fn progress(world: &World<Station, Capture>, clients: &[Client], expected: u64) -> Progress {

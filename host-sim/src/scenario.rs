@@ -1,11 +1,20 @@
 //! What is simulated: plain data that says everything about a run. The same scenario gives the same run.
+//!
+//! People write scenarios as TOML ([`Scenario::load`]); [`PRESETS`] come with the package.
+
+mod file;
+mod units;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use peerdist_core::time::Duration;
 
-use crate::link::{DEFAULT_QUEUE, LinkConfig, Loss};
+pub use self::file::{FileError, LoadError};
+pub use self::units::{
+    parse_clients, parse_delay, parse_line, parse_loss, parse_rate, parse_seed, parse_size, parse_time,
+};
+use crate::link::{DEFAULT_QUEUE, LinkConfig, Probability};
 use crate::report;
 
 /// Clients that one branch can have: their addresses are the hosts of 10.0.1.0 to 10.0.4.0.
@@ -21,12 +30,13 @@ pub const MAX_MEMORY: u64 = 16 << 30;
 /// Clients that start together start within this time.
 pub const TOGETHER: Duration = Duration::from_millis(100);
 
+/// The scenarios that come with the package, by name. The first is the default, and every other file is laid
+/// over it.
+pub const PRESETS: [(&str, &str); 2] =
+    [("branch", include_str!("../presets/branch.toml")), ("rough", include_str!("../presets/rough.toml"))];
+
 /// Losses in per cent that a run is given more time for.
 const MAX_COUNTED_LOSS: f64 = 30.0;
-
-/// The slowest delay that a line can have; anything longer is a slip of the pen.
-const MAX_DELAY_MICROS: f64 = 60e6;
-const MAX_RATE: f64 = 1e12;
 
 /// A run, completely.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,12 +49,14 @@ pub struct Scenario {
     pub wan: Line,
     /// The cable between the branch's switch and each client, in each direction.
     pub lan: Line,
-    /// How many frames are lost, on every line and in each direction.
-    pub loss: Loss,
+    /// How many frames are lost, on every line that does not say so itself and in each direction.
+    pub loss: Probability,
     /// When the clients start.
     pub start: Start,
     /// The number that all chance comes from.
     pub seed: u64,
+    /// Clients with something in common: the first group has the first clients, and so on.
+    pub groups: Vec<Group>,
     /// What goes wrong.
     pub faults: Vec<Fault>,
     /// How much virtual time the run may take; `None` for a bound that a run which gets on does not reach.
@@ -62,87 +74,268 @@ pub enum ContentSource {
     File(PathBuf),
 }
 
-/// One direction of a line, in netem's words.
+/// One direction of a line, in netem's words: see [`LinkConfig`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
     /// Bits per second.
     pub rate: u64,
     /// How long each frame is under way.
     pub delay: Duration,
+    /// By how much that differs at most.
+    pub jitter: Duration,
+    /// How many frames are lost; `None` for as many as on every line.
+    pub loss: Option<Probability>,
+    /// How many frames come twice.
+    pub duplicate: Probability,
+    /// How many frames overtake others.
+    pub reorder: Probability,
+    /// How many frames have a bit flipped.
+    pub corrupt: Probability,
     /// Bytes that wait before the line.
     pub queue: u64,
 }
 
+/// Clients that have something in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// What it is called.
+    pub name: String,
+    /// How many clients it has.
+    pub clients: usize,
+    /// In what their cables differ from [`Scenario::lan`].
+    pub lan: LineChange,
+}
+
+/// In what a line differs from another: `None` for what is the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineChange {
+    /// [`Line::rate`].
+    pub rate: Option<u64>,
+    /// [`Line::delay`].
+    pub delay: Option<Duration>,
+    /// [`Line::jitter`].
+    pub jitter: Option<Duration>,
+    /// [`Line::loss`].
+    pub loss: Option<Probability>,
+    /// [`Line::duplicate`].
+    pub duplicate: Option<Probability>,
+    /// [`Line::reorder`].
+    pub reorder: Option<Probability>,
+    /// [`Line::corrupt`].
+    pub corrupt: Option<Probability>,
+    /// [`Line::queue`].
+    pub queue: Option<u64>,
+}
+
 /// When the clients start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
     /// All within [`TOGETHER`].
     Together,
     /// Each when the one before it has ended.
     Staggered,
+    /// Each at its time, from the beginning of the run.
+    At(Vec<Duration>),
 }
 
-/// Something that goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Something that goes wrong. Clients are counted from zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A client loses its plug this long after its download began.
-    Kill {
-        /// Which client, from zero.
+    /// A client leaves.
+    Leave {
+        /// Which client.
         client: usize,
-        /// When.
-        after: Duration,
+        /// What the times are counted from.
+        clock: Clock,
+        /// When it leaves.
+        at: Duration,
+        /// When it comes back: until then it is without its cable. `None` if it never does: it is switched off.
+        back: Option<Duration>,
     },
-    /// A client serves corrupted blocks.
+    /// A client serves corrupted blocks, as soon as it has them all.
     Corrupt {
-        /// Which client, from zero.
+        /// Which client.
         client: usize,
+    },
+    /// A client's cable is slow.
+    Slow {
+        /// Which client.
+        client: usize,
+        /// Its rate in bits per second.
+        rate: u64,
+    },
+    /// Two sides do not hear each other for a time.
+    Partition {
+        /// Who they are.
+        between: [Vec<Member>; 2],
+        /// When it begins, from the beginning of the run.
+        from: Duration,
+        /// When they hear each other again; `None` for never.
+        to: Option<Duration>,
     },
 }
 
-/// Why a value is not one.
+/// What times are counted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// The beginning of the run.
+    Run,
+    /// The beginning of the client's download.
+    Download,
+}
+
+/// A host of the branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member {
+    /// The origin.
+    Origin,
+    /// A client, from zero.
+    Client(usize),
+}
+
+impl fmt::Display for Member {
+    /// What the host is called everywhere: in files, reports and captures.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Origin => f.write_str("origin"),
+            Self::Client(index) => write!(f, "client-{:02}", index + 1),
+        }
+    }
+}
+
+/// Why a value is not one, or a scenario cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidScenario(String);
+#[error("{reason}")]
+pub struct InvalidScenario {
+    reason: String,
+    part: Part,
+}
+
+/// What of a scenario is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// A value by itself.
+    Value,
+    Clients,
+    Content,
+    Wan,
+    Lan,
+    Start,
+    Group(usize),
+    Fault(usize),
+}
+
+impl InvalidScenario {
+    fn of(self, part: Part) -> Self {
+        Self { part, ..self }
+    }
+}
 
 impl Scenario {
     /// The default: ten clients of a branch that start one after the other, behind a slow line.
     pub fn branch() -> Self {
-        Self {
-            clients: 10,
-            content: ContentSource::Generated(4 << 20),
-            wan: Line::new(2_000_000, Duration::from_millis(50)),
-            lan: Line::new(1_000_000_000, Duration::from_micros(50)),
-            loss: Loss::NONE,
-            start: Start::Staggered,
-            seed: 1,
-            faults: Vec::new(),
-            time_limit: None,
-            event_limit: 4_000_000_000,
-        }
+        Self::preset(PRESETS[0].0).expect("it comes with the package")
     }
 
     /// Whether this can be run at all.
     pub fn validate(&self) -> Result<(), InvalidScenario> {
-        check_clients(self.clients)?;
-        for line in [self.wan, self.lan] {
-            if line.rate == 0 {
-                return invalid("a rate of 0 bit/s never delivers anything");
-            }
-        }
+        check_clients(self.clients).map_err(|error| error.of(Part::Clients))?;
+        self.wan.check().map_err(|error| error.of(Part::Wan))?;
+        self.lan.check().map_err(|error| error.of(Part::Lan))?;
         if let ContentSource::Generated(size) = self.content {
-            check_size(size)?;
-            self.check_memory(size)?;
+            let fits = check_size(size).and_then(|()| self.check_memory(size));
+            fits.map_err(|error| error.of(Part::Content))?;
         }
-        for fault in &self.faults {
-            let (Fault::Kill { client, .. } | Fault::Corrupt { client }) = *fault;
-            if client >= self.clients {
-                return invalid(format!(
-                    "a fault names client {client}, but there are only {}",
-                    self.clients
-                ));
-            }
+        if let Start::At(times) = &self.start
+            && times.len() != self.clients
+        {
+            let error = format!("{} times of start for {} clients", times.len(), self.clients);
+            return invalid(error).map_err(|error| error.of(Part::Start));
+        }
+        for index in 0..self.groups.len() {
+            self.check_group(index).map_err(|error| error.of(Part::Group(index)))?;
+        }
+        for index in 0..self.faults.len() {
+            self.check_fault(index).map_err(|error| error.of(Part::Fault(index)))?;
         }
         Ok(())
+    }
+
+    fn check_group(&self, index: usize) -> Result<(), InvalidScenario> {
+        let Group { name, clients, lan } = &self.groups[index];
+        let groups = &self.groups[..=index];
+        if name.is_empty() || file::member(name).is_some() {
+            return invalid(format!("a group cannot be called `{name}`"));
+        }
+        if groups[..index].iter().any(|other| other.name == *name) {
+            return invalid(format!("there are two groups called `{name}`"));
+        }
+        if *clients == 0 {
+            return invalid(format!("the group `{name}` has no clients"));
+        }
+        let sum: usize = groups.iter().fold(0, |sum, group| sum.saturating_add(group.clients));
+        if sum > self.clients {
+            return invalid(format!(
+                "up to and with `{name}` the groups have {sum} clients, but there are only {}",
+                self.clients
+            ));
+        }
+        lan.over(self.lan).check()
+    }
+
+    fn check_fault(&self, index: usize) -> Result<(), InvalidScenario> {
+        match &self.faults[index] {
+            Fault::Corrupt { client } => self.check_client(*client),
+            Fault::Slow { client, rate } => {
+                self.check_client(*client)?;
+                Line::new(*rate, Duration::ZERO).check()
+            }
+            Fault::Leave { client, clock, at, back } => {
+                self.check_client(*client)?;
+                if back.is_some_and(|back| back <= *at) {
+                    return invalid(format!("{} comes back before it leaves", Member::Client(*client)));
+                }
+                let before = |end: &Option<Duration>, start: &Duration| end.is_some_and(|end| end <= *start);
+                let twice = self.faults[..index].iter().any(|fault| match fault {
+                    Fault::Leave { client: other, clock: other_clock, at: other_at, back: other_back } => {
+                        (other, other_clock) == (client, clock)
+                            && !before(other_back, at)
+                            && !before(back, other_at)
+                    }
+                    _ => false,
+                });
+                if twice {
+                    return invalid(format!("{} leaves while it is away", Member::Client(*client)));
+                }
+                Ok(())
+            }
+            Fault::Partition { between: [one, other], from, to } => {
+                for member in one.iter().chain(other) {
+                    if let Member::Client(client) = member {
+                        self.check_client(*client)?;
+                    }
+                }
+                if let Some(both) = one.iter().find(|member| other.contains(member)) {
+                    return invalid(format!("{both} is on both sides of a partition"));
+                }
+                if one.is_empty() || other.is_empty() {
+                    return invalid("a side of a partition is empty");
+                }
+                if to.is_some_and(|to| to <= *from) {
+                    return invalid("a partition ends before it begins");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn check_client(&self, client: usize) -> Result<(), InvalidScenario> {
+        if client < self.clients {
+            return Ok(());
+        }
+        let (member, clients) = (Member::Client(client), self.clients);
+        let clients = if clients == 1 { "1 client".into() } else { format!("{clients} clients") };
+        invalid(format!("there is no {member}, only {clients}"))
     }
 
     /// How much memory the copies of content of `size` bytes take.
@@ -168,21 +361,58 @@ impl Scenario {
     /// How much virtual time the run may take, for content of `size` bytes.
     pub fn virtual_time_limit(&self, size: u64) -> Duration {
         self.time_limit.unwrap_or_else(|| {
-            // As if each client fetched everything over the WAN, at a quarter of its rate, or of the 1 Mbit/s
+            let links = || (0..self.clients).map(|index| self.cable(index)).chain([self.link(self.wan)]);
+            // As if each client fetched everything at a quarter of the slowest line's rate, or of the 1 Mbit/s
             // that TCP still reaches with some loss; and ten minutes for time-outs.
-            let rate = self.wan.rate.clamp(1, 1_000_000);
+            let rate = links().map(|link| link.rate).fold(1_000_000, u64::min).max(1);
             let transfer = u128::from(size) * 8 * 4 * 1_000_000 / u128::from(rate);
             // TCP's time-outs grow faster than the loss; past a third, nothing gets on anyway.
-            let percent = self.loss.percent().min(MAX_COUNTED_LOSS);
+            let missing = |link: LinkConfig| link.loss.percent() + link.corrupt.percent();
+            let percent = links().map(missing).fold(0.0, f64::max).min(MAX_COUNTED_LOSS);
             let patience = 1 + (percent * percent / 10.0) as u128;
             let total = (transfer + 600_000_000) * patience * self.clients as u128;
+            let total = total + self.planned() * self.clients as u128;
             Duration::from_micros(u64::try_from(total).unwrap_or(u64::MAX))
         })
     }
 
+    /// The last time in microseconds at which something is planned to happen.
+    fn planned(&self) -> u128 {
+        let starts = match &self.start {
+            Start::At(times) => times.as_slice(),
+            Start::Together | Start::Staggered => &[],
+        };
+        let faults = self.faults.iter().flat_map(|fault| match fault {
+            Fault::Leave { at, back, .. } => [Some(*at), *back],
+            Fault::Partition { from, to, .. } => [Some(*from), *to],
+            Fault::Corrupt { .. } | Fault::Slow { .. } => [None, None],
+        });
+        let times = starts.iter().copied().chain(faults.flatten());
+        times.map(|time| u128::from(time.micros())).max().unwrap_or(0)
+    }
+
     /// The link that a line makes under this scenario's loss.
     pub fn link(&self, line: Line) -> LinkConfig {
-        LinkConfig { rate: line.rate, delay: line.delay, loss: self.loss, queue: line.queue }
+        let Line { rate, delay, jitter, loss, duplicate, reorder, corrupt, queue } = line;
+        let loss = loss.unwrap_or(self.loss);
+        LinkConfig { rate, delay, jitter, loss, duplicate, reorder, corrupt, queue }
+    }
+
+    /// The link of a client: its group's, with its own rate if it is slow.
+    pub fn cable(&self, client: usize) -> LinkConfig {
+        let mut first = 0;
+        let group = self.groups.iter().find(|group| {
+            first += group.clients;
+            client < first
+        });
+        let mut line = group.map_or(self.lan, |group| group.lan.over(self.lan));
+        for fault in &self.faults {
+            match fault {
+                Fault::Slow { client: slow, rate } if *slow == client => line.rate = *rate,
+                _ => {}
+            }
+        }
+        self.link(line)
     }
 }
 
@@ -190,27 +420,103 @@ impl fmt::Display for Scenario {
     /// A few short lines from which a person knows what was run.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { clients, wan, lan, loss, seed, .. } = self;
-        let plural = if *clients == 1 { "client" } else { "clients" };
-        let start = match self.start {
-            Start::Together => "together",
-            Start::Staggered => "one after the other",
-        };
-        write!(f, "{clients} {plural}")?;
+        write!(f, "{}", count(*clients, "client", "clients"))?;
         if *clients != 1 {
-            write!(f, ", {start}")?;
+            f.write_str(match self.start {
+                Start::Together => ", together",
+                Start::Staggered => ", one after the other",
+                Start::At(_) => ", at times",
+            })?;
+        }
+        if !self.groups.is_empty() {
+            write!(f, ", {}", count(self.groups.len(), "group", "groups"))?;
         }
         write!(f, "\nWAN {wan}, LAN {lan}")?;
-        if *loss != Loss::NONE {
+        if *loss != Probability::NEVER {
             write!(f, ", {} % loss", (loss.percent() * 1e6).round() / 1e6)?;
+        }
+        for (name, line) in [("WAN", wan), ("LAN", lan)] {
+            line.mishaps(f, name)?;
+        }
+        let of = |kind: fn(&Fault) -> bool| self.faults.iter().filter(|fault| kind(fault)).count();
+        let faults = [
+            (of(|fault| matches!(fault, Fault::Leave { .. })), "departure", "departures"),
+            (of(|fault| matches!(fault, Fault::Partition { .. })), "partition", "partitions"),
+            (of(|fault| matches!(fault, Fault::Corrupt { .. })), "liar", "liars"),
+            (of(|fault| matches!(fault, Fault::Slow { .. })), "slow client", "slow clients"),
+        ];
+        let faults = faults.iter().filter(|(times, ..)| *times > 0);
+        let faults: Vec<String> = faults.map(|(times, one, many)| count(*times, one, many)).collect();
+        if !faults.is_empty() {
+            write!(f, "\n{}", faults.join(", "))?;
         }
         write!(f, "\nseed {seed}")
     }
 }
 
 impl Line {
-    /// A line with the usual queue.
+    /// A line that does nothing to its frames, with the usual queue.
     pub const fn new(rate: u64, delay: Duration) -> Self {
-        Self { rate, delay, queue: DEFAULT_QUEUE }
+        Self {
+            rate,
+            delay,
+            jitter: Duration::ZERO,
+            loss: None,
+            duplicate: Probability::NEVER,
+            reorder: Probability::NEVER,
+            corrupt: Probability::NEVER,
+            queue: DEFAULT_QUEUE,
+        }
+    }
+
+    fn check(&self) -> Result<(), InvalidScenario> {
+        if self.rate == 0 {
+            return invalid("a rate of 0 bit/s never delivers anything");
+        }
+        if self.jitter > self.delay {
+            let (jitter, delay) = (units::time(self.jitter), units::time(self.delay));
+            return invalid(format!("a jitter of {jitter} is more than the delay of {delay}"));
+        }
+        if self.reorder != Probability::NEVER && self.delay == Duration::ZERO {
+            return invalid("without a delay no frame can overtake another");
+        }
+        Ok(())
+    }
+
+    /// What happens to frames on this line beyond the loss of every line.
+    fn mishaps(&self, f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+        let shares = [
+            (self.loss.unwrap_or_default(), "lost"),
+            (self.duplicate, "doubled"),
+            (self.reorder, "reordered"),
+            (self.corrupt, "corrupted"),
+        ];
+        let shares = shares.iter().filter(|(share, _)| *share != Probability::NEVER);
+        let mut texts: Vec<String> =
+            shares.map(|(share, what)| format!("{} {what}", units::share(*share))).collect();
+        if self.jitter != Duration::ZERO {
+            texts.insert(0, format!("± {}", units::time(self.jitter)));
+        }
+        if texts.is_empty() {
+            return Ok(());
+        }
+        write!(f, "\n{name}: {}", texts.join(", "))
+    }
+}
+
+impl LineChange {
+    /// The line that is like `line` but for these changes.
+    pub fn over(&self, line: Line) -> Line {
+        Line {
+            rate: self.rate.unwrap_or(line.rate),
+            delay: self.delay.unwrap_or(line.delay),
+            jitter: self.jitter.unwrap_or(line.jitter),
+            loss: self.loss.or(line.loss),
+            duplicate: self.duplicate.unwrap_or(line.duplicate),
+            reorder: self.reorder.unwrap_or(line.reorder),
+            corrupt: self.corrupt.unwrap_or(line.corrupt),
+            queue: self.queue.unwrap_or(line.queue),
+        }
     }
 }
 
@@ -224,96 +530,6 @@ impl fmt::Display for Line {
         };
         write!(f, "{rate} {unit} with {} ms", self.delay.micros() as f64 / 1e3)
     }
-}
-
-/// Reads a number of clients.
-pub fn parse_clients(text: &str) -> Result<usize, InvalidScenario> {
-    let clients = text.parse().or_else(|_| invalid(format!("not a number from 1 to {MAX_CLIENTS}")))?;
-    check_clients(clients)?;
-    Ok(clients)
-}
-
-/// Reads a seed.
-pub fn parse_seed(text: &str) -> Result<u64, InvalidScenario> {
-    text.parse().or_else(|_| invalid(format!("not a number from 0 to {}", u64::MAX)))
-}
-
-/// Reads a loss in per cent, such as `5`, `0.1` or `2%`.
-pub fn parse_loss(text: &str) -> Result<Loss, InvalidScenario> {
-    let number = text.trim().trim_end_matches('%').trim_end();
-    let percent: f64 = number.parse().or_else(|_| invalid("not a number of per cent, such as 5 or 0.1"))?;
-    Loss::from_percent(percent).map_or_else(|| invalid("a loss lies between 0 and 100 per cent"), Ok)
-}
-
-/// Reads a size in bytes, such as `100000`, `64KiB`, `4MiB` or `1.5GB`.
-pub fn parse_size(text: &str) -> Result<u64, InvalidScenario> {
-    const UNITS: [(&str, f64); 8] = [
-        ("", 1.0),
-        ("b", 1.0),
-        ("kb", 1e3),
-        ("mb", 1e6),
-        ("gb", 1e9),
-        ("kib", 1024.0),
-        ("mib", 1048576.0),
-        ("gib", 1073741824.0),
-    ];
-    let size = quantity(text, &UNITS);
-    let size = size.map_or_else(|| invalid("not a size such as 100000, 64KiB, 4MiB or 1.5GB"), Ok)?;
-    // A size too large for the type saturates, and is refused like any that is too large.
-    check_size(size.round() as u64)?;
-    Ok(size.round() as u64)
-}
-
-/// Reads a line as `RATE/DELAY`, such as `2Mbit/50ms` or `1 Gbit/s / 0.2 ms`.
-pub fn parse_line(text: &str) -> Result<Line, InvalidScenario> {
-    // The last slash: a rate may have one of its own.
-    let parts = text.rsplit_once('/').filter(|(_, delay)| delay.trim() != "s");
-    let Some((rate, delay)) = parts else {
-        return invalid("not of the form RATE/DELAY, such as 2Mbit/50ms");
-    };
-    Ok(Line::new(parse_rate(rate)?, parse_delay(delay)?))
-}
-
-fn parse_rate(text: &str) -> Result<u64, InvalidScenario> {
-    const UNITS: [(&str, f64); 5] =
-        [("bit", 1.0), ("kbit", 1e3), ("mbit", 1e6), ("gbit", 1e9), ("tbit", 1e12)];
-    let text = text.trim();
-    if text.to_ascii_lowercase().ends_with("bps") {
-        return invalid(format!(
-            "`{text}`: bps is bytes to tc and bits to others; write bit, kbit, Mbit or Gbit"
-        ));
-    }
-    let rate = quantity(text.strip_suffix("/s").unwrap_or(text), &UNITS);
-    let Some(rate) = rate else {
-        return invalid(format!("`{text}` is not a rate such as 512kbit, 2Mbit or 1Gbit/s"));
-    };
-    if !(1.0..=MAX_RATE).contains(&rate) {
-        return invalid(format!("a rate lies between 1 bit/s and 1 Tbit/s, not `{text}`"));
-    }
-    Ok(rate.round() as u64)
-}
-
-fn parse_delay(text: &str) -> Result<Duration, InvalidScenario> {
-    const UNITS: [(&str, f64); 5] = [("us", 1.0), ("usec", 1.0), ("ms", 1e3), ("msec", 1e3), ("s", 1e6)];
-    let text = text.trim();
-    // Nothing needs no unit.
-    let micros = if text == "0" { Some(0.0) } else { quantity(text, &UNITS) };
-    let Some(micros) = micros else {
-        return invalid(format!("`{text}` is not a delay such as 50ms, 0.2ms or 80us"));
-    };
-    if micros > MAX_DELAY_MICROS {
-        return invalid(format!("a delay is at most 60 s, not `{text}`"));
-    }
-    Ok(Duration::from_micros(micros.round() as u64))
-}
-
-/// A number that is not negative, then one of `units` in any case, perhaps with spaces between.
-fn quantity(text: &str, units: &[(&str, f64)]) -> Option<f64> {
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let (_, factor) = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
-    Some(number.parse::<f64>().ok()? * factor)
 }
 
 fn check_clients(clients: usize) -> Result<(), InvalidScenario> {
@@ -334,68 +550,17 @@ fn check_size(size: u64) -> Result<(), InvalidScenario> {
     Ok(())
 }
 
+fn count(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 fn invalid<T>(reason: impl Into<String>) -> Result<T, InvalidScenario> {
-    Err(InvalidScenario(reason.into()))
+    Err(InvalidScenario { reason: reason.into(), part: Part::Value })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn line(text: &str) -> Result<(u64, u64), String> {
-        parse_line(text).map(|line| (line.rate, line.delay.micros())).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn lines_in_netems_words() {
-        assert_eq!(line("2Mbit/50ms"), Ok((2_000_000, 50_000)));
-        assert_eq!(line("2 Mbit/s / 50 ms"), Ok((2_000_000, 50_000)));
-        assert_eq!(line("1Gbit/0.2ms"), Ok((1_000_000_000, 200)));
-        assert_eq!(line("512kbit/1.5s"), Ok((512_000, 1_500_000)));
-        assert_eq!(line("9600bit/0"), Ok((9_600, 0)));
-        assert_eq!(line("10mbit/80usec"), Ok((10_000_000, 80)));
-    }
-
-    #[test]
-    fn a_wrong_line_says_what_is_wrong() {
-        for (text, word) in [
-            ("", "RATE/DELAY"),
-            ("2Mbit", "RATE/DELAY"),
-            ("2Mbit/s", "RATE/DELAY"),
-            ("2/50ms", "`2` is not a rate"),
-            ("Mbit/50ms", "not a rate"),
-            ("-2Mbit/50ms", "not a rate"),
-            ("2Mbps/50ms", "bytes"),
-            ("0Mbit/50ms", "between 1 bit/s"),
-            ("9999Tbit/50ms", "between 1 bit/s"),
-            ("2Mbit/50", "`50` is not a delay"),
-            ("2Mbit/-50ms", "not a delay"),
-            ("2Mbit/2h", "not a delay"),
-            ("2Mbit/61s", "at most 60 s"),
-            ("1.2.3Mbit/50ms", "not a rate"),
-        ] {
-            let error = line(text).unwrap_err();
-            assert!(error.contains(word), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn sizes_losses_and_clients() {
-        assert_eq!(parse_size("100000"), Ok(100_000));
-        assert_eq!(parse_size("4 MiB"), Ok(4 << 20));
-        assert_eq!(parse_size("1.5kb"), Ok(1_500));
-        assert!(parse_size("4 hours").is_err());
-        assert!(parse_size("99999999999999999999999GiB").is_err());
-        assert_eq!(parse_loss("5%").ok(), Loss::from_percent(5.0));
-        assert_eq!(parse_loss("0"), Ok(Loss::NONE));
-        for wrong in ["101", "-1", "NaN", "inf", "five", ""] {
-            assert!(parse_loss(wrong).is_err(), "{wrong}");
-        }
-        assert_eq!(parse_clients("1000"), Ok(1000));
-        for wrong in ["0", "1001", "-1", "ten", ""] {
-            assert!(parse_clients(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn what_cannot_be_run_is_refused() {
@@ -403,7 +568,19 @@ mod tests {
         let faulty = |fault| Scenario { faults: vec![fault], ..Scenario::branch() }.validate();
         assert_eq!(faulty(Fault::Corrupt { client: 9 }), Ok(()));
         assert!(faulty(Fault::Corrupt { client: 10 }).is_err());
-        assert!(faulty(Fault::Kill { client: 10, after: Duration::ZERO }).is_err());
+        let leave = |client, at, back: Option<u64>| Fault::Leave {
+            client,
+            clock: Clock::Run,
+            at: Duration::from_secs(at),
+            back: back.map(Duration::from_secs),
+        };
+        assert!(faulty(leave(10, 1, None)).is_err());
+        assert!(faulty(leave(9, 1, Some(2))).is_ok() && faulty(leave(9, 2, Some(2))).is_err());
+        let twice = |one, other| Scenario { faults: vec![one, other], ..Scenario::branch() }.validate();
+        assert_eq!(twice(leave(1, 5, Some(6)), leave(1, 1, Some(5))), Ok(()));
+        assert_eq!(twice(leave(1, 1, None), leave(2, 2, None)), Ok(()));
+        let error = twice(leave(1, 1, None), leave(1, 2, None)).unwrap_err().to_string();
+        assert_eq!(error, "client-02 leaves while it is away");
         let sized = |clients, size| {
             Scenario { clients, content: ContentSource::Generated(size), ..Scenario::branch() }.validate()
         };
@@ -423,5 +600,22 @@ mod tests {
         let loss = parse_loss("0.1").unwrap();
         let text = Scenario { clients: 1, start: Start::Together, loss, ..Scenario::branch() }.to_string();
         assert!(text.starts_with("1 client\nWAN") && text.contains(", 0.1 % loss\n"), "{text}");
+    }
+    #[test]
+    fn mishaps_are_told_in_80_columns() {
+        let rough = Scenario::preset("rough").expect("it comes with the package").to_string();
+        assert!(rough.contains("doubled, ") && rough.contains("1 liar, 1 slow client\nseed"), "{rough}");
+        assert!(rough.lines().all(|line| line.chars().count() <= 80), "{rough}");
+    }
+
+    #[test]
+    fn planned_times_and_slow_lines_are_waited_for() {
+        let branch = Scenario::branch();
+        let limit = branch.virtual_time_limit(4 << 20);
+        let later = Scenario { start: Start::At(vec![Duration::from_secs(3600); 10]), ..branch.clone() };
+        assert_eq!(later.virtual_time_limit(4 << 20).micros(), limit.micros() + 36_000_000_000);
+        let slow = Scenario { faults: vec![Fault::Slow { client: 9, rate: 1_000 }], ..branch };
+        // 4 MiB at a quarter of 1 kbit/s.
+        assert!(slow.virtual_time_limit(4 << 20) > Duration::from_secs(10 * 4 * (32 << 10)));
     }
 }

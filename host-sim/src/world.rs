@@ -14,7 +14,7 @@ use std::rc::Rc;
 use peerdist_core::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
-use crate::link::{Link, LinkConfig};
+use crate::link::{Arrival, Link, LinkConfig};
 use crate::rng::Seed;
 use crate::switch::{PortId, Switch};
 
@@ -52,6 +52,18 @@ impl From<&[u8]> for Frame {
 impl From<Vec<u8>> for Frame {
     fn from(bytes: Vec<u8>) -> Self {
         Self(bytes.into())
+    }
+}
+
+impl Frame {
+    /// With that bit flipped, counted from the first; as it is without one.
+    fn flip(self, bit: Option<usize>) -> Self {
+        let Some(bit) = bit else { return self };
+        let mut bytes = self.0.to_vec();
+        if let Some(byte) = bytes.get_mut(bit / 8) {
+            *byte ^= 0x80 >> (bit % 8);
+        }
+        bytes.into()
     }
 }
 
@@ -97,6 +109,17 @@ pub enum Outcome {
     Stuck,
 }
 
+/// Two sides of the LAN that do not hear each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut(pub Vec<PortId>, pub Vec<PortId>);
+
+impl Cut {
+    fn parts(&self, a: PortId, b: PortId) -> bool {
+        let Self(one, other) = self;
+        (one.contains(&a) && other.contains(&b)) || (one.contains(&b) && other.contains(&a))
+    }
+}
+
 /// Hosts, links, the switch between them, and the time.
 pub struct World<H, O = ()> {
     now: Instant,
@@ -105,6 +128,7 @@ pub struct World<H, O = ()> {
     events: BinaryHeap<Event>,
     ports: Vec<Port<H>>,
     switch: Switch,
+    cuts: Vec<Cut>,
     seed: Seed,
     trace: Sha256,
     observer: O,
@@ -120,6 +144,7 @@ struct Port<H> {
     up: Link,
     down: Link,
     alive: bool,
+    plugged: bool,
     /// It is in `World::due`.
     due: bool,
     /// When the host wants to be polled.
@@ -159,6 +184,7 @@ impl<H: Host, O: Observer> World<H, O> {
             events: BinaryHeap::new(),
             ports: Vec::new(),
             switch: Switch::new(),
+            cuts: Vec::new(),
             seed,
             trace: Sha256::new(),
             observer,
@@ -177,6 +203,7 @@ impl<H: Host, O: Observer> World<H, O> {
             up: Link::new(up, &self.seed.child("up", number)),
             down: Link::new(down, &self.seed.child("down", number)),
             alive: true,
+            plugged: true,
             due: false,
             wake: None,
             queued: None,
@@ -185,7 +212,19 @@ impl<H: Host, O: Observer> World<H, O> {
         port
     }
 
-    /// Pulls the plug: from now on the host neither hears nor says anything. What it has sent is still on its way.
+    /// Pulls the cable, or puts it back. Without it the host goes on, but what it sends goes nowhere, and what
+    /// reaches it does not arrive. What it has sent before is still on its way.
+    pub fn plug(&mut self, port: PortId, plugged: bool) {
+        self.ports[port.index()].plugged = plugged;
+    }
+
+    /// From now on, no frame passes the switch between the two sides of any of `cuts`, which take the place of
+    /// those before. What has passed the switch arrives.
+    pub fn cut(&mut self, cuts: Vec<Cut>) {
+        self.cuts = cuts;
+    }
+
+    /// Switches the host off: from now on it neither hears nor says anything. What it has sent is still on its way.
     pub fn kill(&mut self, port: PortId) {
         self.ports[port.index()].alive = false;
     }
@@ -283,6 +322,7 @@ impl<H: Host, O: Observer> World<H, O> {
             match what {
                 What::AtSwitch(frame) => {
                     self.switch.forward(self.now, port, &frame, &mut self.egress);
+                    self.egress.retain(|&out| !self.cuts.iter().any(|cut| cut.parts(port, out)));
                     self.send_down(frame);
                 }
                 What::AtHost(frame) => self.receive(port, frame),
@@ -293,7 +333,7 @@ impl<H: Host, O: Observer> World<H, O> {
 
     fn receive(&mut self, id: PortId, frame: Frame) {
         let port = &mut self.ports[id.index()];
-        if port.alive {
+        if port.alive && port.plugged {
             self.observer.observe(self.now, id, Point::Received, &frame);
             port.host.receive(self.now, frame);
             self.set_due(id);
@@ -357,9 +397,13 @@ impl<H: Host, O: Observer> World<H, O> {
     }
 
     fn send_up(&mut self, id: PortId, frame: Frame) {
+        if !self.ports[id.index()].plugged {
+            return;
+        }
         self.record(id, Point::Sent, &frame);
-        if let Some(arrival) = self.ports[id.index()].up.send(self.now, frame.len()) {
-            self.push(arrival, id, What::AtSwitch(frame));
+        let arrivals = self.ports[id.index()].up.send(self.now, frame.len());
+        for Arrival { at, flipped } in arrivals.into_iter().flatten() {
+            self.push(at, id, What::AtSwitch(frame.clone().flip(flipped)));
         }
     }
 
@@ -368,8 +412,9 @@ impl<H: Host, O: Observer> World<H, O> {
         let egress = std::mem::take(&mut self.egress);
         for &id in &egress {
             self.record(id, Point::Forwarded, &frame);
-            if let Some(arrival) = self.ports[id.index()].down.send(self.now, frame.len()) {
-                self.push(arrival, id, What::AtHost(frame.clone()));
+            let arrivals = self.ports[id.index()].down.send(self.now, frame.len());
+            for Arrival { at, flipped } in arrivals.into_iter().flatten() {
+                self.push(at, id, What::AtHost(frame.clone().flip(flipped)));
             }
         }
         self.egress = egress;
@@ -416,11 +461,10 @@ impl Eq for Event {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::Loss;
+    use crate::link::Probability;
 
     /// 84 bytes on the wire take 84 us; two links take 2 * (84 + 16) = 200 us.
-    const LINK: LinkConfig =
-        LinkConfig { rate: 8_000_000, delay: Duration::from_micros(16), loss: Loss::NONE, queue: 1 << 20 };
+    const LINK: LinkConfig = LinkConfig::new(8_000_000, Duration::from_micros(16));
 
     /// Writes down what happens to it, and sends what it was told to when it was told to.
     #[derive(Default)]
@@ -508,6 +552,58 @@ mod tests {
         assert!(diary(world.host(other)).contains(&(200, "got 1")));
         assert_eq!(got(other), 1);
         assert_eq!(got(victim), 0);
+    }
+
+    #[test]
+    fn without_its_cable_a_host_goes_on_unheard_and_deaf() {
+        let mut world = World::new(Seed::new(1));
+        let away = world.attach(host(&[(1_000, 1), (2_000, 2)]), LINK, LINK);
+        let other = world.attach(host(&[(1_000, 3), (2_000, 4)]), LINK, LINK);
+        world.run_until(Instant::from_micros(999), |_| false);
+        world.plug(away, false);
+        world.run_until(Instant::from_micros(1_500), |_| false);
+        world.plug(away, true);
+        world.run_until(LATER, |_| false);
+        let heard = |port| -> Vec<_> {
+            diary(world.host(port)).into_iter().filter(|&(at, what)| at > 200 && what != "poll").collect()
+        };
+        assert_eq!(heard(other), [(2_200, "got 2")]);
+        assert_eq!(heard(away), [(2_200, "got 4")]);
+        // It kept its time meanwhile.
+        assert!(diary(world.host(away)).contains(&(1_000, "poll")));
+    }
+
+    #[test]
+    fn two_sides_do_not_hear_each_other_until_they_are_joined() {
+        let mut world = World::new(Seed::new(1));
+        let script = |mark| host(&[(1_000, mark), (2_000, mark + 1)]);
+        let [a, b, c] = [10, 20, 30].map(|mark| world.attach(script(mark), LINK, LINK));
+        world.cut(vec![Cut(vec![a], vec![b])]);
+        world.run_until(Instant::from_micros(1_500), |_| false);
+        world.cut(Vec::new());
+        world.run_until(LATER, |_| false);
+        let heard = |port| -> Vec<_> {
+            let diary = diary(world.host(port)).into_iter();
+            diary.filter(|&(at, what)| at > 200 && what != "poll").map(|(_, what)| what).collect()
+        };
+        assert_eq!(heard(a), ["got 30", "got 21", "got 31"]);
+        assert_eq!(heard(b), ["got 30", "got 11", "got 31"]);
+        assert_eq!(heard(c), ["got 10", "got 20", "got 11", "got 21"]);
+    }
+
+    #[test]
+    fn copies_and_flipped_bits_reach_the_host() {
+        let all = Probability::from_percent(100.0).expect("a probability");
+        let doubled = LinkConfig { duplicate: all, ..LINK };
+        let mut world = World::new(Seed::new(1));
+        world.attach(host(&[(1_000, 1)]), doubled, LINK);
+        let listener = world.attach(host(&[]), LINK, LINK);
+        world.run_until(LATER, |_| false);
+        let heard: Vec<_> = diary(world.host(listener)).into_iter().filter(|e| e.1 == "got 1").collect();
+        assert_eq!(heard, [(1_200, "got 1"), (1_284, "got 1")]);
+        let whole = Frame::from(vec![0, 0]);
+        assert_eq!(*whole.clone().flip(Some(9)), [0, 0x40]);
+        assert_eq!(whole.clone().flip(None), whole);
     }
 
     #[test]

@@ -159,3 +159,102 @@ fn help_and_version_are_no_errors() {
         assert!(output.status.success() && output.stderr.is_empty() && !output.stdout.is_empty(), "{args:?}");
     }
 }
+
+/// What the command prints, which succeeds.
+fn prints(args: &[&str]) -> String {
+    let output = Command::cargo_bin("peerdist").expect("the binary is built").args(args).output();
+    let output = output.expect("it can be started");
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[test]
+fn a_scenario_file_runs_and_options_are_stronger() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("small.toml");
+    fs::write(folder.path().join("content"), vec![7; 70_000]).expect("a writable folder");
+    let text = "clients = 2\nwan = { rate = '8 Mbit/s', loss = '1 %', duplicate = '1 %' }\n\
+                content = { file = 'content' }\n";
+    fs::write(&file, text).expect("a writable folder");
+    let file = file.to_str().expect("UTF-8");
+
+    let json = prints(&["sim", file, "--json"]);
+    assert!(json.contains(r#""content":{"bytes":70000,"#), "{json}");
+    assert!(
+        json.contains(r#""timeline":[{"from":"origin","to":"client-01","bytes":70000,"blocks":2,"#),
+        "{json}"
+    );
+
+    // What is printed, from anywhere, is the same run; and what overrides it is in it.
+    let printed = prints(&["sim", file, "--print"]);
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let copy = elsewhere.path().join("printed.toml");
+    fs::write(&copy, &printed).expect("a writable folder");
+    assert_eq!(prints(&["sim", copy.to_str().expect("UTF-8"), "--json"]), json);
+    let options = [
+        "sim",
+        file,
+        "--print",
+        "--wan",
+        "1Mbit/5ms",
+        "--loss",
+        "3",
+        "--clients",
+        "4",
+        "--seed",
+        "9",
+        "--start",
+        "together",
+        "--size",
+        "64KiB",
+    ];
+    let expected = "clients = 4\nseed = 9\nstart = \"together\"\nloss = \"3 %\"\n\n[content]\nsize = \"64 KiB\"\n\n\
+                    [wan]\nrate = \"1 Mbit/s\"\ndelay = \"5 ms\"\nduplicate = \"1 %\"\n\n\
+                    [lan]\nrate = \"1 Gbit/s\"\ndelay = \"50 us\"\n";
+    assert_eq!(prints(&options), expected);
+}
+
+#[test]
+fn a_wrong_file_is_named_with_the_place_and_the_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("wrong.toml");
+    let path = file.to_str().expect("UTF-8");
+    for (text, place, reason) in [
+        ("clients = 3\n[lan]\nrate = '2 furlongs'\n", ":3:8: ", "`2 furlongs` is not a rate"),
+        ("clients = 3\nlatency = 5\n", ":2:1: ", "unknown field `latency`"),
+        (
+            "[wan]\ndelay = '5 ms'\njitter = '6 ms'\n",
+            ":1:1: ",
+            "a jitter of 6 ms is more than the delay of 5 ms",
+        ),
+        ("lying = 'client-4'\nclients = 3\n", ":1:9: ", "there is no client-04, only 3 clients"),
+    ] {
+        fs::write(&file, text).expect("a writable folder");
+        let line = refuses(&["sim", path]);
+        assert!(line.contains(&format!("{path}{place}")) && line.contains(reason), "{line}");
+    }
+    fs::write(&file, b"seed = '\xff'").expect("a writable folder");
+    assert!(refuses(&["sim", path]).contains("UTF-8"));
+    fs::write(&file, "lying = 'client-04'\n").expect("a writable folder");
+    assert!(refuses(&["sim", path, "--clients", "3"]).contains("there is no client-04"));
+    assert!(refuses(&["sim", path, "--preset", "branch"]).contains("--preset"));
+    assert!(refuses(&["sim", "missing.toml"]).contains("missing.toml: No such file"));
+    assert!(refuses(&["sim", "--preset", "moon"]).contains("possible values: branch, rough"));
+    assert!(refuses(&["sim", "--print", "--lan", "1Mbit/0", "--preset", "rough"]).contains("a jitter of"));
+}
+
+#[test]
+fn the_default_is_the_preset_and_what_it_prints() {
+    let printed = prints(&["sim", "--print"]);
+    assert_eq!(prints(&["sim", "--print", "--preset", "branch"]), printed);
+    assert_eq!(Scenario::from_toml(&printed), Ok(Scenario::branch()));
+}
+
+#[test]
+fn the_timeline_comes_below_the_table_in_80_columns() {
+    let text = prints(&["sim", "--size", "100kB", "--clients", "3", "--timeline"]);
+    let (table, timeline) = text.split_once("from").expect("a header");
+    assert!(table.contains("right at all 3 clients") && timeline.contains("client-01"), "{text}");
+    assert!(timeline.matches("97.7 KiB").count() >= 2, "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}

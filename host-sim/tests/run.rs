@@ -7,7 +7,7 @@ use peerdist_sim::report::{Ending, Report, Sources};
 use peerdist_sim::run::{
     ClientHost, ClientOutcome, HostFactory, Nature, OriginHost, Progress, RunOptions, Seat, Watch, run_with,
 };
-use peerdist_sim::scenario::{ContentSource, Fault, Scenario, Start, parse_loss};
+use peerdist_sim::scenario::{Clock, ContentSource, Fault, Member, Scenario, Start, parse_loss};
 use peerdist_sim::world::{Frame, Host, Outcome};
 
 const PIECE: usize = 1000;
@@ -49,7 +49,12 @@ fn staggered_clients_wait_for_each_other() {
 
 #[test]
 fn the_killed_has_not_all_and_does_not_keep_the_others_waiting() {
-    let faults = vec![Fault::Kill { client: 1, after: Duration::from_millis(2_000) }];
+    let faults = vec![Fault::Leave {
+        client: 1,
+        clock: Clock::Download,
+        at: Duration::from_millis(2_000),
+        back: None,
+    }];
     for start in [Start::Staggered, Start::Together] {
         let report = run(&Scenario { faults: faults.clone(), start, ..branch() });
         let ok: Vec<bool> = report.clients.iter().map(|client| client.ok).collect();
@@ -57,6 +62,33 @@ fn the_killed_has_not_all_and_does_not_keep_the_others_waiting() {
         assert_eq!(report.clients[1].ending, Ending::Killed);
         assert_eq!(report.clients[1].virtual_ms, 2_000);
         assert_eq!(report.outcome, Outcome::Done);
+    }
+}
+
+#[test]
+fn who_left_before_its_turn_is_passed_over() {
+    let gone = Fault::Leave { client: 1, clock: Clock::Run, at: Duration::from_millis(1), back: None };
+    let report = run(&Scenario { faults: vec![gone], ..branch() });
+    let endings: Vec<Ending> = report.clients.iter().map(|client| client.ending).collect();
+    assert_eq!(endings, [Ending::Right, Ending::Killed, Ending::Right]);
+    assert_eq!((report.outcome, report.clients[1].virtual_ms), (Outcome::Done, 0));
+}
+
+#[test]
+fn who_comes_back_goes_on_and_is_waited_for() {
+    let seconds = Duration::from_secs;
+    let away = Fault::Leave { client: 0, clock: Clock::Run, at: seconds(1), back: Some(seconds(60)) };
+    let parted = Fault::Partition {
+        between: [vec![Member::Client(1)], vec![Member::Origin]],
+        from: Duration::ZERO,
+        to: Some(seconds(90)),
+    };
+    for start in [Start::Staggered, Start::Together, Start::At([0, 0, 100].map(seconds).to_vec())] {
+        let report = run(&Scenario { faults: vec![away.clone(), parted.clone()], start, ..branch() });
+        assert!(report.ok() && report.outcome == Outcome::Done, "{}", report.to_json());
+        assert!(report.clients[0].virtual_ms >= 59_000 && report.virtual_ms > 90_000);
+        // Nothing keeps the last from the origin.
+        assert!(report.clients[2].virtual_ms < 59_000);
     }
 }
 

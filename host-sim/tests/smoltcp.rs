@@ -1,7 +1,7 @@
 //! Real TCP stacks over the simulated LAN: what one sends arrives, and a seed repeats a run.
 
 use peerdist_core::time::{Duration, Instant};
-use peerdist_sim::link::{LinkConfig, Loss};
+use peerdist_sim::link::{LinkConfig, Probability};
 use peerdist_sim::rng::Seed;
 use peerdist_sim::stack::Card;
 use peerdist_sim::switch::PortId;
@@ -12,8 +12,7 @@ use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr, Ipv4Address};
 
 const WINDOW: usize = 64 * 1024;
 const GROUP: Ipv4Address = Ipv4Address::new(239, 255, 255, 250);
-const GIGABIT: LinkConfig =
-    LinkConfig { rate: 1_000_000_000, delay: Duration::from_micros(50), loss: Loss::NONE, queue: 1 << 20 };
+const GIGABIT: LinkConfig = LinkConfig::new(1_000_000_000, Duration::from_micros(50));
 
 #[test]
 fn tcp_data_arrives_over_lossy_links_and_a_seed_repeats_it() {
@@ -33,7 +32,7 @@ fn pairs_share_a_switch() {
 #[test]
 fn a_multicast_reaches_its_members_and_not_the_slow_line() {
     let mut world = World::with_observer(Seed::new(1), Probes::default());
-    let lossy = LinkConfig { loss: Loss::from_percent(30.0).unwrap(), ..GIGABIT };
+    let lossy = LinkConfig { loss: Probability::from_percent(30.0).unwrap(), ..GIGABIT };
     let members: Vec<PortId> = (1..=2)
         .map(|n| {
             let mut host = Stack::new(n);
@@ -58,7 +57,7 @@ fn a_multicast_reaches_its_members_and_not_the_slow_line() {
 
 /// `pairs` senders send `bytes` each: the trace, the virtual time, and how many frames arrived.
 fn transfer(seed: u64, pairs: usize, bytes: usize, percent: f64) -> ([u8; 32], Instant, u64) {
-    let cable = LinkConfig { loss: Loss::from_percent(percent).unwrap(), ..GIGABIT };
+    let cable = LinkConfig { loss: Probability::from_percent(percent).unwrap(), ..GIGABIT };
     let mut world = World::with_observer(Seed::new(seed), Received::default());
     let receivers: Vec<PortId> = (0..pairs as u8)
         .map(|n| {

@@ -11,8 +11,9 @@ fn branch(c: &mut Criterion) {
     group.throughput(Throughput::Bytes(5 * CONTENT)).sample_size(20);
     for start in [Start::Staggered, Start::Together] {
         let content = ContentSource::Generated(CONTENT);
+        let name = format!("{start:?}");
         let scenario = Scenario { clients: 5, content, start, ..Scenario::branch() };
-        group.bench_function(format!("{start:?}"), |b| {
+        group.bench_function(name, |b| {
             b.iter(|| {
                 let report = run(&scenario, &RunOptions::default(), &mut ()).expect("a run");
                 assert!(report.ok());

@@ -13,7 +13,7 @@ use peerdist_sim::rng::Seed;
 use peerdist_sim::run::{
     ClientHost, ClientOutcome, HostFactory, Nature, OriginHost, RunOptions, Seat, run, run_with,
 };
-use peerdist_sim::scenario::{ContentSource, Fault, Scenario, Start, parse_loss};
+use peerdist_sim::scenario::{Clock, ContentSource, Fault, Scenario, Start, parse_loss};
 use peerdist_sim::world::{Frame, Host, Outcome, World};
 
 const BLOCK: u64 = 65_536;
@@ -89,7 +89,8 @@ fn one_client_is_killed_in_the_middle() {
     // The first, while all others depend on it; and one that is fetching from it.
     for (client, after) in [(0, 2_000), (1, 300)] {
         for start in [Start::Staggered, Start::Together] {
-            let fault = Fault::Kill { client, after: Duration::from_millis(after) };
+            let at = Duration::from_millis(after);
+            let fault = Fault::Leave { client, clock: Clock::Download, at, back: None };
             let report = report(&Scenario { start, faults: vec![fault], ..branch(4, 16 * BLOCK) });
             assert_right(&report, Some(client));
         }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use clap::builder::PossibleValuesParser;
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use peerdist_sim::link::Loss;
+use peerdist_sim::link::Probability;
 use peerdist_sim::report;
 use peerdist_sim::run::{self, Progress, RunError, RunOptions, Watch};
-use peerdist_sim::scenario::{self, ContentSource, Line, Scenario};
+use peerdist_sim::scenario::{self, ContentSource, Line, LineChange, PRESETS, Scenario};
 
 use super::bar::{self, dumb, style};
 use super::{Ending, Failure, print};
@@ -25,9 +26,21 @@ Exit codes:
 ///
 /// Everything is drawn from the seed: the same arguments give the same run. The content is held in memory, times
 /// the clients and two more: at most 16 GiB.
+///
+/// A scenario is a file in TOML: clients and groups of them, lines in netem's words, and what goes wrong. What it
+/// does not say is as in the preset `branch`, and an option is stronger than a file: `--print --preset rough`
+/// shows one with everything in it.
 #[derive(clap::Args, Default)]
 #[command(after_help = EXIT_CODES)]
 pub struct Args {
+    /// The scenario, in TOML [default: the preset branch]
+    #[arg(value_name = "FILE.toml", conflicts_with = "preset")]
+    file: Option<PathBuf>,
+
+    /// A scenario that comes with the program
+    #[arg(long, value_name = "NAME", value_parser = presets())]
+    preset: Option<String>,
+
     /// The file that all clients want, up to 4 GiB [default: generated content]
     #[arg(long, value_name = "PATH", conflicts_with = "size")]
     content: Option<PathBuf>,
@@ -50,19 +63,29 @@ pub struct Args {
 
     /// How many frames are lost, on every link: 0 to 100 [default: 0]
     #[arg(long, value_name = "PERCENT", allow_hyphen_values = true, value_parser = scenario::parse_loss)]
-    loss: Option<Loss>,
+    loss: Option<Probability>,
 
     /// The line to the origin, in each direction: up to 1Tbit and 60s [default: 2Mbit/50ms]
     #[arg(long, value_name = "RATE/DELAY", allow_hyphen_values = true, value_parser = scenario::parse_line)]
     wan: Option<Line>,
 
     /// The cable of each client, in each direction: as for --wan [default: 1Gbit/0.05ms]
+    ///
+    /// What a group or a slow client of a scenario has of its own stays.
     #[arg(long, value_name = "RATE/DELAY", allow_hyphen_values = true, value_parser = scenario::parse_line)]
     lan: Option<Line>,
 
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
+
+    /// Print who served whom and when, below the table; the JSON object always has it
+    #[arg(long)]
+    timeline: bool,
+
+    /// Print the scenario as TOML that gives the same run, and do not run it
+    #[arg(long, conflicts_with_all = ["json", "timeline", "pcap"])]
+    print: bool,
 
     /// Write what each host sent and received to DIR/HOST.pcapng
     ///
@@ -80,8 +103,15 @@ enum Start {
 
 /// Runs it and prints the result.
 pub fn run(args: Args) -> Result<Ending, Failure> {
-    let (json, options) = (args.json, RunOptions { pcap: args.pcap.clone() });
-    let scenario = args.scenario();
+    let Args { json, timeline, print: only_print, .. } = args;
+    let options = RunOptions { pcap: args.pcap.clone() };
+    let scenario = args.scenario()?;
+    if only_print {
+        scenario.validate().map_err(|error| failure(error.into()))?;
+        let text = scenario.to_toml().map_err(|error| Failure(format!("--print {error}")))?;
+        print(&text)?;
+        return Ok(Ending::Good);
+    }
     let mut bar = Bar::new();
     let ran = run::run(&scenario, &options, &mut bar);
     bar.clear();
@@ -95,6 +125,9 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
         print(&(report.to_json() + "\n"))?;
     } else {
         print(&report.to_text(&scenario, colour()))?;
+        if timeline {
+            print(&format!("\n{}", report.timeline_text(colour())))?;
+        }
     }
     if let Some(error) = uncaptured {
         return Err(failure(RunError::Capture(error)));
@@ -111,29 +144,43 @@ fn failure(error: RunError) -> Failure {
 }
 
 impl Args {
-    fn scenario(self) -> Scenario {
-        let preset = Scenario::branch();
-        let content = match (self.content, self.size) {
-            (Some(path), _) => ContentSource::File(path),
-            (None, Some(size)) => ContentSource::Generated(size),
-            (None, None) => preset.content,
+    /// The file or preset, and what was said about it on the command line.
+    fn scenario(self) -> Result<Scenario, Failure> {
+        let mut scenario = match (&self.file, &self.preset) {
+            (Some(file), _) => Scenario::load(file).map_err(|error| Failure(error.to_string()))?,
+            (None, Some(name)) => Scenario::preset(name).unwrap_or_else(Scenario::branch),
+            (None, None) => Scenario::branch(),
         };
-        let start = match self.start {
-            Some(Start::Together) => scenario::Start::Together,
-            Some(Start::Staggered) => scenario::Start::Staggered,
-            None => preset.start,
-        };
-        Scenario {
-            content,
-            start,
-            clients: self.clients.unwrap_or(preset.clients),
-            seed: self.seed.unwrap_or(preset.seed),
-            loss: self.loss.unwrap_or(preset.loss),
-            wan: self.wan.unwrap_or(preset.wan),
-            lan: self.lan.unwrap_or(preset.lan),
-            ..preset
+        match (self.content, self.size) {
+            (Some(path), _) => scenario.content = ContentSource::File(path),
+            (None, Some(size)) => scenario.content = ContentSource::Generated(size),
+            (None, None) => {}
         }
+        match self.start {
+            Some(Start::Together) => scenario.start = scenario::Start::Together,
+            Some(Start::Staggered) => scenario.start = scenario::Start::Staggered,
+            None => {}
+        }
+        scenario.clients = self.clients.unwrap_or(scenario.clients);
+        scenario.seed = self.seed.unwrap_or(scenario.seed);
+        if let Some(loss) = self.loss {
+            // On every line, also on those of which the file says more.
+            scenario.loss = loss;
+            (scenario.wan.loss, scenario.lan.loss) = (None, None);
+            scenario.groups.iter_mut().for_each(|group| group.lan.loss = None);
+        }
+        for (given, line) in [(self.wan, &mut scenario.wan), (self.lan, &mut scenario.lan)] {
+            if let Some(Line { rate, delay, .. }) = given {
+                let change = LineChange { rate: Some(rate), delay: Some(delay), ..LineChange::default() };
+                *line = change.over(*line);
+            }
+        }
+        Ok(scenario)
     }
+}
+
+fn presets() -> PossibleValuesParser {
+    PossibleValuesParser::new(PRESETS.map(|(name, _)| name))
 }
 
 /// Progress on stderr, if that is a terminal: a spinner first, and a bar as soon as there is something to show.

@@ -1,0 +1,166 @@
+//! The values of a scenario file, each as people write it: read by the rules of the options, and written.
+
+use std::fmt;
+
+use peerdist_core::time::Duration;
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::super::{Start, units};
+use crate::link::Probability;
+
+/// A value that is written as text, mostly with a unit, or as a bare number where that is one too.
+macro_rules! quantity {
+    ($name:ident($inner:ty): $expected:literal, $parse:expr, $write:expr) => {
+        #[derive(Clone, Copy)]
+        pub(super) struct $name(pub(super) $inner);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = deserializer.deserialize_any(Word($expected))?;
+                $parse(&text).map(Self).map_err(D::Error::custom)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&$write(self.0))
+            }
+        }
+    };
+}
+
+quantity!(Rate(u64): "a rate such as \"2 Mbit/s\"", units::parse_rate, units::rate);
+quantity!(Delay(Duration): "a delay such as \"50 ms\"", units::parse_delay, units::time);
+quantity!(Time(Duration): "a time such as \"2.5 s\"", units::parse_time, units::time);
+quantity!(Size(u64): "a size such as \"4 MiB\"", units::parse_size, units::size);
+quantity!(Share(Probability): "a share of frames such as \"2 %\"", units::parse_loss, units::share);
+
+/// Text, or a number as text.
+struct Word(&'static str);
+
+impl Visitor<'_> for Word {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<String, E> {
+        Ok(text.into())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+}
+
+/// A number, or text where the number is larger than TOML's.
+#[derive(Clone, Copy)]
+pub(super) struct SeedValue(pub(super) u64);
+
+impl<'de> Deserialize<'de> for SeedValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = deserializer.deserialize_any(Word("a number"))?;
+        units::parse_seed(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for SeedValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match i64::try_from(self.0) {
+            Ok(number) => serializer.serialize_i64(number),
+            Err(_) => serializer.serialize_str(&self.0.to_string()),
+        }
+    }
+}
+
+pub(super) struct StartValue(pub(super) Start);
+
+impl<'de> Deserialize<'de> for StartValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Value;
+        impl<'de> Visitor<'de> for Value {
+            type Value = Start;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"together\", \"staggered\" or a list of times")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Start, E> {
+                match text.to_ascii_lowercase().as_str() {
+                    "together" => Ok(Start::Together),
+                    "staggered" => Ok(Start::Staggered),
+                    _ => Err(E::custom(format!(
+                        "`{text}` is not \"together\", \"staggered\" or a list of times"
+                    ))),
+                }
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Start, A::Error> {
+                let mut times = Vec::new();
+                while let Some(Time(time)) = list.next_element()? {
+                    times.push(time);
+                }
+                Ok(Start::At(times))
+            }
+        }
+        deserializer.deserialize_any(Value).map(Self)
+    }
+}
+
+impl Serialize for StartValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Start::Together => serializer.serialize_str("together"),
+            Start::Staggered => serializer.serialize_str("staggered"),
+            Start::At(times) => serializer.collect_seq(times.iter().map(|time| Time(*time))),
+        }
+    }
+}
+
+/// Names of groups and hosts: one, or a list.
+pub(super) struct Names(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Value;
+        impl<'de> Visitor<'de> for Value {
+            type Value = Vec<String>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name such as \"client-01\", or a list of names")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Vec<String>, E> {
+                Ok(vec![name.into()])
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = list.next_element()? {
+                    names.push(name);
+                }
+                Ok(names)
+            }
+        }
+        deserializer.deserialize_any(Value).map(Self)
+    }
+}
+
+impl Serialize for Names {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [name] => serializer.serialize_str(name),
+            names => serializer.collect_seq(names),
+        }
+    }
+}

@@ -35,6 +35,9 @@ const RANDOM_KEY_BYTES: usize = 32;
 ///
 /// INFO appears when it is complete; until then an older one stays. It holds the segment secrets, with which
 /// anybody can read the content from the cache of a peer: only its owner may read it.
+///
+/// Of empty content, INFO is a header without segments, which no protocol carries. With --range, the whole FILE
+/// is hashed all the same. Without a key a random one is used, and said so.
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct Args {

@@ -21,9 +21,10 @@ use crate::crypto::{CipherAlgorithm, Crypto};
 use crate::discovery::{self, Subnet, server::Server, wire::Message};
 use crate::download::origin::OriginStream;
 use crate::download::{Download, DownloadEvent, ORIGIN_STREAMS, Url, WINDOW};
-use crate::fetch::stream::PeerStream;
-use crate::fetch::{Ask, Cause, Fetch, Job};
+use crate::fetch::stream::{Answer, Desk, PeerStream};
+use crate::fetch::{self, Ask, Cause, Fetch, Job};
 use crate::limits::MAX_UPLOADS;
+use crate::retrieval::client::AcceptPlain;
 use crate::retrieval::server::Role as ServerRole;
 use crate::serve::{self, Upload};
 use crate::store::{Storage, StoreError};
@@ -58,8 +59,14 @@ pub struct Config {
     /// Streams that incoming connections never take, so that we can fetch while we serve; half of
     /// all at most, so that we can serve at all.
     pub reserved_streams: usize,
-    /// How data from the origin is encrypted.
+    /// How data from the origin is encrypted, and what peers send unencrypted.
     pub cipher: CipherAlgorithm,
+    /// Where the hosted cache serves blocks, if there is one: asked for what no peer has.
+    pub hosted_cache: Option<SocketAddr>,
+    /// Whether peers are looked for (distributed mode). Without it, nothing is probed for.
+    pub distributed: bool,
+    /// What is taken from peers that do not encrypt.
+    pub accept_plain: AcceptPlain,
     /// Probing.
     pub discovery: discovery::client::Config,
     /// Answering probes.
@@ -74,6 +81,9 @@ impl Default for Config {
             max_uploads: MAX_UPLOADS,
             reserved_streams: 4,
             cipher: CipherAlgorithm::Aes128,
+            hosted_cache: None,
+            distributed: true,
+            accept_plain: AcceptPlain::No,
             discovery: discovery::client::Config::default(),
             answer: discovery::server::Config::default(),
         }
@@ -323,7 +333,12 @@ where
     /// A peer that knows nobody. `rng` must be fit for keys: IVs come from it.
     pub fn new(config: Config, storage: S, crypto: C, mut rng: R) -> Self {
         let server = Server::with_config(config.answer.clone(), config.instance_id, &mut rng);
-        let fetch = Fetch::new(config.discovery.clone());
+        let fetch = Fetch::new(fetch::Config {
+            discovery: config.discovery.clone(),
+            hosted: config.hosted_cache,
+            distributed: config.distributed,
+            cipher: config.cipher,
+        });
         Self {
             config,
             address: None,
@@ -351,6 +366,7 @@ where
     pub fn set_address(&mut self, address: Option<Subnet>) {
         self.address = address;
         self.server.set_subnet(address);
+        self.fetch.set_us(address.map(|net| SocketAddr::new(net.address, self.config.port)));
         self.fetch.discovery().set_subnet(address);
     }
 

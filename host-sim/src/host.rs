@@ -224,14 +224,14 @@ impl Application {
         let Sources { local: locals, peer: peers, origin: origins, .. } = &mut self.outcome.blocks;
         let (bytes_of, blocks_of) = match source {
             Source::Local => (local, locals),
-            Source::Peer(_) => (peer, peers),
+            Source::Peer(_) | Source::HostedCache(_) => (peer, peers),
             Source::Origin => (origin, origins),
         };
         *bytes_of += bytes;
         *blocks_of += 1;
         let giver = match source {
             Source::Local => Giver::Local,
-            Source::Peer(peer) => Giver::Peer(peer.ip()),
+            Source::Peer(peer) | Source::HostedCache(peer) => Giver::Peer(peer.ip()),
             Source::Origin => Giver::Origin,
         };
         self.give(giver, Given { bytes, blocks: 1, first: now, last: now });

@@ -1,38 +1,64 @@
-//! The corridor of a block that we want: store → peers → "missing", and why.
+//! The corridor of a block that we want: store → peers → hosted cache → "missing", and why.
 //!
 //! A [`Job`] is one block being looked for. [`Fetch`] knows which peers have which segment, whom
-//! not to ask for a while, and decides whom to ask next; [`stream`] carries one question to one
-//! peer and its answer into the store. The node opens streams and passes results between them.
+//! not to ask for a while, and decides whom to ask next and for how much; [`stream`] carries one
+//! question to one peer and its answer into the store. The node opens streams and passes results
+//! between them.
 
-mod penalty;
-mod session;
+mod crowd;
+mod holdings;
+mod peers;
 pub mod stream;
+mod why;
 
 use core::net::SocketAddr;
 
 use heapless::Vec;
 use rand_core::CryptoRng;
 
-use crate::crypto::{Crypto, Seal, Secret};
+pub use self::crowd::{MAX_LISTS, Survey};
+pub use self::holdings::{MAX_SEGMENTS, SEARCH_AGAIN};
+pub use self::peers::{MAX_PEERS, MAX_WINDOW};
+pub use self::why::{Cause, FAILURES_KEPT, Failure, Failures, Outcome, Source};
+use crate::content::SegmentId;
+use crate::crypto::{CipherAlgorithm, Crypto, Seal, Secret};
 use crate::discovery::client as discovery;
 use crate::discovery::wire::ProbeMatches;
-use crate::limits::{BLOCK_BYTES, VERIFY_STEP_BYTES};
-use crate::store::verify::{Expected, Verifier, VerifyError};
-use crate::store::{BlockId, SlotId, Store};
-use crate::time::{Duration, Instant};
-use penalty::Penalties;
-use session::{Asked, Sessions};
+use crate::limits::{BLOCK_BYTES, SEGMENT_BLOCKS, VERIFY_STEP_BYTES};
+use crate::retrieval::set::IndexSet;
+use crate::retrieval::wire::Range;
+use crate::store::verify::{Expected, Intake, Verifier, VerifyError};
+use crate::store::{BlockId, ReserveError, SlotId, Store};
+use crate::time::Instant;
+use crowd::Lists;
+use holdings::Holdings;
+use peers::{PeerSet, Peers, only, places};
 use stream::Answer;
 
-/// Failures kept for the answer to "why did this block come from there".
-pub const FAILURES_KEPT: usize = 4;
+/// What can be set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Probing.
+    pub discovery: discovery::Config,
+    /// Where the hosted cache serves blocks, if there is one: asked for what no peer has.
+    pub hosted: Option<SocketAddr>,
+    /// Whether peers are looked for (distributed mode). Without it, nothing is probed for.
+    pub distributed: bool,
+    /// How what comes unencrypted is encrypted on its way into the store.
+    pub cipher: CipherAlgorithm,
+}
 
-/// Exchanges with one peer at a time.
-pub const PEER_WINDOW: usize = 4;
-
-/// A search for a segment's holders is worth this long; a block wanted later has them looked for
-/// again, since in a flash crowd holders appear while we download.
-pub const SEARCH_AGAIN: Duration = Duration::from_millis(1_000);
+impl Default for Config {
+    /// Distributed mode, no hosted cache, AES-128.
+    fn default() -> Self {
+        Self {
+            discovery: discovery::Config::default(),
+            hosted: None,
+            distributed: true,
+            cipher: CipherAlgorithm::Aes128,
+        }
+    }
+}
 
 /// A block being looked for: an index into the table of jobs, and its use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,98 +66,6 @@ pub const SEARCH_AGAIN: Duration = Duration::from_millis(1_000);
 pub struct JobId {
     index: u16,
     generation: u32,
-}
-
-/// Where a block came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Source {
-    /// The store had it.
-    Local,
-    /// A peer sent it.
-    Peer(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] SocketAddr),
-    /// The origin server sent it.
-    Origin,
-}
-
-/// Why a better source failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Cause {
-    /// Nobody answered the probe.
-    NoPeer,
-    /// Only peers that are shunned answered it.
-    Shunned,
-    /// The peer does not have the block, or was too busy.
-    NotHeld,
-    /// No connection came about, or it broke.
-    Unreachable,
-    /// The exchange took longer than the request timer allows.
-    TimedOut,
-    /// The peer answered that it would not, in HTTP.
-    Refused,
-    /// The reply was no proper reply to the request.
-    BadReply,
-    /// The block was not what the content information says.
-    BadBlock,
-    /// The store had no room for it.
-    StoreFull,
-    /// It is being put into the store already, from elsewhere.
-    OnItsWay,
-}
-
-impl Cause {
-    /// The cause in words.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NoPeer => "no peer answered",
-            Self::Shunned => "only shunned peers answered",
-            Self::NotHeld => "not held",
-            Self::Unreachable => "unreachable",
-            Self::TimedOut => "timed out",
-            Self::Refused => "refused",
-            Self::BadReply => "bad reply",
-            Self::BadBlock => "bad block",
-            Self::StoreFull => "store full",
-            Self::OnItsWay => "on its way already",
-        }
-    }
-}
-
-impl Cause {
-    /// Whether it is no peer's doing, so that asking others would not help.
-    const fn is_ours(self) -> bool {
-        matches!(self, Self::StoreFull | Self::OnItsWay)
-    }
-}
-
-impl core::fmt::Display for Cause {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// One failure on the way to a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Failure {
-    /// Whose, if it was one peer's.
-    #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
-    pub peer: Option<SocketAddr>,
-    /// What.
-    pub cause: Cause,
-}
-
-/// The failures before a block came, or before it was given up; the first [`FAILURES_KEPT`].
-pub type Failures = Vec<Failure, FAILURES_KEPT>;
-
-/// How a job ended.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// Where the block came from; `None` if no peer could give it.
-    pub source: Option<Source>,
-    /// What failed on the way.
-    pub failures: Failures,
 }
 
 /// A row of the table of jobs.
@@ -148,14 +82,20 @@ struct Work {
     /// How many readers wait for the outcome.
     readers: u8,
     state: State,
-    asked: Asked,
+    /// Whom it was asked of already. Who loses its place meanwhile may be asked twice.
+    asked: PeerSet,
+    /// Nobody else has it: the hosted cache may be asked.
+    to_hosted: bool,
     failures: Failures,
 }
 
 #[allow(clippy::large_enum_variant, reason = "there is no heap to put the large variant on")]
 enum State {
     Searching,
-    Asking(SocketAddr),
+    Asking(SocketAddr, Instant),
+    /// The peer sends it unencrypted: it is sealed and verified as it comes, and `None` is left once
+    /// it is in the store.
+    Taking(SocketAddr, Option<Intake>),
     Verifying(SocketAddr, SlotId, Verifier),
     Ended(Option<Source>),
 }
@@ -163,22 +103,41 @@ enum State {
 /// A question to carry to a peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask {
-    /// For whom.
-    pub job: JobId,
     /// To whom.
     pub peer: SocketAddr,
     /// What.
-    pub block: BlockId,
-    /// Bytes of the plaintext.
-    pub plain_len: u32,
+    pub question: Question,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Question {
+    /// For a block (MSG_GETBLKS).
+    Block {
+        /// For whom.
+        job: JobId,
+        /// Which.
+        block: BlockId,
+        /// Bytes of its plaintext.
+        plain_len: u32,
+    },
+    /// Which blocks there are (MSG_GETBLKLIST).
+    List {
+        /// Of which segment.
+        segment: SegmentId,
+        /// How many it has.
+        blocks: u32,
+    },
 }
 
 /// What happened, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Counters {
-    /// Questions sent.
+    /// Blocks asked for.
     pub asked: u32,
+    /// Lists of blocks asked for.
+    pub lists: u32,
     /// Blocks received from peers and verified.
     pub verified: u32,
     /// Blocks that did not verify.
@@ -189,12 +148,21 @@ pub struct Counters {
     pub timed_out: u32,
     /// Times a peer was shunned.
     pub shunned: u32,
+    /// Peers that answered while the table of peers was full.
+    pub surplus: u32,
 }
 
 /// The decisions; the table of jobs is the node's and lent to each call.
 pub struct Fetch {
-    sessions: Sessions,
-    penalties: Penalties,
+    holdings: Holdings,
+    peers: Peers,
+    lists: Lists,
+    hosted: Option<SocketAddr>,
+    distributed: bool,
+    cipher: CipherAlgorithm,
+    /// The address by which others know us.
+    us: Option<SocketAddr>,
+    news: u32,
     /// Counters of what happened so far.
     pub counters: Counters,
 }
@@ -202,27 +170,49 @@ pub struct Fetch {
 impl Job {
     /// A row without a job.
     pub const FREE: Self = Self { generation: 0, work: None };
+}
 
-    /// Whether this row's job is the one asking `peer`.
-    fn is_asking(&self, id: JobId, peer: SocketAddr) -> bool {
-        let asking = |work: &Work| matches!(work.state, State::Asking(asked) if asked == peer);
-        self.generation == id.generation && self.work.as_ref().is_some_and(asking)
+impl Work {
+    /// Whether it is being asked of `peer`.
+    fn is_asking(&self, peer: SocketAddr) -> bool {
+        matches!(self.state, State::Asking(asked, _) | State::Taking(asked, _) if asked == peer)
     }
 }
 
 impl Fetch {
     /// Nothing known, nobody shunned.
-    pub fn new(discovery: discovery::Config) -> Self {
+    pub fn new(config: Config) -> Self {
         Self {
-            sessions: Sessions::new(discovery),
-            penalties: Penalties::default(),
+            holdings: Holdings::new(config.discovery),
+            peers: Peers::default(),
+            lists: Lists::default(),
+            hosted: config.hosted,
+            distributed: config.distributed,
+            cipher: config.cipher,
+            us: None,
+            news: 0,
             counters: Counters::default(),
         }
     }
 
     /// The discovery client, to hand datagrams in and out.
     pub fn discovery(&mut self) -> &mut discovery::Client {
-        &mut self.sessions.discovery
+        &mut self.holdings.discovery
+    }
+
+    /// Tells the address under which our own blocks are served.
+    pub fn set_us(&mut self, us: Option<SocketAddr>) {
+        self.us = us;
+    }
+
+    /// Tells where the hosted cache serves blocks, if there is one.
+    pub fn set_hosted(&mut self, hosted: Option<SocketAddr>) {
+        self.hosted = hosted;
+    }
+
+    /// Changes whenever more may be known of who has what.
+    pub fn news(&self) -> u32 {
+        self.news
     }
 
     /// Wants `block`. Two readers of the same block share a job; `None` while all jobs are taken.
@@ -253,6 +243,7 @@ impl Fetch {
             readers: 1,
             state: State::Searching,
             asked: 0,
+            to_hosted: false,
             failures: Vec::new(),
         });
         Some(JobId { index, generation: job.generation })
@@ -276,10 +267,10 @@ impl Fetch {
     pub fn expire(&mut self, now: Instant, store: &mut dyn Store, jobs: &mut [Job], id: JobId) -> Failures {
         let Some(work) = job(jobs, id).and_then(|job| job.work.as_mut()) else { return Failures::new() };
         let mut failures = work.failures.clone();
-        if let State::Asking(peer) = work.state {
+        if let State::Asking(peer, _) | State::Taking(peer, _) = work.state {
             let _ = failures.push(Failure { peer: Some(peer), cause: Cause::TimedOut });
             if work.readers == 1 {
-                self.penalties.punish(now, peer, Cause::TimedOut, true);
+                self.peers.punish(now, peer, Cause::TimedOut, true);
             }
         }
         Self::cancel(store, jobs, id);
@@ -297,48 +288,98 @@ impl Fetch {
         let Some(work) = job.work.as_mut() else { return };
         work.readers = work.readers.saturating_sub(1);
         if work.readers == 0 {
-            if let State::Verifying(_, slot, _) = work.state {
-                store.release(slot);
-            }
+            work.release(store);
             // A stream that is still asking finds its job gone and is closed.
             job.work = None;
         }
     }
 
-    /// Whether the job still waits for `peer`'s answer.
-    pub fn is_asking(jobs: &[Job], id: JobId, peer: SocketAddr) -> bool {
-        jobs.get(usize::from(id.index)).is_some_and(|job| job.is_asking(id, peer))
+    /// Whether somebody still waits for the answer to `ask`.
+    pub fn is_awaited(&self, jobs: &[Job], ask: &Ask) -> bool {
+        match ask.question {
+            Question::Block { job, .. } => {
+                let row = jobs.get(usize::from(job.index)).filter(|row| row.generation == job.generation);
+                row.and_then(|row| row.work.as_ref()).is_some_and(|work| work.is_asking(ask.peer))
+            }
+            Question::List { segment, .. } => {
+                self.peers.place(ask.peer).is_some_and(|place| self.lists.is_asked(&segment, place))
+            }
+        }
     }
 
-    /// Takes what `peer` answered.
+    /// Takes the next bytes of a block that its peer sends unencrypted: seals them on their way
+    /// into the store, where nothing is kept in clear. `Ok(true)` once the block is in it.
+    pub fn take_plain(
+        &mut self,
+        jobs: &mut [Job],
+        store: &mut dyn Store,
+        crypto: &mut dyn Crypto,
+        rng: &mut dyn CryptoRng,
+        ask: &Ask,
+        bytes: &[u8],
+    ) -> Result<bool, Cause> {
+        let work = work(jobs, ask).ok_or(Cause::NotHeld)?;
+        if let State::Asking(peer, _) = work.state {
+            let len = self.cipher.sealed_len(work.expected.len);
+            let slot = store.reserve(&work.block, len).map_err(cannot_reserve)?;
+            // MS-PCCRR 5.1: an IV suitable for the cipher: fresh for each encryption.
+            let mut iv = [0; 16];
+            rng.fill_bytes(&mut iv);
+            let seal = Seal { algorithm: self.cipher, iv };
+            work.state = State::Taking(peer, Some(Intake::new(crypto, slot, seal, work.expected)));
+        }
+        let State::Taking(_, taking) = &mut work.state else { return Err(Cause::BadReply) };
+        let intake = taking.as_mut().ok_or(Cause::BadReply)?;
+        let (_, committed) = intake.update(store, crypto, &work.kp, bytes).map_err(|error| why(&error))?;
+        if committed {
+            *taking = None;
+        }
+        Ok(committed)
+    }
+
+    /// Takes the answer to `ask`, or how it ended without one. Each question that
+    /// [`next_ask`](Self::next_ask) gave out ends here or in [`not_carried`](Self::not_carried).
     pub fn answered(
         &mut self,
         now: Instant,
         jobs: &mut [Job],
         store: &mut dyn Store,
         crypto: &mut dyn Crypto,
-        ask: (JobId, SocketAddr),
+        ask: &Ask,
         answer: Answer,
     ) {
-        let (id, peer) = ask;
-        let work = job(jobs, id).filter(|job| job.is_asking(id, peer)).and_then(|job| job.work.as_mut());
-        let Some(work) = work else {
+        self.peers.over(ask.peer);
+        if let Question::List { segment, blocks } = ask.question {
+            return self.listed(now, ask.peer, &segment, blocks, answer);
+        }
+        let Some(work) = work(jobs, ask) else {
             if let Answer::Sealed { slot, .. } = answer {
                 store.release(slot);
             }
             return;
         };
         let cause = match answer {
-            Answer::Sealed { slot, seal, len } => match sealed(work, crypto, peer, slot, seal, len) {
-                Ok(()) => return,
+            Answer::Sealed { slot, seal, len } => match Verifier::new(crypto, slot, seal, len, work.expected)
+            {
+                Ok(verifier) => {
+                    if let (State::Asking(_, since), Some(place)) = (&work.state, self.peers.place(ask.peer))
+                    {
+                        self.peers.answered(now, place, now.since(*since));
+                    }
+                    work.state = State::Verifying(ask.peer, slot, verifier);
+                    return;
+                }
                 Err(_) => {
                     store.release(slot);
                     Cause::BadBlock
                 }
             },
+            Answer::Taken => return self.verified(work, ask.peer),
+            Answer::Listed(_) => Cause::BadReply,
             Answer::Failed(cause) => cause,
         };
-        self.failed(now, work, peer, cause);
+        work.release(store);
+        self.failed(now, work, ask.peer, cause);
     }
 
     /// Works on what needs no stream: searches, and a few KiB of verifying. Returns whether
@@ -351,85 +392,78 @@ impl Fetch {
         crypto: &mut dyn Crypto,
         rng: &mut dyn CryptoRng,
     ) -> bool {
-        self.sessions.handle_expired(now);
+        if self.holdings.handle_expired(now) {
+            self.news = self.news.wrapping_add(1);
+        }
         let mut more = false;
         for work in jobs.iter_mut().filter_map(|job| job.work.as_mut()) {
             match &mut work.state {
                 State::Searching => more |= self.search(now, work),
                 State::Verifying(peer, slot, verifier) => {
                     let (peer, slot) = (*peer, *slot);
+                    more = true;
                     match verifier.step(store, crypto, &work.kp, VERIFY_STEP_BYTES) {
-                        Ok(true) => {
-                            more = true;
-                            self.penalties.forgive(peer);
-                            self.counters.verified = self.counters.verified.wrapping_add(1);
-                            work.state = State::Ended(Some(Source::Peer(peer)));
-                        }
-                        Ok(false) => more = true,
+                        Ok(true) => self.verified(work, peer),
+                        Ok(false) => {}
                         Err(error) => {
                             store.release(slot);
-                            let cause = match error {
-                                VerifyError::Length | VerifyError::Hash | VerifyError::Padding => {
-                                    Cause::BadBlock
-                                }
-                                VerifyError::Seal(_) => Cause::StoreFull,
-                            };
-                            self.failed(now, work, peer, cause);
-                            more = true;
+                            self.failed(now, work, peer, why(&error));
                         }
                     }
                 }
-                State::Asking(_) | State::Ended(_) => {}
+                State::Asking(..) | State::Taking(..) | State::Ended(_) => {}
             }
         }
-        self.sessions.probe(now, rng);
+        self.holdings.probe(now, rng);
         more
     }
 
-    /// The next question to carry to a peer, if a peer can be asked; `load` tells how many
-    /// exchanges with a peer are under way. Whoever gets a question must answer it by
-    /// [`Fetch::answered`].
-    pub fn next_ask(
-        &mut self,
-        now: Instant,
-        jobs: &mut [Job],
-        rng: &mut dyn CryptoRng,
-        load: &dyn Fn(SocketAddr) -> usize,
-    ) -> Option<Ask> {
+    /// The next question to carry to a peer, if a peer can be asked.
+    pub fn next_ask(&mut self, now: Instant, jobs: &mut [Job], rng: &mut dyn CryptoRng) -> Option<Ask> {
+        if let Some(ask) = self.next_list(now) {
+            return Some(ask);
+        }
         for (index, job) in (0u16..).zip(jobs) {
             let id = JobId { index, generation: job.generation };
             let Some(work) = job.work.as_mut().filter(|work| matches!(work.state, State::Searching)) else {
                 continue;
             };
+            let block = work.block;
             // Of those that can be asked, the least loaded; among equals, any, so that not
             // everybody turns to the same one.
-            let start = rng.next_u32();
-            let mut best: Option<(usize, u32, Asked, SocketAddr)> = None;
-            for (bit, peer) in self.askable(now, work) {
-                let load = load(peer);
-                let turn = u32::from(bit).wrapping_add(start).wrapping_mul(0x9e37_79b1);
-                if load < PEER_WINDOW && best.is_none_or(|(least, first, ..)| (load, turn) < (least, first)) {
-                    best = Some((load, turn, bit, peer));
-                }
-            }
-            if let Some((_, _, bit, peer)) = best {
-                work.asked |= bit;
-                work.state = State::Asking(peer);
-                self.counters.asked = self.counters.asked.wrapping_add(1);
-                return Some(Ask { job: id, peer, block: work.block, plain_len: work.expected.len });
-            }
+            let askable = self.askable(now, work);
+            let start = if askable.is_power_of_two() { 0 } else { rng.next_u32() };
+            let free = places(askable).filter_map(|place| {
+                let (load, window) = self.peers.load(place);
+                let turn = u32::from(place).wrapping_add(start).wrapping_mul(0x9e37_79b1);
+                (load < window).then_some((load, turn, place))
+            });
+            let Some((.., place)) = free.min() else { continue };
+            let Some(peer) = self.peers.get(place).map(|peer| peer.address) else { continue };
+            work.asked |= only(place);
+            work.state = State::Asking(peer, now);
+            self.peers.asked(place);
+            self.counters.asked = self.counters.asked.wrapping_add(1);
+            let question = Question::Block { job: id, block, plain_len: work.expected.len };
+            return Some(Ask { peer, question });
         }
         None
     }
 
     /// No stream or socket was free for a question: it is asked again later.
-    pub fn not_carried(&mut self, jobs: &mut [Job], id: JobId, asked: SocketAddr) {
-        let work = job(jobs, id).filter(|job| job.is_asking(id, asked)).and_then(|job| job.work.as_mut());
-        if let Some(work) = work {
-            let bit = self.sessions.peers(&work.block.segment).find(|(_, peer)| *peer == asked);
-            work.asked &= !bit.map_or(0, |(bit, _)| bit);
-            work.state = State::Searching;
-            self.counters.asked = self.counters.asked.wrapping_sub(1);
+    pub fn not_carried(&mut self, now: Instant, jobs: &mut [Job], ask: &Ask) {
+        self.peers.over(ask.peer);
+        let place = self.peers.place(ask.peer);
+        match ask.question {
+            Question::List { segment, .. } => {
+                place.iter().for_each(|place| self.lists.ask(now, &segment, *place, false));
+            }
+            Question::Block { .. } => {
+                let Some(work) = work(jobs, ask) else { return };
+                work.asked &= !place.map_or(0, only);
+                work.state = State::Searching;
+                self.counters.asked = self.counters.asked.wrapping_sub(1);
+            }
         }
     }
 
@@ -440,43 +474,108 @@ impl Fetch {
         matches: &ProbeMatches<'_>,
         is_us: &dyn Fn(SocketAddr) -> bool,
     ) {
-        self.sessions.handle_matches(now, matches, is_us);
+        let Self { holdings: Holdings { discovery, table }, peers, lists, counters, news, .. } = self;
+        discovery.handle_matches(now, matches, &mut |one| {
+            if is_us(one.peer) {
+                return;
+            }
+            let Some((place, instead)) = peers.meet(now, one.peer) else {
+                counters.surplus = counters.surplus.wrapping_add(1);
+                return;
+            };
+            if instead {
+                holdings::forget(table, place);
+                lists.forget(place);
+            }
+            holdings::found(table, &one, place);
+            *news = news.wrapping_add(1);
+        });
     }
 
     /// What happened to our probes.
     pub fn probe_counters(&self) -> discovery::Counters {
-        self.sessions.discovery.counters()
+        self.holdings.discovery.counters()
     }
 
     /// When [`work`](Self::work) has something to do without new input.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.sessions.discovery.poll_timeout()
+        self.holdings.discovery.poll_timeout()
     }
 
-    fn askable<'a>(&'a self, now: Instant, work: &'a Work) -> impl Iterator<Item = (Asked, SocketAddr)> + 'a {
-        self.sessions
-            .peers(&work.block.segment)
-            .filter(move |(bit, peer)| work.asked & bit == 0 && !self.penalties.is_shunned(now, *peer))
+    /// Whom to ask for a block, in whatever order.
+    fn askable(&self, now: Instant, work: &Work) -> PeerSet {
+        let segment = &work.block.segment;
+        let hosted = self.hosted.filter(|_| work.to_hosted).and_then(|hosted| self.peers.place(hosted));
+        let holders = self.holdings.holders(segment) | hosted.map_or(0, only);
+        let denies = |place: &u8| self.lists.denies(now, segment, work.block.index, *place);
+        let willing = self.peers.willing(now, holders & !work.asked);
+        places(willing).filter(|place| !denies(place)).map(only).fold(0, |set, one| set | one)
     }
 
-    /// Moves a search on: waits, has its segment probed for, or gives up; whether it gave up.
+    /// Moves a search on: waits, has its segment probed for, turns to the hosted cache, or gives
+    /// up; whether it gave up.
     fn search(&mut self, now: Instant, work: &mut Work) -> bool {
-        if self.askable(now, work).next().is_some() {
+        if self.askable(now, work) != 0 {
             return false;
         }
-        if self.sessions.search(&work.block.segment, work.since) {
-            return false;
+        let (segment, algorithm) = (&work.block.segment, work.expected.algorithm);
+        if self.distributed {
+            let trusted = self.peers.trusted(now);
+            let Some(holding) = self.holdings.meet(now, segment, algorithm, SEGMENT_BLOCKS, trusted) else {
+                return false;
+            };
+            if (holding.holders & !work.asked) & trusted != 0 && holding.is_untried() {
+                return true;
+            }
+            if holding.search(work.since) {
+                return false;
+            }
+        }
+        if let Some(hosted) = self.hosted.filter(|_| !work.to_hosted) {
+            work.to_hosted = true;
+            if let Some((place, true)) = self.peers.meet(now, hosted) {
+                holdings::forget(&mut self.holdings.table, place);
+                self.lists.forget(place);
+            }
+            return true;
         }
         if work.asked == 0 {
-            let anybody = self.sessions.peers(&work.block.segment).next().is_some();
-            note(work, None, if anybody { Cause::Shunned } else { Cause::NoPeer });
+            let holders = self.holdings.holders(segment);
+            let cause = match self.peers.willing(now, holders) {
+                _ if holders == 0 => Cause::NoPeer,
+                0 => Cause::Shunned,
+                _ => Cause::NotHeld,
+            };
+            note(work, None, cause);
         }
         work.state = State::Ended(None);
         true
     }
 
+    fn verified(&mut self, work: &mut Work, peer: SocketAddr) {
+        if let Some(place) = self.peers.place(peer) {
+            self.peers.trust(place);
+        }
+        self.counters.verified = self.counters.verified.wrapping_add(1);
+        let hosted = self.hosted == Some(peer);
+        work.state = State::Ended(Some(if hosted { Source::HostedCache(peer) } else { Source::Peer(peer) }));
+    }
+
     fn failed(&mut self, now: Instant, work: &mut Work, peer: SocketAddr, cause: Cause) {
         note(work, (!cause.is_ours()).then_some(peer), cause);
+        if let (Cause::NotHeld, Some(place)) = (cause, self.peers.place(peer)) {
+            self.peers.disappoint(place);
+            self.holdings.lacks(&work.block.segment, place);
+        }
+        // HoD binds block hashes, and not the length of a segment's last block: what does not fit
+        // it may be the fault of whoever wrote the content information.
+        let certain = work.expected.len == BLOCK_BYTES;
+        self.blame(now, peer, cause, certain);
+        work.state = if cause.is_ours() { State::Ended(None) } else { State::Searching };
+    }
+
+    /// Counts a failure, and what it means for the peer.
+    fn blame(&mut self, now: Instant, peer: SocketAddr, cause: Cause, certain: bool) {
         let counter = match cause {
             Cause::BadBlock => Some(&mut self.counters.bad_blocks),
             Cause::BadReply => Some(&mut self.counters.bad_replies),
@@ -486,14 +585,61 @@ impl Fetch {
         if let Some(counter) = counter {
             *counter = counter.wrapping_add(1);
         }
-        // HoD binds block hashes, and not the length of a segment's last block: what does not fit
-        // it may be the fault of whoever wrote the content information.
-        let certain = work.expected.len == BLOCK_BYTES;
-        if self.penalties.punish(now, peer, cause, certain) {
+        if self.peers.punish(now, peer, cause, certain) {
             debug!("peer shunned");
             self.counters.shunned = self.counters.shunned.wrapping_add(1);
+            self.news = self.news.wrapping_add(1);
         }
-        work.state = if cause.is_ours() { State::Ended(None) } else { State::Searching };
+    }
+
+    fn next_list(&mut self, now: Instant) -> Option<Ask> {
+        let Self { lists, peers, holdings, counters, .. } = self;
+        let free = |due: &crowd::Due| {
+            let (load, window) = peers.load(due.place);
+            load < window
+        };
+        let due = lists.due().filter(free);
+        let known = |due: crowd::Due| Some((holdings.by_key(due.segment)?, due));
+        let ((segment, blocks), due) = due.filter_map(known).next()?;
+        let peer = peers.get(due.place)?.address;
+        lists.ask(now, &segment, due.place, true);
+        peers.asked(due.place);
+        counters.lists = counters.lists.wrapping_add(1);
+        Some(Ask { peer, question: Question::List { segment, blocks } })
+    }
+
+    fn listed(&mut self, now: Instant, peer: SocketAddr, segment: &SegmentId, blocks: u32, answer: Answer) {
+        let Some(place) = self.peers.place(peer) else { return };
+        let mut all = IndexSet::EMPTY;
+        all.insert_range(Range { index: 0, count: blocks });
+        let list = match answer {
+            Answer::Listed(list) => Some(list),
+            // Who does not tell has to be asked for each block.
+            Answer::Failed(Cause::Refused | Cause::NotHeld) => Some(all),
+            Answer::Failed(cause) => {
+                self.blame(now, peer, cause, true);
+                None
+            }
+            Answer::Sealed { .. } | Answer::Taken => None,
+        };
+        if list == Some(all)
+            && let Some(holding) = self.holdings.get_mut(segment)
+        {
+            holding.partial &= !only(place);
+        }
+        self.lists.known(now, segment, place, list);
+        self.news = self.news.wrapping_add(1);
+    }
+}
+
+impl Work {
+    /// Gives the slot free that it has in the store.
+    fn release(&self, store: &mut dyn Store) {
+        match &self.state {
+            State::Verifying(_, slot, _) => store.release(*slot),
+            State::Taking(_, Some(intake)) => store.release(intake.slot()),
+            State::Taking(_, None) | State::Searching | State::Asking(..) | State::Ended(_) => {}
+        }
     }
 }
 
@@ -501,22 +647,29 @@ fn job(jobs: &mut [Job], id: JobId) -> Option<&mut Job> {
     jobs.get_mut(usize::from(id.index)).filter(|job| job.generation == id.generation)
 }
 
-fn sealed(
-    work: &mut Work,
-    crypto: &mut dyn Crypto,
-    peer: SocketAddr,
-    slot: SlotId,
-    seal: Seal,
-    len: u32,
-) -> Result<(), VerifyError> {
-    let verifier = Verifier::new(crypto, slot, seal, len, work.expected)?;
-    work.state = State::Verifying(peer, slot, verifier);
-    Ok(())
+/// The work that waits for the answer to `ask`.
+fn work<'a>(jobs: &'a mut [Job], ask: &Ask) -> Option<&'a mut Work> {
+    let Question::Block { job: id, .. } = ask.question else { return None };
+    job(jobs, id)?.work.as_mut().filter(|work| work.is_asking(ask.peer))
 }
 
 fn note(work: &mut Work, peer: Option<SocketAddr>, cause: Cause) {
     // Past the bound the first ones stay: they are why it went wrong.
     let _ = work.failures.push(Failure { peer, cause });
+}
+
+const fn why(error: &VerifyError) -> Cause {
+    match error {
+        VerifyError::Length | VerifyError::Hash | VerifyError::Padding => Cause::BadBlock,
+        VerifyError::Seal(_) => Cause::StoreFull,
+    }
+}
+
+pub(crate) const fn cannot_reserve(error: ReserveError) -> Cause {
+    match error {
+        ReserveError::Full => Cause::StoreFull,
+        ReserveError::Exists => Cause::OnItsWay,
+    }
 }
 
 #[cfg(test)]

@@ -4,16 +4,18 @@
 use core::net::SocketAddr;
 
 use heapless::Vec;
+use rand_core::CryptoRng;
 
-use super::{Ask, Cause, JobId};
+use super::{Ask, Cause, Fetch, Job, Question, cannot_reserve};
 use crate::bytes::{NoRoom, Writer, copy};
-use crate::crypto::Seal;
+use crate::crypto::{CipherAlgorithm, Crypto, Seal};
 use crate::http::conn::{Body, Conn, Event};
 use crate::http::wire as http;
 use crate::limits::REQUEST_TIMEOUT;
-use crate::retrieval::client::{Exchange, Refusal, Step};
-use crate::retrieval::wire::{GET_BLOCKS_BYTES, GetBlocks, PATH};
-use crate::store::{BlockId, ReserveError, SlotId, Store};
+use crate::retrieval::client::{AcceptPlain, Exchange, ListExchange, ListStep, Refusal, Step};
+use crate::retrieval::set::IndexSet;
+use crate::retrieval::wire::{GET_BLOCKS_BYTES, GetBlocks, PATH, Range, VERSION_1_0, VersionRange};
+use crate::store::{SlotId, Store};
 use crate::time::{Duration, Instant};
 
 /// Bytes of a question: the request's head, and MSG_GETBLKS.
@@ -38,6 +40,10 @@ pub enum Answer {
         /// Its bytes as stored.
         len: u32,
     },
+    /// A block that came unencrypted is in the store, sealed and verified on its way.
+    Taken,
+    /// The blocks that the peer has.
+    Listed(IndexSet),
     /// Nothing came of it.
     Failed(Cause),
 }
@@ -45,6 +51,7 @@ pub enum Answer {
 /// A connection to one peer.
 pub struct PeerStream {
     peer: SocketAddr,
+    accept_plain: AcceptPlain,
     conn: Conn,
     connected: bool,
     asking: Option<Asking>,
@@ -54,23 +61,58 @@ pub struct PeerStream {
 }
 
 struct Asking {
-    job: JobId,
-    block: BlockId,
-    exchange: Exchange,
+    ask: Ask,
+    exchange: Talk,
     /// Whether the reply is a 200; other replies carry no message.
     ok: bool,
     negotiated: bool,
     slot: Option<(SlotId, u32)>,
     written: u32,
-    result: Option<Result<Seal, Cause>>,
-    plain_len: u32,
+    result: Option<Answer>,
+}
+
+/// The exchange that a question begins.
+#[allow(clippy::large_enum_variant, reason = "there is no heap to put the large variant on")]
+enum Talk {
+    Block(Exchange),
+    List(ListExchange),
+}
+
+impl Talk {
+    fn new(question: &Question, accept_plain: AcceptPlain) -> Self {
+        match *question {
+            Question::Block { block, plain_len, .. } => {
+                Self::Block(Exchange::with_policy(block, plain_len, accept_plain))
+            }
+            Question::List { segment, blocks } => {
+                let mut asked = IndexSet::EMPTY;
+                asked.insert_range(Range { index: 0, count: blocks });
+                Self::List(ListExchange::new(segment, asked))
+            }
+        }
+    }
+}
+
+/// The parts of the machine that an answer goes through.
+pub struct Desk<'a> {
+    /// The corridor, which waits for it.
+    pub fetch: &'a mut Fetch,
+    /// Its jobs.
+    pub jobs: &'a mut [Job],
+    /// Where a block goes.
+    pub store: &'a mut dyn Store,
+    /// The crypto provider, for what comes unencrypted.
+    pub crypto: &'a mut dyn Crypto,
+    /// The source of entropy, for the same.
+    pub rng: &'a mut dyn CryptoRng,
 }
 
 impl PeerStream {
     /// A connection that is being opened.
-    pub fn new(now: Instant, peer: SocketAddr) -> Self {
+    pub fn new(now: Instant, peer: SocketAddr, accept_plain: AcceptPlain) -> Self {
         Self {
             peer,
+            accept_plain,
             conn: Conn::client(),
             connected: false,
             asking: None,
@@ -90,9 +132,9 @@ impl PeerStream {
         self.asking.is_none()
     }
 
-    /// For which job it asks.
-    pub fn job(&self) -> Option<JobId> {
-        self.asking.as_ref().map(|asking| asking.job)
+    /// What it asks.
+    pub fn asks(&self) -> Option<Ask> {
+        self.asking.as_ref().map(|asking| asking.ask)
     }
 
     /// When it has to be given up, or closed if it is idle.
@@ -108,22 +150,21 @@ impl PeerStream {
 
     /// Puts a question; `false` if the connection cannot carry another.
     pub fn ask(&mut self, now: Instant, ask: &Ask) -> bool {
-        if self.conn.expect_reply(false).is_err() || self.emit(&ask.block).is_err() {
+        let exchange = Talk::new(&ask.question, self.accept_plain);
+        if self.conn.expect_reply(false).is_err() || self.emit(&ask.question, &exchange).is_err() {
             return false;
         }
         if self.connected {
             self.deadline = now + REQUEST_TIMEOUT;
         }
         self.asking = Some(Asking {
-            job: ask.job,
-            block: ask.block,
-            exchange: Exchange::new(ask.block, ask.plain_len),
+            ask: *ask,
+            exchange,
             ok: false,
             negotiated: false,
             slot: None,
             written: 0,
             result: None,
-            plain_len: ask.plain_len,
         });
         true
     }
@@ -137,7 +178,7 @@ impl PeerStream {
 
     /// Takes bytes from the peer. Returns how many were used, and what came of the question once
     /// that is known.
-    pub fn handle(&mut self, now: Instant, store: &mut dyn Store, bytes: &[u8]) -> (usize, Option<Answer>) {
+    pub fn handle(&mut self, now: Instant, desk: &mut Desk<'_>, bytes: &[u8]) -> (usize, Option<Answer>) {
         let mut used = 0usize;
         loop {
             let (taken, event) = self.conn.handle(bytes.get(used..).unwrap_or_default());
@@ -151,12 +192,12 @@ impl PeerStream {
                     None
                 }
                 Ok(Some(Event::HeadEnd(Body::None))) if asking.ok => Some(Cause::BadReply),
-                Ok(Some(Event::Body(body))) if asking.ok => asking.handle_body(store, body).err(),
-                Ok(Some(Event::End)) => return (used, self.end(now, store)),
+                Ok(Some(Event::Body(body))) if asking.ok => asking.handle_body(desk, body).err(),
+                Ok(Some(Event::End)) => return (used, self.end(now, desk.store)),
                 Ok(Some(_)) => None,
             };
             if let Some(cause) = cause {
-                return (used, self.give_up(store, cause));
+                return (used, self.give_up(desk.store, cause));
             }
         }
     }
@@ -193,33 +234,40 @@ impl PeerStream {
         // MS-PCCRR 3.1.5.1, fact 40: offered other versions, the request is sent again once,
         // unchanged, if the peer speaks its major version.
         if asking.negotiated && asking.result.is_none() {
-            let block = asking.block;
-            asking.exchange = Exchange::new(block, asking.plain_len);
+            let question = asking.ask.question;
+            let exchange = Talk::new(&question, self.accept_plain);
             self.deadline = now + REQUEST_TIMEOUT;
-            return match self.conn.expect_reply(false).is_ok() && self.emit(&block).is_ok() {
-                true => None,
-                false => self.give_up(store, Cause::Refused),
-            };
+            if self.conn.expect_reply(false).is_err() || self.emit(&question, &exchange).is_err() {
+                return self.give_up(store, Cause::Refused);
+            }
+            self.asking.as_mut()?.exchange = exchange;
+            return None;
         }
         self.deadline = now + IDLE_TIMEOUT;
         let asking = self.asking.take()?;
-        let cause = match (asking.result, asking.slot) {
-            (Some(Ok(seal)), Some((slot, len))) => return Some(Answer::Sealed { slot, seal, len }),
-            (Some(Err(cause)), _) => cause,
-            _ if !asking.ok => Cause::Refused,
+        let answer = match asking.result {
+            Some(answer) => answer,
+            None if !asking.ok => Answer::Failed(Cause::Refused),
             // No message, or one that stopped in the middle.
-            _ => Cause::BadReply,
+            None => Answer::Failed(Cause::BadReply),
         };
-        if let Some((slot, _)) = asking.slot {
+        if let (Answer::Failed(_), Some((slot, _))) = (&answer, asking.slot) {
             store.release(slot);
         }
-        Some(Answer::Failed(cause))
+        Some(answer)
     }
 
-    fn emit(&mut self, block: &BlockId) -> Result<(), NoRoom> {
+    fn emit(&mut self, question: &Question, exchange: &Talk) -> Result<(), NoRoom> {
         let mut body = [0; GET_BLOCKS_BYTES];
         let mut body = Writer::new(&mut body);
-        GetBlocks::emit_one(block.segment.as_bytes(), block.index, &mut body)?;
+        match (question, exchange) {
+            (Question::Block { block, .. }, _) => {
+                GetBlocks::emit_one(block.segment.as_bytes(), block.index, &mut body)?;
+            }
+            // One range: no longer than MSG_GETBLKS.
+            (_, Talk::List(list)) => list.emit(&mut body)?,
+            _ => return Err(NoRoom),
+        }
         let body = body.finish();
 
         let mut buf = [0; REQUEST_BYTES];
@@ -238,40 +286,72 @@ impl PeerStream {
 }
 
 impl Asking {
-    fn handle_body(&mut self, store: &mut dyn Store, mut body: &[u8]) -> Result<(), Cause> {
+    fn handle_body(&mut self, desk: &mut Desk<'_>, mut body: &[u8]) -> Result<(), Cause> {
         while !body.is_empty() {
-            let (used, step) = self.exchange.handle(body);
-            body = body.get(used..).unwrap_or_default();
-            match step.map_err(|refusal| match refusal {
-                // It is honest about it, and only of no use to us.
-                Refusal::Cipher => Cause::Refused,
-                _ => Cause::BadReply,
-            })? {
-                Step::More => {}
-                Step::Begin { len, .. } => {
-                    let slot = store.reserve(&self.block, len).map_err(|error| match error {
-                        ReserveError::Full => Cause::StoreFull,
-                        ReserveError::Exists => Cause::OnItsWay,
-                    })?;
-                    self.slot = Some((slot, len));
+            let used = match &mut self.exchange {
+                Talk::Block(exchange) => {
+                    let (used, step) = exchange.handle(body);
+                    self.block(desk, step.map_err(refused)?)?;
+                    used
                 }
-                Step::Piece(piece) => {
-                    let (slot, _) = self.slot.ok_or(Cause::BadReply)?;
-                    store.write(slot, self.written, piece).map_err(|_| Cause::StoreFull)?;
-                    self.written = self.written.saturating_add(piece.len() as u32);
-                }
-                Step::Block(seal) => self.result = Some(Ok(seal)),
-                Step::Missing => self.result = Some(Err(Cause::NotHeld)),
-                Step::Negotiation(range) => {
-                    let again = !self.negotiated && range.speaks(crate::retrieval::wire::VERSION_1_0);
-                    self.negotiated = true;
-                    if !again {
-                        self.result = Some(Err(Cause::BadReply));
+                Talk::List(exchange) => {
+                    let (used, step) = exchange.handle(body);
+                    match step.map_err(refused)? {
+                        ListStep::More => {}
+                        ListStep::Blocks(blocks) => self.result = Some(Answer::Listed(blocks)),
+                        ListStep::Negotiation(range) => self.negotiate(range),
                     }
+                    used
                 }
-            }
+            };
+            body = body.get(used..).unwrap_or_default();
         }
         Ok(())
+    }
+
+    fn block(&mut self, desk: &mut Desk<'_>, step: Step<'_>) -> Result<(), Cause> {
+        let Question::Block { block, .. } = self.ask.question else { return Err(Cause::BadReply) };
+        match step {
+            Step::More => {}
+            // It is sealed on its way, into a slot of its own.
+            Step::Begin { cipher: CipherAlgorithm::None, .. } => {}
+            Step::Begin { len, .. } => {
+                self.slot = Some((desk.store.reserve(&block, len).map_err(cannot_reserve)?, len));
+            }
+            Step::Piece(piece) => {
+                let Some((slot, _)) = self.slot else {
+                    let Desk { fetch, jobs, store, crypto, rng } = desk;
+                    if fetch.take_plain(jobs, *store, *crypto, *rng, &self.ask, piece)? {
+                        self.result = Some(Answer::Taken);
+                    }
+                    return Ok(());
+                };
+                desk.store.write(slot, self.written, piece).map_err(|_| Cause::StoreFull)?;
+                self.written = self.written.saturating_add(piece.len() as u32);
+            }
+            Step::Block(seal) => match self.slot {
+                Some((slot, len)) => self.result = Some(Answer::Sealed { slot, seal, len }),
+                None if matches!(self.result, Some(Answer::Taken)) => {}
+                None => return Err(Cause::BadReply),
+            },
+            Step::Missing => self.result = Some(Answer::Failed(Cause::NotHeld)),
+            Step::Negotiation(range) => self.negotiate(range),
+        }
+        Ok(())
+    }
+
+    fn negotiate(&mut self, range: VersionRange) {
+        if core::mem::replace(&mut self.negotiated, true) || !range.speaks(VERSION_1_0) {
+            self.result = Some(Answer::Failed(Cause::BadReply));
+        }
+    }
+}
+
+const fn refused(refusal: Refusal) -> Cause {
+    match refusal {
+        // It is honest about it, and only of no use to us.
+        Refusal::Cipher => Cause::Refused,
+        _ => Cause::BadReply,
     }
 }
 

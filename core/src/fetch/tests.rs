@@ -5,6 +5,7 @@ use crate::discovery::server::Server;
 use crate::discovery::wire::{Message, parse};
 use crate::store::ram::{Entry, Page, RamStore};
 use crate::store::seal::Sealer;
+use crate::time::Duration;
 use core::convert::Infallible;
 use core::net::Ipv4Addr;
 use rand_core::{TryCryptoRng, TryRng};
@@ -61,7 +62,7 @@ impl World {
     fn new() -> Self {
         Self {
             now: Instant::from_millis(1_000),
-            fetch: Fetch::new(discovery::Config::default()),
+            fetch: Fetch::new(Config::default()),
             jobs: [const { Job::FREE }; 2],
             store: RamStore::new([const { Page::EMPTY }; 4], [const { Entry::EMPTY }; 4], []),
             rng: Counter(1),
@@ -83,12 +84,12 @@ impl World {
 
     fn ask(&mut self) -> Option<Ask> {
         let Self { now, fetch, jobs, rng, .. } = self;
-        fetch.next_ask(*now, jobs, rng, &|_| 0)
+        fetch.next_ask(*now, jobs, rng)
     }
 
     fn answer(&mut self, ask: &Ask, answer: Answer) {
         let Self { now, fetch, jobs, store, .. } = self;
-        fetch.answered(*now, jobs, store, &mut SoftCrypto, (ask.job, ask.peer), answer);
+        fetch.answered(*now, jobs, store, &mut SoftCrypto, ask, answer);
     }
 
     fn outcome(&mut self, job: JobId) -> Option<Outcome> {
@@ -147,7 +148,8 @@ fn search_probe_ask_verify() {
     assert!(!world.work());
     assert!(world.peers_answer(&[peer(1)]));
     let ask = world.ask().unwrap();
-    assert_eq!((ask.peer, ask.block.index, ask.plain_len), (peer(1), 5, 19));
+    let Question::Block { block, plain_len, .. } = ask.question else { panic!("not for a block") };
+    assert_eq!((ask.peer, block.index, plain_len), (peer(1), 5, 19));
     assert!(world.ask().is_none(), "one question at a time");
     let sealed = world.sealed(5, 0);
     world.answer(&ask, sealed);
@@ -237,7 +239,7 @@ fn cancelled_while_asking_and_while_verifying() {
         world.work();
         world.peers_answer(&[peer(1)]);
         let ask = world.ask().unwrap();
-        assert!(Fetch::is_asking(&world.jobs, job, peer(1)));
+        assert!(world.fetch.is_awaited(&world.jobs, &ask));
         let sealed = world.sealed(0, 0);
         let Answer::Sealed { slot, .. } = sealed else { panic!("it was sealed") };
         if verifying {
@@ -245,7 +247,7 @@ fn cancelled_while_asking_and_while_verifying() {
             Fetch::cancel(&mut world.store, &mut world.jobs, job);
         } else {
             Fetch::cancel(&mut world.store, &mut world.jobs, job);
-            assert!(!Fetch::is_asking(&world.jobs, job, peer(1)));
+            assert!(!world.fetch.is_awaited(&world.jobs, &ask));
             world.answer(&ask, sealed);
         }
         world.work();

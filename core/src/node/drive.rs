@@ -55,19 +55,17 @@ where
                 upload.handle(now, storage, &mut counters.serve, busy, data)
             }
             Role::Fetch(peer) => {
-                let job = peer.job().map(|job| (job, peer.peer()));
-                let (used, answer) = peer.handle(now, storage, data);
-                let gone_wrong =
-                    matches!(answer, Some(crate::fetch::stream::Answer::Failed(Cause::BadReply)));
-                let idle_talk = job.is_none() && !data.is_empty();
+                let asked = peer.asks();
+                let Self { fetch, jobs, storage, crypto, rng, .. } = self;
+                let desk = &mut Desk { fetch, jobs, store: storage, crypto, rng };
+                let (used, answer) = peer.handle(now, desk, data);
+                let gone_wrong = matches!(answer, Some(Answer::Failed(Cause::BadReply)));
+                let idle_talk = asked.is_none() && !data.is_empty();
                 if gone_wrong || idle_talk || (peer.is_idle() && !peer.keeps_open()) {
                     stream.due = Some(if gone_wrong || idle_talk { Due::Abort } else { Due::Close });
                     stream.role = Role::Free;
                 }
-                if let (Some(job), Some(answer)) = (job, answer) {
-                    let Self { fetch, jobs, storage, crypto, .. } = self;
-                    fetch.answered(now, jobs, storage, crypto, job, answer);
-                }
+                self.answered(now, asked, answer);
                 if idle_talk { data.len() } else { used }
             }
             Role::Origin(..) => self.handle_origin_data(now, id, data),
@@ -118,13 +116,10 @@ where
                 }
             }
             Role::Fetch(peer) => {
-                let job = peer.job().map(|job| (job, peer.peer()));
+                let asked = peer.asks();
                 let answer = peer.handle_eof(now, storage);
                 (stream.role, stream.due) = (Role::Free, Some(Due::Close));
-                if let (Some(job), Some(answer)) = (job, answer) {
-                    let Self { fetch, jobs, storage, crypto, .. } = self;
-                    fetch.answered(now, jobs, storage, crypto, job, answer);
-                }
+                self.answered(now, asked, answer);
             }
             Role::Origin(..) => self.lose_origin(now, id, true, None),
         }
@@ -137,15 +132,20 @@ where
         match &mut stream.role {
             Role::Free | Role::Serve(_) => stream.end(cause),
             Role::Fetch(peer) => {
-                let job = peer.job().map(|job| (job, peer.peer()));
+                let asked = peer.asks();
                 let answer = peer.give_up(storage, cause.unwrap_or(Cause::Unreachable));
                 stream.end(cause);
-                if let (Some(job), Some(answer)) = (job, answer) {
-                    let Self { fetch, jobs, storage, crypto, .. } = self;
-                    fetch.answered(now, jobs, storage, crypto, job, answer);
-                }
+                self.answered(now, asked, answer);
             }
             Role::Origin(..) => self.lose_origin(now, id, false, cause),
+        }
+    }
+
+    /// Tells what came of a question, if it was one.
+    fn answered(&mut self, now: Instant, asked: Option<Ask>, answer: Option<Answer>) {
+        let Self { fetch, jobs, storage, crypto, .. } = self;
+        if let (Some(ask), Some(answer)) = (asked, answer) {
+            fetch.answered(now, jobs, storage, crypto, &ask, answer);
         }
     }
 
@@ -156,8 +156,8 @@ where
         match &mut stream.role {
             Role::Free | Role::Serve(_) => {}
             Role::Fetch(peer) => {
-                if let Some(job) = peer.job() {
-                    fetch.not_carried(jobs, job, peer.peer());
+                if let Some(ask) = peer.asks() {
+                    fetch.not_carried(now, jobs, &ask);
                 }
             }
             Role::Origin(index, origin) => {
@@ -218,7 +218,7 @@ where
                 }
             }
         }
-        self.drop_orphans();
+        self.drop_orphans(now);
     }
 
     /// Gives up what has run out of time.
@@ -249,11 +249,7 @@ where
         if !streams.iter().any(|stream| stream.is_free() || idle(stream)) {
             return None;
         }
-        let load = |peer: SocketAddr| {
-            let asks = |stream: &&Stream| matches!(&stream.role, Role::Fetch(other) if other.peer() == peer && !other.is_idle());
-            streams.iter().filter(asks).count()
-        };
-        fetch.next_ask(now, jobs, rng, &load)
+        fetch.next_ask(now, jobs, rng)
     }
 
     /// Finds a connection for a question: one that is idle, a new one, or another's place.
@@ -273,14 +269,14 @@ where
                 (stream.role, stream.due) = (Role::Free, Some(Due::Close));
             }
         }
-        let mut peer = PeerStream::new(now, ask.peer);
+        let mut peer = PeerStream::new(now, ask.peer, self.config.accept_plain);
         let asked = peer.ask(now, ask);
         let carried = asked
             && now >= self.dial_after
             && self.open(Role::Fetch(peer), Some(Due::Connect(ask.peer))).is_some();
         if !carried {
             let Self { fetch, jobs, .. } = self;
-            fetch.not_carried(jobs, ask.job, ask.peer);
+            fetch.not_carried(now, jobs, ask);
         }
         carried
     }
@@ -365,17 +361,19 @@ where
     }
 
     /// Closes connections whose purpose is gone: the job was cancelled, the download is over.
-    fn drop_orphans(&mut self) {
-        let Self { streams, jobs, storage, downloads, .. } = self;
+    fn drop_orphans(&mut self, now: Instant) {
+        let Self { streams, fetch, jobs, storage, crypto, downloads, .. } = self;
         for stream in streams.iter_mut() {
             let orphan = match &mut stream.role {
                 Role::Free | Role::Serve(_) => false,
                 Role::Fetch(peer) => {
-                    let orphan = peer.job().is_some_and(|job| !Fetch::is_asking(jobs, job, peer.peer()));
-                    if orphan {
-                        peer.give_up(storage, Cause::TimedOut);
+                    let orphan = peer.asks().filter(|ask| !fetch.is_awaited(jobs, ask));
+                    if let Some(ask) = &orphan
+                        && let Some(answer) = peer.give_up(storage, Cause::TimedOut)
+                    {
+                        fetch.answered(now, jobs, storage, crypto, ask, answer);
                     }
-                    orphan
+                    orphan.is_some()
                 }
                 Role::Origin(index, origin) => {
                     let download = downloads.get(*index).and_then(Option::as_ref);

@@ -18,7 +18,7 @@ use peerdist_core::bytes::Writer;
 use peerdist_core::content::publish::{v1, v2};
 use peerdist_core::content::segmenter::{SegmentLen, Segmentation, Segmenter};
 use peerdist_core::content::{EndForm, InfoSource, SegmentId, server_secret};
-use peerdist_core::crypto::{Digest, HashAlgorithm, Secret, SoftCrypto};
+use peerdist_core::crypto::{CipherAlgorithm, Digest, HashAlgorithm, Secret, SoftCrypto};
 use peerdist_core::discovery::client as probing;
 use peerdist_core::discovery::client::ProbeId;
 use peerdist_core::discovery::server as answering;
@@ -27,8 +27,8 @@ use peerdist_core::discovery::wire::{Availability, Message, parse};
 use peerdist_core::discovery::{Replies, Subnet};
 use peerdist_core::download::origin::{OriginEvent, OriginStream, Want};
 use peerdist_core::download::{Download, DownloadEvent, Url};
-use peerdist_core::fetch::stream::{Answer, PeerStream};
-use peerdist_core::fetch::{Ask, Cause, Fetch, Job, JobId};
+use peerdist_core::fetch::stream::{Answer, Desk, PeerStream};
+use peerdist_core::fetch::{self, Ask, Cause, Fetch, Job, JobId, Survey};
 use peerdist_core::http::conn::{Conn, Event};
 use peerdist_core::node::{Config, Counters, Input, Node, Output, StreamId};
 use peerdist_core::retrieval::client::{AcceptPlain, Exchange, ListExchange, ListStep, Step};
@@ -153,6 +153,16 @@ fn discovery_config() -> probing::Config {
         keep(config.local.push(subnet));
     }
     config
+}
+
+fn fetch_config() -> fetch::Config {
+    let hosted = (unknown() > 0).then(unknown_address);
+    let cipher = CipherAlgorithm::Aes256;
+    fetch::Config { discovery: discovery_config(), hosted, distributed: unknown() > 0, cipher }
+}
+
+fn accept_plain() -> AcceptPlain {
+    if unknown() == 0 { AcceptPlain::No } else { AcceptPlain::Yes }
 }
 
 fn answer_config() -> answering::Config {
@@ -465,9 +475,9 @@ pub(crate) fn upload(input: &[u8], output: &mut [u8]) {
 #[inline(never)]
 pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
     let mut store = ram();
-    let mut fetch = Fetch::new(discovery_config());
+    let mut fetch = Fetch::new(fetch_config());
     let mut jobs = [const { Job::FREE }; 3];
-    let mut peer = PeerStream::new(now(), unknown_address());
+    let mut peer = PeerStream::new(now(), unknown_address(), accept_plain());
     let (mut id, mut ask): (Option<JobId>, Option<Ask>) = (None, None);
     while unknown() > 0 {
         let (fetch, jobs, peer) = (forget(&mut fetch), forget(&mut jobs), forget(&mut peer));
@@ -482,10 +492,10 @@ pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
             }
             1 => keep(id.and_then(|id| Fetch::outcome(jobs, id))),
             2 => id.iter().for_each(|id| Fetch::cancel(store, jobs, *id)),
-            3 => keep(id.map(|id| Fetch::is_asking(jobs, id, unknown_address()))),
+            3 => keep(ask.map(|ask| fetch.is_awaited(jobs, &ask))),
             4 => keep(fetch.work(now(), jobs, store, crypto, &mut Entropy)),
-            5 => *ask = fetch.next_ask(now(), jobs, &mut Entropy, &|_| unknown_u32() as usize),
-            6 => ask.iter().for_each(|ask| fetch.not_carried(jobs, ask.job, ask.peer)),
+            5 => *ask = fetch.next_ask(now(), jobs, &mut Entropy),
+            6 => ask.iter().for_each(|ask| fetch.not_carried(now(), jobs, ask)),
             7 => {
                 if let Ok(peerdist_core::discovery::wire::Message::ProbeMatches(matches)) =
                     peerdist_core::discovery::wire::parse(input)
@@ -499,22 +509,36 @@ pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
             11 => keep(ask.map(|ask| peer.ask(now(), &ask))),
             12 => keep((peer.poll(output), checksum(output))),
             13 => {
-                let (used, came) = peer.handle(now(), store, input);
+                let desk = &mut Desk { fetch, jobs, store, crypto, rng: &mut Entropy };
+                let (used, came) = peer.handle(now(), desk, input);
                 keep(used);
                 answer = came;
             }
             14 => answer = peer.handle_eof(now(), store),
             15 => answer = peer.give_up(store, cause()),
             16 => answer = Some(Answer::Sealed { slot: slot(), seal: unknown_seal(), len: unknown_u32() }),
-            17 => {
+            17 => fetch.set_us(Some(unknown_address())),
+            18 => fetch.set_hosted(Some(unknown_address())),
+            19 => {
+                let id = SegmentId::from_slice(input);
+                let survey = id.map(|id| fetch.survey(now(), &id, algorithm(), unknown_u32()));
+                let held = |survey: &Survey| survey.held.contains(unknown_u32());
+                keep(survey.map(|survey| (held(&survey), survey.anybody, survey.settled, survey.again)));
+            }
+            20 => {
+                let turn = |id| fetch.turn(now(), &id, unknown_u32(), Duration::from_millis(unknown().into()));
+                keep((SegmentId::from_slice(input).map(turn), fetch.news()));
+            }
+            21 => answer = Some(Answer::Taken),
+            22 => {
                 let mut writer = Writer::new(output);
                 keep(writer.text(cause().as_str()));
             }
-            _ => keep((peer.peer(), peer.is_idle(), peer.job(), peer.deadline(), peer.keeps_open())),
+            _ => keep((peer.peer(), peer.is_idle(), peer.asks(), peer.deadline(), peer.keeps_open())),
         }
         keep(peer.timeout_cause());
-        if let (Some(id), Some(answer)) = (*id, answer) {
-            fetch.answered(now(), jobs, store, crypto, (id, unknown_address()), answer);
+        if let (Some(ask), Some(answer)) = (*ask, answer) {
+            fetch.answered(now(), jobs, store, crypto, &ask, answer);
         }
     }
 }
@@ -561,7 +585,7 @@ impl Machine {
     fn new() -> Self {
         Self {
             store: ram(),
-            fetch: Fetch::new(discovery_config()),
+            fetch: Fetch::new(fetch_config()),
             jobs: [const { Job::FREE }; 3],
             client: Client::default(),
             entropy: Entropy,

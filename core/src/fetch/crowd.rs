@@ -1,0 +1,237 @@
+//! Many who want the same segment at the same time: which blocks of it each of them has by now
+//! (MSG_BLKLIST), and whose turn it is to get a block that nobody has.
+//!
+//! In a flash crowd all begin with nothing. Everybody who takes part knows the others by their
+//! answers to probes, and shares the missing blocks out by rendezvous hashing: for each block all
+//! members are ranked by a hash of block and member, and who comes first gets it from the origin
+//! for all. No message is needed for that, and where two see different members, the worst is that
+//! a block is fetched twice.
+
+use core::net::{IpAddr, SocketAddr};
+
+use heapless::Vec;
+
+use super::Fetch;
+use super::peers::{only, places};
+use crate::content::SegmentId;
+use crate::crypto::HashAlgorithm;
+use crate::retrieval::set::IndexSet;
+use crate::retrieval::wire::Range;
+use crate::time::{Duration, Instant, earliest};
+
+/// Block lists known at once: one of each peer, as long as one segment is being downloaded.
+pub const MAX_LISTS: usize = 32;
+
+/// GETBLKLIST is worth its while only for more than 3 consecutive blocks (fact 40).
+const FEW_BLOCKS: u32 = 3;
+
+/// How often a peer is asked again for its list, for each [`LISTS_AT_ONCE`] that there are.
+const LIST_AGAIN: Duration = Duration::from_millis(1_000);
+
+/// So many lists are kept fresh each second.
+const LISTS_AT_ONCE: u32 = 8;
+
+/// A list that is older than this says nothing of what the peer does not have.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// A peer that got no block for this long is no member any more, unless blocks take longer.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// What is known of a segment by now.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// Blocks that some peer is thought to have, who may be asked for them.
+    pub held: IndexSet,
+    /// Whether any peer has any.
+    pub anybody: bool,
+    /// Whether the first answers are in: before that, what is not held is only not known.
+    pub settled: bool,
+    /// When there is something to ask again. It was asked already, if that is past.
+    pub again: Option<Instant>,
+}
+
+/// What one peer has of one segment.
+pub(super) struct List {
+    /// The first bytes of the segment's id: enough to tell a few apart.
+    key: u64,
+    /// The peer's place.
+    place: u8,
+    state: State,
+    /// Blocks it has: all, if it does not tell.
+    blocks: IndexSet,
+    /// When `state` came about.
+    at: Instant,
+    /// When it was last seen to have more than before.
+    grown: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Not known.
+    New,
+    /// To be asked for.
+    Due,
+    /// Asked for.
+    Asked,
+    /// As of then.
+    Known,
+}
+
+/// A list to ask a peer for.
+pub(super) struct Due {
+    pub(super) segment: u64,
+    pub(super) place: u8,
+}
+
+/// The table.
+#[derive(Default)]
+pub(super) struct Lists(Vec<List, MAX_LISTS>);
+
+impl Lists {
+    /// Whether a fresh list of the peer in `place` says that it does not have the block.
+    pub(super) fn denies(&self, now: Instant, segment: &SegmentId, block: u32, place: u8) -> bool {
+        let fresh = |list: &List| list.state == State::Known && now.since(list.at) <= FRESH;
+        self.get(key(segment), place).is_some_and(|list| fresh(list) && !list.blocks.contains(block))
+    }
+
+    /// The lists that peers are to be asked for.
+    pub(super) fn due(&self) -> impl Iterator<Item = Due> + '_ {
+        let due = self.0.iter().filter(|list| list.state == State::Due);
+        due.map(|list| Due { segment: list.key, place: list.place })
+    }
+
+    /// Whether the list is being asked for.
+    pub(super) fn is_asked(&self, segment: &SegmentId, place: u8) -> bool {
+        self.get(key(segment), place).is_some_and(|list| list.state == State::Asked)
+    }
+
+    /// The peer in `place` is being asked; or not after all, so that it has to be later.
+    pub(super) fn ask(&mut self, now: Instant, segment: &SegmentId, place: u8, asked: bool) {
+        if let Some(list) = self.get_mut(key(segment), place) {
+            (list.state, list.at) = (if asked { State::Asked } else { State::Due }, now);
+        }
+    }
+
+    /// The peer has answered, or failed to.
+    pub(super) fn known(&mut self, now: Instant, segment: &SegmentId, place: u8, blocks: Option<IndexSet>) {
+        let Some(list) = self.get_mut(key(segment), place) else { return };
+        (list.state, list.at) = (State::Known, now);
+        if let Some(blocks) = blocks {
+            if list.blocks.union(&blocks) != list.blocks {
+                list.grown = now;
+            }
+            list.blocks = blocks;
+        }
+    }
+
+    /// Forgets who lost its place in the table of peers.
+    pub(super) fn forget(&mut self, place: u8) {
+        self.0.retain(|list| list.place != place);
+    }
+
+    fn get(&self, key: u64, place: u8) -> Option<&List> {
+        self.0.iter().find(|list| list.key == key && list.place == place)
+    }
+
+    fn get_mut(&mut self, key: u64, place: u8) -> Option<&mut List> {
+        self.0.iter_mut().find(|list| list.key == key && list.place == place)
+    }
+
+    /// The row for a list; that of another segment's gives way.
+    fn row(&mut self, now: Instant, key: u64, place: u8) -> Option<&mut List> {
+        if self.get(key, place).is_none() {
+            let list = List { key, place, state: State::New, blocks: IndexSet::EMPTY, at: now, grown: now };
+            if let Err(list) = self.0.push(list) {
+                let other = |it: &&mut List| it.key != key && it.state != State::Asked;
+                *self.0.iter_mut().filter(other).min_by_key(|it| it.at)? = list;
+            }
+        }
+        self.get_mut(key, place)
+    }
+}
+
+impl Fetch {
+    /// What is known of a segment of so many blocks, who wants several of them; call again when
+    /// [`news`](Self::news) changes, or the time has come. While it is called, holders are looked
+    /// for again and again, and those that have a part of the segment are asked which.
+    pub fn survey(
+        &mut self,
+        now: Instant,
+        segment: &SegmentId,
+        algorithm: HashAlgorithm,
+        blocks: u32,
+    ) -> Survey {
+        let Self { holdings, peers, lists, .. } = self;
+        let mut survey = Survey { held: IndexSet::EMPTY, anybody: false, settled: true, again: None };
+        let trusted = peers.trusted(now);
+        let Some(holding) = holdings.meet(now, segment, algorithm, blocks, trusted) else { return survey };
+        let searching = self.distributed && holding.watch(now);
+        let first = searching && holding.is_new();
+        let mut all = IndexSet::EMPTY;
+        all.insert_range(Range { index: 0, count: blocks });
+        let willing = peers.willing(now, holding.holders);
+        let in_parts = if blocks > FEW_BLOCKS { willing & holding.partial } else { 0 };
+        survey.anybody = holding.holders != 0;
+        survey.again = if self.distributed { holding.search_at() } else { None };
+        survey.settled = !first;
+        if willing & !in_parts != 0 || self.hosted.is_some() {
+            survey.held = all;
+        }
+        let pause = LIST_AGAIN.micros() * u64::from(1 + in_parts.count_ones() / LISTS_AT_ONCE);
+        for place in places(in_parts) {
+            let Some(list) = lists.row(now, key(segment), place) else { break };
+            let again = list.at + Duration::from_micros(pause);
+            match list.state {
+                State::New => list.state = State::Due,
+                State::Known if again <= now => list.state = State::Due,
+                _ => {}
+            }
+            if list.state == State::Known {
+                survey.again = earliest(survey.again, Some(again));
+            }
+            survey.settled &= list.state == State::Known || !list.blocks.is_empty();
+            survey.held = survey.held.union(&list.blocks);
+        }
+        survey
+    }
+
+    /// How many members of the crowd are to get this block from the origin before us; 0 means that
+    /// it is our turn. `pace` is how long we take for one.
+    pub fn turn(&self, now: Instant, segment: &SegmentId, block: u32, pace: Duration) -> u32 {
+        // Who does not know itself cannot be ranked among others.
+        let Some(us) = self.us else { return 0 };
+        let key = key(segment);
+        let idle = IDLE.max(pace + pace);
+        let member = |list: &&List| list.key == key && now.since(list.grown) <= idle;
+        let members = self.lists.0.iter().filter(member);
+        let awake = members.filter(|list| self.peers.willing(now, only(list.place)) != 0);
+        let before = |list: &List| {
+            let peer = self.peers.get(list.place);
+            peer.is_some_and(|peer| score(key, block, peer.address) > score(key, block, us))
+        };
+        awake.filter(|list| before(list)).count() as u32
+    }
+}
+
+/// The first bytes of an id, which is a hash.
+pub(super) fn key(segment: &SegmentId) -> u64 {
+    segment.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// The rank of a member for a block: the same wherever it is computed, as long as members are known
+/// by the same address.
+fn score(key: u64, block: u32, member: SocketAddr) -> u64 {
+    let address = match member.ip() {
+        IpAddr::V4(ip) => u64::from(ip.to_bits()),
+        IpAddr::V6(ip) => mix((ip.to_bits() >> 64) as u64) ^ ip.to_bits() as u64,
+    };
+    mix(mix(key ^ u64::from(block)) ^ mix(address ^ u64::from(member.port()).rotate_left(32)))
+}
+
+/// Spreads every bit over all others: the last steps of SplitMix64.
+const fn mix(word: u64) -> u64 {
+    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}

@@ -1,0 +1,361 @@
+//! The peers that we know of: how much to ask of each at a time, and whom not to ask for a while.
+
+use core::net::SocketAddr;
+
+use heapless::Vec;
+
+use super::Cause;
+use crate::limits::REQUEST_TIMEOUT;
+use crate::time::{Duration, Instant};
+
+/// Peers known at once: as many as a [`PeerSet`] has bits.
+pub const MAX_PEERS: usize = PeerSet::BITS as usize;
+
+/// Blocks asked of one peer at a time, at most; a server has 64 uploads for everybody (fact 48).
+pub const MAX_WINDOW: u8 = 16;
+
+/// Blocks asked of a peer at a time before it is known how fast it is.
+const FIRST_WINDOW: u8 = 4;
+
+/// An exchange that took this long came near to the end of its request timer (fact 38).
+const LATE: Duration = Duration::from_micros(REQUEST_TIMEOUT.micros() / 2);
+
+/// How long a peer is shunned that sent something wrong.
+const LIAR: Duration = Duration::from_secs(300);
+
+/// How long a peer rests that could not be reached.
+const ABSENT: Duration = Duration::from_secs(5);
+
+/// How long a peer rests after [`SLOW_STRIKES`] time-outs in a row.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// Time-outs that make a peer slow. One alone may be a lost frame.
+const SLOW_STRIKES: u8 = 3;
+
+/// A peer that was silent for this long gives way to one that is new.
+const STALE: Duration = Duration::from_secs(10);
+
+/// How often in a row a peer that gave us blocks may turn out not to have another one before
+/// it is no longer asked without a probe.
+const TRUST: u8 = 4;
+
+/// A set of known peers, one bit for each by its place in the table.
+pub(super) type PeerSet = u32;
+
+/// The places of the peers in `set`.
+pub(super) fn places(set: PeerSet) -> impl Iterator<Item = u8> {
+    let mut left = set;
+    core::iter::from_fn(move || {
+        let place = left.trailing_zeros() as u8;
+        let found = left != 0;
+        left &= left.wrapping_sub(1);
+        found.then_some(place)
+    })
+}
+
+/// The set of one.
+pub(super) const fn only(place: u8) -> PeerSet {
+    (1 as PeerSet).wrapping_shl(place as u32)
+}
+
+/// The table.
+#[derive(Default)]
+pub(super) struct Peers(Vec<Peer, MAX_PEERS>);
+
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    /// It said something of use then.
+    heard: Instant,
+    /// It is not asked before.
+    until: Instant,
+    /// That is since it lied.
+    liar: bool,
+    strikes: u8,
+    /// Questions that it may have at a time.
+    window: u8,
+    /// Questions that it has.
+    asked: u8,
+    /// Quick answers since the window grew.
+    quick: u8,
+    /// What the quickest of all took.
+    best: Duration,
+    trust: u8,
+}
+
+impl Peer {
+    fn new(now: Instant, address: SocketAddr) -> Self {
+        Self {
+            address,
+            heard: now,
+            until: Instant::ZERO,
+            liar: false,
+            strikes: 0,
+            window: FIRST_WINDOW,
+            asked: 0,
+            quick: 0,
+            best: REQUEST_TIMEOUT,
+            trust: 0,
+        }
+    }
+}
+
+impl Peers {
+    /// The place of a peer, if it is known.
+    pub(super) fn place(&self, address: SocketAddr) -> Option<u8> {
+        (0u8..).zip(&self.0).find(|(_, peer)| peer.address == address).map(|(place, _)| place)
+    }
+
+    /// The peer in a place.
+    pub(super) fn get(&self, place: u8) -> Option<&Peer> {
+        self.0.get(usize::from(place))
+    }
+
+    fn get_mut(&mut self, place: u8) -> Option<&mut Peer> {
+        self.0.get_mut(usize::from(place))
+    }
+
+    /// A place for a peer that answered, and whether another one has lost it: whatever was noted by
+    /// place has to be forgotten then. `None` if all places are in use.
+    pub(super) fn meet(&mut self, now: Instant, address: SocketAddr) -> Option<(u8, bool)> {
+        if let Some(place) = self.place(address) {
+            self.get_mut(place)?.heard = now;
+            return Some((place, false));
+        }
+        let peer = Peer::new(now, address);
+        let Err(peer) = self.0.push(peer) else { return Some((self.0.len() as u8 - 1, false)) };
+        // Who was silent for longest, then who rests, then the liar who has atoned most.
+        let rank = |peer: &Peer| match peer {
+            _ if peer.asked > 0 => None,
+            _ if peer.liar && peer.until > now => Some((2, peer.until)),
+            _ if peer.until > now => Some((1, peer.until)),
+            _ if peer.heard + STALE < now => Some((0, peer.heard)),
+            _ => None,
+        };
+        let ranked = (0u8..).zip(&mut self.0).filter_map(|(place, it)| Some((rank(it)?, place, it)));
+        let (_, place, out) = ranked.min_by_key(|(rank, place, _)| (*rank, *place))?;
+        *out = peer;
+        Some((place, true))
+    }
+
+    /// Those in `set` that may be asked now.
+    pub(super) fn willing(&self, now: Instant, set: PeerSet) -> PeerSet {
+        places(set).filter(|place| !self.is_shunned(now, *place)).map(only).fold(0, |set, one| set | one)
+    }
+
+    /// Those that may be asked without a probe: they gave us blocks not long ago.
+    pub(super) fn trusted(&self, now: Instant) -> PeerSet {
+        let trusted = |peer: &Peer| peer.trust > 0 && peer.heard + STALE >= now;
+        let set = (0u8..).zip(&self.0).filter(|(_, peer)| trusted(peer));
+        set.map(|(place, _)| only(place)).fold(0, |set, one| set | one)
+    }
+
+    fn is_shunned(&self, now: Instant, place: u8) -> bool {
+        let Some(peer) = self.get(place) else { return true };
+        // Another port makes no other host of a liar.
+        let lied = |other: &Peer| other.liar && other.until > now && other.address.ip() == peer.address.ip();
+        peer.until > now || self.0.iter().any(lied)
+    }
+
+    /// How many of its questions a peer has, and may have.
+    pub(super) fn load(&self, place: u8) -> (u8, u8) {
+        self.get(place).map_or((0, 0), |peer| (peer.asked, peer.window))
+    }
+
+    /// A question goes to a peer.
+    pub(super) fn asked(&mut self, place: u8) {
+        if let Some(peer) = self.get_mut(place) {
+            peer.asked = peer.asked.saturating_add(1);
+        }
+    }
+
+    /// A question to a peer is over, however it ended.
+    pub(super) fn over(&mut self, address: SocketAddr) {
+        let Some(place) = self.place(address) else { return };
+        if let Some(peer) = self.get_mut(place) {
+            peer.asked = peer.asked.saturating_sub(1);
+        }
+    }
+
+    /// A good answer came from a peer, after `took`.
+    pub(super) fn answered(&mut self, now: Instant, place: u8, took: Duration) {
+        let Some(peer) = self.get_mut(place) else { return };
+        (peer.heard, peer.strikes) = (now, 0);
+        peer.best = peer.best.min(took);
+        // What goes to it at a time it must be able to deliver within the request timer: the window
+        // shrinks with each answer that was nearly too late. It grows whenever a whole window came
+        // about as quickly as a single block would: while questions only wait for one another,
+        // more of them bring nothing but full queues.
+        if took > LATE {
+            (peer.window, peer.quick) = (peer.window.saturating_sub(1).max(1), 0);
+        } else if took.micros() <= peer.best.micros().saturating_mul(3) / 2 {
+            peer.quick = peer.quick.saturating_add(1);
+            if peer.quick >= peer.window {
+                (peer.window, peer.quick) = (peer.window.saturating_add(1).min(MAX_WINDOW), 0);
+            }
+        }
+    }
+
+    /// A peer has given us a block that verified.
+    pub(super) fn trust(&mut self, place: u8) {
+        if let Some(peer) = self.get_mut(place) {
+            peer.trust = TRUST;
+        }
+    }
+
+    /// A peer does not have what it was thought to have, or is too busy to send it.
+    pub(super) fn disappoint(&mut self, place: u8) {
+        if let Some(peer) = self.get_mut(place) {
+            peer.trust = peer.trust.saturating_sub(1);
+            (peer.window, peer.quick) = (peer.window.saturating_sub(1).max(1), 0);
+        }
+    }
+
+    /// Counts `cause` against a peer; whether it is shunned from now on. What is wrong is only then
+    /// a lie if it is `certain` that content information is right.
+    pub(super) fn punish(&mut self, now: Instant, address: SocketAddr, cause: Cause, certain: bool) -> bool {
+        let Some(place) = self.place(address) else { return false };
+        let Some(peer) = self.get_mut(place) else { return false };
+        if cause == Cause::TimedOut {
+            peer.strikes = peer.strikes.saturating_add(1);
+            (peer.window, peer.quick) = ((peer.window / 2).max(1), 0);
+        }
+        let rest = match cause {
+            Cause::BadBlock | Cause::BadReply if certain => LIAR,
+            Cause::BadBlock | Cause::BadReply | Cause::Unreachable | Cause::Refused => ABSENT,
+            Cause::TimedOut if peer.strikes >= SLOW_STRIKES => SLOW,
+            // An honest "no", a lost frame, and what is not the peer's fault.
+            Cause::TimedOut
+            | Cause::NotHeld
+            | Cause::NoPeer
+            | Cause::Shunned
+            | Cause::StoreFull
+            | Cause::OnItsWay => return false,
+        };
+        if cause != Cause::TimedOut {
+            peer.strikes = 0;
+        }
+        peer.trust = 0;
+        peer.liar = rest == LIAR || (peer.liar && peer.until > now);
+        peer.until = peer.until.max(now + rest);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::Ipv4Addr;
+
+    const NOW: Instant = Instant::from_millis(60_000);
+
+    fn address(last: u8) -> SocketAddr {
+        (Ipv4Addr::new(10, 0, 0, last), 80).into()
+    }
+
+    fn peers(count: u8) -> Peers {
+        let mut peers = Peers::default();
+        (0..count).for_each(|last| assert_eq!(peers.meet(NOW, address(last)), Some((last, false))));
+        peers
+    }
+
+    fn is_shunned(peers: &Peers, after: u64, place: u8) -> bool {
+        peers.willing(NOW + Duration::from_secs(after), only(place)) == 0
+    }
+
+    #[test]
+    fn a_liar_is_shunned_at_once_and_for_long() {
+        let mut peers = peers(3);
+        assert!(peers.punish(NOW, address(1), Cause::BadBlock, true));
+        assert!(is_shunned(&peers, 299, 1) && !is_shunned(&peers, 300, 1));
+        let (other_port, _) = peers.meet(NOW, SocketAddr::new(address(1).ip(), 8_080)).unwrap();
+        assert!(is_shunned(&peers, 0, other_port), "it is the same host");
+        assert!(!is_shunned(&peers, 0, 2));
+        assert!(!peers.punish(NOW, address(2), Cause::NotHeld, true));
+        assert!(!is_shunned(&peers, 0, 2));
+    }
+
+    #[test]
+    fn a_short_block_proves_no_lie() {
+        let mut peers = peers(2);
+        assert!(peers.punish(NOW, address(1), Cause::BadBlock, false));
+        assert!(is_shunned(&peers, 4, 1) && !is_shunned(&peers, 5, 1));
+    }
+
+    #[test]
+    fn one_time_out_may_be_a_lost_frame() {
+        let mut peers = peers(2);
+        assert!(!peers.punish(NOW, address(1), Cause::TimedOut, true));
+        assert!(!peers.punish(NOW, address(1), Cause::TimedOut, true));
+        assert!(!is_shunned(&peers, 0, 1));
+        assert!(peers.punish(NOW, address(1), Cause::TimedOut, true));
+        assert!(is_shunned(&peers, 4, 1));
+    }
+
+    #[test]
+    fn an_answer_in_time_forgives_time_outs() {
+        let mut peers = peers(2);
+        for _ in 0..10 {
+            assert!(!peers.punish(NOW, address(1), Cause::TimedOut, true));
+            assert!(!peers.punish(NOW, address(1), Cause::TimedOut, true));
+            peers.answered(NOW, 1, Duration::ZERO);
+        }
+        assert!(!is_shunned(&peers, 0, 1));
+    }
+
+    /// Fact 38: what is asked at a time is what the peer can deliver within its 2 s.
+    #[test]
+    fn the_window_follows_what_a_peer_delivers() {
+        let mut peers = peers(1);
+        let window = |peers: &Peers| peers.load(0).1;
+        assert_eq!(window(&peers), 4);
+        (0..4).for_each(|_| peers.answered(NOW, 0, Duration::from_millis(100)));
+        assert_eq!(window(&peers), 5, "a whole window came quickly");
+        (0..9).for_each(|_| peers.answered(NOW, 0, Duration::from_millis(151)));
+        assert_eq!(window(&peers), 5, "neither quick nor late");
+        peers.answered(NOW, 0, Duration::from_millis(1_001));
+        assert_eq!(window(&peers), 4);
+        peers.punish(NOW, address(0), Cause::TimedOut, true);
+        assert_eq!(window(&peers), 2);
+        peers.disappoint(0);
+        (0..3).for_each(|_| peers.answered(NOW, 0, Duration::from_millis(1_900)));
+        assert_eq!(window(&peers), 1, "but never none");
+        (0..1_000).for_each(|_| peers.answered(NOW, 0, Duration::ZERO));
+        assert_eq!(window(&peers), MAX_WINDOW);
+    }
+
+    #[test]
+    fn trust_is_earned_with_blocks_and_lost_with_empty_hands() {
+        let mut peers = peers(3);
+        assert_eq!(peers.trusted(NOW), 0);
+        peers.trust(1);
+        peers.trust(2);
+        assert_eq!(peers.trusted(NOW), 0b110);
+        (0..TRUST).for_each(|_| peers.disappoint(1));
+        assert_eq!(peers.trusted(NOW), 0b100);
+        assert_eq!(peers.trusted(NOW + STALE), 0b100);
+        assert_eq!(peers.trusted(NOW + STALE + Duration::from_micros(1)), 0);
+    }
+
+    #[test]
+    fn a_full_table_keeps_who_is_there_and_who_lied() {
+        let mut peers = peers(MAX_PEERS as u8);
+        assert_eq!(peers.meet(NOW, address(100)), None, "a flood of newcomers drives nobody out");
+        peers.punish(NOW, address(3), Cause::BadBlock, true);
+        peers.punish(NOW, address(7), Cause::Unreachable, true);
+        assert_eq!(peers.meet(NOW, address(100)), Some((7, true)), "who rests goes first");
+        assert_eq!(peers.meet(NOW, address(101)), Some((3, true)), "then a liar");
+        let later = NOW + STALE + Duration::from_micros(1);
+        (1..MAX_PEERS as u8).for_each(|place| peers.answered(later, place, Duration::ZERO));
+        peers.asked(0);
+        assert_eq!(peers.meet(later, address(102)), None, "who is being asked stays");
+        peers.over(address(0));
+        assert_eq!(peers.meet(later, address(102)), Some((0, true)), "who was silent goes");
+    }
+
+    #[test]
+    fn sets_of_peers() {
+        assert_eq!(places(0).count(), 0);
+        assert!(places(0x8000_0005).eq([0, 2, 31]));
+        assert_eq!(only(31), 0x8000_0000);
+    }
+}

@@ -268,3 +268,272 @@ fn a_full_store_is_nobodys_fault() {
     assert_eq!(world.outcome(job).unwrap().failures[0].cause, Cause::StoreFull);
     assert_eq!(world.fetch.counters.shunned, 0);
 }
+
+/// A segment of content information 2.0.
+fn segment_v2(first: u8) -> SegmentId {
+    SegmentId::from_slice(&[first; 32]).unwrap()
+}
+
+impl World {
+    fn want_v2(&mut self, segment: u8) -> JobId {
+        let algorithm = HashAlgorithm::TruncatedSha512;
+        let expected =
+            Expected { algorithm, hash: hash(&mut SoftCrypto, algorithm, PLAIN), len: PLAIN.len() as u32 };
+        let block = BlockId { segment: segment_v2(segment), index: 0 };
+        self.fetch.want(self.now, &mut self.jobs, block, expected, &kp()).unwrap()
+    }
+
+    /// A block that `peer` has sent verifies.
+    fn gives(&mut self, index: u32) {
+        self.want(index).unwrap();
+        self.work();
+        let ask = self.ask().unwrap();
+        let sealed = self.sealed(index, 0);
+        self.answer(&ask, sealed);
+        self.work();
+    }
+
+    fn survey(&mut self, blocks: u32) -> Survey {
+        self.fetch.survey(self.now, &segment(), HashAlgorithm::Sha256, blocks)
+    }
+}
+
+/// MS-PCCRD 2.2.2: segments of content information 2.0 are asked for in version 2, many in one
+/// message.
+#[test]
+fn segments_of_version_2_share_a_probe() {
+    let mut world = World::new();
+    let jobs = [world.want_v2(1), world.want_v2(2)];
+    world.work();
+    let mut probe = [0; 1_400];
+    let (_, len) = world.fetch.discovery().poll_transmit(world.now, &mut probe).unwrap();
+    let Ok(Message::ProbeV2(asked)) = parse(&probe[..len]) else { panic!("no probe of version 2") };
+    assert!(asked.ids.iter().eq([segment_v2(1), segment_v2(2)]));
+    assert_eq!(world.fetch.probe_counters().probes, 1);
+    world.after(300);
+    assert!(jobs.into_iter().all(|job| world.outcome(job).is_some()));
+}
+
+#[test]
+fn who_gave_blocks_is_asked_for_other_segments_without_a_probe() {
+    let mut world = World::new();
+    world.want(0).unwrap();
+    world.work();
+    world.peers_answer(&[peer(1)]);
+    Fetch::cancel(&mut world.store, &mut world.jobs, JobId { index: 0, generation: 1 });
+    world.gives(0);
+    let probes = world.fetch.probe_counters().probes;
+    let first = world.want_v2(1);
+    assert!(world.work(), "somebody can be asked at once");
+    let ask = world.ask().unwrap();
+    assert_eq!((ask.peer, world.fetch.probe_counters().probes), (peer(1), probes));
+
+    // It does not have that one: now it is probed for, and the peer is not asked again.
+    world.answer(&ask, Answer::Failed(Cause::NotHeld));
+    world.work();
+    assert!(world.ask().is_none());
+    assert_eq!(world.fetch.probe_counters().probes, probes + 1);
+    world.after(300);
+    let failures = world.outcome(first).unwrap().failures;
+    assert_eq!(*failures, [Failure { peer: Some(peer(1)), cause: Cause::NotHeld }]);
+}
+
+/// Nobody is asked for more than its window.
+#[test]
+fn a_window_is_full() {
+    let mut world = World::new();
+    let jobs = [world.want(0).unwrap(), world.want(1).unwrap()];
+    world.work();
+    world.peers_answer(&[peer(1)]);
+    let place = world.fetch.peers.place(peer(1)).unwrap();
+    (0..3).for_each(|_| world.fetch.peers.asked(place));
+    let first = world.ask().unwrap();
+    assert!(world.ask().is_none(), "four at a time");
+    assert!(jobs.into_iter().all(|job| world.outcome(job).is_none()), "but it waits");
+    world.answer(&first, Answer::Failed(Cause::TimedOut));
+    assert!(world.ask().is_none(), "the window has shrunk");
+    (0..3).for_each(|_| world.fetch.peers.over(peer(1)));
+    assert!(world.ask().is_some());
+}
+
+/// Fact 40: who has a part of a segment is asked which, once for all blocks.
+#[test]
+fn lists_tell_who_has_which_block() {
+    let mut world = World::new();
+    let survey = world.survey(8);
+    assert!(!survey.settled && survey.held.is_empty() && !survey.anybody);
+    world.work();
+    world.peers_answer(&[peer(1), peer(2)]);
+    let survey = world.survey(8);
+    assert!(survey.anybody && survey.held.is_empty(), "one block each, nobody knows which");
+    let lists = [world.ask().unwrap(), world.ask().unwrap()];
+    assert!(world.ask().is_none());
+    let mut held = IndexSet::EMPTY;
+    for (ask, index) in lists.iter().zip([3, 5]) {
+        assert!(matches!(ask.question, Question::List { blocks: 8, .. }));
+        assert!(world.fetch.is_awaited(&world.jobs, ask));
+        let mut list = IndexSet::EMPTY;
+        list.insert(index);
+        held.insert(index);
+        world.answer(ask, Answer::Listed(list));
+        assert!(!world.fetch.is_awaited(&world.jobs, ask));
+    }
+    world.after(300);
+    let survey = world.survey(8);
+    assert!(survey.settled && survey.held == held);
+
+    // Each is asked for what it has, and for nothing else.
+    let nobodys = world.want(0).unwrap();
+    let third = world.want(3).unwrap();
+    world.work();
+    assert_eq!(world.ask().map(|ask| ask.peer), Some(lists[0].peer));
+    assert!(world.ask().is_none());
+    assert_eq!(world.outcome(nobodys).unwrap().failures[0].cause, Cause::NotHeld);
+    Fetch::cancel(&mut world.store, &mut world.jobs, third);
+
+    // After a second they are asked again; who does not tell is thought to have it all.
+    assert_eq!(survey.again, Some(Instant::from_millis(2_000)));
+    world.now = Instant::from_millis(2_000);
+    world.survey(8);
+    let again = world.ask().unwrap();
+    world.answer(&again, Answer::Failed(Cause::Refused));
+    assert_eq!(world.survey(8).held.ranges().next().map(|all| all.count), Some(8));
+    assert_eq!(world.fetch.counters.shunned, 0);
+}
+
+/// Of a few blocks no list is worth a question: they are asked for.
+#[test]
+fn a_few_blocks_need_no_list() {
+    let mut world = World::new();
+    world.survey(3);
+    world.work();
+    world.peers_answer(&[peer(1)]);
+    assert!(world.survey(3).held.contains(2));
+    assert!(world.ask().is_none());
+}
+
+/// A list that cannot be asked for is due again, and a peer that fails is out.
+#[test]
+fn a_list_that_does_not_come() {
+    let mut world = World::new();
+    world.survey(8);
+    world.work();
+    world.peers_answer(&[peer(1)]);
+    world.survey(8);
+    let ask = world.ask().unwrap();
+    world.fetch.not_carried(world.now, &mut world.jobs, &ask);
+    let ask = world.ask().unwrap();
+    world.answer(&ask, Answer::Failed(Cause::Unreachable));
+    assert!(world.ask().is_none());
+    world.after(300);
+    let survey = world.survey(8);
+    assert!(survey.settled && survey.anybody && survey.held.is_empty());
+    assert_eq!(world.fetch.counters.shunned, 1);
+}
+
+/// What nobody has is shared out: each block is one member's, whoever computes it.
+#[test]
+fn a_crowd_agrees_on_whose_turn_it_is() {
+    let mut worlds = [World::new(), World::new(), World::new()];
+    for (us, world) in (1..).zip(&mut worlds) {
+        world.fetch.set_us(Some(peer(us)));
+        assert_eq!(world.fetch.turn(world.now, &segment(), 0, Duration::ZERO), 0, "nobody else is there");
+        world.survey(64);
+        world.work();
+        let others: Vec<SocketAddr, 2> = (1..=3).filter(|other| *other != us).map(peer).collect();
+        world.peers_answer(&others);
+        world.survey(64);
+        while let Some(ask) = world.ask() {
+            world.answer(&ask, Answer::Listed(IndexSet::EMPTY));
+        }
+    }
+    let mut shares = [0; 3];
+    for block in 0..64 {
+        let turns =
+            worlds.each_ref().map(|world| world.fetch.turn(world.now, &segment(), block, Duration::ZERO));
+        let mut sorted = turns;
+        sorted.sort_unstable();
+        assert_eq!(sorted, [0, 1, 2], "block {block}: {turns:?}");
+        shares[turns.iter().position(|turn| *turn == 0).unwrap()] += 1;
+    }
+    assert!(shares.iter().all(|share| *share > 10), "{shares:?}");
+
+    // Who gets nothing for long is no member any more.
+    let world = &mut worlds[0];
+    let turns = |world: &World, pace| {
+        (0..64).map(|block| world.fetch.turn(world.now, &segment(), block, Duration::from_secs(pace))).max()
+    };
+    world.now += Duration::from_millis(10_001);
+    assert_eq!((turns(world, 0), turns(world, 6)), (Some(0), Some(2)));
+}
+
+/// The hosted cache comes after the peers, and alone where peers are not looked for.
+#[test]
+fn the_hosted_cache_is_asked_last() {
+    for distributed in [true, false] {
+        let mut world = World::new();
+        world.fetch = Fetch::new(Config { hosted: Some(peer(9)), distributed, ..Config::default() });
+        let job = world.want(5).unwrap();
+        world.work();
+        assert_eq!(world.peers_answer(&[peer(1)]), distributed, "otherwise nobody is probed for");
+        if distributed {
+            let ask = world.ask().unwrap();
+            assert_eq!(ask.peer, peer(1));
+            world.answer(&ask, Answer::Failed(Cause::NotHeld));
+            world.after(300);
+        }
+        world.work();
+        let ask = world.ask().unwrap();
+        assert_eq!(ask.peer, peer(9));
+        let sealed = world.sealed(5, 0);
+        world.answer(&ask, sealed);
+        world.work();
+        assert_eq!(world.outcome(job).unwrap().source, Some(Source::HostedCache(peer(9))));
+
+        // It does not have everything either.
+        let job = world.want(6).unwrap();
+        world.work();
+        while let Some(ask) = world.ask() {
+            world.answer(&ask, Answer::Failed(Cause::NotHeld));
+            world.after(0);
+        }
+        world.after(300);
+        let outcome = world.outcome(job).unwrap();
+        assert!(outcome.source.is_none());
+        assert_eq!(outcome.failures.last().unwrap().peer, Some(peer(9)));
+    }
+}
+
+/// What is taken unencrypted is sealed on its way: not a byte of it is kept in clear.
+#[test]
+fn plain_blocks_are_sealed_as_they_come() {
+    for (flip, from_there) in [(0, true), (1, false)] {
+        let mut world = World::new();
+        let job = world.want(5).unwrap();
+        world.work();
+        world.peers_answer(&[peer(1)]);
+        let ask = world.ask().unwrap();
+        let mut plain = [0; PLAIN.len()];
+        plain.copy_from_slice(PLAIN);
+        plain[7] ^= flip;
+        let World { fetch, jobs, store, rng, .. } = &mut world;
+        let mut take = |bytes| fetch.take_plain(jobs, store, &mut SoftCrypto, rng, &ask, bytes);
+        assert_eq!(take(&plain[..10]), Ok(false));
+        let last = take(&plain[10..]);
+        match from_there {
+            true => assert_eq!((last, take(b"more")), (Ok(true), Err(Cause::BadReply))),
+            false => assert_eq!(last, Err(Cause::BadBlock)),
+        }
+        world.answer(&ask, if from_there { Answer::Taken } else { Answer::Failed(Cause::BadBlock) });
+        world.after(300);
+        let source = world.outcome(job).unwrap().source;
+        assert_eq!((source, world.holds(5)), (from_there.then_some(Source::Peer(peer(1))), from_there));
+        let Some(stored) = world.store.find(&BlockId { segment: segment(), index: 5 }) else { continue };
+        let mut raw = [0; 16];
+        world.store.read(stored.slot, 0, &mut raw).unwrap();
+        assert_ne!(raw, PLAIN[..16]);
+        let mut text = [0; PLAIN.len()];
+        crate::store::seal::open_at(&mut world.store, &mut SoftCrypto, &kp(), &stored, 0, &mut text).unwrap();
+        assert_eq!(text, PLAIN);
+    }
+}

@@ -8,7 +8,7 @@ use super::Cause;
 use crate::limits::REQUEST_TIMEOUT;
 use crate::time::{Duration, Instant};
 
-/// Peers known at once: as many as a [`PeerSet`] has bits.
+/// Peers known at once: as many as a set of them has bits.
 pub const MAX_PEERS: usize = PeerSet::BITS as usize;
 
 /// Blocks asked of one peer at a time, at most; a server has 64 uploads for everybody (fact 48).

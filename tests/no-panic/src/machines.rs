@@ -694,6 +694,9 @@ fn keep_output(output: Output<'_>) {
 #[inline(never)]
 pub(crate) fn node(input: &[u8], output: &mut [u8]) {
     let config = Config {
+        accept_plain: accept_plain(),
+        distributed: unknown() > 0,
+        hosted_cache: (unknown() > 0).then(unknown_address),
         port: unknown_u32() as u16,
         instance_id: unknown_u32(),
         max_uploads: unknown_u32() as usize,

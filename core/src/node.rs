@@ -21,6 +21,7 @@ use crate::crypto::{CipherAlgorithm, Crypto};
 use crate::discovery::{self, Subnet, server::Server, wire::Message};
 use crate::download::origin::OriginStream;
 use crate::download::{Download, DownloadEvent, ORIGIN_STREAMS, Url, WINDOW};
+use crate::encoding::InfoVersion;
 use crate::fetch::stream::PeerStream;
 use crate::fetch::{Ask, Cause, Fetch, Job};
 use crate::limits::MAX_UPLOADS;
@@ -60,6 +61,9 @@ pub struct Config {
     pub reserved_streams: usize,
     /// How data from the origin is encrypted.
     pub cipher: CipherAlgorithm,
+    /// The highest version of content information that origins are asked for. What they give may
+    /// be lower (MS-PCCRTP 3.1.4).
+    pub content_information: InfoVersion,
     /// Probing.
     pub discovery: discovery::client::Config,
     /// Answering probes.
@@ -74,6 +78,7 @@ impl Default for Config {
             max_uploads: MAX_UPLOADS,
             reserved_streams: 4,
             cipher: CipherAlgorithm::Aes128,
+            content_information: InfoVersion::V1,
             discovery: discovery::client::Config::default(),
             answer: discovery::server::Config::default(),
         }

@@ -21,6 +21,7 @@ use crate::crypto::{CipherAlgorithm, Crypto};
 use crate::discovery::{self, Subnet, server::Server, wire::Message};
 use crate::download::origin::OriginStream;
 use crate::download::{Download, DownloadEvent, ORIGIN_STREAMS, Url, WINDOW};
+use crate::encoding::InfoVersion;
 use crate::fetch::stream::{Answer, Desk, PeerStream};
 use crate::fetch::{self, Ask, Cause, Fetch, Job};
 use crate::limits::MAX_UPLOADS;
@@ -67,6 +68,9 @@ pub struct Config {
     pub distributed: bool,
     /// What is taken from peers that do not encrypt.
     pub accept_plain: AcceptPlain,
+    /// The highest version of content information that origins are asked for. What they give may
+    /// be lower (MS-PCCRTP 3.1.4).
+    pub content_information: InfoVersion,
     /// Probing.
     pub discovery: discovery::client::Config,
     /// Answering probes.
@@ -84,6 +88,7 @@ impl Default for Config {
             hosted_cache: None,
             distributed: true,
             accept_plain: AcceptPlain::No,
+            content_information: InfoVersion::V1,
             discovery: discovery::client::Config::default(),
             answer: discovery::server::Config::default(),
         }

@@ -9,10 +9,11 @@ use peerdist_core::content::{InfoUnreadable, SegmentId};
 use peerdist_core::crypto::HashAlgorithm;
 use peerdist_core::discovery::Subnet;
 use peerdist_core::download::{DownloadEvent, Url};
+use peerdist_core::encoding::InfoVersion;
 use peerdist_core::fetch::{Failures, Source};
-use peerdist_core::limits::BLOCK_BYTES;
+use peerdist_core::limits::{BLOCK_BYTES, MAX_SEGMENT_V2_BYTES};
 use peerdist_core::node::{self, Node, Output};
-use peerdist_core::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
+use peerdist_core::store::ram::{BLOCK_PAGES, Entry, PAGE_BYTES, Page, RamStore};
 use peerdist_core::store::verify::Verified;
 use peerdist_core::store::{
     BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, SlotId, Store, StoreError, Stored,
@@ -24,7 +25,7 @@ use smoltcp::iface::SocketHandle;
 
 use crate::check::{Content, Delivery};
 use crate::crypto::{Counters, HostCrypto};
-use crate::origin::{Origin, PATH, PORT};
+use crate::origin::{Origin, PATH, PORT, max_info_len_v2, max_segments_v2};
 use crate::report::Sources;
 use crate::rng::Rng;
 use crate::run::{
@@ -78,12 +79,18 @@ struct Application {
 /// Makes nodes and their origin.
 pub struct Nodes {
     clients: usize,
+    content_info: InfoVersion,
 }
 
 impl Nodes {
-    /// For a branch of so many clients.
+    /// For a branch of so many clients, which ask for content information 1.0.
     pub fn new(clients: usize) -> Self {
-        Self { clients }
+        Self { clients, content_info: InfoVersion::V1 }
+    }
+
+    /// The same with clients that ask for content information up to that version.
+    pub fn with_content_info(self, content_info: InfoVersion) -> Self {
+        Self { content_info, ..self }
     }
 }
 
@@ -99,24 +106,36 @@ impl HostFactory for Nodes {
         delivery: Delivery,
         nature: Nature,
     ) -> Box<dyn ClientHost> {
-        Box::new(Client::new(seat, origin.clone(), delivery, nature))
+        let config = node::Config { content_information: self.content_info, ..node::Config::default() };
+        Box::new(Client::with_config(seat, origin.clone(), delivery, nature, config))
     }
 }
 
 impl Client {
     /// A client at `seat` that will download from `origin`.
     pub fn new(seat: Seat, origin: Seat, delivery: Delivery, nature: Nature) -> Self {
+        Self::with_config(seat, origin, delivery, nature, node::Config::default())
+    }
+
+    /// The same with a node that is set so.
+    pub fn with_config(
+        seat: Seat,
+        origin: Seat,
+        delivery: Delivery,
+        nature: Nature,
+        config: node::Config,
+    ) -> Self {
         let mut stack = Stack::new(&seat);
         let udp = stack.add_udp();
         let tcp: [SocketHandle; SOCKETS] = std::array::from_fn(|_| stack.add_tcp(SOCKET_BYTES, SOCKET_BYTES));
-        let config = node::Config::default();
         let port_draw = seat.seed.child("port", 0).rng().next_u32();
         let local_port = 49_152 + (port_draw % 16_384) as u16;
         let driver = Driver::new(&mut stack.interface, udp, tcp, config.port, local_port)
             .expect("a fresh interface has room for a group");
 
         let lying = Rc::new(Cell::new(false));
-        let store = HostStore { ram: memory_for(delivery.expected()), lying: lying.clone() };
+        let ram = memory_for(delivery.expected(), config.content_information);
+        let store = HostStore { ram, lying: lying.clone() };
         let crypto = HostCrypto::default();
         let counters = crypto.counters();
         let mut node = Node::new(config, store, crypto, seat.seed.child("node", 0).rng());
@@ -259,10 +278,22 @@ impl Application {
 }
 
 /// Memory for a whole content and its content information.
-fn memory_for(content: u64) -> RamStore<Vec<Page>, Vec<Entry>, Vec<u8>> {
-    let blocks = content.div_ceil(BLOCK_BYTES.into()) as usize + BLOCKS;
-    let info = info_len(HashAlgorithm::Sha256, content).unwrap_or(0) as usize;
-    RamStore::new(vec![Page::EMPTY; blocks * BLOCK_PAGES], vec![Entry::EMPTY; blocks], vec![0; info])
+fn memory_for(content: u64, version: InfoVersion) -> RamStore<Vec<Page>, Vec<Entry>, Vec<u8>> {
+    let (blocks, pages, info) = match version {
+        InfoVersion::V1 => {
+            let blocks = content.div_ceil(BLOCK_BYTES.into()) as usize + BLOCKS;
+            let info = info_len(HashAlgorithm::Sha256, content).unwrap_or(0) as usize;
+            (blocks, blocks * BLOCK_PAGES, info)
+        }
+        InfoVersion::V2 => {
+            // The last page of each block is half empty; its padding is less than that.
+            let segments = max_segments_v2(content);
+            let pages = content.div_ceil(PAGE_BYTES as u64) as usize + segments;
+            let spare = BLOCKS * (MAX_SEGMENT_V2_BYTES as usize).div_ceil(PAGE_BYTES);
+            (segments + BLOCKS, pages + spare, max_info_len_v2(content))
+        }
+    };
+    RamStore::new(vec![Page::EMPTY; pages], vec![Entry::EMPTY; blocks], vec![0; info])
 }
 
 /// The store of a simulated host: memory, which can be made to lie about every block it serves.

@@ -1,14 +1,17 @@
 //! The origin host: serves one content over HTTP with the `peerdist` coding, with core's own
 //! framing and coding, over a smoltcp stack.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use peerdist_core::bytes::{NoRoom, Writer};
-use peerdist_core::content::publish::v1::Publisher;
+use peerdist_core::content::publish::{PublishError, v1, v2};
+use peerdist_core::content::segmenter::{MIN_SEGMENT_BYTES, Segmentation};
 use peerdist_core::content::server_secret;
 use peerdist_core::content::v1::info_len;
+use peerdist_core::content::v2::wire::{CHUNK_HEAD_BYTES, DESCRIPTION_BYTES, HEADER_BYTES};
 use peerdist_core::crypto::{HashAlgorithm, SoftCrypto};
-use peerdist_core::encoding::{Available, Coding, ServerRequest};
+use peerdist_core::encoding::{Available, Coding, InfoVersion, ServerRequest};
 use peerdist_core::http::conn::{Conn, Event};
 use peerdist_core::http::wire::{self, ByteRange, ContentRange, Version};
 use peerdist_core::time::Instant;
@@ -46,8 +49,10 @@ pub struct Origin {
 /// What it serves.
 struct Site {
     content: Arc<[u8]>,
-    /// Its content information; empty content has none (fact 13).
-    info: Arc<[u8]>,
+    /// Its content information of both versions, once asked for; empty content has none (fact 13).
+    infos: [OnceCell<Arc<[u8]>>; 2],
+    /// What the server secret is made of.
+    key: [u8; 32],
     etag: String,
     body_bytes: u64,
 }
@@ -93,13 +98,10 @@ impl Origin {
         let hash = content.sha256();
         let etag =
             hash[..8].iter().fold(String::from('"'), |text, byte| text + &format!("{byte:02x}")) + "\"";
-        let secret = seat.seed.child("secret", 0);
-        let site = Site {
-            content: content.bytes().clone(),
-            info: publish(content.bytes(), &secret),
-            etag,
-            body_bytes: 0,
-        };
+        let mut key = [0; 32];
+        rand_core::Rng::fill_bytes(&mut seat.seed.child("secret", 0).rng(), &mut key);
+        let site =
+            Site { content: content.bytes().clone(), infos: Default::default(), key, etag, body_bytes: 0 };
         Self { stack, connections, site }
     }
 }
@@ -232,7 +234,8 @@ impl Request {
         if self.method != b"GET" {
             return Reply::bare(405);
         }
-        let available = Available { v1: !site.info.is_empty(), ..Available::default() };
+        let described = !site.content.is_empty();
+        let available = Available { v1: described, v2: described, coming: false };
         let coding = match self.range {
             // Content information of a range is not made here; the range itself is given.
             Some(_) => Coding::Plain { make_hash_request: false },
@@ -240,11 +243,11 @@ impl Request {
         };
         let total = site.content.len() as u64;
         let (body, part) = match (coding, self.range.map(|range| range.resolve(total))) {
-            (Coding::Encoded { .. }, _) => (&site.info, None),
+            (Coding::Encoded { info, .. }, _) => (site.info(info), None),
             (_, None) => (&site.content, None),
             (_, Some(Some(part))) => (&site.content, Some(part)),
             (_, Some(None)) => {
-                return Reply::new(416, &site.info, 0..0, |writer| {
+                return Reply::new(416, &site.content, 0..0, |writer| {
                     ContentRange::Unsatisfied { total }.emit(writer)
                 });
             }
@@ -308,21 +311,49 @@ impl Reply {
     }
 }
 
-/// The content information of `content`; none for empty content.
-fn publish(content: &[u8], secret: &crate::rng::Seed) -> Arc<[u8]> {
-    const ALGORITHM: HashAlgorithm = HashAlgorithm::Sha256;
-    let Some(len) = info_len(ALGORITHM, content.len() as u64) else { return Arc::from([]) };
-    let mut key = [0; 32];
-    rand_core::Rng::fill_bytes(&mut secret.rng(), &mut key);
-    let ks = server_secret(&mut SoftCrypto, ALGORITHM, &key);
-    let mut info = vec![0; len as usize];
-    let sink = &mut info.as_mut_slice();
-    let published = Publisher::new(ALGORITHM, ks, content.len() as u64).and_then(|mut publisher| {
-        publisher.update(&mut SoftCrypto, content, sink)?;
-        publisher.finish(sink)
-    });
-    match published {
-        Ok(_) => info.into(),
-        Err(_) => Arc::from([]),
+impl Site {
+    fn info(&self, version: InfoVersion) -> &Arc<[u8]> {
+        let [v1, v2] = &self.infos;
+        match version {
+            InfoVersion::V1 => v1.get_or_init(|| published(self.publish_v1())),
+            InfoVersion::V2 => v2.get_or_init(|| published(self.publish_v2())),
+        }
     }
+
+    fn publish_v1(&self) -> Result<Vec<u8>, PublishError> {
+        const ALGORITHM: HashAlgorithm = HashAlgorithm::Sha256;
+        let ks = server_secret(&mut SoftCrypto, ALGORITHM, &self.key);
+        let len = self.content.len() as u64;
+        let mut info = vec![0; info_len(ALGORITHM, len).unwrap_or(0) as usize];
+        let sink = &mut info.as_mut_slice();
+        let mut publisher = v1::Publisher::new(ALGORITHM, ks, len)?;
+        publisher.update(&mut SoftCrypto, &self.content, sink)?;
+        publisher.finish(sink)?;
+        Ok(info)
+    }
+
+    fn publish_v2(&self) -> Result<Vec<u8>, PublishError> {
+        let ks = server_secret(&mut SoftCrypto, HashAlgorithm::TruncatedSha512, &self.key);
+        let mut info = vec![0; max_info_len_v2(self.content.len() as u64)];
+        let sink = &mut info.as_mut_slice();
+        let mut publisher = v2::Publisher::new(ks, Segmentation::ContentDefined);
+        publisher.update(&mut SoftCrypto, &self.content, sink)?;
+        let len = publisher.finish(&mut SoftCrypto, sink)?.encoded_len();
+        info.truncate(len as usize);
+        Ok(info)
+    }
+}
+
+/// Bytes that the content information 2.0 of `len` bytes takes at most.
+pub fn max_info_len_v2(len: u64) -> usize {
+    HEADER_BYTES + CHUNK_HEAD_BYTES + max_segments_v2(len) * DESCRIPTION_BYTES
+}
+
+/// Segments of content information 2.0 that `len` bytes have at most.
+pub fn max_segments_v2(len: u64) -> usize {
+    len.div_ceil(MIN_SEGMENT_BYTES.into()) as usize
+}
+
+fn published(info: Result<Vec<u8>, PublishError>) -> Arc<[u8]> {
+    info.expect("any content that fits memory can be described").into()
 }

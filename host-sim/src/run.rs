@@ -183,7 +183,8 @@ pub enum RunError {
 
 /// Runs `scenario` with this project's hosts: a node each, and an origin.
 pub fn run(scenario: &Scenario, options: &RunOptions, watch: &mut dyn Watch) -> Result<Report, RunError> {
-    run_with(scenario, options, &mut Nodes::new(scenario.clients), watch)
+    let mut nodes = Nodes::new(scenario.clients).with_content_info(scenario.content_info);
+    run_with(scenario, options, &mut nodes, watch)
 }
 
 /// Runs `scenario` with hosts from `factory`.

@@ -8,11 +8,13 @@ mod units;
 use std::fmt;
 use std::path::PathBuf;
 
+use peerdist_core::encoding::InfoVersion;
 use peerdist_core::time::Duration;
 
 pub use self::file::{FileError, LoadError};
 pub use self::units::{
-    parse_clients, parse_delay, parse_line, parse_loss, parse_rate, parse_seed, parse_size, parse_time,
+    parse_clients, parse_content_info, parse_delay, parse_line, parse_loss, parse_rate, parse_seed,
+    parse_size, parse_time,
 };
 use crate::link::{DEFAULT_QUEUE, LinkConfig, Probability};
 use crate::report;
@@ -45,6 +47,8 @@ pub struct Scenario {
     pub clients: usize,
     /// What they all want.
     pub content: ContentSource,
+    /// Up to which version they ask for content information.
+    pub content_info: InfoVersion,
     /// The line between the branch's switch and the origin, in each direction.
     pub wan: Line,
     /// The cable between the branch's switch and each client, in each direction.
@@ -431,6 +435,9 @@ impl fmt::Display for Scenario {
         if !self.groups.is_empty() {
             write!(f, ", {}", count(self.groups.len(), "group", "groups"))?;
         }
+        if self.content_info == InfoVersion::V2 {
+            f.write_str(", content information 2.0")?;
+        }
         write!(f, "\nWAN {wan}, LAN {lan}")?;
         if *loss != Probability::NEVER {
             write!(f, ", {} % loss", (loss.percent() * 1e6).round() / 1e6)?;
@@ -600,7 +607,10 @@ mod tests {
         let loss = parse_loss("0.1").unwrap();
         let text = Scenario { clients: 1, start: Start::Together, loss, ..Scenario::branch() }.to_string();
         assert!(text.starts_with("1 client\nWAN") && text.contains(", 0.1 % loss\n"), "{text}");
+        let text = Scenario { content_info: InfoVersion::V2, ..Scenario::branch() }.to_string();
+        assert!(text.contains(", content information 2.0\nWAN"), "{text}");
     }
+
     #[test]
     fn mishaps_are_told_in_80_columns() {
         let rough = Scenario::preset("rough").expect("it comes with the package").to_string();

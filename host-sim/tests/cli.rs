@@ -29,6 +29,7 @@ fn wrong_values_name_the_flag_and_the_reason() {
         (["--wan", "2Mbit"], "--wan", "RATE/DELAY"),
         (["--lan", "2Mbps/50ms"], "--lan", "bytes to tc"),
         (["--size", "much"], "--size", "not a size"),
+        (["--content-info", "2.1"], "--content-info", "not a version of content information"),
         (["--start", "later"], "--start", "possible values: together, staggered"),
         (["--seed", "x"], "--seed", "not a number from 0 to"),
         (["--seed", "-1"], "--seed", "not a number from 0 to"),
@@ -207,8 +208,11 @@ fn a_scenario_file_runs_and_options_are_stronger() {
         "together",
         "--size",
         "64KiB",
+        "--content-info",
+        "2",
     ];
-    let expected = "clients = 4\nseed = 9\nstart = \"together\"\nloss = \"3 %\"\n\n[content]\nsize = \"64 KiB\"\n\n\
+    let expected = "clients = 4\nseed = 9\nstart = \"together\"\nloss = \"3 %\"\ncontent-info = \"2\"\n\n\
+                    [content]\nsize = \"64 KiB\"\n\n\
                     [wan]\nrate = \"1 Mbit/s\"\ndelay = \"5 ms\"\nduplicate = \"1 %\"\n\n\
                     [lan]\nrate = \"1 Gbit/s\"\ndelay = \"50 us\"\n";
     assert_eq!(prints(&options), expected);

@@ -1,8 +1,7 @@
 //! What many of the dialogues between nodes check.
 
-use peerdist_core::content::SegmentId;
-use peerdist_core::content::v1::Info;
-use peerdist_core::crypto::{HashAlgorithm, SoftCrypto, hash};
+use peerdist_core::content::{Info, SegmentId};
+use peerdist_core::crypto::{SoftCrypto, hash};
 use peerdist_core::download::{DownloadError, DownloadEvent};
 use peerdist_core::fetch::{Failure, Source};
 use peerdist_core::store::seal::open_at;
@@ -58,18 +57,14 @@ pub fn failed(seen: &Seen) -> Option<DownloadError> {
 
 /// The ids of the segments that `info` describes.
 pub fn segments(info: &[u8]) -> Vec<SegmentId> {
-    let parsed = Info::parse(&info).unwrap();
-    (0..parsed.segment_count())
-        .map(|index| parsed.segment(&info, index).unwrap().id(&mut SoftCrypto))
-        .collect()
+    crate::info::segments(&info).iter().map(|segment| segment.id(&mut SoftCrypto)).collect()
 }
 
 /// Checks every block that a node has of `info` afresh; how many there are.
 pub fn verify_store(net: &mut Net, host: usize, info: &[u8]) -> u32 {
-    let parsed = Info::parse(&info).unwrap();
+    let algorithm = Info::parse(&info).unwrap().algorithm();
     let mut verified = 0;
-    for index in 0..parsed.segment_count() {
-        let described = parsed.segment(&info, index).unwrap();
+    for described in crate::info::segments(&info) {
         let segment = described.id(&mut SoftCrypto);
         for index in 0..described.block_count() {
             let storage = &mut net.hosts[host].store;
@@ -78,7 +73,7 @@ pub fn verify_store(net: &mut Net, host: usize, info: &[u8]) -> u32 {
             let len = open_at(storage, &mut SoftCrypto, described.secret(), &stored, 0, &mut plain).unwrap();
             assert_eq!(Some(len as u32), described.block_len(index));
             let expected = described.block_hash(&info, index).unwrap().unwrap();
-            assert_eq!(hash(&mut SoftCrypto, HashAlgorithm::Sha256, &plain), expected);
+            assert_eq!(hash(&mut SoftCrypto, algorithm, &plain), expected);
             verified += 1;
         }
     }

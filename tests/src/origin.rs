@@ -2,7 +2,9 @@
 //! that can be told to misbehave.
 
 use peerdist_core::bytes::Writer;
-use peerdist_core::content::publish::v1::Publisher;
+use peerdist_core::content::publish;
+use peerdist_core::content::segmenter::{MIN_SEGMENT_BYTES, Segmentation};
+use peerdist_core::content::v2::wire::{CHUNK_HEAD_BYTES, DESCRIPTION_BYTES, HEADER_BYTES};
 use peerdist_core::content::{server_secret, v1};
 use peerdist_core::crypto::{HashAlgorithm, SoftCrypto};
 use peerdist_core::encoding::{Available, Coding, ServerRequest};
@@ -16,7 +18,7 @@ pub const SECRET: &[u8] = b"no more secrets";
 pub struct Origin {
     /// What it serves.
     pub content: Vec<u8>,
-    /// Its content information; empty: it serves plainly only.
+    /// Its content information, which it has of one version only; empty: it serves plainly only.
     pub info: Vec<u8>,
     /// How it misbehaves.
     pub manner: Manner,
@@ -86,8 +88,9 @@ impl Origin {
             return (head(status, |writer| http::emit_content_length(writer, 0).unwrap()), false);
         }
         let range = range.filter(|_| !manner.ignores_ranges);
-        let has_info = !self.info.is_empty();
-        let available = Available { v1: has_info && session.range.is_none(), v2: false, coming: false };
+        let has_info = !self.info.is_empty() && session.range.is_none();
+        let is_v2 = self.info.get(1) == Some(&2);
+        let available = Available { v1: has_info && !is_v2, v2: has_info && is_v2, coming: false };
         let method: &[u8] = if session.get { b"GET" } else { b"POST" };
         let coding = session.coding.decide(method, true, available);
         let encoded = matches!(coding, Coding::Encoded { .. });
@@ -180,9 +183,25 @@ pub fn publish(content: &[u8]) -> Vec<u8> {
     let len = content.len() as u64;
     let mut info = vec![0; v1::info_len(algorithm, len).unwrap() as usize];
     let ks = server_secret(&mut SoftCrypto, algorithm, SECRET);
-    let mut publisher = Publisher::new(algorithm, ks, len).unwrap();
+    let mut publisher = publish::v1::Publisher::new(algorithm, ks, len).unwrap();
     publisher.update(&mut SoftCrypto, content, &mut info.as_mut_slice()).unwrap();
     publisher.finish(&mut info.as_mut_slice()).unwrap();
+    info
+}
+
+/// Content information 2.0 of `content`, which is not empty.
+pub fn publish_v2(content: &[u8], segmentation: Segmentation) -> Vec<u8> {
+    let ks = server_secret(&mut SoftCrypto, HashAlgorithm::TruncatedSha512, SECRET);
+    let shortest = match segmentation {
+        Segmentation::Fixed(len) => len.get(),
+        Segmentation::ContentDefined => MIN_SEGMENT_BYTES,
+    };
+    let segments = content.len().div_ceil(shortest as usize);
+    let mut info = vec![0; HEADER_BYTES + CHUNK_HEAD_BYTES + segments * DESCRIPTION_BYTES];
+    let mut publisher = publish::v2::Publisher::new(ks, segmentation);
+    publisher.update(&mut SoftCrypto, content, &mut info.as_mut_slice()).unwrap();
+    let published = publisher.finish(&mut SoftCrypto, &mut info.as_mut_slice()).unwrap();
+    info.truncate(published.encoded_len() as usize);
     info
 }
 

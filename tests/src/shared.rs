@@ -13,17 +13,22 @@ use peerdist_core::time::{Duration, Instant};
 
 /// A handle on a store of any kind.
 #[derive(Clone)]
-pub struct Shared(Rc<RefCell<dyn Storage>>, Rc<Cell<Option<u32>>>);
+pub struct Shared(Rc<RefCell<dyn Storage>>, Rc<Cell<Option<u32>>>, Rc<Cell<u64>>);
 
 impl Shared {
     /// The first handle.
     pub fn new(store: impl Storage + 'static) -> Self {
-        Self(Rc::new(RefCell::new(store)), Rc::default())
+        Self(Rc::new(RefCell::new(store)), Rc::default(), Rc::default())
     }
 
     /// The read after so many others finds its block rotted, once.
     pub fn rot_after(&mut self, reads: u32) {
         self.1.set(Some(reads));
+    }
+
+    /// How often content information was read so far.
+    pub fn info_reads(&self) -> u64 {
+        self.2.get()
     }
 
     /// Drops every block of `segments`.
@@ -107,6 +112,7 @@ impl InfoStore for Shared {
     }
 
     fn read_info(&self, id: InfoId, offset: u64, buf: &mut [u8]) -> Result<(), InfoUnreadable> {
+        self.2.set(self.2.get() + 1);
         self.0.borrow().read_info(id, offset, buf)
     }
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use peerdist_core::encoding::InfoVersion;
 use peerdist_core::time::{Duration, Instant};
 use peerdist_sim::check::{Content, Delivery};
 use peerdist_sim::crypto::Counters;
@@ -47,6 +48,21 @@ fn a_staggered_branch_fetches_the_content_once() {
         assert!(client.reasons.is_empty());
     }
     assert_eq!(report.clients[0].reasons["no peer answered"], size.div_ceil(BLOCK));
+}
+
+#[test]
+fn content_information_2_0_is_shared_as_well() {
+    for size in [0, 1, (1 << 20) + 12_345] {
+        let scenario = Scenario { content_info: InfoVersion::V2, ..branch(4, size) };
+        let first = report(&scenario);
+        assert_right(&first, None);
+        let (bytes, blocks) = (first.clients[0].bytes, first.clients[0].blocks);
+        assert_eq!(bytes.origin, size);
+        for client in first.clients[1..].iter().filter(|_| size > 0) {
+            assert_eq!((client.bytes.peer, client.blocks.peer), (size, blocks.origin), "{}", client.name);
+        }
+        assert_eq!(first.to_json(), report(&scenario).to_json(), "a scenario repeats itself");
+    }
 }
 
 #[test]

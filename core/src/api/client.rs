@@ -9,12 +9,9 @@ use core::ops::Range;
 use heapless::{Deque, Vec};
 use rand_core::CryptoRng;
 
-use crate::content::InfoError;
-use crate::content::v1::Info;
-use crate::content::{HodCheck, Progress, Segment};
+use crate::content::{HodCheck, Info, InfoError, Progress, Segment, v1, v2};
 use crate::crypto::{CipherAlgorithm, Crypto, Seal, Secret};
 use crate::fetch::{Failures, Fetch, Job, JobId, Source};
-use crate::limits::BLOCK_BYTES;
 use crate::store::seal::{SealError, open_at};
 use crate::store::verify::{Expected, Intake, VerifyError};
 use crate::store::{BlockId, InfoId, InfoView, ReserveError, Storage, StoreError, Stored};
@@ -32,6 +29,11 @@ pub const INTAKES: usize = 8;
 
 /// Block hashes checked against a segment's HoD in one call of the machine.
 const HOD_STEP: u32 = 64;
+
+/// Segments of content information 2.0 that are near: within them a search begins at the first.
+/// Few enough that searching costs little beside hashing a block; as many as a download works on at
+/// a time.
+pub const NEAR_SEGMENTS: u32 = 256;
 
 /// What a read waits for by default (PEERDIST_READ_TIMEOUT_DEFAULT).
 pub const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -127,6 +129,8 @@ pub struct Client {
     contents: [Content; CONTENTS],
     reads: Vec<Read, READS>,
     intakes: Vec<Inflow, INTAKES>,
+    /// The segment being checked, and whose it is: one at a time, for the state of a hash is large.
+    check: Option<(ContentHandle, HodCheck)>,
     next_read: u32,
 }
 
@@ -141,44 +145,69 @@ struct Content {
 enum State {
     Closed,
     Collecting(InfoId),
-    /// Block hashes are being checked against HoD, segment by segment.
+    /// Block hashes of version 1.0 are being checked against HoD, segment by segment. In version
+    /// 2.0 a block's hash is the HoD (fact 12).
     Checking {
         info_id: InfoId,
-        info: Info,
+        info: v1::Info,
         segment: u32,
-        check: Option<HodCheck>,
     },
-    Ready(InfoId, Info),
+    Ready {
+        info_id: InfoId,
+        info: Info,
+        /// From where segments are searched for.
+        near: Option<v2::Place>,
+    },
     Unusable(InfoId, InfoError),
 }
 
 struct Read {
     id: ReadId,
     content: ContentHandle,
-    /// `None`: a stream read that has not begun.
-    offset: Option<u64>,
-    max: u64,
     streaming: bool,
-    deadline: Instant,
     stage: Stage,
 }
 
 enum Stage {
+    Open(Wish),
+    /// Completed with data: its block is pinned until the reader has it.
+    Ready(Ready),
+    /// Completed without data: there is nothing to copy.
+    Over,
+}
+
+/// A read under way.
+struct Wish {
+    /// `None`: a stream read that has not begun.
+    offset: Option<u64>,
+    max: u64,
+    deadline: Instant,
+    search: Search,
+}
+
+enum Search {
     New,
     /// Its block is not in the store, and no job was free.
     Starved,
     Waiting(JobId),
-    /// Completed with data: its block is pinned until the reader has it.
-    Ready(Stored, Range<u64>),
-    /// Completed without data: there is nothing to copy.
-    Over,
+}
+
+/// Data of a read, and what opening its block takes.
+struct Ready {
+    stored: Stored,
+    /// Where in the block it begins, and how many bytes it has.
+    within: u32,
+    len: u32,
+    /// Where the block's key stands in the content information.
+    secret_at: u64,
 }
 
 /// A block being filled with data from the origin.
 struct Inflow {
     content: ContentHandle,
     start: u64,
-    kp: Secret,
+    /// Where its key stands in the content information.
+    secret_at: u64,
     intake: Intake,
 }
 
@@ -218,6 +247,7 @@ impl Default for Client {
             }),
             reads: Vec::new(),
             intakes: Vec::new(),
+            check: None,
             next_read: 0,
         }
     }
@@ -244,12 +274,13 @@ impl Client {
         let content = self.content_mut(handle)?;
         let state = core::mem::replace(&mut content.state, State::Closed);
         match state {
-            State::Collecting(id) | State::Ready(id, _) | State::Unusable(id, _) => {
-                parts.storage.remove_info(id)
+            State::Collecting(id) | State::Unusable(id, _) => parts.storage.remove_info(id),
+            State::Checking { info_id, .. } | State::Ready { info_id, .. } => {
+                parts.storage.remove_info(info_id);
             }
-            State::Checking { info_id, .. } => parts.storage.remove_info(info_id),
             State::Closed => {}
         }
+        self.check.take_if(|(checked, _)| *checked == handle);
         self.reads.retain(|read| {
             if read.content == handle {
                 read.end(parts);
@@ -291,7 +322,10 @@ impl Client {
         match Info::parse(&InfoView { store: storage, id: info_id }) {
             Ok(info) => {
                 content.position = info.range().start;
-                content.state = State::Checking { info_id, info, segment: 0, check: None };
+                content.state = match info {
+                    Info::V1(info) => State::Checking { info_id, info, segment: 0 },
+                    Info::V2(_) => State::Ready { info_id, info, near: None },
+                };
                 Ok(())
             }
             Err(error) => {
@@ -304,7 +338,7 @@ impl Client {
     /// Whether reads can begin: `Ok(None)` while block hashes are still being checked.
     pub fn is_ready(&self, handle: ContentHandle) -> Result<Option<&Info>, ApiError> {
         match &self.content(handle)?.state {
-            State::Ready(_, info) => Ok(Some(info)),
+            State::Ready { info, .. } => Ok(Some(info)),
             State::Checking { .. } => Ok(None),
             State::Unusable(_, error) => Err(ApiError::CannotParse(*error)),
             State::Collecting(_) | State::Closed => Err(ApiError::InvalidState),
@@ -346,22 +380,14 @@ impl Client {
         buf: &mut [u8],
     ) -> Result<usize, ReadError> {
         let read = self.reads.iter().find(|other| other.id == read).ok_or(ReadError::NoSuchRead)?;
-        let Stage::Ready(stored, range) = &read.stage else { return Err(ReadError::NoSuchRead) };
-        let State::Ready(info_id, info) =
-            &self.content(read.content).map_err(|_| ReadError::NoSuchRead)?.state
-        else {
+        let Stage::Ready(Ready { stored, within, len, secret_at }) = &read.stage else {
             return Err(ReadError::NoSuchRead);
         };
-        let (stored, start) = (*stored, range.start.saturating_add(skip));
-        let left = range.end.saturating_sub(start);
-        let len = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let segment = info
-            .segment_at(start)
-            .and_then(|index| info.segment(&InfoView { store: &*storage, id: *info_id }, index).ok());
-        let Some(segment) = segment else { return Ok(0) };
-        let within = start.saturating_sub(segment.offset()) % u64::from(BLOCK_BYTES);
+        let Ok(kp) = self.secret(storage, read.content, *secret_at) else { return Ok(0) };
+        let skip = u32::try_from(skip).unwrap_or(u32::MAX);
+        let len = buf.len().min(len.saturating_sub(skip) as usize);
         let buf = buf.get_mut(..len).unwrap_or_default();
-        let result = open_at(storage, crypto, segment.secret(), &stored, within as u32, buf);
+        let result = open_at(storage, crypto, &kp, stored, within.saturating_add(skip), buf);
         if result == Err(SealError::Store(StoreError::Damaged)) {
             storage.release(stored.slot);
         }
@@ -389,31 +415,38 @@ impl Client {
         offset: u64,
         bytes: &[u8],
     ) -> Result<(usize, Added), ApiError> {
-        let located = self.locate(parts, handle, offset)?;
-        let left = usize::try_from(located.span.end.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let rest = bytes.len().min(left);
-        let within = offset.saturating_sub(located.span.start);
-        let ours = |inflow: &Inflow| inflow.content == handle && inflow.start == located.span.start;
+        let rest = |end: u64| {
+            let left = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
+            bytes.len().min(left)
+        };
+        // What goes on with a block needs no search.
+        let ours = |inflow: &Inflow| inflow.content == handle && inflow.span().contains(&offset);
         let position = match self.intakes.iter().position(ours) {
             Some(position) => position,
-            None if within > 0 => return Ok((rest, Added::OutOfOrder)),
-            None => match begin_intake(parts, handle, &located)? {
-                Some(inflow) => {
-                    self.intakes.push(inflow).map_err(|inflow| {
-                        parts.storage.release(inflow.intake.slot());
-                        ApiError::Full
-                    })?;
-                    self.intakes.len().saturating_sub(1)
+            None => {
+                let located = self.locate(parts, handle, offset)?;
+                if offset > located.span.start {
+                    return Ok((rest(located.span.end), Added::OutOfOrder));
                 }
-                None => return Ok((rest, Added::Known)),
-            },
+                let Some(inflow) = begin_intake(parts, handle, &located)? else {
+                    return Ok((rest(located.span.end), Added::Known));
+                };
+                self.intakes.push(inflow).map_err(|inflow| {
+                    parts.storage.release(inflow.intake.slot());
+                    ApiError::Full
+                })?;
+                self.intakes.len().saturating_sub(1)
+            }
         };
+        let secret_at = self.intakes.get(position).map_or(0, |inflow| inflow.secret_at);
+        let kp = self.secret(parts.storage, handle, secret_at)?;
         let Some(inflow) = self.intakes.get_mut(position) else { return Err(ApiError::Full) };
-        if u64::from(inflow.intake.taken()) != within {
+        let rest = rest(inflow.span().end);
+        if u64::from(inflow.intake.taken()) != offset.saturating_sub(inflow.start) {
             return Ok((rest, Added::OutOfOrder));
         }
         let (storage, crypto) = (&mut *parts.storage, &mut *parts.crypto);
-        let result = inflow.intake.update(storage, crypto, &inflow.kp, bytes);
+        let result = inflow.intake.update(storage, crypto, &kp, bytes);
         let slot = inflow.intake.slot();
         if !matches!(result, Ok((_, false))) && position < self.intakes.len() {
             self.intakes.swap_remove(position);
@@ -461,8 +494,27 @@ impl Client {
         handle: ContentHandle,
         index: u32,
     ) -> Result<Segment, ApiError> {
-        let State::Ready(id, info) = &self.content(handle)?.state else { return Err(ApiError::InvalidState) };
-        info.segment(&InfoView { store: storage, id: *id }, index).map_err(ApiError::CannotParse)
+        let (view, info, near) = self.ready(storage, handle)?;
+        info.segment_near(&view, near, index).map_err(ApiError::CannotParse)
+    }
+
+    /// The segment of `handle` that holds the byte at `offset`.
+    pub fn segment_at(
+        &self,
+        storage: &dyn Storage,
+        handle: ContentHandle,
+        offset: u64,
+    ) -> Result<Segment, ApiError> {
+        let (view, info, near) = self.ready(storage, handle)?;
+        let segment = info.segment_at_near(&view, near, offset).map_err(ApiError::CannotParse)?;
+        segment.ok_or(ApiError::InvalidState)
+    }
+
+    /// The next segments that are asked for, by index or offset, are `segment` and those behind it.
+    pub fn go_to(&mut self, handle: ContentHandle, segment: &Segment) {
+        if let Ok(Content { state: State::Ready { near, .. }, .. }) = self.content_mut(handle) {
+            *near = segment.place();
+        }
     }
 
     /// Moves everything on: checks content information, begins reads, completes them. Returns
@@ -473,23 +525,21 @@ impl Client {
         parts: &mut Parts<'_>,
         completions: &mut Deque<Completion, N>,
     ) -> bool {
-        let mut more = false;
-        for content in &mut self.contents {
-            more |= content.check(parts);
-        }
-        let new = |reads: &[Read]| reads.iter().filter(|read| matches!(read.stage, Stage::New)).count();
+        let mut more = self.check(parts);
+        let is_new = |read: &&Read| matches!(&read.stage, Stage::Open(Wish { search: Search::New, .. }));
+        let new = |reads: &[Read]| reads.iter().filter(is_new).count();
         let before = new(&self.reads);
         for index in 0..self.reads.len() {
             if completions.is_full() {
                 break;
             }
-            let begun = self.reads.get(index).is_some_and(|read| read.stage.job().is_some());
+            let begun = self.reads.get(index).is_some_and(Read::has_job);
             if let Some(completion) = self.advance(now, parts, index) {
                 // Room was checked above.
                 let _ = completions.push_back(completion);
                 more = true;
             }
-            more |= begun != self.reads.get(index).is_some_and(|read| read.stage.job().is_some());
+            more |= begun != self.reads.get(index).is_some_and(Read::has_job);
         }
         self.reads.retain(|read| !matches!(read.stage, Stage::Over));
         // What was just wanted has to be searched for.
@@ -499,8 +549,8 @@ impl Client {
     /// When the first read runs out of time.
     pub fn poll_timeout(&self) -> Option<Instant> {
         // A stream read without an offset waits for its turn, which another one's end brings.
-        let waits = |read: &&Read| read.stage.is_under_way() && read.offset.is_some();
-        self.reads.iter().filter(waits).map(|read| read.deadline).min()
+        let waits = |wish: &&Wish| wish.offset.is_some();
+        self.reads.iter().filter_map(Read::wish).filter(waits).map(|wish| wish.deadline).min()
     }
 
     fn read(
@@ -513,15 +563,8 @@ impl Client {
     ) -> Result<ReadId, ApiError> {
         self.is_ready(content)?.ok_or(ApiError::InvalidState)?;
         let id = ReadId(self.next_read);
-        let read = Read {
-            id,
-            content,
-            offset,
-            max: max.max(1),
-            streaming: offset.is_none(),
-            deadline: now + timeout,
-            stage: Stage::New,
-        };
+        let wish = Wish { offset, max: max.max(1), deadline: now + timeout, search: Search::New };
+        let read = Read { id, content, streaming: offset.is_none(), stage: Stage::Open(wish) };
         self.reads.push(read).map_err(|_| ApiError::Full)?;
         self.next_read = self.next_read.wrapping_add(1);
         Ok(id)
@@ -534,39 +577,36 @@ impl Client {
         let handle = read.content;
         let position = self.contents.get(usize::from(handle.index)).map_or(0, |content| content.position);
         // Stream reads are answered first in, first out.
-        let queued = |other: &Read| other.streaming && other.content == handle && other.stage.is_under_way();
-        if read.offset.is_none() {
+        let queued = |other: &Read| other.streaming && other.content == handle && other.wish().is_some();
+        let Stage::Open(wish) = &mut read.stage else { return None };
+        if wish.offset.is_none() {
             if earlier.iter().any(queued) {
                 return None;
             }
-            read.offset = Some(position);
+            wish.offset = Some(position);
         }
-        if !read.stage.is_under_way() {
-            return None;
-        }
-        let (offset, max, job, deadline) = (read.offset?, read.max, read.stage.job(), read.deadline);
-        // What finding its block costs is not spent again before a job is free.
-        if matches!(read.stage, Stage::Starved) && now < deadline && !Fetch::has_room(parts.jobs) {
-            return None;
-        }
-        let (result, failures) = match job {
-            None => match self.begin(now, parts, handle, offset, max) {
-                Begun::Local(stored, range) => {
-                    self.reads.get_mut(index)?.ready(parts, stored, &range);
+        let (offset, max, deadline) = (wish.offset?, wish.max, wish.deadline);
+        let (result, failures) = match wish.search {
+            // What finding its block costs is not spent again before a job is free.
+            Search::Starved if now < deadline && !Fetch::has_room(parts.jobs) => return None,
+            Search::New | Search::Starved => match self.begin(now, parts, handle, offset, max) {
+                Begun::Local(ready) => {
+                    let range = offset..offset.saturating_add(ready.len.into());
+                    self.reads.get_mut(index)?.ready(parts, ready);
                     (ReadResult::Data { range, source: Source::Local }, Failures::new())
                 }
                 Begun::Wanted(job) => {
-                    self.reads.get_mut(index)?.stage = Stage::Waiting(job);
+                    self.reads.get_mut(index)?.search(Search::Waiting(job));
                     return None;
                 }
                 Begun::NoJob(_) if now < deadline => {
-                    self.reads.get_mut(index)?.stage = Stage::Starved;
+                    self.reads.get_mut(index)?.search(Search::Starved);
                     return None;
                 }
                 Begun::NoJob(range) => (ReadResult::TimedOut { range }, Failures::new()),
                 Begun::Outside => (ReadResult::NoMore, Failures::new()),
             },
-            Some(job) => self.outcome(now, parts, index, job, offset, max)?,
+            Search::Waiting(job) => self.outcome(now, parts, index, job, offset, max)?,
         };
         let read = self.reads.get_mut(index)?;
         let (id, streaming) = (read.id, read.streaming);
@@ -586,7 +626,7 @@ impl Client {
 
     /// Begins a read: from the store, or by a job.
     fn begin(
-        &self,
+        &mut self,
         now: Instant,
         parts: &mut Parts<'_>,
         handle: ContentHandle,
@@ -597,11 +637,13 @@ impl Client {
             return Begun::Outside;
         }
         let Ok(located) = self.locate(parts, handle, offset) else { return Begun::Outside };
+        self.come_near(handle, &located.segment);
         if let Some(stored) = parts.storage.find(&located.block) {
             if stored.plain_len != located.expected.len {
                 return Begun::Outside;
             }
-            return Begun::Local(stored, self.wanted_range(handle, &located.span, offset, max));
+            let range = self.wanted_range(handle, &located.span, offset, max);
+            return Begun::Local(Ready::new(stored, &located, &range));
         }
         let Parts { fetch, jobs, .. } = parts;
         match fetch.want(now, jobs, located.block, located.expected, located.segment.secret()) {
@@ -620,7 +662,7 @@ impl Client {
         max: u64,
     ) -> Option<(ReadResult, Failures)> {
         let read = self.reads.get(index)?;
-        let (handle, deadline) = (read.content, read.deadline);
+        let (handle, deadline) = (read.content, read.wish()?.deadline);
         let outcome = Fetch::outcome(parts.jobs, job);
         if outcome.is_none() && now < deadline {
             return None;
@@ -642,7 +684,7 @@ impl Client {
             Some(stored) => {
                 // Whatever the peers said, it may have been added meanwhile.
                 let source = outcome.source.unwrap_or(Source::Local);
-                self.reads.get_mut(index)?.ready(parts, stored, &range);
+                self.reads.get_mut(index)?.ready(parts, Ready::new(stored, &located, &range));
                 ReadResult::Data { range, source }
             }
             None => ReadResult::Missing { range },
@@ -662,21 +704,48 @@ impl Client {
     /// The block that holds `offset`, if its hash is listed: in the range, or in a block that the
     /// range has a part of.
     fn locate(&self, parts: &mut Parts<'_>, handle: ContentHandle, offset: u64) -> Result<Located, ApiError> {
-        let State::Ready(info_id, info) = &self.content(handle)?.state else {
-            return Err(ApiError::InvalidState);
-        };
-        let view = InfoView { store: &*parts.storage, id: *info_id };
-        let segment = info.segment_at(offset).ok_or(ApiError::InvalidState)?;
-        let segment = info.segment(&view, segment).map_err(ApiError::CannotParse)?;
-        let within = offset.saturating_sub(segment.offset());
-        let index = (within / u64::from(BLOCK_BYTES)) as u32;
+        let segment = self.segment_at(parts.storage, handle, offset)?;
+        let (view, info, _) = self.ready(&*parts.storage, handle)?;
+        let (within, block_bytes) =
+            (offset.saturating_sub(segment.offset()), u64::from(segment.block_bytes()));
+        // No segment is empty, so neither are its blocks.
+        let index = within.checked_div(block_bytes).ok_or(ApiError::InvalidState)?;
+        let start = segment.offset().saturating_add(index.saturating_mul(block_bytes));
+        let index = index as u32;
         let len = segment.block_len(index).ok_or(ApiError::InvalidState)?;
         let hash =
             segment.block_hash(&view, index).map_err(ApiError::CannotParse)?.ok_or(ApiError::InvalidState)?;
-        let start = segment.offset().saturating_add(u64::from(index) * u64::from(BLOCK_BYTES));
         let block = BlockId { segment: segment.id(parts.crypto), index };
         let expected = Expected { algorithm: info.algorithm(), hash, len };
         Ok(Located { segment, block, expected, span: start..start.saturating_add(u64::from(len)) })
+    }
+
+    /// Whoever reads beyond what is near reads on from there: most read in order.
+    fn come_near(&mut self, handle: ContentHandle, segment: &Segment) {
+        let Ok(Content { state: State::Ready { near, .. }, .. }) = self.content(handle) else { return };
+        let distance = near.and_then(|near| segment.index().checked_sub(near.index()));
+        if distance.is_none_or(|distance| distance >= NEAR_SEGMENTS) {
+            self.go_to(handle, segment);
+        }
+    }
+
+    /// The segment secret that stands there in the content information of `handle`.
+    fn secret(&self, storage: &dyn Storage, handle: ContentHandle, at: u64) -> Result<Secret, ApiError> {
+        let (view, info, _) = self.ready(storage, handle)?;
+        info.secret_at(&view, at).map_err(ApiError::CannotParse)
+    }
+
+    /// The content information of a content, and from where its segments are searched for.
+    #[allow(clippy::type_complexity, reason = "it is taken apart where it is made")]
+    fn ready<'a>(
+        &'a self,
+        store: &'a dyn Storage,
+        handle: ContentHandle,
+    ) -> Result<(InfoView<'a, dyn Storage + 'a>, &'a Info, Option<v2::Place>), ApiError> {
+        match &self.content(handle)?.state {
+            State::Ready { info_id, info, near } => Ok((InfoView { store, id: *info_id }, info, *near)),
+            _ => Err(ApiError::InvalidState),
+        }
     }
 
     fn content(&self, handle: ContentHandle) -> Result<&Content, ApiError> {
@@ -702,76 +771,103 @@ pub enum ReadError {
 }
 
 enum Begun {
-    Local(Stored, Range<u64>),
+    Local(Ready),
     Wanted(JobId),
     NoJob(Range<u64>),
     Outside,
 }
 
 impl Read {
-    fn ready(&mut self, parts: &mut Parts<'_>, stored: Stored, range: &Range<u64>) {
-        parts.storage.pin(stored.slot);
-        self.stage = Stage::Ready(stored, range.clone());
+    fn wish(&self) -> Option<&Wish> {
+        match &self.stage {
+            Stage::Open(wish) => Some(wish),
+            Stage::Ready(_) | Stage::Over => None,
+        }
+    }
+
+    fn has_job(&self) -> bool {
+        self.wish().is_some_and(|wish| matches!(wish.search, Search::Waiting(_)))
+    }
+
+    fn search(&mut self, next: Search) {
+        if let Stage::Open(wish) = &mut self.stage {
+            wish.search = next;
+        }
+    }
+
+    fn ready(&mut self, parts: &mut Parts<'_>, ready: Ready) {
+        parts.storage.pin(ready.stored.slot);
+        self.stage = Stage::Ready(ready);
     }
 
     /// Gives up what it holds.
     fn end(&self, parts: &mut Parts<'_>) {
         match &self.stage {
-            Stage::Waiting(job) => Fetch::cancel(parts.storage, parts.jobs, *job),
-            Stage::Ready(stored, _) => parts.storage.unpin(stored.slot),
-            Stage::New | Stage::Starved | Stage::Over => {}
+            Stage::Open(Wish { search: Search::Waiting(job), .. }) => {
+                Fetch::cancel(parts.storage, parts.jobs, *job);
+            }
+            Stage::Ready(ready) => parts.storage.unpin(ready.stored.slot),
+            Stage::Open(_) | Stage::Over => {}
         }
     }
 }
 
-impl Stage {
-    fn job(&self) -> Option<JobId> {
-        match self {
-            Self::Waiting(job) => Some(*job),
-            Self::New | Self::Starved | Self::Ready(..) | Self::Over => None,
-        }
-    }
-
-    fn is_under_way(&self) -> bool {
-        matches!(self, Self::New | Self::Starved | Self::Waiting(_))
+impl Ready {
+    /// The bytes of `range` in a block.
+    fn new(stored: Stored, block: &Located, range: &Range<u64>) -> Self {
+        let bytes = |from: u64, to: u64| u32::try_from(to.saturating_sub(from)).unwrap_or(u32::MAX);
+        let within = bytes(block.span.start, range.start);
+        Self { stored, within, len: bytes(range.start, range.end), secret_at: block.segment.secret_at() }
     }
 }
 
-impl Content {
+impl Inflow {
+    /// Offsets of its block in the content.
+    fn span(&self) -> Range<u64> {
+        self.start..self.start.saturating_add(self.intake.plain_len().into())
+    }
+}
+
+impl Client {
     /// MS-PCCRC 2.2: before any block is made available, its segment's block hashes MUST match
     /// HoD. Some of them at a time; whether there is more to check.
     fn check(&mut self, parts: &mut Parts<'_>) -> bool {
-        let State::Checking { info_id, info, segment, check } = &mut self.state else { return false };
+        let is_checking = |content: &&mut Content| matches!(content.state, State::Checking { .. });
+        let mut contents = (0u8..).zip(&mut self.contents);
+        let content = match &self.check {
+            Some((handle, _)) => contents.nth(handle.index.into()),
+            None => contents.find(|(_, content)| is_checking(content)),
+        };
+        let Some((index, content)) = content else { return false };
+        let handle = ContentHandle { index, generation: content.generation };
+        let State::Checking { info_id, info, segment } = &mut content.state else { return false };
         let (info_id, info) = (*info_id, *info);
         let view = InfoView { store: &*parts.storage, id: info_id };
-        let result = match check {
-            Some(running) => {
+        let result = match &mut self.check {
+            Some((_, running)) => {
                 running.step(&view, parts.crypto, HOD_STEP).map(|progress| progress == Progress::Done)
             }
             // A partial list cannot be checked against HoD, so its hashes are worth nothing: a block
             // that matches them might be anybody's, and would be served under the segment's name.
             None => info.segment(&view, *segment).and_then(|described| {
                 HodCheck::new(parts.crypto, &described).map(|begun| {
-                    *check = Some(begun);
+                    self.check = Some((handle, begun));
                     false
                 })
             }),
         };
         match result {
-            Ok(false) => true,
+            Ok(false) => return true,
             Ok(true) => {
-                (*segment, *check) = (segment.saturating_add(1), None);
-                if *segment < info.segment_count() {
-                    return true;
+                *segment = segment.saturating_add(1);
+                if *segment >= info.segment_count() {
+                    content.state = State::Ready { info_id, info: Info::V1(info), near: None };
                 }
-                self.state = State::Ready(info_id, info);
-                true
             }
-            Err(error) => {
-                self.state = State::Unusable(info_id, error);
-                true
-            }
+            Err(error) => content.state = State::Unusable(info_id, error),
         }
+        self.check = None;
+        true
     }
 }
 
@@ -792,6 +888,6 @@ fn begin_intake(
     parts.rng.fill_bytes(&mut iv);
     let seal = Seal { algorithm: parts.cipher, iv };
     let intake = Intake::new(parts.crypto, slot, seal, located.expected);
-    let kp = located.segment.secret().clone();
-    Ok(Some(Inflow { content, start: located.span.start, kp, intake }))
+    let secret_at = located.segment.secret_at();
+    Ok(Some(Inflow { content, start: located.span.start, secret_at, intake }))
 }

@@ -2,10 +2,15 @@
 
 use core::ops::Range;
 
+use zeroize::Zeroizing;
+
 use super::v1::wire as wire_v1;
 use super::v2::wire as wire_v2;
-use super::{EndForm, Excerpt, InfoError, InfoSink, InfoSource, InfoUnwritable, Segment, v1, v2};
-use crate::crypto::HashAlgorithm;
+use super::{
+    EndForm, Excerpt, InfoError, InfoFault, InfoSink, InfoSource, InfoUnwritable, Segment, read, v1, v2,
+};
+use crate::crypto::{HashAlgorithm, Secret};
+use crate::limits::MAX_DIGEST_BYTES;
 
 /// Content information that has been checked, whichever version it has.
 ///
@@ -148,6 +153,42 @@ impl Info {
         }
     }
 
+    /// Like [`segment`](Self::segment), where the segment at `near` may be known, and
+    /// stand before the one that is looked for: the nearer it is, the shorter the search.
+    pub fn segment_near(
+        &self,
+        source: &dyn InfoSource,
+        near: Option<v2::Place>,
+        index: u32,
+    ) -> Result<Segment, InfoError> {
+        match self {
+            Self::V1(info) => info.segment(source, index),
+            Self::V2(info) => info.segment_near(source, near, index),
+        }
+    }
+
+    /// Like [`segment_at`](Self::segment_at), with a segment to search from as in
+    /// [`segment_near`](Self::segment_near).
+    pub fn segment_at_near(
+        &self,
+        source: &dyn InfoSource,
+        near: Option<v2::Place>,
+        offset: u64,
+    ) -> Result<Option<Segment>, InfoError> {
+        match self {
+            Self::V1(_) => self.segment_at(source, offset),
+            Self::V2(info) => info.segment_at_near(source, near, offset),
+        }
+    }
+
+    /// Reads the segment secret Kp that stands at [`Segment::secret_at`].
+    pub fn secret_at(&self, source: &dyn InfoSource, at: u64) -> Result<Secret, InfoError> {
+        let mut buf = Zeroizing::new([0; MAX_DIGEST_BYTES]);
+        let bytes = buf.get_mut(..self.algorithm().digest_len()).unwrap_or_default();
+        read(source, "SegmentSecret", at, bytes)?;
+        Secret::from_slice(bytes).ok_or(InfoError::new("SegmentSecret", at, InfoFault::Truncated))
+    }
+
     /// Reads the segment that follows `segment`; `None` after the last.
     pub fn next_segment(
         &self,
@@ -220,7 +261,6 @@ const EMPTY_V2: wire_v2::HeaderRepr =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::InfoFault;
 
     #[test]
     fn empty_content_has_a_header_and_no_more() {

@@ -71,6 +71,23 @@ impl Segment {
         &self.secret
     }
 
+    /// Where Kp stands in the content information, from where [`Info::secret_at`] reads it again.
+    ///
+    /// [`Info::secret_at`]: super::Info::secret_at
+    pub const fn secret_at(&self) -> u64 {
+        // 2.3.1.1 and 2.4.1.2: Kp follows HoD, and is as long.
+        self.hod_at.saturating_add(self.algorithm.digest_len() as u64)
+    }
+
+    /// Where it stands in content information 2.0, to search from there; `None` in version 1.0,
+    /// which needs no search.
+    pub const fn place(&self) -> Option<v2::Place> {
+        match &self.blocks {
+            Blocks::Listed { .. } => None,
+            Blocks::Whole { place, .. } => Some(*place),
+        }
+    }
+
     /// The public identifier HoHoDk.
     pub fn id(&self, crypto: &mut dyn Crypto) -> SegmentId {
         segment_id(crypto, self.algorithm, &self.secret, &self.hod)

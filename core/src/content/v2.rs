@@ -120,10 +120,21 @@ impl Info {
     /// Reads the segment that holds the byte at `offset` of the content from the source that was
     /// parsed, `None` if there is none. Walks over no more than 1 in 16 segments.
     pub fn segment_at(&self, source: &dyn InfoSource, offset: u64) -> Result<Option<Segment>, InfoError> {
+        self.segment_at_near(source, None, offset)
+    }
+
+    /// Like [`segment_at`](Self::segment_at); searches from the segment at `near`, if that is nearer.
+    pub fn segment_at_near(
+        &self,
+        source: &dyn InfoSource,
+        near: Option<Place>,
+        offset: u64,
+    ) -> Result<Option<Segment>, InfoError> {
+        let near = near.filter(|near| near.mark.offset <= offset);
         match self.marks.by_offset(offset) {
             Some(mark) if offset < self.content_end => {
                 let reached = |_: &Mark, end: u64| end > offset;
-                self.walk(source, mark, reached).map(Some)
+                self.walk(source, mark, near, reached).map(Some)
             }
             _ => Ok(None),
         }
@@ -132,8 +143,21 @@ impl Info {
     /// Reads the segment with `index` from the source that was parsed. Walks over no more than 1 in
     /// 16 segments.
     pub fn segment(&self, source: &dyn InfoSource, index: u32) -> Result<Segment, InfoError> {
+        self.segment_near(source, None, index)
+    }
+
+    /// Like [`segment`](Self::segment); searches from the segment at `near`, if that is nearer.
+    pub fn segment_near(
+        &self,
+        source: &dyn InfoSource,
+        near: Option<Place>,
+        index: u32,
+    ) -> Result<Segment, InfoError> {
+        let near = near.filter(|near| near.mark.index <= index);
         match self.marks.by_index(index) {
-            Some(mark) if index < self.segments => self.walk(source, mark, |mark, _| mark.index >= index),
+            Some(mark) if index < self.segments => {
+                self.walk(source, mark, near, |mark, _| mark.index >= index)
+            }
             _ => Err(InfoError::new("chunks", self.encoded_len, InfoFault::NoSuchSegment(index))),
         }
     }
@@ -198,15 +222,22 @@ impl Info {
         Ok(())
     }
 
-    /// Goes from segment to segment until `reached` says so of one and of where it ends.
+    /// Goes from segment to segment, from `mark` or from what is behind it, until `reached` says so
+    /// of one and of where it ends.
     fn walk(
         &self,
         source: &dyn InfoSource,
         mark: Mark,
+        near: Option<Place>,
         reached: impl Fn(&Mark, u64) -> bool,
     ) -> Result<Segment, InfoError> {
-        let head_at = mark.chunk_at.saturating_sub(CHUNK_HEAD_BYTES as u64);
-        let mut place = Place { mark, chunk_segments: read_chunk(source, head_at)?.segments };
+        let mut place = match near.filter(|near| near.mark.index >= mark.index) {
+            Some(near) => near,
+            None => {
+                let head_at = mark.chunk_at.saturating_sub(CHUNK_HEAD_BYTES as u64);
+                Place { mark, chunk_segments: read_chunk(source, head_at)?.segments }
+            }
+        };
         loop {
             let at = place.mark.at();
             let len = read_len(source, at)?;
@@ -262,12 +293,20 @@ impl Info {
     }
 }
 
-/// The place of a segment whose chunk is known.
+/// Where a segment stands in the content information that it was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Place {
     mark: Mark,
     /// Segments of its chunk.
     chunk_segments: u32,
+}
+
+impl Place {
+    /// The segment's place among those of the content information.
+    pub const fn index(&self) -> u32 {
+        self.mark.index
+    }
 }
 
 fn read_header(source: &dyn InfoSource) -> Result<HeaderRepr, InfoError> {
@@ -394,6 +433,20 @@ mod tests {
             let segment = info.segment_at(&source, offset).unwrap().unwrap();
             assert!((segment.offset()..segment.offset() + 9).contains(&offset));
             assert!(source.1.get() <= 14, "{} reads", source.1.get());
+        }
+        // From the segment before, the next one is two reads away.
+        for index in 1..info.segment_count() {
+            let near = info.segment(&source, index - 1).unwrap().place();
+            let segment = info.segment(&source, index).unwrap();
+            source.1.set(0);
+            assert_eq!(info.segment_near(&source, near, index), Ok(segment.clone()));
+            assert_eq!(info.segment_at_near(&source, near, segment.offset()), Ok(Some(segment.clone())));
+            assert!(source.1.get() <= 8, "{} reads", source.1.get());
+            // What stands behind is of no use.
+            let near = segment.place();
+            assert_eq!(info.segment_near(&source, near, index - 1).unwrap().index(), index - 1);
+            let before = info.segment_at_near(&source, near, segment.offset() - 1).unwrap().unwrap();
+            assert_eq!(before.index(), index - 1);
         }
     }
 

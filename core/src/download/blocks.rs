@@ -1,10 +1,10 @@
-//! A set of blocks of one segment.
+//! A set of blocks of one stretch.
 
-use crate::limits::SEGMENT_BLOCKS;
+use super::stretch::STRETCH_BLOCKS;
 
-const WORDS: usize = SEGMENT_BLOCKS as usize / 64;
+const WORDS: usize = STRETCH_BLOCKS as usize / 64;
 
-/// Which of a segment's up to 512 blocks are in the set.
+/// Which of a stretch's up to 512 blocks are in the set.
 #[derive(Clone, Default)]
 pub(super) struct Blocks([u64; WORDS]);
 
@@ -31,16 +31,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_block_of_a_segment_fits() {
+    fn every_block_of_a_stretch_fits() {
         let mut blocks = Blocks::default();
-        for block in 0..SEGMENT_BLOCKS {
+        for block in 0..STRETCH_BLOCKS {
             assert!(!blocks.contains(block));
             blocks.insert(block);
             assert!(blocks.contains(block));
         }
         blocks.remove(511);
         assert!(!blocks.contains(511) && blocks.contains(510));
-        blocks.insert(SEGMENT_BLOCKS);
-        assert!(!blocks.contains(SEGMENT_BLOCKS));
+        blocks.insert(STRETCH_BLOCKS);
+        assert!(!blocks.contains(STRETCH_BLOCKS));
     }
 }

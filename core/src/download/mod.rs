@@ -1,7 +1,7 @@
 //! A whole URL: asks the origin for content information, reads through [`api`](crate::api), fills
 //! holes from the origin, and hands out verified bytes.
 //!
-//! Segment by segment, blocks are wanted in random order: when an office starts together, its
+//! Stretch by stretch, blocks are wanted in random order: when an office starts together, its
 //! clients then fetch different blocks over the WAN and find each other's (flash crowd). A block
 //! that no peer has goes to the origin; before long, all that are still missing are asked for
 //! again among the peers. Bytes are handed out as blocks arrive, so in any order, each with its
@@ -9,6 +9,7 @@
 
 mod blocks;
 pub mod origin;
+mod stretch;
 mod sweep;
 
 use core::net::SocketAddr;
@@ -23,9 +24,10 @@ use crate::api::client::{
 use crate::bytes::copy;
 use crate::content::InfoError;
 use crate::fetch::{Failures, Source};
-use crate::limits::BLOCK_BYTES;
+use crate::store::Storage;
 use crate::time::{Duration, Instant, earliest};
 use origin::{OriginEvent, OriginFailure, OriginStream, Want};
+use stretch::Stretch;
 use sweep::Sweep;
 
 /// Bytes of the path and query of a URL.
@@ -114,8 +116,8 @@ pub struct Download {
     url: Url,
     phase: Phase,
     content: Option<ContentHandle>,
-    segment: u32,
-    segment_start: u64,
+    /// The blocks that are worked on, once content information is here; `u32`s below count them.
+    stretch: Option<Stretch>,
     sweep: Sweep,
     reads: Vec<(ReadId, u32), WINDOW>,
     ready: Deque<Ready, WINDOW>,
@@ -123,7 +125,7 @@ pub struct Download {
     /// Blocks from the origin that are in the store, and still have to be read.
     landed: Vec<Landed, ORIGIN_STREAMS>,
     /// A block that rotted while it was handed out, and how far it had come.
-    torn: Option<(u32, u64)>,
+    torn: Option<(u32, u32)>,
     /// Bytes of the content, as the origin said beside its content information.
     announced: u64,
     stage: Vec<u8, STAGE_BYTES>,
@@ -134,7 +136,7 @@ pub struct Download {
     bad_blocks: u8,
     retry_at: Instant,
     /// A block of which content information says what cannot be.
-    contradicted: Option<u64>,
+    contradicted: Option<u32>,
     /// A block that was here is gone, so there is something to ask for.
     lost: bool,
 }
@@ -161,8 +163,10 @@ enum Phase {
 struct Ready {
     read: ReadId,
     block: u32,
-    range: Range<u64>,
-    given: u64,
+    start: u64,
+    /// Bytes of it, and how many of them have been handed out.
+    len: u32,
+    given: u32,
     source: Source,
     failures: Failures,
 }
@@ -179,6 +183,8 @@ struct Landed {
 /// A block being fetched from the origin.
 struct Hole {
     block: u32,
+    /// What is fetched.
+    range: Range<u64>,
     failures: Failures,
     received: u32,
 }
@@ -199,8 +205,7 @@ impl Download {
             url,
             phase: Phase::Asking,
             content: None,
-            segment: 0,
-            segment_start: 0,
+            stretch: None,
             sweep: Sweep::default(),
             reads: Vec::new(),
             ready: Deque::new(),
@@ -260,8 +265,10 @@ impl Download {
                 self.sweep.found(block, matches!(source, Source::Peer(_)));
                 // What was handed out of it before is not handed out again.
                 let torn = self.torn.take_if(|(torn, _)| *torn == block);
-                let given = torn.map_or(range.start, |(_, given)| given);
-                let ready = Ready { read, block, given, range, source, failures };
+                let given = torn.map_or(0, |(_, given)| given);
+                // A block's bytes are counted in 32 bits everywhere.
+                let len = range.end.saturating_sub(range.start) as u32;
+                let ready = Ready { read, block, start: range.start, len, given, source, failures };
                 // There is room for all reads that can be under way.
                 let _ = self.ready.push_back(ready);
             }
@@ -271,7 +278,7 @@ impl Download {
             }
             // All its reads lie in the range, so the content information contradicts what is
             // stored, or cannot be read any more.
-            ReadResult::NoMore => self.contradicted = Some(self.span(block).start),
+            ReadResult::NoMore => self.contradicted = Some(block),
         }
     }
 
@@ -282,8 +289,12 @@ impl Download {
         client: &mut Client,
         parts: &mut Parts<'_>,
     ) -> Option<DownloadEvent> {
-        if let Some(offset) = self.contradicted.take() {
-            return self.fail(DownloadError::Changed { offset }, client, parts);
+        if let Some(block) = self.contradicted.take() {
+            let error = match self.span(client, parts.storage, block) {
+                Ok(span) => DownloadError::Changed { offset: span.start },
+                Err(error) => info_error(error),
+            };
+            return self.fail(error, client, parts);
         }
         match self.phase {
             Phase::Checking => self.check(now, client, parts),
@@ -308,16 +319,18 @@ impl Download {
             // together would end together, and leave the link idle for a round trip.
             Phase::Reading
                 if self.holes.len() + self.landed.len() < ORIGIN_STREAMS
-                    && self.holes.iter().all(|hole| hole.received >= BLOCK_BYTES / 2) =>
+                    && self.holes.iter().all(Hole::is_half_full) =>
             {
                 let block = self.sweep.wanted(parts.rng)?;
+                // What cannot be read any more ends the download when it is read again.
+                let span = self.span(client, parts.storage, block).ok()?;
                 // Another download may have brought it meanwhile.
-                if client.is_stored(parts, self.content?, self.span(block).start) {
+                if client.is_stored(parts, self.content?, span.start) {
                     let failures = self.sweep.take(block);
                     let _ = self.landed.push(Landed { block, failures, reading: false, fetched: false });
                     return None;
                 }
-                Some(Need { want: Want::Range(self.span(block)), block: Some(block) })
+                Some(Need { want: Want::Range(span), block: Some(block) })
             }
             _ => None,
         }
@@ -330,13 +343,13 @@ impl Download {
 
     /// A connection carries `need`.
     pub fn taken(&mut self, need: &Need) {
-        let Some(block) = need.block else {
+        let (Want::Range(range), Some(block)) = (&need.want, need.block) else {
             self.phase = Phase::Asked;
             return;
         };
         let failures = self.sweep.take(block);
         // No more is needed than there is room for.
-        let _ = self.holes.push(Hole { block, failures, received: 0 });
+        let _ = self.holes.push(Hole { block, range: range.clone(), failures, received: 0 });
     }
 
     /// No connection could be made for what was [`taken`](Self::taken), through no fault of the
@@ -346,9 +359,7 @@ impl Download {
             Want::Info if self.phase == Phase::Asked => self.phase = Phase::Asking,
             Want::Info => {}
             Want::Range(range) => {
-                let is_it = |hole: &Hole| self.span(hole.block).start == range.start;
-                if let Some(position) = self.holes.iter().position(is_it) {
-                    let hole = self.holes.swap_remove(position);
+                if let Some(hole) = self.take_hole(range.start) {
                     self.sweep.put_back(hole.block, hole.failures);
                 }
             }
@@ -425,10 +436,7 @@ impl Download {
             }
             Some(Want::Range(range)) => {
                 let start = range.start;
-                if let Some(position) =
-                    self.holes.iter().position(|hole| self.span(hole.block).start == start)
-                {
-                    let hole = self.holes.swap_remove(position);
+                if let Some(hole) = self.take_hole(start) {
                     self.sweep.put_back(hole.block, hole.failures);
                 }
                 if let Some(content) = self.content {
@@ -464,13 +472,13 @@ impl Download {
             return Some((offset, len, None));
         }
         while let Some(ready) = self.ready.front_mut() {
-            let skip = ready.given.saturating_sub(ready.range.start);
-            let len = match client.copy_read(parts.storage, parts.crypto, ready.read, skip, buf) {
+            let given = u64::from(ready.given);
+            let len = match client.copy_read(parts.storage, parts.crypto, ready.read, given, buf) {
                 Ok(len) if len > 0 => len,
                 // It rotted, or it is gone: it is looked for again.
                 _ => {
                     client.end_read(parts, ready.read);
-                    if ready.given > ready.range.start {
+                    if given > 0 {
                         self.torn = Some((ready.block, ready.given));
                     }
                     self.sweep.lost(ready.block);
@@ -479,17 +487,18 @@ impl Download {
                     continue;
                 }
             };
-            let offset = ready.given;
-            ready.given = offset.saturating_add(len as u64);
+            let offset = ready.start.saturating_add(given);
+            ready.given = ready.given.saturating_add(len as u32);
             self.handed_out = self.handed_out.saturating_add(len as u64);
-            if ready.given < ready.range.end {
+            if ready.given < ready.len {
                 return Some((offset, len, None));
             }
             let ready = self.ready.pop_front()?;
             client.end_read(parts, ready.read);
             self.sweep.handed_out(ready.block);
             self.attempts = 0;
-            let Ready { range, source, failures, .. } = ready;
+            let Ready { start, len: bytes, source, failures, .. } = ready;
+            let range = start..start.saturating_add(bytes.into());
             return Some((offset, len, Some(DownloadEvent::Block { range, source, failures })));
         }
         None
@@ -561,9 +570,7 @@ impl Download {
             // The range is over. If its block is not whole, the origin did not give what it has to
             // have, and is asked again like one that failed.
             OriginEvent::DataEnd { start } => {
-                let unfilled = |hole: &Hole| self.span(hole.block).start == start;
-                let range =
-                    self.holes.iter().find(|hole| unfilled(hole)).map(|hole| self.span(hole.block))?;
+                let range = self.hole(start)?.range.clone();
                 self.origin_failed(now, Some(Want::Range(range)), OriginFailure::BadReply, client, parts)
             }
         }
@@ -579,26 +586,25 @@ impl Download {
     ) -> Option<DownloadEvent> {
         let content = self.content?;
         while !bytes.is_empty() {
-            let block = (offset.saturating_sub(self.segment_start) / u64::from(BLOCK_BYTES)) as u32;
+            // What fills no hole is not wanted any more: its block came from elsewhere.
+            let hole = self.hole(offset)?;
+            let start = hole.range.start;
             let (used, added) = match client.add_data(parts, content, offset, bytes) {
                 Ok(added) => added,
                 // Everything in the store is in use: by what is being handed out, it may get free.
-                Err(_) => return self.store_full(now, block, client, parts),
+                Err(_) => return self.store_full(now, start, client, parts),
             };
-            if let Some(hole) = self.holes.iter_mut().find(|hole| hole.block == block) {
-                hole.received = hole.received.saturating_add(used as u32);
-            }
+            hole.received = hole.received.saturating_add(used as u32);
             match added {
-                Added::Committed => self.land(block),
+                Added::Committed => self.land(start),
                 Added::Bad => {
                     // Once or twice may be a proxy's fault.
                     self.bad_blocks = self.bad_blocks.saturating_add(1);
                     if self.bad_blocks > 2 {
-                        let offset = self.span(block).start;
-                        return self.fail(DownloadError::Changed { offset }, client, parts);
+                        return self.fail(DownloadError::Changed { offset: start }, client, parts);
                     }
                 }
-                Added::Known => self.known(block, client, parts),
+                Added::Known => self.known(start, client, parts),
                 Added::Partial | Added::OutOfOrder => {}
             }
             offset = offset.saturating_add(used as u64);
@@ -610,12 +616,11 @@ impl Download {
     fn store_full(
         &mut self,
         now: Instant,
-        block: u32,
+        start: u64,
         client: &mut Client,
         parts: &mut Parts<'_>,
     ) -> Option<DownloadEvent> {
-        let position = self.holes.iter().position(|hole| hole.block == block)?;
-        let hole = self.holes.swap_remove(position);
+        let hole = self.take_hole(start)?;
         self.sweep.put_back(hole.block, hole.failures);
         self.attempts = self.attempts.saturating_add(1);
         if self.attempts >= ORIGIN_ATTEMPTS {
@@ -626,23 +631,31 @@ impl Download {
     }
 
     /// A block from the origin is in the store: it is read like any other.
-    fn land(&mut self, block: u32) {
-        let Some(position) = self.holes.iter().position(|hole| hole.block == block) else { return };
-        let hole = self.holes.swap_remove(position);
+    fn land(&mut self, start: u64) {
+        let Some(Hole { block, failures, .. }) = self.take_hole(start) else { return };
         // As many can have landed as can be fetched, since what has landed is read at once.
-        let landed = Landed { block, failures: hole.failures, reading: false, fetched: true };
-        let _ = self.landed.push(landed);
+        let _ = self.landed.push(Landed { block, failures, reading: false, fetched: true });
     }
 
     /// The store has a block already that the origin is sending, or is getting it from elsewhere.
-    fn known(&mut self, block: u32, client: &Client, parts: &mut Parts<'_>) {
+    fn known(&mut self, start: u64, client: &Client, parts: &mut Parts<'_>) {
         let Some(content) = self.content else { return };
-        if client.is_stored(parts, content, self.span(block).start) {
-            self.land(block);
-        } else if let Some(position) = self.holes.iter().position(|hole| hole.block == block) {
-            self.holes.swap_remove(position);
-            self.sweep.wait_for(block);
+        if client.is_stored(parts, content, start) {
+            self.land(start);
+        } else if let Some(hole) = self.take_hole(start) {
+            self.sweep.wait_for(hole.block);
         }
+    }
+
+    /// The block being fetched from the origin that `offset` lies in.
+    fn hole(&mut self, offset: u64) -> Option<&mut Hole> {
+        self.holes.iter_mut().find(|hole| hole.range.contains(&offset))
+    }
+
+    /// The block that begins at `start` is not being fetched any more.
+    fn take_hole(&mut self, start: u64) -> Option<Hole> {
+        let position = self.holes.iter().position(|hole| hole.range.start == start)?;
+        Some(self.holes.swap_remove(position))
     }
 
     fn check(&mut self, now: Instant, client: &mut Client, parts: &mut Parts<'_>) -> Option<DownloadEvent> {
@@ -652,27 +665,14 @@ impl Download {
             Ok(Some(info)) if info.range() != (0..self.announced) => {
                 self.fail(DownloadError::Origin(OriginFailure::BadReply), client, parts)
             }
-            Ok(Some(_)) => {
+            Ok(Some(info)) => {
+                let (version, range) = (info.version(), info.range());
+                match Stretch::before(client, parts.storage, self.content?, version, &range) {
+                    Ok(before) => self.stretch = Some(before),
+                    Err(error) => return self.fail(info_error(error), client, parts),
+                }
                 self.phase = Phase::Reading;
-                self.enter(now, 0, client, parts).or_else(|| self.read(now, client, parts))
-            }
-            Err(error) => self.fail(info_error(error), client, parts),
-        }
-    }
-
-    fn enter(
-        &mut self,
-        now: Instant,
-        segment: u32,
-        client: &mut Client,
-        parts: &mut Parts<'_>,
-    ) -> Option<DownloadEvent> {
-        match client.segment(parts.storage, self.content?, segment) {
-            Ok(described) => {
-                (self.segment, self.segment_start) = (segment, described.offset());
-                self.sweep = Sweep::new(now, described.blocks_in_range());
-                self.landed.clear();
-                None
+                self.read(now, client, parts)
             }
             Err(error) => self.fail(info_error(error), client, parts),
         }
@@ -680,28 +680,30 @@ impl Download {
 
     fn read(&mut self, now: Instant, client: &mut Client, parts: &mut Parts<'_>) -> Option<DownloadEvent> {
         let content = self.content?;
-        let (range, segments) = match client.is_ready(content) {
-            Ok(Some(info)) => (info.range(), info.segment_count()),
-            _ => return self.fail(DownloadError::Full, client, parts),
-        };
         while self.sweep.is_done() {
-            let next = self.segment.saturating_add(1);
-            if next >= segments {
-                let len = self.handed_out;
-                self.cancel(client, parts);
-                return Some(DownloadEvent::Done { len });
-            }
-            if let Some(failed) = self.enter(now, next, client, parts) {
-                return Some(failed);
+            match self.stretch.as_mut()?.advance(client, parts.storage, content) {
+                Ok(Some(blocks)) => {
+                    self.sweep = Sweep::new(now, blocks);
+                    self.landed.clear();
+                }
+                Ok(None) => {
+                    let len = self.handed_out;
+                    self.cancel(client, parts);
+                    return Some(DownloadEvent::Done { len });
+                }
+                Err(error) => return self.fail(info_error(error), client, parts),
             }
         }
         // Reads beyond the jobs there are would only wait.
         let window = WINDOW.min(parts.jobs.len());
         while self.reads.len() + self.ready.len() < window {
             let Some(block) = self.pick(now, parts.rng) else { break };
-            let start = self.span(block).start.max(range.start);
-            let max = u64::from(BLOCK_BYTES);
-            match client.block_read(now, content, start, max, DEFAULT_READ_TIMEOUT) {
+            let span = match self.span(client, parts.storage, block) {
+                Ok(span) => span,
+                Err(error) => return self.fail(info_error(error), client, parts),
+            };
+            let max = span.end.saturating_sub(span.start);
+            match client.block_read(now, content, span.start, max, DEFAULT_READ_TIMEOUT) {
                 // There is room: the window was looked at.
                 Ok(read) => drop(self.reads.push((read, block))),
                 Err(_) => {
@@ -723,11 +725,12 @@ impl Download {
         self.sweep.next(now, rng)
     }
 
-    /// The offsets of a block of the current segment, except that the last one may be shorter.
-    fn span(&self, block: u32) -> Range<u64> {
-        let len = u64::from(BLOCK_BYTES);
-        let start = self.segment_start.saturating_add(u64::from(block).saturating_mul(len));
-        start..start.saturating_add(len)
+    /// See [`Stretch::span`].
+    fn span(&self, client: &Client, storage: &dyn Storage, block: u32) -> Result<Range<u64>, ApiError> {
+        let (Some(content), Some(stretch)) = (self.content, &self.stretch) else {
+            return Err(ApiError::InvalidState);
+        };
+        stretch.span(client, storage, content, block)
     }
 
     fn drop_content(&mut self, client: &mut Client, parts: &mut Parts<'_>) {
@@ -749,6 +752,12 @@ impl Download {
     ) -> Option<DownloadEvent> {
         self.cancel(client, parts);
         Some(DownloadEvent::Failed(error))
+    }
+}
+
+impl Hole {
+    fn is_half_full(&self) -> bool {
+        u64::from(self.received).saturating_mul(2) >= self.range.end.saturating_sub(self.range.start)
     }
 }
 

@@ -191,10 +191,17 @@ impl OriginStream {
         self.deadline = now + SILENCE;
     }
 
-    /// Sends a request about a content of `content_len` bytes, if that is known; `false` if the
-    /// connection cannot carry another.
-    pub fn ask(&mut self, now: Instant, url: &Url, want: Want, content_len: Option<u64>) -> bool {
-        if self.conn.expect_reply(false).is_err() || self.emit(url, &want).is_err() {
+    /// Sends a request about a content of `content_len` bytes, if that is known, by a client that
+    /// takes content information up to `max_info`; `false` if the connection cannot carry another.
+    pub fn ask(
+        &mut self,
+        now: Instant,
+        url: &Url,
+        max_info: InfoVersion,
+        want: Want,
+        content_len: Option<u64>,
+    ) -> bool {
+        if self.conn.expect_reply(false).is_err() || self.emit(url, max_info, &want).is_err() {
             return false;
         }
         (self.coding, self.content_range) = (ReplyCoding::default(), None);
@@ -345,15 +352,15 @@ impl OriginStream {
         }
     }
 
-    fn emit(&mut self, url: &Url, want: &Want) -> Result<(), NoRoom> {
+    fn emit(&mut self, url: &Url, max_info: InfoVersion, want: &Want) -> Result<(), NoRoom> {
         let mut buf = [0; REQUEST_BYTES];
         let mut writer = Writer::new(&mut buf);
         http::emit_request_line(&mut writer, b"GET", url.path.as_bytes()).map_err(|_| NoRoom)?;
         http::emit_header(&mut writer, b"Host", url.host.as_bytes()).map_err(|_| NoRoom)?;
         match want {
-            Want::Info => encoding::emit_ask(&mut writer, InfoVersion::V1)?,
+            Want::Info => encoding::emit_ask(&mut writer, max_info)?,
             Want::Range(range) => {
-                encoding::emit_missing_data(&mut writer, InfoVersion::V1)?;
+                encoding::emit_missing_data(&mut writer, max_info)?;
                 let last = range.end.saturating_sub(1);
                 ByteRange::Between { first: range.start, last }.emit(&mut writer)?;
             }

@@ -1,4 +1,4 @@
-//! The blocks of the segment being downloaded: which to ask for next, among the peers and of the
+//! The blocks of the stretch being downloaded: which to ask for next, among the peers and of the
 //! origin.
 //!
 //! In a sweep every block that is not here yet is asked for once among the peers, in random order.
@@ -20,7 +20,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Blocks whose failures are kept in full; of others it is only known whether any peer answered.
 const NOTES: usize = 8;
 
-/// Where each block of a segment stands.
+/// Where each block of a stretch stands.
 #[derive(Default)]
 pub(super) struct Sweep {
     range: Range<u32>,
@@ -44,7 +44,7 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    /// The first sweep of a segment, of which the blocks in `range` are wanted.
+    /// The first sweep of a stretch, of which the blocks in `range` are wanted.
     pub(super) fn new(now: Instant, range: Range<u32>) -> Self {
         Self { range, begun: now, ..Self::default() }
     }

@@ -336,7 +336,7 @@ where
         let (url, origin, len) = (download.url().clone(), download.url().origin, download.content_len());
         if let Some(stream) = idle.and_then(|idle| streams.get_mut(idle)) {
             if let Role::Origin(_, connection) = &mut stream.role
-                && connection.ask(now, &url, need.want.clone(), len)
+                && connection.ask(now, &url, config.content_information, need.want.clone(), len)
             {
                 download.taken(&need);
                 return true;
@@ -345,7 +345,7 @@ where
             return false;
         }
         let mut connection = OriginStream::new(now);
-        if !connection.ask(now, &url, need.want.clone(), len) {
+        if !connection.ask(now, &url, config.content_information, need.want.clone(), len) {
             let Self { client, storage, crypto, rng, fetch, jobs, config, downloads, .. } = self;
             let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
             let download = downloads.get_mut(index).and_then(Option::as_mut);

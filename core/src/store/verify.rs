@@ -181,6 +181,11 @@ impl Intake {
         self.sealer.slot()
     }
 
+    /// Bytes of the plaintext in all.
+    pub fn plain_len(&self) -> u32 {
+        self.expected.len
+    }
+
     /// Bytes of plaintext taken so far.
     pub fn taken(&self) -> u32 {
         self.taken

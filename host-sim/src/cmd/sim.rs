@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::builder::PossibleValuesParser;
 use indicatif::{ProgressBar, ProgressDrawTarget};
+use peerdist_core::encoding::InfoVersion;
 use peerdist_sim::link::Probability;
 use peerdist_sim::report;
 use peerdist_sim::run::{self, Progress, RunError, RunOptions, Watch};
@@ -48,6 +49,10 @@ pub struct Args {
     /// How much content to generate, such as 64KiB: up to 4GiB [default: 4MiB]
     #[arg(long, allow_hyphen_values = true, value_parser = scenario::parse_size)]
     size: Option<u64>,
+
+    /// Up to which version the clients ask for content information: 1 or 2 [default: 1]
+    #[arg(long, value_name = "VERSION", allow_hyphen_values = true, value_parser = scenario::parse_content_info)]
+    content_info: Option<InfoVersion>,
 
     /// How many clients there are: 1 to 1000 [default: 10]
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = scenario::parse_clients)]
@@ -161,6 +166,7 @@ impl Args {
             Some(Start::Staggered) => scenario.start = scenario::Start::Staggered,
             None => {}
         }
+        scenario.content_info = self.content_info.unwrap_or(scenario.content_info);
         scenario.clients = self.clients.unwrap_or(scenario.clients);
         scenario.seed = self.seed.unwrap_or(scenario.seed);
         if let Some(loss) = self.loss {

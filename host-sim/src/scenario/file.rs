@@ -11,13 +11,14 @@ use std::io::{self, Read as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use peerdist_core::encoding::InfoVersion;
 use peerdist_core::time::Duration;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use self::words::{Delay, Names, Rate, SeedValue, Share, Size, StartValue, Time};
+use self::words::{ContentInfo, Delay, Names, Rate, SeedValue, Share, Size, StartValue, Time};
 use super::{
     Clock, ContentSource, Fault, Group, InvalidScenario, Line, LineChange, Member, PRESETS, Part, Scenario,
     Start, invalid, parse_line,
@@ -70,6 +71,8 @@ struct Document {
     loss: Option<Share>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lying: Option<Spanned<Names>>,
+    #[serde(rename = "content-info")]
+    content_info: Option<ContentInfo>,
     content: Option<Spanned<ContentKeys>>,
     wan: Option<Spanned<LineValue>>,
     lan: Option<Spanned<LineValue>>,
@@ -235,6 +238,7 @@ impl Scenario {
         Self {
             clients: 0,
             content: ContentSource::Generated(0),
+            content_info: InfoVersion::V1,
             wan: Line::new(0, Duration::ZERO),
             lan: Line::new(0, Duration::ZERO),
             loss: Probability::NEVER,
@@ -322,6 +326,9 @@ impl Document {
         if let Some(Share(loss)) = self.loss {
             scenario.loss = loss;
         }
+        if let Some(ContentInfo(version)) = self.content_info {
+            scenario.content_info = version;
+        }
         if let Some(content) = self.content {
             let place = content.span();
             scenario.content = content.into_inner().source().map_err(at(&place))?;
@@ -392,6 +399,7 @@ impl Document {
             seed: Some(SeedValue(*seed)),
             start: Some(unplaced(StartValue(start.clone()))),
             loss: Some(Share(*loss)),
+            content_info: Some(ContentInfo(scenario.content_info)),
             content: Some(unplaced(ContentKeys::of(&scenario.content)?)),
             wan: Some(unplaced(LineValue(LineKeys::of(wan)))),
             lan: Some(unplaced(LineValue(LineKeys::of(lan)))),

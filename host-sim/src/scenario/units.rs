@@ -1,5 +1,6 @@
 //! What people write for rates, delays, sizes and shares of frames, in netem's words: read and written.
 
+use peerdist_core::encoding::InfoVersion;
 use peerdist_core::time::Duration;
 
 use super::{InvalidScenario, Line, MAX_CLIENTS, check_clients, check_size, invalid};
@@ -23,6 +24,15 @@ pub fn parse_clients(text: &str) -> Result<usize, InvalidScenario> {
 /// Reads a seed.
 pub fn parse_seed(text: &str) -> Result<u64, InvalidScenario> {
     text.parse().or_else(|_| invalid(format!("not a number from 0 to {}", u64::MAX)))
+}
+
+/// Reads a version of content information: `1` or `2`.
+pub fn parse_content_info(text: &str) -> Result<InfoVersion, InvalidScenario> {
+    match text.trim() {
+        "1" => Ok(InfoVersion::V1),
+        "2" => Ok(InfoVersion::V2),
+        other => invalid(format!("`{other}` is not a version of content information: 1 or 2")),
+    }
 }
 
 /// Reads how many frames something happens to in per cent, such as `5`, `0.1` or `2 %`.
@@ -127,6 +137,14 @@ fn duration(text: &str, units: &[(&str, f64)]) -> Option<Duration> {
 pub fn rate(rate: u64) -> String {
     let units = [("Tbit/s", 1_000_000_000_000), ("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000)];
     exactly(rate, &[&units[..], &[("kbit/s", 1_000)]].concat(), "bit/s")
+}
+
+/// Writes a version of content information so that [`parse_content_info`] reads the same.
+pub fn content_info(version: InfoVersion) -> String {
+    match version {
+        InfoVersion::V1 => "1".into(),
+        InfoVersion::V2 => "2".into(),
+    }
 }
 
 /// Writes a delay or a time so that [`parse_delay`] or [`parse_time`] reads the same.

@@ -27,6 +27,7 @@ use peerdist_core::discovery::wire::{Availability, Message, parse};
 use peerdist_core::discovery::{Replies, Subnet};
 use peerdist_core::download::origin::{OriginEvent, OriginStream, Want};
 use peerdist_core::download::{Download, DownloadEvent, Url};
+use peerdist_core::encoding::InfoVersion;
 use peerdist_core::fetch::stream::{Answer, Desk, PeerStream};
 use peerdist_core::fetch::{self, Ask, Cause, Fetch, Job, JobId, Survey};
 use peerdist_core::http::conn::{Conn, Event};
@@ -139,6 +140,10 @@ fn url(input: &[u8]) -> Option<Url> {
 
 fn want() -> Want {
     if unknown() == 0 { Want::Info } else { Want::Range(unknown_u64()..unknown_u64()) }
+}
+
+fn max_info() -> InfoVersion {
+    if unknown() == 0 { InfoVersion::V1 } else { InfoVersion::V2 }
 }
 
 fn subnet() -> Option<Subnet> {
@@ -526,7 +531,8 @@ pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
                 keep(survey.map(|survey| (held(&survey), survey.anybody, survey.settled, survey.again)));
             }
             20 => {
-                let turn = |id| fetch.turn(now(), &id, unknown_u32(), Duration::from_millis(unknown().into()));
+                let turn =
+                    |id| fetch.turn(now(), &id, unknown_u32(), Duration::from_millis(unknown().into()));
                 keep((SegmentId::from_slice(input).map(turn), fetch.news()));
             }
             21 => answer = Some(Answer::Taken),
@@ -557,7 +563,9 @@ pub(crate) fn origin(input: &[u8], output: &mut [u8]) {
     while unknown() > 0 {
         let origin = forget(&mut origin);
         match unknown() {
-            0 => keep(url(input).map(|url| origin.ask(now(), &url, want(), Some(u64::from(unknown()))))),
+            0 => keep(
+                url(input).map(|url| origin.ask(now(), &url, max_info(), want(), Some(u64::from(unknown())))),
+            ),
             1 => origin.handle_connected(now()),
             2 => keep((origin.poll(output), checksum(output))),
             3 => keep(origin.handle_eof(now()).map(|event| event.map(keep_origin))),
@@ -614,7 +622,13 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
             0 => keep(download.work(now(), client, parts)),
             1 => {
                 if let Some(need) = download.need(now(), &client, parts) {
-                    keep(origin.ask(now(), download.url(), need.want.clone(), download.content_len()));
+                    keep(origin.ask(
+                        now(),
+                        download.url(),
+                        max_info(),
+                        need.want.clone(),
+                        download.content_len(),
+                    ));
                     download.taken(&need);
                 }
             }

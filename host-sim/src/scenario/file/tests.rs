@@ -45,6 +45,7 @@ fn what_is_said_takes_the_place_of_the_default_key_by_key() {
     let scenario = read(
         r#"
         loss = 2
+        content-info = 2
         seed = "18446744073709551615"
         start = ["0", "1.5 s", "2min"]
         clients = 3
@@ -65,6 +66,7 @@ fn what_is_said_takes_the_place_of_the_default_key_by_key() {
     let times = [0, 1_500_000, 120_000_000].map(Duration::from_micros).to_vec();
     assert_eq!(scenario.start, Start::At(times));
     assert_eq!(scenario.content, ContentSource::Generated(100_000));
+    assert_eq!(scenario.content_info, InfoVersion::V2);
     // The rest of the line is the default's.
     let wan = Line { queue: 65_536, ..Line::new(512_000, Duration::from_millis(50)) };
     assert_eq!(scenario.wan, wan);
@@ -141,7 +143,7 @@ fn groups_have_the_first_clients_and_names_stand_for_all_of_them() {
 fn what_is_written_gives_the_same_run() {
     let more = "start = 'together'\nseed = 7\nwan = { loss = 0.1, reorder = '3 %', queue = 1000 }\n\
                 limit = { time = '90 s', events = 12 }\ncontent = { file = '/there/it \"is\"' }";
-    let times = "clients = 2\nstart = ['1 s', 0]\nseed = '9999999999999999999'\nloss = '0.0000001 %'";
+    let times = "clients = 2\ncontent-info = 2\nstart = ['1 s', 0]\nseed = '9999999999999999999'\nloss = '0.0000001 %'";
     for text in ["", PRESETS[1].1, more, times, GROUPS] {
         let scenario = read(text);
         let written = scenario.to_toml().unwrap();
@@ -150,7 +152,8 @@ fn what_is_written_gives_the_same_run() {
     let written = read("lan = { delay = 0, jitter = 0 }\nloss = 0.1").to_toml().unwrap();
     assert_eq!(
         written,
-        "clients = 10\nseed = 1\nstart = \"staggered\"\nloss = \"0.1 %\"\n\n[content]\nsize = \"4 MiB\"\n\n\
+        "clients = 10\nseed = 1\nstart = \"staggered\"\nloss = \"0.1 %\"\ncontent-info = \"1\"\n\n\
+         [content]\nsize = \"4 MiB\"\n\n\
          [wan]\nrate = \"2 Mbit/s\"\ndelay = \"50 ms\"\n\n[lan]\nrate = \"1 Gbit/s\"\ndelay = \"0 us\"\n"
     );
 }
@@ -184,6 +187,7 @@ fn what_is_wrong_is_told_with_its_place() {
         ("clients = 3\nclients = 4", "2:1: ", "duplicate key"),
         ("clients = ", "1:11: ", ""),
         ("seed = -1", "1:8: ", "not a number from 0"),
+        ("content-info = '2.1'", "1:16: ", "`2.1` is not a version of content information"),
         ("start = 'later'", "1:9: ", "`later` is not \"together\""),
         ("start = ['1 s', 'soon']", "1:9: ", "`soon` is not a time"),
         ("start = ['1 s', '2 s']", "1:9: ", "2 times of start for 10 clients"),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use peerdist_core::encoding::InfoVersion;
 use peerdist_core::time::Duration;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -34,6 +35,11 @@ quantity!(Rate(u64): "a rate such as \"2 Mbit/s\"", units::parse_rate, units::ra
 quantity!(Delay(Duration): "a delay such as \"50 ms\"", units::parse_delay, units::time);
 quantity!(Time(Duration): "a time such as \"2.5 s\"", units::parse_time, units::time);
 quantity!(Size(u64): "a size such as \"4 MiB\"", units::parse_size, units::size);
+quantity!(
+    ContentInfo(InfoVersion): "a version of content information, 1 or 2",
+    units::parse_content_info,
+    units::content_info
+);
 quantity!(Share(Probability): "a share of frames such as \"2 %\"", units::parse_loss, units::share);
 
 /// Text, or a number as text.

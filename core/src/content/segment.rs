@@ -46,6 +46,11 @@ pub(super) struct List {
 }
 
 impl Segment {
+    /// The hash behind its digests.
+    pub const fn algorithm(&self) -> HashAlgorithm {
+        self.algorithm
+    }
+
     /// Its place among the segments of the content information.
     pub const fn index(&self) -> u32 {
         self.index

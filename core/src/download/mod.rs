@@ -7,7 +7,7 @@
 //! again among the peers. Bytes are handed out as blocks arrive, so in any order, each with its
 //! offset. An origin that does not speak the coding simply gives the file.
 
-mod blocks;
+mod crowd;
 pub mod origin;
 mod stretch;
 mod sweep;
@@ -24,8 +24,10 @@ use crate::api::client::{
 use crate::bytes::copy;
 use crate::content::InfoError;
 use crate::fetch::{Failures, Source};
-use crate::store::Storage;
+use crate::retrieval::set::IndexSet;
+use crate::store::{BlockId, Storage};
 use crate::time::{Duration, Instant, earliest};
+use crowd::Surveyed;
 use origin::{OriginEvent, OriginFailure, OriginStream, Want};
 use stretch::Stretch;
 use sweep::Sweep;
@@ -119,6 +121,10 @@ pub struct Download {
     /// The blocks that are worked on, once content information is here; `u32`s below count them.
     stretch: Option<Stretch>,
     sweep: Sweep,
+    /// Who else has its blocks or wants them, where one segment has them all.
+    surveyed: Option<Surveyed>,
+    /// How long the origin took for the latest block.
+    pace: Duration,
     reads: Vec<(ReadId, u32), WINDOW>,
     ready: Deque<Ready, WINDOW>,
     holes: Vec<Hole, ORIGIN_STREAMS>,
@@ -187,6 +193,7 @@ struct Hole {
     range: Range<u64>,
     failures: Failures,
     received: u32,
+    since: Instant,
 }
 
 /// A request for the origin that a connection has to be found for.
@@ -207,6 +214,8 @@ impl Download {
             content: None,
             stretch: None,
             sweep: Sweep::default(),
+            surveyed: None,
+            pace: Duration::ZERO,
             reads: Vec::new(),
             ready: Deque::new(),
             holes: Vec::new(),
@@ -321,7 +330,7 @@ impl Download {
                 if self.holes.len() + self.landed.len() < ORIGIN_STREAMS
                     && self.holes.iter().all(Hole::is_half_full) =>
             {
-                let block = self.sweep.wanted(parts.rng)?;
+                let block = self.choose(now, parts)?;
                 // What cannot be read any more ends the download when it is read again.
                 let span = self.span(client, parts.storage, block).ok()?;
                 // Another download may have brought it meanwhile.
@@ -342,14 +351,25 @@ impl Download {
     }
 
     /// A connection carries `need`.
-    pub fn taken(&mut self, need: &Need) {
+    pub fn taken(&mut self, now: Instant, need: &Need) {
         let (Want::Range(range), Some(block)) = (&need.want, need.block) else {
             self.phase = Phase::Asked;
             return;
         };
         let failures = self.sweep.take(block);
         // No more is needed than there is room for.
-        let _ = self.holes.push(Hole { block, range: range.clone(), failures, received: 0 });
+        let _ = self.holes.push(Hole { block, range: range.clone(), failures, received: 0, since: now });
+    }
+
+    /// A block that is being asked of the origin, and that a peer has by now: where it begins. Its
+    /// connection has to be closed.
+    pub fn dropped(&mut self, client: &mut Client, parts: &mut Parts<'_>) -> Option<u64> {
+        let Self { holes, sweep, .. } = self;
+        let mut spare = |hole: &&Hole| !hole.is_nearly_full() && sweep.give_up(hole.block);
+        let start = holes.iter().find(&mut spare)?.range.start;
+        self.take_hole(start)?;
+        client.drop_data(parts.storage, self.content?, start);
+        Some(start)
     }
 
     /// No connection could be made for what was [`taken`](Self::taken), through no fault of the
@@ -519,7 +539,8 @@ impl Download {
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let retry = (self.retry_at > now).then_some(self.retry_at);
         let sweep = (self.phase == Phase::Reading).then(|| self.sweep.poll_timeout()).filter(|at| *at > now);
-        earliest(retry, sweep)
+        let surveyed = self.surveyed.as_ref().and_then(|surveyed| surveyed.poll_timeout(now));
+        earliest(earliest(retry, sweep), surveyed)
     }
 
     fn origin_event(
@@ -588,7 +609,7 @@ impl Download {
         while !bytes.is_empty() {
             // What fills no hole is not wanted any more: its block came from elsewhere.
             let hole = self.hole(offset)?;
-            let start = hole.range.start;
+            let (start, since) = (hole.range.start, hole.since);
             let (used, added) = match client.add_data(parts, content, offset, bytes) {
                 Ok(added) => added,
                 // Everything in the store is in use: by what is being handed out, it may get free.
@@ -596,7 +617,11 @@ impl Download {
             };
             hole.received = hole.received.saturating_add(used as u32);
             match added {
-                Added::Committed => self.land(start),
+                Added::Committed => {
+                    self.pace = now.since(since);
+                    self.surveyed.iter_mut().for_each(|surveyed| surveyed.progress(now));
+                    self.land(start);
+                }
                 Added::Bad => {
                     // Once or twice may be a proxy's fault.
                     self.bad_blocks = self.bad_blocks.saturating_add(1);
@@ -685,6 +710,9 @@ impl Download {
                 Ok(Some(blocks)) => {
                     self.sweep = Sweep::new(now, blocks);
                     self.landed.clear();
+                    if let Err(error) = self.enter(now, client, parts) {
+                        return self.fail(info_error(error), client, parts);
+                    }
                 }
                 Ok(None) => {
                     let len = self.handed_out;
@@ -693,6 +721,9 @@ impl Download {
                 }
                 Err(error) => return self.fail(info_error(error), client, parts),
             }
+        }
+        if let Some(surveyed) = &mut self.surveyed {
+            surveyed.look(now, parts.fetch, &mut self.sweep);
         }
         // Reads beyond the jobs there are would only wait.
         let window = WINDOW.min(parts.jobs.len());
@@ -713,6 +744,36 @@ impl Download {
             }
         }
         None
+    }
+
+    /// Looks who may have the blocks of a stretch that has just begun.
+    fn enter(&mut self, now: Instant, client: &Client, parts: &mut Parts<'_>) -> Result<(), ApiError> {
+        self.surveyed = None;
+        let (Some(content), Some(stretch)) = (self.content, &self.stretch) else { return Ok(()) };
+        let Some(segment) = stretch.segment(client, parts.storage, content)? else { return Ok(()) };
+        let id = segment.id(parts.crypto);
+        let mut local = IndexSet::EMPTY;
+        let mut next = parts.storage.find(&BlockId { segment: id, index: 0 }).map(|_| 0);
+        next = next.or_else(|| parts.storage.next_block(&id, 0));
+        while let Some(index) = next {
+            local.insert(index);
+            next = parts.storage.next_block(&id, index);
+        }
+        self.sweep.expect_survey(local);
+        self.surveyed = Some(Surveyed::new(now, id, segment.algorithm(), segment.block_count()));
+        Ok(())
+    }
+
+    /// A missing block to ask the origin for, if it is our turn to.
+    fn choose(&mut self, now: Instant, parts: &mut Parts<'_>) -> Option<u32> {
+        let Some(surveyed) = &mut self.surveyed else { return self.sweep.wanted(parts.rng, &|_| 0, 0) };
+        let latest = surveyed.patience(now, self.pace)?;
+        let crowd = parts.fetch.crowd(now, surveyed.segment(), self.pace);
+        let block = self.sweep.wanted(parts.rng, &|block| crowd.turn(block), latest);
+        if block.is_none() {
+            surveyed.rest(now);
+        }
+        block
     }
 
     /// A block to read: one that has just landed, or the next of the sweep.
@@ -756,6 +817,11 @@ impl Download {
 }
 
 impl Hole {
+    fn is_nearly_full(&self) -> bool {
+        let len = self.range.end.saturating_sub(self.range.start);
+        u64::from(self.received).saturating_mul(4) >= len.saturating_mul(3)
+    }
+
     fn is_half_full(&self) -> bool {
         u64::from(self.received).saturating_mul(2) >= self.range.end.saturating_sub(self.range.start)
     }

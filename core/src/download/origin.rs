@@ -164,6 +164,11 @@ impl OriginStream {
         self.want.as_ref()
     }
 
+    /// Whether it asks for a range that begins there.
+    pub fn asks_from(&self, start: u64) -> bool {
+        matches!(&self.want, Some(Want::Range(range)) if range.start == start)
+    }
+
     /// Gives its request up.
     pub fn take_want(&mut self) -> Option<Want> {
         self.failed = true;

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use crate::api::client::{ApiError, Client, ContentHandle, NEAR_SEGMENTS};
-use crate::content::Version;
+use crate::content::{Segment, Version};
 use crate::limits::SEGMENT_BLOCKS;
 use crate::store::Storage;
 
@@ -61,6 +61,20 @@ impl Stretch {
         };
         self.segments = first..first.saturating_add(segments);
         Ok(Some(blocks))
+    }
+
+    /// The segment that all blocks of it belong to, if there is one: peers can then be asked which
+    /// of them they have.
+    pub(super) fn segment(
+        &self,
+        client: &Client,
+        storage: &dyn Storage,
+        content: ContentHandle,
+    ) -> Result<Option<Segment>, ApiError> {
+        match self.version {
+            Version::V1 => client.segment(storage, content, self.segments.start).map(Some),
+            Version::V2 => Ok(None),
+        }
     }
 
     /// Offsets of a block in the content, except that the last one of version 1.0 may be shorter.

@@ -4,14 +4,17 @@
 //! In a sweep every block that is not here yet is asked for once among the peers, in random order.
 //! What nobody has is missing: it may go to the origin, and is asked for again in the next sweep.
 //! While no peer answers at all, a sweep is a single block.
+//!
+//! Where a [`Survey`] tells what peers have, only that is asked for, as soon as it is there, and all
+//! the rest is missing at once.
 
 use core::ops::Range;
 
 use heapless::Vec;
 use rand_core::CryptoRng;
 
-use super::blocks::Blocks;
-use crate::fetch::{Cause, Failure, Failures};
+use crate::fetch::{Cause, Failure, Failures, Survey};
+use crate::retrieval::set::IndexSet;
 use crate::time::{Duration, Instant};
 
 /// How often blocks that nobody had are asked for again among the peers.
@@ -25,15 +28,25 @@ const NOTES: usize = 8;
 pub(super) struct Sweep {
     range: Range<u32>,
     /// Handed out.
-    done: Blocks,
+    done: IndexSet,
     /// Something is under way: a question, a request to the origin, handing out.
-    busy: Blocks,
+    busy: IndexSet,
     /// Asked for in this sweep.
-    asked: Blocks,
+    asked: IndexSet,
     /// No peer had it when it was last asked for.
-    missing: Blocks,
+    missing: IndexSet,
     /// Of the missing: no peer answered at all.
-    alone: Blocks,
+    alone: IndexSet,
+    /// Its request to the origin was given up since a peer had it: that is done once.
+    dropped: IndexSet,
+    /// In the store when the stretch began.
+    local: IndexSet,
+    /// What peers have, where that is known without asking for each block.
+    held: Option<IndexSet>,
+    /// What they do not have, they do not have: all that can be known of it is known.
+    settled: bool,
+    /// Any peer has any of it.
+    anybody: bool,
     notes: Vec<(u32, Failures), NOTES>,
     begun: Instant,
     /// Blocks asked for whose answer is awaited.
@@ -49,6 +62,35 @@ impl Sweep {
         Self { range, begun: now, ..Self::default() }
     }
 
+    /// Peers will be surveyed, beside whom the blocks in `local` are here.
+    pub(super) fn expect_survey(&mut self, local: IndexSet) {
+        (self.local, self.held) = (local, Some(IndexSet::EMPTY));
+    }
+
+    /// What is known of the peers by now; whether they have more than before.
+    pub(super) fn survey(&mut self, survey: &Survey) -> bool {
+        let before = self.held.replace(survey.held).unwrap_or_default();
+        (self.settled, self.anybody) = (survey.settled, survey.anybody);
+        survey.held.union(&before) != before
+    }
+
+    /// Whether all that can be known of what peers do not have is known.
+    pub(super) fn has_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Whether a request to the origin can be given up, since a peer has the block and has not
+    /// failed to give it; that can be done once.
+    pub(super) fn give_up(&mut self, block: u32) -> bool {
+        let held = self.held.as_ref().is_some_and(|held| held.contains(block));
+        let drop = held && !self.asked.contains(block) && !self.dropped.contains(block);
+        if drop {
+            self.dropped.insert(block);
+            self.busy.remove(block);
+        }
+        drop
+    }
+
     /// Whether all is handed out.
     pub(super) fn is_done(&self) -> bool {
         self.range.clone().all(|block| self.done.contains(block))
@@ -59,9 +101,8 @@ impl Sweep {
         if self.canary && self.awaited > 0 {
             return None;
         }
-        let open = |block: &u32| {
-            !self.done.contains(*block) && !self.busy.contains(*block) && !self.asked.contains(*block)
-        };
+        let here = |block| self.held.is_none_or(|held| held.contains(block) || self.local.contains(block));
+        let open = |block: &u32| self.is_open(*block) && !self.asked.contains(*block) && here(*block);
         let block = match self.pick(rng, open) {
             None if self.begin_again(now) => return self.next(now, rng),
             block => block?,
@@ -107,9 +148,20 @@ impl Sweep {
         self.asked.remove(block);
     }
 
-    /// A missing block to ask the origin for.
-    pub(super) fn wanted(&self, rng: &mut dyn CryptoRng) -> Option<u32> {
-        self.pick(rng, |block| self.missing.contains(*block) && !self.busy.contains(*block))
+    /// A missing block to ask the origin for: any of those that it is soonest our turn for, unless
+    /// `turn` gives more than `latest`.
+    pub(super) fn wanted(
+        &self,
+        rng: &mut dyn CryptoRng,
+        turn: &dyn Fn(u32) -> usize,
+        latest: usize,
+    ) -> Option<u32> {
+        let missing = |block: u32| self.is_open(block) && self.is_missing(block);
+        let first = self.range.clone().filter(|block| missing(*block)).map(turn).min()?;
+        if first > latest {
+            return None;
+        }
+        self.pick(rng, |block| missing(*block) && turn(*block) == first)
     }
 
     /// The block may come from elsewhere without our doing: it is looked for in the next sweep.
@@ -126,7 +178,8 @@ impl Sweep {
         match self.notes.iter().position(|(noted, _)| *noted == block) {
             Some(position) => self.notes.swap_remove(position).1,
             None => {
-                let cause = if self.alone.contains(block) { Cause::NoPeer } else { Cause::NotHeld };
+                let alone = self.alone.contains(block) || (self.held.is_some() && !self.anybody);
+                let cause = if alone { Cause::NoPeer } else { Cause::NotHeld };
                 let mut failures = Failures::new();
                 // An empty list has room for one.
                 let _ = failures.push(Failure { peer: None, cause });
@@ -173,10 +226,20 @@ impl Sweep {
         let again = self.awaited == 0 && now >= self.begun + ASK_AGAIN;
         if again {
             self.begun = now;
-            self.asked = Blocks::default();
-            self.canary = !core::mem::take(&mut self.met_peers);
+            self.asked = IndexSet::EMPTY;
+            self.canary = !core::mem::take(&mut self.met_peers) && self.held.is_none();
         }
         again
+    }
+
+    /// Whether the block is not here, and nothing is being done about it.
+    fn is_open(&self, block: u32) -> bool {
+        !self.done.contains(block) && !self.busy.contains(block)
+    }
+
+    fn is_missing(&self, block: u32) -> bool {
+        let nobodys = |held: &IndexSet| self.settled && !held.contains(block) && !self.local.contains(block);
+        self.missing.contains(block) || self.held.as_ref().is_some_and(nobodys)
     }
 
     /// Any of the blocks that `fit`.
@@ -231,7 +294,7 @@ mod tests {
         let asked: Vec<u32, 4> = (0..4).map(|_| sweep.next(at(0), rng).unwrap()).collect();
         assert_eq!(asked, [4, 5, 6, 3]);
         assert_eq!(sweep.next(at(0), rng), None);
-        assert_eq!(sweep.wanted(rng), None, "none is missing while it is being asked for");
+        assert_eq!(sweep.wanted(rng, &|_| 0, 0), None, "none is missing while it is being asked for");
 
         sweep.found(4, true);
         sweep.handed_out(4);
@@ -239,7 +302,7 @@ mod tests {
             sweep.nobody(block, failures(Cause::NotHeld));
         }
         assert_eq!(sweep.next(at(999), rng), None);
-        assert_eq!(sweep.wanted(rng), Some(5));
+        assert_eq!(sweep.wanted(rng, &|_| 0, 0), Some(5));
         assert_eq!(*sweep.take(5), *failures(Cause::NotHeld));
         assert_eq!(sweep.next(at(1_000), rng), Some(6), "a new sweep begins");
         assert_eq!(sweep.next(at(1_000), rng), Some(3));
@@ -261,7 +324,7 @@ mod tests {
         }
         assert_eq!(sweep.next(at(1_000), rng), Some(0));
         assert_eq!(sweep.next(at(1_000), rng), None, "the canary is out");
-        assert_eq!(sweep.wanted(rng), Some(1), "which does not keep the origin waiting");
+        assert_eq!(sweep.wanted(rng, &|_| 0, 0), Some(1), "which does not keep the origin waiting");
         sweep.nobody(0, failures(Cause::NoPeer));
         assert_eq!(sweep.next(at(1_500), rng), None, "nobody there");
 

@@ -195,21 +195,34 @@ impl Fetch {
         survey
     }
 
-    /// How many members of the crowd are to get this block from the origin before us; 0 means that
-    /// it is our turn. `pace` is how long we take for one.
-    pub fn turn(&self, now: Instant, segment: &SegmentId, block: u32, pace: Duration) -> u32 {
-        // Who does not know itself cannot be ranked among others.
-        let Some(us) = self.us else { return 0 };
+    /// Who else is getting this segment at the moment. `pace` is how long we take for a block.
+    pub fn crowd(&self, now: Instant, segment: &SegmentId, pace: Duration) -> Crowd {
         let key = key(segment);
         let idle = IDLE.max(pace + pace);
         let member = |list: &&List| list.key == key && now.since(list.grown) <= idle;
-        let members = self.lists.0.iter().filter(member);
-        let awake = members.filter(|list| self.peers.willing(now, only(list.place)) != 0);
-        let before = |list: &List| {
-            let peer = self.peers.get(list.place);
-            peer.is_some_and(|peer| score(key, block, peer.address) > score(key, block, us))
-        };
-        awake.filter(|list| before(list)).count() as u32
+        let members = self.lists.0.iter().filter(member).map(|list| list.place);
+        let awake = members.filter(|place| self.peers.willing(now, only(*place)) != 0);
+        let words = awake.filter_map(|place| self.peers.get(place)).map(|peer| word(peer.address));
+        // Who does not know its own address cannot be ranked among others.
+        let others = if self.us.is_some() { words.collect() } else { Vec::new() };
+        Crowd { key, us: self.us.map_or(0, word), others }
+    }
+}
+
+/// Those who are getting the same segment at the same time, ourselves among them.
+pub struct Crowd {
+    key: u64,
+    us: u64,
+    others: Vec<u64, MAX_LISTS>,
+}
+
+impl Crowd {
+    /// How many members are to get this block from the origin before us; 0 means that it is our
+    /// turn.
+    pub fn turn(&self, block: u32) -> usize {
+        let block = mix(self.key ^ u64::from(block));
+        let ours = mix(block ^ self.us);
+        self.others.iter().filter(|other| mix(block ^ **other) > ours).count()
     }
 }
 
@@ -218,14 +231,14 @@ pub(super) fn key(segment: &SegmentId) -> u64 {
     segment.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// The rank of a member for a block: the same wherever it is computed, as long as members are known
-/// by the same address.
-fn score(key: u64, block: u32, member: SocketAddr) -> u64 {
+/// A member in one word: the same wherever it is computed, as long as members are known by the same
+/// address.
+fn word(member: SocketAddr) -> u64 {
     let address = match member.ip() {
         IpAddr::V4(ip) => u64::from(ip.to_bits()),
         IpAddr::V6(ip) => mix((ip.to_bits() >> 64) as u64) ^ ip.to_bits() as u64,
     };
-    mix(mix(key ^ u64::from(block)) ^ mix(address ^ u64::from(member.port()).rotate_left(32)))
+    mix(address ^ u64::from(member.port()).rotate_left(32))
 }
 
 /// Spreads every bit over all others: the last steps of SplitMix64.

@@ -16,12 +16,12 @@ use core::net::SocketAddr;
 use heapless::Vec;
 use rand_core::CryptoRng;
 
-pub use self::crowd::{MAX_LISTS, Survey};
+pub use self::crowd::{Crowd, MAX_LISTS, Survey};
 pub use self::holdings::{MAX_SEGMENTS, SEARCH_AGAIN};
 pub use self::peers::{MAX_PEERS, MAX_WINDOW};
 pub use self::why::{Cause, FAILURES_KEPT, Failure, Failures, Outcome, Source};
 use crate::content::SegmentId;
-use crate::crypto::{CipherAlgorithm, Crypto, Seal, Secret};
+use crate::crypto::{CipherAlgorithm, Crypto, HashAlgorithm, Seal, Secret};
 use crate::discovery::client as discovery;
 use crate::discovery::wire::ProbeMatches;
 use crate::limits::{BLOCK_BYTES, SEGMENT_BLOCKS, VERIFY_STEP_BYTES};
@@ -567,9 +567,11 @@ impl Fetch {
             self.peers.disappoint(place);
             self.holdings.lacks(&work.block.segment, place);
         }
-        // HoD binds block hashes, and not the length of a segment's last block: what does not fit
-        // it may be the fault of whoever wrote the content information.
-        let certain = work.expected.len == BLOCK_BYTES;
+        // HoD binds block hashes, and not the length of a segment's last block, nor that of the only
+        // one in version 2: what does not fit it may be the fault of whoever wrote the content
+        // information.
+        let version1 = work.expected.algorithm != HashAlgorithm::TruncatedSha512;
+        let certain = version1 && work.expected.len == BLOCK_BYTES;
         self.blame(now, peer, cause, certain);
         work.state = if cause.is_ours() { State::Ended(None) } else { State::Searching };
     }

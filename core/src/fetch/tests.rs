@@ -434,10 +434,13 @@ fn a_list_that_does_not_come() {
 /// What nobody has is shared out: each block is one member's, whoever computes it.
 #[test]
 fn a_crowd_agrees_on_whose_turn_it_is() {
+    let turn = |world: &World, block, pace| {
+        world.fetch.crowd(world.now, &segment(), Duration::from_secs(pace)).turn(block)
+    };
     let mut worlds = [World::new(), World::new(), World::new()];
     for (us, world) in (1..).zip(&mut worlds) {
         world.fetch.set_us(Some(peer(us)));
-        assert_eq!(world.fetch.turn(world.now, &segment(), 0, Duration::ZERO), 0, "nobody else is there");
+        assert_eq!(turn(world, 0, 0), 0, "nobody else is there");
         world.survey(64);
         world.work();
         let others: Vec<SocketAddr, 2> = (1..=3).filter(|other| *other != us).map(peer).collect();
@@ -449,8 +452,7 @@ fn a_crowd_agrees_on_whose_turn_it_is() {
     }
     let mut shares = [0; 3];
     for block in 0..64 {
-        let turns =
-            worlds.each_ref().map(|world| world.fetch.turn(world.now, &segment(), block, Duration::ZERO));
+        let turns = worlds.each_ref().map(|world| turn(world, block, 0));
         let mut sorted = turns;
         sorted.sort_unstable();
         assert_eq!(sorted, [0, 1, 2], "block {block}: {turns:?}");
@@ -460,9 +462,7 @@ fn a_crowd_agrees_on_whose_turn_it_is() {
 
     // Who gets nothing for long is no member any more.
     let world = &mut worlds[0];
-    let turns = |world: &World, pace| {
-        (0..64).map(|block| world.fetch.turn(world.now, &segment(), block, Duration::from_secs(pace))).max()
-    };
+    let turns = |world: &World, pace| (0..64).map(|block| turn(world, block, pace)).max();
     world.now += Duration::from_millis(10_001);
     assert_eq!((turns(world, 0), turns(world, 6)), (Some(0), Some(2)));
 }

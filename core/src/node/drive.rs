@@ -312,7 +312,22 @@ where
             // What has just begun may end at once, out of the store.
             self.busy |= event.is_some() || download.reads_under_way() > before;
             self.event(index, event);
+            self.drop_requests(index);
             while self.ask_origin(now, index) {}
+        }
+    }
+
+    /// Closes connections to the origin whose block a peer has by now.
+    fn drop_requests(&mut self, index: usize) {
+        let Self { client, storage, crypto, rng, fetch, jobs, config, downloads, streams, .. } = self;
+        let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
+        let Some(download) = downloads.get_mut(index).and_then(Option::as_mut) else { return };
+        while let Some(start) = download.dropped(client, &mut parts) {
+            let its = |stream: &&mut Stream| match &stream.role {
+                Role::Origin(of, origin) => *of == index && origin.asks_from(start),
+                _ => false,
+            };
+            streams.iter_mut().filter(its).for_each(|stream| stream.end(Some(Cause::OnItsWay)));
         }
     }
 
@@ -338,7 +353,7 @@ where
             if let Role::Origin(_, connection) = &mut stream.role
                 && connection.ask(now, &url, config.content_information, need.want.clone(), len)
             {
-                download.taken(&need);
+                download.taken(now, &need);
                 return true;
             }
             (stream.role, stream.due) = (Role::Free, Some(Due::Close));
@@ -356,7 +371,7 @@ where
             self.event(index, event);
             return false;
         }
-        download.taken(&need);
+        download.taken(now, &need);
         self.open(Role::Origin(index, connection), Some(Due::Connect(origin))).is_some()
     }
 

@@ -36,6 +36,13 @@ impl IndexSet {
         }
     }
 
+    /// Takes one index out.
+    pub fn remove(&mut self, index: u32) {
+        if let Some(word) = self.0.get_mut((index / u64::BITS) as usize) {
+            *word &= !(1 << (index % u64::BITS));
+        }
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         *self == Self::EMPTY
@@ -43,7 +50,7 @@ impl IndexSet {
 
     /// Whether `index` is one of them.
     pub fn contains(&self, index: u32) -> bool {
-        self.first_from(index) == Some(index)
+        self.0.get((index / u64::BITS) as usize).is_some_and(|word| word >> (index % u64::BITS) & 1 == 1)
     }
 
     /// Those of this set that are in `other` as well.
@@ -140,6 +147,9 @@ mod tests {
             (some.last(), IndexSet::EMPTY.last(), set(&[(0, 512)]).last()),
             (Some(102), None, Some(511))
         );
+        let mut other = some;
+        [64, 101, 103, 512].map(|index| other.remove(index));
+        assert_eq!(other, set(&[(100, 1), (102, 1)]));
         assert!(some.contains(102) && !some.contains(103) && !some.contains(512) && !some.contains(99));
         assert_eq!(some.intersection(&set(&[(65, 36)])), set(&[(100, 1)]));
     }

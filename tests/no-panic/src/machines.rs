@@ -531,9 +531,8 @@ pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
                 keep(survey.map(|survey| (held(&survey), survey.anybody, survey.settled, survey.again)));
             }
             20 => {
-                let turn =
-                    |id| fetch.turn(now(), &id, unknown_u32(), Duration::from_millis(unknown().into()));
-                keep((SegmentId::from_slice(input).map(turn), fetch.news()));
+                let crowd = |id| fetch.crowd(now(), &id, duration()).turn(unknown_u32());
+                keep((SegmentId::from_slice(input).map(crowd), fetch.news()));
             }
             21 => answer = Some(Answer::Taken),
             22 => {

@@ -1,0 +1,82 @@
+//! What is known of the others who may have the segment that is being downloaded, or want it too.
+
+use crate::content::SegmentId;
+use crate::crypto::HashAlgorithm;
+use crate::fetch::Fetch;
+use crate::time::{Duration, Instant, earliest};
+
+use super::sweep::Sweep;
+
+/// How soon it is looked again whether there is something to get from the origin, where it was
+/// nobody's turn but others'.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How soon peers are surveyed again if their own time for it has passed: a probe could not go out.
+const SURVEY_AGAIN: Duration = Duration::from_millis(100);
+
+/// A block that it is another's turn for is waited for while the crowd gets on: twice as long as we
+/// take for one, within these bounds.
+const PATIENCE: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(30)];
+
+/// A segment that peers are surveyed for.
+pub(super) struct Surveyed {
+    segment: SegmentId,
+    algorithm: HashAlgorithm,
+    blocks: u32,
+    /// What [`Fetch::news`] said when it was last looked.
+    news: Option<u32>,
+    again: Option<Instant>,
+    /// When anybody last got a block that was missing.
+    grown: Instant,
+    /// Nothing is to be got from the origin before.
+    look_at: Instant,
+}
+
+impl Surveyed {
+    pub(super) fn new(now: Instant, segment: SegmentId, algorithm: HashAlgorithm, blocks: u32) -> Self {
+        Self { segment, algorithm, blocks, news: None, again: None, grown: now, look_at: now }
+    }
+
+    /// Looks around, if there may be something new.
+    pub(super) fn look(&mut self, now: Instant, fetch: &mut Fetch, sweep: &mut Sweep) {
+        if self.news == Some(fetch.news()) && self.again.is_none_or(|again| now < again) {
+            return;
+        }
+        let survey = fetch.survey(now, &self.segment, self.algorithm, self.blocks);
+        let again = |at: Instant| if at > now { at } else { now + SURVEY_AGAIN };
+        (self.news, self.again) = (Some(fetch.news()), survey.again.map(again));
+        let before = sweep.has_settled();
+        if sweep.survey(&survey) {
+            self.progress(now);
+        }
+        if before != sweep.has_settled() {
+            self.look_at = now;
+        }
+    }
+
+    /// Somebody has got a block that was missing.
+    pub(super) fn progress(&mut self, now: Instant) {
+        (self.grown, self.look_at) = (now, now);
+    }
+
+    /// How many may be before us for the block that we get from the origin next; `None` if there
+    /// is nothing to get now. `pace` is how long we take for one.
+    pub(super) fn patience(&self, now: Instant, pace: Duration) -> Option<usize> {
+        let [least, most] = PATIENCE;
+        let patience = (pace + pace).clamp(least, most);
+        (now >= self.look_at).then_some(if now < self.grown + patience { 0 } else { usize::MAX })
+    }
+
+    /// There was nothing to get.
+    pub(super) fn rest(&mut self, now: Instant) {
+        self.look_at = now + LOOK_AGAIN;
+    }
+
+    pub(super) fn segment(&self) -> &SegmentId {
+        &self.segment
+    }
+
+    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        earliest(self.again, Some(self.look_at).filter(|at| *at > now))
+    }
+}

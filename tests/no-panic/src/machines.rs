@@ -683,7 +683,7 @@ pub(crate) fn api_client(input: &[u8], output: &mut [u8]) {
             0 => keep(client.close_content(content, parts)),
             1 => keep(client.add_content_information(parts.storage, content, input)),
             2 => keep(client.complete_content_information(parts.storage, content)),
-            3 => keep(client.is_ready(content).map(|info| info.copied())),
+            3 => keep(client.is_ready(content).map(|info| info.cloned())),
             4 => keep(client.block_read(now(), content, unknown_u64(), unknown_u64(), duration())),
             5 => keep(client.stream_read(now(), content, unknown_u64(), duration())),
             6 => keep(client.add_data(parts, content, unknown_u64(), input)),
@@ -715,6 +715,7 @@ pub(crate) fn node(input: &[u8], output: &mut [u8]) {
         max_uploads: unknown_u32() as usize,
         reserved_streams: unknown_u32() as usize,
         cipher: unknown_seal().algorithm,
+        content_information: max_info(),
         discovery: discovery_config(),
         answer: answer_config(),
     };

@@ -126,7 +126,7 @@ impl Upload {
                         self.put_head(|writer| writer.put(http::CONTINUE));
                     }
                 }
-                Ok(Some(Event::Body(body))) if self.ours => self.request.handle(store, body),
+                Ok(Some(Event::Body(body))) if self.ours => self.request.handle(now, store, body),
                 Ok(Some(Event::End)) => self.answer(store, counters, busy),
                 Ok(Some(Event::Header { .. } | Event::Body(_) | Event::Status { .. })) => {}
                 Err(error) => {

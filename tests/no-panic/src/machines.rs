@@ -31,7 +31,9 @@ use peerdist_core::fetch::stream::{Answer, PeerStream};
 use peerdist_core::fetch::{Ask, Cause, Fetch, Job, JobId};
 use peerdist_core::http::conn::{Conn, Event};
 use peerdist_core::node::{Config, Counters, Input, Node, Output, StreamId};
-use peerdist_core::retrieval::client::{AcceptPlain, Exchange, ListExchange, ListStep, Step};
+use peerdist_core::retrieval::client::{
+    AcceptPlain, Exchange, ListExchange, ListStep, SegmentExchange, SegmentStep, Step,
+};
 use peerdist_core::retrieval::server::{self, Incoming, Role};
 use peerdist_core::retrieval::set::IndexSet;
 use peerdist_core::serve::{self, Upload};
@@ -280,6 +282,29 @@ pub(crate) fn retrieval_exchange(input: &[u8], _: &mut [u8]) {
 }
 
 #[inline(never)]
+pub(crate) fn retrieval_segment_exchange(input: &[u8], output: &mut [u8]) {
+    let ids = segments(input);
+    let blob = input.get(..unknown_u32() as usize).unwrap_or_default();
+    let asked = SegmentExchange::ask(unknown_array(), &ids, blob, &mut Writer::new(output));
+    keep(checksum(output));
+    let mut exchange = match asked {
+        Ok(exchange) => exchange,
+        Err(error) => return keep(error),
+    };
+    while unknown() > 0 {
+        let exchange = forget(&mut exchange);
+        let (used, step) = exchange.handle(input, &mut |index, age| keep((index, age)));
+        match step {
+            Ok(SegmentStep::Segments(segments)) => segments.ranges().for_each(keep),
+            Ok(SegmentStep::Negotiation(range)) => keep(range),
+            Ok(SegmentStep::More) => {}
+            Err(error) => keep(error),
+        }
+        keep((used, exchange.is_done()));
+    }
+}
+
+#[inline(never)]
 pub(crate) fn retrieval_list_exchange(input: &[u8], output: &mut [u8]) {
     let Some(segment) = segment(input) else { return };
     let mut asked = IndexSet::EMPTY;
@@ -309,7 +334,7 @@ pub(crate) fn retrieval_server(input: &[u8], output: &mut [u8]) {
     let store = forget(&mut store);
     let mut incoming = Incoming::new(role());
     while unknown() > 0 {
-        forget(&mut incoming).handle(store, input);
+        forget(&mut incoming).handle(now(), store, input);
     }
     let server::Answer::Reply(mut reply) = forget(&mut incoming).finish(store, unknown() == 0) else {
         return;

@@ -224,7 +224,7 @@ fn nonsense_is_dropped_with_a_400() {
     assert_eq!(net.node(0).counters().serve.dropped, 6);
 }
 
-/// MS-PCCRR 3.2.2: 15 seconds for an upload; a client that trickles gets no more.
+/// MS-PCCRR 3.2.2 and 3.2.6.1: 15 seconds for an upload, then it is aborted; a client that trickles gets no more.
 #[test]
 fn time_is_limited() {
     let (mut net, segment) = server(200_000, Config::default());
@@ -243,6 +243,7 @@ fn time_is_limited() {
     assert_eq!(net.open_connections(), 0);
 }
 
+/// MS-PCCRR 3.2.1 and 3.2.5.3: the limit is configurable; at it, replies are empty.
 #[test]
 fn beyond_the_limit_of_uploads_nothing_is_here() {
     let (mut net, segment) = server(200_000, Config { max_uploads: 2, ..Config::default() });
@@ -274,6 +275,59 @@ fn idle_connections_give_way() {
         assert!(net.open_connections() <= kept);
     }
     let id = net.dial(0).unwrap();
+    net.send(id, &post(&get_blocks(&segment, 0)));
+    assert_eq!(replies(&converse(&mut net, id, Duration::from_millis(500)).0)[0].0, 200);
+}
+
+/// Requests that trickle do not keep everybody else out: after the time that a client waits itself
+/// (MS-PCCRR 3.1.2), they give way, the oldest first.
+#[test]
+fn trickled_requests_give_way() {
+    let (mut net, segment) = server(1_000, Config::default());
+    let kept = STREAMS - net.node(0).config().reserved_streams;
+    let request = post(&get_blocks(&segment, 0));
+    let slow: Vec<_> = (0..kept).map(|_| net.dial(0).unwrap()).collect();
+    // The first piece has the request line.
+    let cuts = [0, 60, 70, 80];
+    for at in 0..3 {
+        for id in &slow {
+            net.send(*id, &request[cuts[at]..cuts[at + 1]]);
+        }
+        let next = net.now + Duration::from_millis(900);
+        net.drive_past(next);
+        assert_eq!(net.dial(0).is_some(), at == 2, "{at}");
+    }
+    let id = net.dial(0).unwrap();
+    net.send(id, &request);
+    // Those whose place was not needed may still go on.
+    let last = slow[kept - 1];
+    net.send(last, &request[cuts[3]..]);
+    let next = net.now + Duration::from_millis(500);
+    net.drive_past(next);
+    for id in [id, last] {
+        assert_eq!(replies(&net.received(id).0)[0].0, 200);
+    }
+}
+
+/// Nor do replies that nobody reads, after the time that anybody waits for more of one (fact 38).
+#[test]
+fn unread_replies_give_way() {
+    let (mut net, segment) = server(65_536, Config::default());
+    let kept = STREAMS - net.node(0).config().reserved_streams;
+    net.reads_nothing = true;
+    for _ in 0..kept {
+        let id = net.dial(0).unwrap();
+        net.send(id, &post(&get_blocks(&segment, 0)));
+    }
+    for wait in [1_000, 3_900] {
+        let next = net.now + Duration::from_millis(wait);
+        net.drive_past(next);
+        assert!(net.dial(0).is_none());
+    }
+    let next = net.now + Duration::from_millis(200);
+    net.drive_past(next);
+    let id = net.dial(0).unwrap();
+    net.reads_nothing = false;
     net.send(id, &post(&get_blocks(&segment, 0)));
     assert_eq!(replies(&converse(&mut net, id, Duration::from_millis(500)).0)[0].0, 200);
 }

@@ -481,6 +481,7 @@ pub(crate) fn upload(input: &[u8], output: &mut [u8]) {
             0 => keep(upload.handle(now(), store, &mut counters, unknown() == 0, input)),
             1 => upload.handle_eof(),
             2 => keep(upload.poll(now(), store, &mut counters, output)),
+            5 => keep(upload.gives_way(now())),
             _ => keep((upload.deadline(), upload.is_active(), upload.is_idle(), upload.is_over())),
         }
         keep((upload.wants_input(), counters, checksum(output)));

@@ -4,17 +4,23 @@ use peerdist_core::ages::MAX_BLOB_BYTES;
 use peerdist_core::api::client::Added;
 use peerdist_core::bytes::Writer;
 use peerdist_core::content::SegmentId;
+use peerdist_core::crypto::{
+    CipherAlgorithm, CipherKey, Crypto, HashAlgorithm, Seal, Secret, SoftCrypto, hash,
+};
 use peerdist_core::discovery::wire::{Availability, MAX_SENT_BYTES, Message, ProbeV2Repr, Uuid, parse};
 use peerdist_core::http::conn::{Conn, Event};
 use peerdist_core::node::Config;
 use peerdist_core::retrieval::wire::{GET_BLOCKS_BYTES, GetBlocks, PATH};
+use peerdist_core::store::verify::{Expected, Intake};
 use peerdist_core::store::{BlockId, Store};
 use peerdist_core::time::Duration;
+use peerdist_tests::captures::captures;
 use peerdist_tests::check::{LONG, content, segments};
 use peerdist_tests::pair::{Net, STREAMS};
 
 const PROBE: &str = include_str!("../vectors/v1-probe.xml");
 const GET_BLOCKS: &[u8] = include_bytes!("../vectors/client-wire/v1-getblks.bin");
+const GET_BLOCKS_V2: &[u8] = include_bytes!("../vectors/client-wire/v2-getblks.bin");
 
 /// A node that has all of `len` bytes, and the id of their first segment.
 fn server(len: usize, config: Config) -> (Net, SegmentId) {
@@ -139,6 +145,74 @@ fn a_probe_of_version_2() {
     let mut buf = [0; MAX_BLOB_BYTES];
     let [(1, age)] = one.ages(&mut buf).unwrap().iter().collect::<Vec<_>>()[..] else { panic!("no age") };
     assert!(age >= minute && age < minute + minute, "{age:?}");
+}
+
+/// Puts a block of `plain` into the store of the first host, sealed with `seal` and `kp`.
+fn keep(net: &mut Net, id: BlockId, plain: &[u8], kp: &Secret, seal: Seal) {
+    let algorithm = HashAlgorithm::Sha256;
+    let len = plain.len() as u32;
+    let expected = Expected { algorithm, hash: hash(&mut SoftCrypto, algorithm, plain), len };
+    let store = &mut net.hosts[0].store;
+    let slot = store.reserve(&id, seal.algorithm.sealed_len(len)).unwrap();
+    let mut intake = Intake::new(&mut SoftCrypto, slot, seal, expected);
+    intake.update(store, &mut SoftCrypto, kp, plain).unwrap();
+}
+
+/// The recorded requests of two other clients are answered with the block that they ask for, byte
+/// for byte as MS-PCCRR 2.2.5.3 has it, and decrypted with the beginning of Kp it is that block
+/// (facts 33 and 34).
+#[test]
+fn recorded_requests_get_their_blocks() {
+    let captured = captures().into_iter().find(|(name, ..)| name == "PCCRR MSG_GETBLKS").unwrap();
+    let ipxe =
+        format!("POST {PATH} HTTP/1.1\r\nConnection: keep-alive\r\nHost: 10.0.0.1\r\nContent-Length: 68");
+    let kp: [u8; 32] = core::array::from_fn(|i| 0xa0 + i as u8);
+    for (head, request, len, algorithm, key_len) in [
+        (&ipxe, GET_BLOCKS, 65_536, CipherAlgorithm::Aes128, 16),
+        (&ipxe, GET_BLOCKS_V2, 40_001, CipherAlgorithm::Aes256, 32),
+        (&captured.1, &captured.2, 17, CipherAlgorithm::Aes192, 24),
+    ] {
+        let segment = SegmentId::from_slice(&request[20..52]).unwrap();
+        let index = u32::from_be_bytes(request[56..60].try_into().unwrap());
+        let plain = content(len);
+        let seal = Seal { algorithm, iv: core::array::from_fn(|i| 0x50 ^ i as u8) };
+        let mut net = Net::new(21, 0, 8, Vec::new());
+        net.add_host(21, 8, Config::default());
+        for (at, bytes) in [(index, &plain[..]), (index + 3, b"another")] {
+            keep(&mut net, BlockId { segment, index: at }, bytes, &Secret::from_slice(&kp).unwrap(), seal);
+        }
+        let id = net.dial(0).unwrap();
+        net.send(id, &[head.as_bytes(), b"\r\n\r\n", request].concat());
+        let (bytes, over) = converse(&mut net, id, Duration::from_secs(1));
+        assert!(!over, "kept for the next request");
+
+        let sealed_len = len - len % 16 + 16;
+        let message_len = 16 + 4 + 32 + 4 + 4 + 4 + sealed_len + 4 + 4 + 16;
+        let mut expected = Vec::new();
+        if head.contains("100-continue") {
+            expected.extend(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        expected.extend(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", message_len + 4).bytes());
+        let id_at = [message_len as u32, 1, 5, message_len as u32, key_len as u32 / 8 - 1, 32];
+        expected.extend(id_at.iter().flat_map(|word| word.to_be_bytes()));
+        expected.extend(segment.as_bytes());
+        expected.extend([index, index + 3, sealed_len as u32].iter().flat_map(|word| word.to_be_bytes()));
+        let block = bytes[expected.len()..][..sealed_len].to_vec();
+        expected.extend(&block);
+        expected.extend([0, 0, 0, 0, 0, 0, 0, 16]);
+        expected.extend(seal.iv);
+        assert!(bytes == expected, "{algorithm:?}");
+
+        let (mut opened, mut chain) = (block, seal.iv);
+        let key = match key_len {
+            16 => CipherKey::Aes128(kp.first_chunk().unwrap()),
+            24 => CipherKey::Aes192(kp.first_chunk().unwrap()),
+            _ => CipherKey::Aes256(&kp),
+        };
+        SoftCrypto.cbc_decrypt(key, &mut chain, opened.as_chunks_mut().0);
+        let pad = (sealed_len - len) as u8;
+        assert!(opened[..len] == plain && opened[len..].iter().all(|byte| *byte == pad));
+    }
 }
 
 /// Facts 23 and 24: a probe as iPXE sends it is answered, and so are its requests.

@@ -5,7 +5,7 @@ use heapless::Vec;
 
 use crate::bytes::{NoRoom, Writer, copy};
 use crate::http::conn::{Body, Conn, Event};
-use crate::http::wire as http;
+use crate::http::wire::{self as http, Version};
 use crate::limits::{MAX_REQUEST_BYTES, REQUEST_TIMEOUT, UPLOAD_TIMEOUT};
 use crate::retrieval::server::{Answer, Incoming, Reply, Role};
 use crate::retrieval::wire::is_retrieval_path;
@@ -40,6 +40,8 @@ pub struct Upload {
     phase: Phase,
     role: Role,
     ours: bool,
+    /// The request is one of HTTP/1.0.
+    http_10: bool,
     /// A request has begun to arrive.
     begun: bool,
     /// Bytes that its body may still have.
@@ -68,6 +70,7 @@ impl Upload {
             phase: Phase::Receiving(Incoming::new(role)),
             role,
             ours: false,
+            http_10: false,
             begun: false,
             body_left: MAX_REQUEST_BYTES,
             head: Vec::new(),
@@ -132,12 +135,13 @@ impl Upload {
             used = used.saturating_add(taken);
             match event {
                 Ok(None) => break,
-                Ok(Some(Event::Request { method, target, .. })) => {
+                Ok(Some(Event::Request { method, target, version })) => {
                     self.begun = true;
                     // MS-PCCRR 3.2.2: the upload timer runs for each exchange; between them, the
                     // connection is only kept.
                     (self.moved, self.deadline) = (now, now + UPLOAD_TIMEOUT);
                     self.ours = method == b"POST" && is_retrieval_path(target);
+                    self.http_10 = version == Version::HTTP_10;
                 }
                 // MS-PCCRR 2.2.3: no request is longer, so the rest need not be waited for.
                 Ok(Some(Event::HeadEnd(Body::Length(len)))) if len > u64::from(MAX_REQUEST_BYTES) => {
@@ -236,9 +240,17 @@ impl Upload {
         };
         let Answer::Reply(reply) = answer else { return self.drop_request(now, counters) };
         counters.answered = counters.answered.wrapping_add(1);
+        // RFC 9112 9.6: SHOULD say that the connection ends; 9.3, C.2.2: a client of HTTP/1.0 waits
+        // for that end unless it is told that there is none.
+        let connection = match (self.conn.keep_alive(), self.http_10) {
+            (false, _) => "Connection: close\r\n",
+            (true, true) => "Connection: keep-alive\r\n",
+            (true, false) => "",
+        };
         self.put_head(|writer| {
             http::emit_status_line(writer, 200).map_err(|_| NoRoom)?;
             http::emit_content_length(writer, u64::from(reply.len()))?;
+            writer.text(connection)?;
             http::emit_head_end(writer)
         });
         self.moved = now;

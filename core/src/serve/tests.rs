@@ -308,6 +308,28 @@ fn a_body_that_is_too_long_is_refused_at_once() {
     }
 }
 
+/// RFC 9112 9.3 and 9.6: a reply says whether the connection ends, where the client may not know.
+#[test]
+fn what_becomes_of_the_connection() {
+    for (version, wish, told, over) in [
+        ("1.1", "", "", false),
+        ("1.1", "Connection: close\r\n", "Connection: close\r\n", true),
+        ("1.0", "Connection: keep-alive\r\n", "Connection: keep-alive\r\n", false),
+        ("1.0", "", "Connection: close\r\n", true),
+    ] {
+        let mut dialogue = Dialogue::new();
+        let path = "/116B50EB-ECE2-41ac-8429-9F9E963361B7/";
+        let head = std::format!("POST {path} HTTP/{version}\r\nHost: x\r\n{wish}Content-Length: 68\r\n\r\n");
+        dialogue.hear(head.as_bytes());
+        dialogue.hear(ASK);
+        let reply = dialogue.say(512);
+        // 76 bytes of headers and sizes, a sealed block of 16, an IV.
+        let expected = std::format!("HTTP/1.1 200 OK\r\nContent-Length: 108\r\n{told}\r\n");
+        assert!(reply.starts_with(expected.as_bytes()), "{}", reply.escape_ascii());
+        assert_eq!((reply.len(), dialogue.upload.is_over()), (expected.len() + 108, over));
+    }
+}
+
 /// RFC 9110 10.1.1: who waits to be told to send is told no, where that is known.
 #[test]
 fn nobody_is_asked_to_send_to_another_path() {

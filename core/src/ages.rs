@@ -14,10 +14,10 @@ pub const MAX_AGES: usize = 255;
 pub const MAX_BLOB_BYTES: usize = blob_bytes(MAX_AGES);
 
 /// Version, unit and count.
-const HEADER_BYTES: usize = 4;
+pub(crate) const BLOB_HEAD_BYTES: usize = 4;
 
 /// Index and age.
-const ENTRY_BYTES: usize = 4;
+pub(crate) const AGE_BYTES: usize = 4;
 
 /// The greatest age in its unit: 24 bits.
 const MAX_AGE: u64 = 0x00ff_ffff;
@@ -27,7 +27,7 @@ const UNITS: [u64; 4] = [1_000_000, 100_000, 10_000, 1_000];
 
 /// Bytes of a blob with `count` ages, of which no more than [`MAX_AGES`] count.
 pub const fn blob_bytes(count: usize) -> usize {
-    HEADER_BYTES + ENTRY_BYTES * if count < MAX_AGES { count } else { MAX_AGES }
+    BLOB_HEAD_BYTES + AGE_BYTES * if count < MAX_AGES { count } else { MAX_AGES }
 }
 
 /// Ages, checked: a view of the blob.
@@ -35,7 +35,7 @@ pub const fn blob_bytes(count: usize) -> usize {
 pub struct Ages<'a> {
     /// Microseconds of one unit.
     unit: u64,
-    entries: &'a [[u8; ENTRY_BYTES]],
+    entries: &'a [[u8; AGE_BYTES]],
 }
 
 /// Ages to be sent: the index of each segment, and how long it has been there.
@@ -45,29 +45,42 @@ pub struct AgesRepr<'a>(pub &'a [(u8, Duration)]);
 impl<'a> Ages<'a> {
     /// Reads a blob; `None` for one that MUST be discarded (2.2.6, 2.2.6.1.1).
     pub fn parse(blob: &'a [u8]) -> Option<Self> {
-        // 2.2.6.1.1: it MUST have four bytes at least; 2.2.6: another version MUST be discarded.
-        let (&[0, 1, unit, count], rest) = blob.split_first_chunk::<HEADER_BYTES>()? else { return None };
-        // ... MUST have a unit of 1 to 4; all of these MUST be understood (2.2.6.1).
-        let unit = *UNITS.get(usize::from(unit).checked_sub(1)?)?;
-        // ... MUST have room for as many ages as it says; surplus is ignored.
-        let (entries, _) = rest.as_chunks::<ENTRY_BYTES>();
+        // 2.2.6.1.1: it MUST have four bytes at least,
+        let (head, rest) = blob.split_first_chunk()?;
+        let (unit, count) = parse_head(*head)?;
+        // ... and room for as many ages as it says; surplus is ignored.
+        let (entries, _) = rest.as_chunks::<AGE_BYTES>();
         Some(Self { unit, entries: entries.get(..usize::from(count))? })
     }
 
     /// The index of each segment that has an age, and the age, in the order of the blob.
     pub fn iter(&self) -> impl Iterator<Item = (u8, Duration)> + Clone + use<'a> {
         let unit = self.unit;
-        self.entries.iter().map(move |&[index, a, b, c]| {
-            // Little-endian, in a structure that is big-endian elsewhere (fact 42).
-            let age = u64::from(u32::from_le_bytes([a, b, c, 0]));
-            (index, Duration::from_micros(age.saturating_mul(unit)))
-        })
+        self.entries.iter().map(move |entry| parse_age(unit, *entry))
     }
 
     /// The age of the segment with this index; the first one, should it have several.
     pub fn get(&self, index: u8) -> Option<Duration> {
         self.iter().find(|(at, _)| *at == index).map(|(_, age)| age)
     }
+}
+
+/// The unit, in microseconds, and the count of a blob that begins so; `None` if it MUST be discarded.
+pub(crate) fn parse_head([a, b, unit, count]: [u8; BLOB_HEAD_BYTES]) -> Option<(u64, u8)> {
+    // 2.2.6: another version MUST be discarded.
+    if [a, b] != [0, 1] {
+        return None;
+    }
+    // 2.2.6.1.1: MUST have a unit of 1 to 4; all of these MUST be understood (2.2.6.1).
+    let unit = *UNITS.get(usize::from(unit).checked_sub(1)?)?;
+    Some((unit, count))
+}
+
+/// The index of a segment, and its age.
+pub(crate) fn parse_age(unit: u64, [index, a, b, c]: [u8; AGE_BYTES]) -> (u8, Duration) {
+    // Little-endian, in a structure that is big-endian elsewhere (fact 42).
+    let age = u64::from(u32::from_le_bytes([a, b, c, 0]));
+    (index, Duration::from_micros(age.saturating_mul(unit)))
 }
 
 impl AgesRepr<'_> {
@@ -78,18 +91,32 @@ impl AgesRepr<'_> {
 
     /// Writes the blob, with the first [`MAX_AGES`] ages; an age above 194 days is made that.
     pub fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        let ages = self.0.get(..MAX_AGES).unwrap_or(self.0);
-        let [seconds, _, hundredths, _] = UNITS;
-        let fits = |unit: u64| ages.iter().all(|(_, age)| age.micros() / unit <= MAX_AGE);
-        // 2.2.6.1: the unit SHOULD be 3; where an age is too much for it, 1 for all (fact 42).
-        let (number, unit) = if fits(hundredths) { (3, hundredths) } else { (1, seconds) };
-        let count = u8::try_from(ages.len()).unwrap_or(u8::MAX);
-        writer.put(&[0, 1, number, count])?;
-        ages.iter().try_for_each(|(index, age)| {
-            let [a, b, c, ..] = (age.micros() / unit).min(MAX_AGE).to_le_bytes();
-            writer.put(&[*index, a, b, c])
-        })
+        emit_ages(&|tell| self.0.iter().for_each(|&(index, age)| tell(index, age)), writer)
     }
+}
+
+/// Takes the index of a segment, and its age.
+pub(crate) type Tell<'a> = dyn FnMut(u8, Duration) + 'a;
+
+/// Writes a blob of the ages that `each` tells, the same ones whenever it is called.
+pub(crate) fn emit_ages(each: &dyn Fn(&mut Tell<'_>), writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+    let [seconds, _, hundredths, _] = UNITS;
+    let (mut count, mut fits) = (0u8, true);
+    each(&mut |_, age| {
+        fits &= count == u8::MAX || age.micros() / hundredths <= MAX_AGE;
+        count = count.saturating_add(1);
+    });
+    // 2.2.6.1: the unit SHOULD be 3; where an age is too much for it, 1 for all (fact 42).
+    let (number, unit) = if fits { (3, hundredths) } else { (1, seconds) };
+    let mut written = writer.put(&[0, 1, number, count]);
+    each(&mut |index, age| {
+        let [a, b, c, ..] = (age.micros() / unit).min(MAX_AGE).to_le_bytes();
+        if let Some(left) = count.checked_sub(1) {
+            count = left;
+            written = written.and_then(|()| writer.put(&[index, a, b, c]));
+        }
+    });
+    written
 }
 
 #[cfg(test)]

@@ -403,21 +403,23 @@ where
         let free = self.streams.iter().filter(|stream| stream.is_free()).count();
         let reserved = self.config.reserved_streams.min(STREAMS / 2);
         // Whoever keeps a connection without asking anything gives way to who may have a question.
-        if free <= reserved && !self.close_idlest() {
+        if free <= reserved && !self.make_room(now) {
             self.counters.refused = self.counters.refused.wrapping_add(1);
             return None;
         }
         self.open(Role::Serve(Upload::new(now, ServerRole::Peer)), None)
     }
 
-    /// Closes the upload that was idle for longest; whether there is one.
-    fn close_idlest(&mut self) -> bool {
-        let idle = self.streams.iter_mut().filter_map(|stream| match &stream.role {
-            Role::Serve(upload) if upload.is_idle() => Some((upload.deadline(), stream)),
+    /// Ends the upload that gives way and was idle for longest; whether there is one.
+    fn make_room(&mut self, now: Instant) -> bool {
+        let give_way = self.streams.iter_mut().filter_map(|stream| match &stream.role {
+            Role::Serve(upload) if upload.gives_way(now) => {
+                Some((upload.deadline(), upload.is_idle(), stream))
+            }
             _ => None,
         });
-        let Some((_, stream)) = idle.min_by_key(|(deadline, _)| *deadline) else { return false };
-        (stream.role, stream.due) = (Role::Free, Some(Due::Close));
+        let Some((_, idle, stream)) = give_way.min_by_key(|(deadline, ..)| *deadline) else { return false };
+        (stream.role, stream.due) = (Role::Free, Some(if idle { Due::Close } else { Due::Abort }));
         true
     }
 

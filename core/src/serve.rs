@@ -4,16 +4,19 @@
 use heapless::Vec;
 
 use crate::bytes::{NoRoom, Writer, copy};
-use crate::http::conn::{Conn, Event};
-use crate::http::wire as http;
-use crate::limits::UPLOAD_TIMEOUT;
+use crate::http::conn::{Body, Conn, Event};
+use crate::http::wire::{self as http, Version};
+use crate::limits::{MAX_REQUEST_BYTES, REQUEST_TIMEOUT, UPLOAD_TIMEOUT};
 use crate::retrieval::server::{Answer, Incoming, Reply, Role};
 use crate::retrieval::wire::is_retrieval_path;
 use crate::store::{Store, StoreError};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Bytes of the head of a reply.
 const HEAD_BYTES: usize = 128;
+
+/// After how long without a byte taken nobody is left who waits for the reply (fact 38).
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// What happened, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,22 +39,25 @@ pub struct Upload {
     conn: Conn,
     phase: Phase,
     role: Role,
-    request: Incoming,
     ours: bool,
+    /// The request is one of HTTP/1.0.
+    http_10: bool,
     /// A request has begun to arrive.
     begun: bool,
+    /// Bytes that its body may still have.
+    body_left: u32,
     head: Vec<u8, HEAD_BYTES>,
     head_sent: usize,
-    reply: Option<Reply>,
+    /// When the request began, or bytes of its reply were taken last.
+    moved: Instant,
     deadline: Instant,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// The next request, or more of it, is awaited.
-    Receiving,
-    /// A reply is on its way; input waits.
-    Sending { close: bool },
+    Receiving(Incoming),
+    /// A reply is on its way, or a head alone; input waits.
+    Sending { reply: Option<Reply>, close: bool },
     /// All is said.
     Over,
 }
@@ -61,41 +67,56 @@ impl Upload {
     pub fn new(now: Instant, role: Role) -> Self {
         Self {
             conn: Conn::server(),
-            phase: Phase::Receiving,
+            phase: Phase::Receiving(Incoming::new(role)),
             role,
-            request: Incoming::new(role),
             ours: false,
+            http_10: false,
             begun: false,
+            body_left: MAX_REQUEST_BYTES,
             head: Vec::new(),
             head_sent: 0,
-            reply: None,
+            moved: now,
             deadline: now + UPLOAD_TIMEOUT,
         }
     }
 
-    /// When it is to be aborted (MS-PCCRR 3.2.2).
+    /// When it is to be aborted (MS-PCCRR 3.2.2, 3.2.6.1).
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Whether a client is being served: counts towards the limit of active clients.
+    /// Whether a client is being served: counts towards the limit of active clients (MS-PCCRR
+    /// 3.2.1). It is counted, not kept, so it begins with none (3.2.3), and cannot become negative
+    /// (3.2.5.3).
     pub fn is_active(&self) -> bool {
         matches!(self.phase, Phase::Sending { .. })
     }
 
     /// Whether nothing was asked since the last answer.
     pub fn is_idle(&self) -> bool {
-        self.phase == Phase::Receiving && !self.begun
+        self.wants_input() && !self.begun
+    }
+
+    /// Whether a new connection may take its place: nothing was asked, or nobody waits any more
+    /// for what was. Without that, whoever lets requests trickle, or reads no replies, would keep
+    /// everybody else out for as long as the upload timer runs.
+    pub fn gives_way(&self, now: Instant) -> bool {
+        match self.phase {
+            // Who has not sent its request by then has given up on it itself (MS-PCCRR 3.1.2).
+            Phase::Receiving(_) => !self.begun || self.moved + REQUEST_TIMEOUT <= now,
+            Phase::Sending { .. } => self.moved + SILENCE <= now,
+            Phase::Over => false,
+        }
     }
 
     /// Whether all is said and the connection is to be closed.
     pub fn is_over(&self) -> bool {
-        self.phase == Phase::Over
+        matches!(self.phase, Phase::Over)
     }
 
     /// Whether it would take bytes now.
     pub fn wants_input(&self) -> bool {
-        self.phase == Phase::Receiving
+        matches!(self.phase, Phase::Receiving(_))
     }
 
     /// Takes bytes from the peer and returns how many were used. With `busy`, what it asks for is
@@ -109,29 +130,45 @@ impl Upload {
         bytes: &[u8],
     ) -> usize {
         let mut used = 0usize;
-        while self.phase == Phase::Receiving {
+        while let Phase::Receiving(request) = &mut self.phase {
             let (taken, event) = self.conn.handle(bytes.get(used..).unwrap_or_default());
             used = used.saturating_add(taken);
             match event {
                 Ok(None) => break,
-                Ok(Some(Event::Request { method, target, .. })) => {
+                Ok(Some(Event::Request { method, target, version })) => {
                     self.begun = true;
                     // MS-PCCRR 3.2.2: the upload timer runs for each exchange; between them, the
                     // connection is only kept.
-                    self.deadline = now + UPLOAD_TIMEOUT;
+                    (self.moved, self.deadline) = (now, now + UPLOAD_TIMEOUT);
                     self.ours = method == b"POST" && is_retrieval_path(target);
+                    self.http_10 = version == Version::HTTP_10;
                 }
-                Ok(Some(Event::HeadEnd(_))) => {
-                    if self.conn.wants_continue() {
-                        self.put_head(|writer| writer.put(http::CONTINUE));
+                // MS-PCCRR 2.2.3: no request is longer, so the rest need not be waited for.
+                Ok(Some(Event::HeadEnd(Body::Length(len)))) if len > u64::from(MAX_REQUEST_BYTES) => {
+                    self.drop_request(now, counters);
+                }
+                Ok(Some(Event::HeadEnd(_))) => match (self.conn.wants_continue(), self.ours) {
+                    (true, true) => self.put_head(|writer| writer.put(http::CONTINUE)),
+                    (true, false) => self.drop_request(now, counters),
+                    (false, _) => {}
+                },
+                Ok(Some(Event::Body(body))) => {
+                    match self.body_left.checked_sub(u32::try_from(body.len()).unwrap_or(u32::MAX)) {
+                        Some(left) => self.body_left = left,
+                        None => {
+                            self.drop_request(now, counters);
+                            break;
+                        }
+                    }
+                    if self.ours {
+                        request.handle(now, store, body);
                     }
                 }
-                Ok(Some(Event::Body(body))) if self.ours => self.request.handle(store, body),
-                Ok(Some(Event::End)) => self.answer(store, counters, busy),
-                Ok(Some(Event::Header { .. } | Event::Body(_) | Event::Status { .. })) => {}
+                Ok(Some(Event::End)) => self.answer(now, store, counters, busy),
+                Ok(Some(Event::Header { .. } | Event::Status { .. })) => {}
                 Err(error) => {
                     counters.dropped = counters.dropped.wrapping_add(1);
-                    self.refuse(error.status());
+                    self.refuse(now, error.status());
                 }
             }
         }
@@ -140,10 +177,9 @@ impl Upload {
 
     /// The peer sends no more: after a whole request it may still read the reply.
     pub fn handle_eof(&mut self) {
-        if self.phase == Phase::Receiving {
-            self.phase = Phase::Over;
-        } else if self.phase != Phase::Over {
-            self.phase = Phase::Sending { close: true };
+        match &mut self.phase {
+            Phase::Sending { close, .. } => *close = true,
+            phase => *phase = Phase::Over,
         }
     }
 
@@ -158,11 +194,13 @@ impl Upload {
     ) -> Result<usize, StoreError> {
         let mut len = copy(buf, self.head.get(self.head_sent..).unwrap_or_default());
         self.head_sent = self.head_sent.saturating_add(len);
+        let Phase::Sending { reply, close } = &mut self.phase else { return Ok(len) };
+        let close = *close;
         if self.head_sent < self.head.len() {
+            self.moved = if len > 0 { now } else { self.moved };
             return Ok(len);
         }
-        let Phase::Sending { close } = self.phase else { return Ok(len) };
-        if let Some(reply) = &mut self.reply {
+        if let Some(reply) = reply {
             let room = buf.get_mut(len..).unwrap_or_default();
             match reply.read(store, room) {
                 Ok(read) => len = len.saturating_add(read),
@@ -172,6 +210,7 @@ impl Upload {
                 }
             }
             if !reply.is_empty() {
+                self.moved = if len > 0 { now } else { self.moved };
                 return Ok(len);
             }
             if let Some(block) = reply.block() {
@@ -183,49 +222,57 @@ impl Upload {
         Ok(len)
     }
 
+    /// MS-PCCRR 3.2.5.2 to 3.2.5.4: once the reply is sent, the client MUST NOT count as active.
     fn begin_again(&mut self, now: Instant, close: bool) {
-        self.reply = None;
         self.head.clear();
         self.head_sent = 0;
-        self.request = Incoming::new(self.role);
         self.begun = false;
+        self.body_left = MAX_REQUEST_BYTES;
         self.deadline = now + UPLOAD_TIMEOUT;
         let again = !close && self.conn.next_exchange().is_ok();
-        self.phase = if again { Phase::Receiving } else { Phase::Over };
+        self.phase = if again { Phase::Receiving(Incoming::new(self.role)) } else { Phase::Over };
     }
 
-    fn answer(&mut self, store: &dyn Store, counters: &mut Counters, busy: bool) {
-        if !self.ours {
-            counters.dropped = counters.dropped.wrapping_add(1);
-            return self.refuse(404);
-        }
-        match self.request.finish(store, busy) {
-            Answer::Reply(reply) => {
-                counters.answered = counters.answered.wrapping_add(1);
-                self.put_head(|writer| {
-                    http::emit_status_line(writer, 200).map_err(|_| NoRoom)?;
-                    http::emit_content_length(writer, u64::from(reply.len()))?;
-                    http::emit_head_end(writer)
-                });
-                self.reply = Some(reply);
-                self.phase = Phase::Sending { close: !self.conn.keep_alive() };
-            }
-            // Fact 39: "dropped" is a 400 without a body; an empty 200 would be taken for a reply.
-            Answer::Drop => {
-                counters.dropped = counters.dropped.wrapping_add(1);
-                self.refuse(400);
-            }
-        }
+    fn answer(&mut self, now: Instant, store: &dyn Store, counters: &mut Counters, busy: bool) {
+        let answer = match &self.phase {
+            Phase::Receiving(request) if self.ours => request.finish(store, busy),
+            _ => Answer::Drop,
+        };
+        let Answer::Reply(reply) = answer else { return self.drop_request(now, counters) };
+        counters.answered = counters.answered.wrapping_add(1);
+        // RFC 9112 9.6: SHOULD say that the connection ends; 9.3, C.2.2: a client of HTTP/1.0 waits
+        // for that end unless it is told that there is none.
+        let connection = match (self.conn.keep_alive(), self.http_10) {
+            (false, _) => "Connection: close\r\n",
+            (true, true) => "Connection: keep-alive\r\n",
+            (true, false) => "",
+        };
+        self.put_head(|writer| {
+            http::emit_status_line(writer, 200).map_err(|_| NoRoom)?;
+            http::emit_content_length(writer, u64::from(reply.len()))?;
+            writer.text(connection)?;
+            http::emit_head_end(writer)
+        });
+        self.moved = now;
+        self.phase = Phase::Sending { reply: Some(reply), close: !self.conn.keep_alive() };
     }
 
-    fn refuse(&mut self, status: u16) {
+    /// MS-PCCRR 3.2.5.5, fact 39: "dropped" is a 400 without a body; an empty 200 would be taken
+    /// for a reply. Other paths than ours are no business of that protocol.
+    fn drop_request(&mut self, now: Instant, counters: &mut Counters) {
+        counters.dropped = counters.dropped.wrapping_add(1);
+        self.refuse(now, if self.ours { 400 } else { 404 });
+    }
+
+    fn refuse(&mut self, now: Instant, status: u16) {
         self.put_head(|writer| {
             http::emit_status_line(writer, status).map_err(|_| NoRoom)?;
             http::emit_content_length(writer, 0)?;
             writer.text("Connection: close\r\n")?;
             http::emit_head_end(writer)
         });
-        self.phase = Phase::Sending { close: true };
+        self.moved = now;
+        self.phase = Phase::Sending { reply: None, close: true };
     }
 
     /// Puts a head behind what is still unsent of an interim reply.
@@ -243,7 +290,9 @@ impl Upload {
     fn damaged(&mut self, store: &mut dyn Store, counters: &mut Counters, error: StoreError) {
         if error == StoreError::Damaged {
             counters.damaged = counters.damaged.wrapping_add(1);
-            if let Some(block) = self.reply.as_ref().and_then(Reply::block) {
+            if let Phase::Sending { reply: Some(reply), .. } = &self.phase
+                && let Some(block) = reply.block()
+            {
                 store.release(block.slot);
             }
         }

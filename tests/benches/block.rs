@@ -13,6 +13,7 @@ use peerdist_core::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
 use peerdist_core::store::seal::open_at;
 use peerdist_core::store::verify::{Expected, Intake, Verifier};
 use peerdist_core::store::{BlockId, Store};
+use peerdist_core::time::Instant;
 
 const BLOCK: usize = 65_536;
 /// As much of a socket's buffer as is free at a time.
@@ -56,7 +57,7 @@ fn take_in(plain: &[u8], expected: Expected) -> Memory {
 /// The server's half: a request in, a whole reply out.
 fn serve(store: &mut Memory, request: &[u8], out: &mut Vec<u8>) {
     let mut incoming = Incoming::new(Role::Peer);
-    incoming.handle(store, request);
+    incoming.handle(Instant::ZERO, store, request);
     let Answer::Reply(mut reply) = incoming.finish(store, false) else { unreachable!("a proper request") };
     out.clear();
     let mut room = [0; ROOM];

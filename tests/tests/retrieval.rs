@@ -6,7 +6,9 @@ use peerdist_core::ages::{Ages, AgesRepr};
 use peerdist_core::bytes::{Writer, decode_hex};
 use peerdist_core::content::SegmentId;
 use peerdist_core::crypto::{CipherAlgorithm, Crypto, HashAlgorithm, Seal, Secret, SoftCrypto, hash};
-use peerdist_core::retrieval::client::{AcceptPlain, Exchange, ListExchange, ListStep, Step};
+use peerdist_core::retrieval::client::{
+    AcceptPlain, Exchange, ListExchange, ListStep, SegmentExchange, SegmentStep, Step,
+};
 use peerdist_core::retrieval::server::{Answer, Incoming, Role};
 use peerdist_core::retrieval::set::IndexSet;
 use peerdist_core::retrieval::wire::{
@@ -14,6 +16,7 @@ use peerdist_core::retrieval::wire::{
 };
 use peerdist_core::store::BlockId;
 use peerdist_core::store::ram::{Entry, Page, RamStore};
+use peerdist_core::time::Instant;
 use serde_json::Value;
 
 /// Files above this size are not kept, but made again.
@@ -157,11 +160,25 @@ fn clients_read_the_replies() {
                 }
                 assert!(left.is_empty());
             }
+            Reply::SegmentList(list) => {
+                let (ids, mut buf) = ([SegmentId::from_slice(&[0; 32]).unwrap(); 6], [0; 512]);
+                let writer = &mut Writer::new(&mut buf);
+                let mut exchange = SegmentExchange::ask(*list.request_id, &ids, &[], writer).unwrap();
+                let mut listed = IndexSet::EMPTY;
+                list.ranges.iter().for_each(|range| listed.insert_range(range));
+                let (mut left, mut ages) = (&bytes[..], Vec::new());
+                while !exchange.is_done() {
+                    let (used, step) = exchange.handle(left, &mut |index, age| ages.push((index, age)));
+                    left = &left[used..];
+                    assert!([Ok(SegmentStep::More), Ok(SegmentStep::Segments(listed))].contains(&step));
+                }
+                assert!(left.is_empty() && list.ages().eq(ages), "{name}");
+            }
             _ => continue,
         }
         seen += 1;
     }
-    assert_eq!(seen, 28);
+    assert_eq!(seen, 30);
 }
 
 /// Fact 39: nothing asked for is answered with nothing; what contradicts itself is dropped.
@@ -211,7 +228,7 @@ fn malformed_replies_are_refused() {
 fn answer(request: &[u8]) -> Option<Vec<u8>> {
     let mut store = RamStore::new([Page::EMPTY], [Entry::EMPTY], [0; 0]);
     let mut incoming = Incoming::new(Role::HostedCache);
-    request.chunks(5).for_each(|piece| incoming.handle(&store, piece));
+    request.chunks(5).for_each(|piece| incoming.handle(Instant::ZERO, &store, piece));
     let Answer::Reply(mut reply) = incoming.finish(&store, false) else { return None };
     let mut bytes = vec![0; reply.len() as usize];
     assert_eq!(reply.read(&mut store, &mut bytes), Ok(bytes.len()));

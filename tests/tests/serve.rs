@@ -4,17 +4,23 @@ use peerdist_core::ages::MAX_BLOB_BYTES;
 use peerdist_core::api::client::Added;
 use peerdist_core::bytes::Writer;
 use peerdist_core::content::SegmentId;
+use peerdist_core::crypto::{
+    CipherAlgorithm, CipherKey, Crypto, HashAlgorithm, Seal, Secret, SoftCrypto, hash,
+};
 use peerdist_core::discovery::wire::{Availability, MAX_SENT_BYTES, Message, ProbeV2Repr, Uuid, parse};
 use peerdist_core::http::conn::{Conn, Event};
 use peerdist_core::node::Config;
 use peerdist_core::retrieval::wire::{GET_BLOCKS_BYTES, GetBlocks, PATH};
+use peerdist_core::store::verify::{Expected, Intake};
 use peerdist_core::store::{BlockId, Store};
 use peerdist_core::time::Duration;
+use peerdist_tests::captures::captures;
 use peerdist_tests::check::{LONG, content, segments};
 use peerdist_tests::pair::{Net, STREAMS};
 
 const PROBE: &str = include_str!("../vectors/v1-probe.xml");
 const GET_BLOCKS: &[u8] = include_bytes!("../vectors/client-wire/v1-getblks.bin");
+const GET_BLOCKS_V2: &[u8] = include_bytes!("../vectors/client-wire/v2-getblks.bin");
 
 /// A node that has all of `len` bytes, and the id of their first segment.
 fn server(len: usize, config: Config) -> (Net, SegmentId) {
@@ -141,6 +147,74 @@ fn a_probe_of_version_2() {
     assert!(age >= minute && age < minute + minute, "{age:?}");
 }
 
+/// Puts a block of `plain` into the store of the first host, sealed with `seal` and `kp`.
+fn keep(net: &mut Net, id: BlockId, plain: &[u8], kp: &Secret, seal: Seal) {
+    let algorithm = HashAlgorithm::Sha256;
+    let len = plain.len() as u32;
+    let expected = Expected { algorithm, hash: hash(&mut SoftCrypto, algorithm, plain), len };
+    let store = &mut net.hosts[0].store;
+    let slot = store.reserve(&id, seal.algorithm.sealed_len(len)).unwrap();
+    let mut intake = Intake::new(&mut SoftCrypto, slot, seal, expected);
+    intake.update(store, &mut SoftCrypto, kp, plain).unwrap();
+}
+
+/// The recorded requests of two other clients are answered with the block that they ask for, byte
+/// for byte as MS-PCCRR 2.2.5.3 has it, and decrypted with the beginning of Kp it is that block
+/// (facts 33 and 34).
+#[test]
+fn recorded_requests_get_their_blocks() {
+    let captured = captures().into_iter().find(|(name, ..)| name == "PCCRR MSG_GETBLKS").unwrap();
+    let ipxe =
+        format!("POST {PATH} HTTP/1.1\r\nConnection: keep-alive\r\nHost: 10.0.0.1\r\nContent-Length: 68");
+    let kp: [u8; 32] = core::array::from_fn(|i| 0xa0 + i as u8);
+    for (head, request, len, algorithm, key_len) in [
+        (&ipxe, GET_BLOCKS, 65_536, CipherAlgorithm::Aes128, 16),
+        (&ipxe, GET_BLOCKS_V2, 40_001, CipherAlgorithm::Aes256, 32),
+        (&captured.1, &captured.2, 17, CipherAlgorithm::Aes192, 24),
+    ] {
+        let segment = SegmentId::from_slice(&request[20..52]).unwrap();
+        let index = u32::from_be_bytes(request[56..60].try_into().unwrap());
+        let plain = content(len);
+        let seal = Seal { algorithm, iv: core::array::from_fn(|i| 0x50 ^ i as u8) };
+        let mut net = Net::new(21, 0, 8, Vec::new());
+        net.add_host(21, 8, Config::default());
+        for (at, bytes) in [(index, &plain[..]), (index + 3, b"another")] {
+            keep(&mut net, BlockId { segment, index: at }, bytes, &Secret::from_slice(&kp).unwrap(), seal);
+        }
+        let id = net.dial(0).unwrap();
+        net.send(id, &[head.as_bytes(), b"\r\n\r\n", request].concat());
+        let (bytes, over) = converse(&mut net, id, Duration::from_secs(1));
+        assert!(!over, "kept for the next request");
+
+        let sealed_len = len - len % 16 + 16;
+        let message_len = 16 + 4 + 32 + 4 + 4 + 4 + sealed_len + 4 + 4 + 16;
+        let mut expected = Vec::new();
+        if head.contains("100-continue") {
+            expected.extend(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        expected.extend(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", message_len + 4).bytes());
+        let id_at = [message_len as u32, 1, 5, message_len as u32, key_len as u32 / 8 - 1, 32];
+        expected.extend(id_at.iter().flat_map(|word| word.to_be_bytes()));
+        expected.extend(segment.as_bytes());
+        expected.extend([index, index + 3, sealed_len as u32].iter().flat_map(|word| word.to_be_bytes()));
+        let block = bytes[expected.len()..][..sealed_len].to_vec();
+        expected.extend(&block);
+        expected.extend([0, 0, 0, 0, 0, 0, 0, 16]);
+        expected.extend(seal.iv);
+        assert!(bytes == expected, "{algorithm:?}");
+
+        let (mut opened, mut chain) = (block, seal.iv);
+        let key = match key_len {
+            16 => CipherKey::Aes128(kp.first_chunk().unwrap()),
+            24 => CipherKey::Aes192(kp.first_chunk().unwrap()),
+            _ => CipherKey::Aes256(&kp),
+        };
+        SoftCrypto.cbc_decrypt(key, &mut chain, opened.as_chunks_mut().0);
+        let pad = (sealed_len - len) as u8;
+        assert!(opened[..len] == plain && opened[len..].iter().all(|byte| *byte == pad));
+    }
+}
+
 /// Facts 23 and 24: a probe as iPXE sends it is answered, and so are its requests.
 #[test]
 fn the_probe_and_the_request_of_another_client() {
@@ -224,7 +298,7 @@ fn nonsense_is_dropped_with_a_400() {
     assert_eq!(net.node(0).counters().serve.dropped, 6);
 }
 
-/// MS-PCCRR 3.2.2: 15 seconds for an upload; a client that trickles gets no more.
+/// MS-PCCRR 3.2.2 and 3.2.6.1: 15 seconds for an upload, then it is aborted; a client that trickles gets no more.
 #[test]
 fn time_is_limited() {
     let (mut net, segment) = server(200_000, Config::default());
@@ -243,6 +317,7 @@ fn time_is_limited() {
     assert_eq!(net.open_connections(), 0);
 }
 
+/// MS-PCCRR 3.2.1 and 3.2.5.3: the limit is configurable; at it, replies are empty.
 #[test]
 fn beyond_the_limit_of_uploads_nothing_is_here() {
     let (mut net, segment) = server(200_000, Config { max_uploads: 2, ..Config::default() });
@@ -274,6 +349,59 @@ fn idle_connections_give_way() {
         assert!(net.open_connections() <= kept);
     }
     let id = net.dial(0).unwrap();
+    net.send(id, &post(&get_blocks(&segment, 0)));
+    assert_eq!(replies(&converse(&mut net, id, Duration::from_millis(500)).0)[0].0, 200);
+}
+
+/// Requests that trickle do not keep everybody else out: after the time that a client waits itself
+/// (MS-PCCRR 3.1.2), they give way, the oldest first.
+#[test]
+fn trickled_requests_give_way() {
+    let (mut net, segment) = server(1_000, Config::default());
+    let kept = STREAMS - net.node(0).config().reserved_streams;
+    let request = post(&get_blocks(&segment, 0));
+    let slow: Vec<_> = (0..kept).map(|_| net.dial(0).unwrap()).collect();
+    // The first piece has the request line.
+    let cuts = [0, 60, 70, 80];
+    for at in 0..3 {
+        for id in &slow {
+            net.send(*id, &request[cuts[at]..cuts[at + 1]]);
+        }
+        let next = net.now + Duration::from_millis(900);
+        net.drive_past(next);
+        assert_eq!(net.dial(0).is_some(), at == 2, "{at}");
+    }
+    let id = net.dial(0).unwrap();
+    net.send(id, &request);
+    // Those whose place was not needed may still go on.
+    let last = slow[kept - 1];
+    net.send(last, &request[cuts[3]..]);
+    let next = net.now + Duration::from_millis(500);
+    net.drive_past(next);
+    for id in [id, last] {
+        assert_eq!(replies(&net.received(id).0)[0].0, 200);
+    }
+}
+
+/// Nor do replies that nobody reads, after the time that anybody waits for more of one (fact 38).
+#[test]
+fn unread_replies_give_way() {
+    let (mut net, segment) = server(65_536, Config::default());
+    let kept = STREAMS - net.node(0).config().reserved_streams;
+    net.reads_nothing = true;
+    for _ in 0..kept {
+        let id = net.dial(0).unwrap();
+        net.send(id, &post(&get_blocks(&segment, 0)));
+    }
+    for wait in [1_000, 3_900] {
+        let next = net.now + Duration::from_millis(wait);
+        net.drive_past(next);
+        assert!(net.dial(0).is_none());
+    }
+    let next = net.now + Duration::from_millis(200);
+    net.drive_past(next);
+    let id = net.dial(0).unwrap();
+    net.reads_nothing = false;
     net.send(id, &post(&get_blocks(&segment, 0)));
     assert_eq!(replies(&converse(&mut net, id, Duration::from_millis(500)).0)[0].0, 200);
 }

@@ -1,12 +1,14 @@
 //! [MS-PCCRR] 3.1, the client's half of one exchange: [`Exchange`] reads the reply to MSG_GETBLKS as
-//! it arrives, [`ListExchange`] that to MSG_GETBLKLIST.
+//! it arrives, [`ListExchange`] that to MSG_GETBLKLIST, [`SegmentExchange`] that to MSG_GETSEGLIST.
 //!
 //! The block's bytes pass straight through, as they are; the IV comes last. Only headers, sizes
 //! and names are judged here, whether the block is the right one is the store's to say.
 
 mod list;
+mod segments;
 
 pub use self::list::{ListExchange, ListStep};
+pub use self::segments::{AskError, SegmentExchange, SegmentStep};
 use super::wire::{BLOCK_HEAD_BYTES, HEADER_BYTES, Header, MessageType, TRANSPORT_BYTES, VersionRange, pad};
 use crate::bytes::{Len, Reader, copy};
 use crate::crypto::{CipherAlgorithm, CipherBlock, Seal};
@@ -64,7 +66,7 @@ pub enum AcceptPlain {
     Yes,
 }
 
-/// Why a reply is not to be used. All are the peer's doing; 3.1.5.3 and 3.1.5.5: it MUST be
+/// Why a reply is not to be used. All are the peer's doing; 3.1.5.2 to 3.1.5.5: it MUST be
 /// silently discarded and the exchange aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

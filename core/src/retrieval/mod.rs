@@ -32,11 +32,31 @@
 //! | 40 | after a NEGO_RESP, the same request once more | [`wire::VersionRange::speaks`], in `fetch::stream` |
 //! | 40 | NextBlockIndex is sent, and not believed | [`server::Reply`], [`client::Exchange`], [`client::ListExchange`] |
 //! | 41 | any case, with or without the last slash, or doubled | [`wire::is_retrieval_path`] |
+//! | 40 | after a NEGO_RESP to GETSEGLIST, blocks are asked for without | [`client::SegmentStep::Negotiation`] |
 //! | 41 | GETSEGLIST is for a hosted cache | [`server::Role`] |
 //! | 42 | ages have 24 bits, little-endian, in four units; surplus is ignored | [`crate::ages::Ages::parse`] |
 //! | 42 | one age that is too much for hundredths makes all of them seconds | [`crate::ages::AgesRepr::emit`] |
-//! | 42 | a bad blob costs only itself; ages count from the first range | [`wire::SegmentList::ages`] |
-//! | 42 | a range beyond the request voids the reply | [`wire::SegmentList::answers`] |
+//! | 42 | a bad blob costs only itself; ages count from the first range | [`wire::SegmentList::ages`], [`client::SegmentExchange`] |
+//! | 42 | a range beyond the request voids the reply | [`wire::SegmentList::answers`], [`client::SegmentExchange`] |
+//! | 42 | no age past number 255, nor of more than [`server::LISTED_AGES`] segments | [`server::Reply`] |
+//!
+//! # Section 3, and where it is kept
+//!
+//! | section | what | where |
+//! |---|---|---|
+//! | 3 | a server negotiates; lists of segments are a hosted cache's | [`server::Incoming`], [`server::Role`] |
+//! | 3.1.1, 3.1.2, 3.1.6.1 | what is outstanding, and the request timer | `fetch::stream`, [`REQUEST_TIMEOUT`](crate::limits::REQUEST_TIMEOUT) |
+//! | 3.1.4.1 | a client may negotiate first | not done (fact 40) |
+//! | 3.1.4.2, 3.1.5.2 | lists of blocks | [`client::ListExchange`] |
+//! | 3.1.4.3, 3.1.5.3 | blocks | [`wire::GetBlocks::emit_one`], [`client::Exchange`]; opened in `store::verify` |
+//! | 3.1.4.4, 3.1.5.4 | lists of segments | [`client::SegmentExchange`] |
+//! | 3.1.5.1 | after a NEGO_RESP | `fetch::stream`, [`wire::VersionRange::speaks`], [`wire::MessageType::version`] |
+//! | 3.1.5.5 | anything else is discarded | [`client::Refusal`] |
+//! | 3.2.1, 3.2.3 | active clients | `serve::Upload::is_active`, counted in `node` |
+//! | 3.2.2, 3.2.6.1 | the upload timer | `serve::Upload::deadline`, [`UPLOAD_TIMEOUT`](crate::limits::UPLOAD_TIMEOUT) |
+//! | 3.2.5.1 to 3.2.5.4 | requests | [`server::Incoming::finish`], [`server::Reply`] |
+//! | 3.2.5.5 | anything else is dropped | [`server::Answer::Drop`], a 400 in `serve` |
+//! | 5.1 | the key never travels, the IV does | [`server::Reply`] |
 //!
 //! Not in the list of facts: a segment id of 1 to 64 bytes is well-formed though only 32, 48 and 64
 //! can be anybody's; the ranges of a request may overlap, in any order, and more than 256 of them;

@@ -172,8 +172,15 @@ pub struct VersionRange {
 pub const OUR_VERSIONS: VersionRange = VersionRange { min: VERSION_1_0, max: VERSION_2_0 };
 
 /// Whether `target` is the retrieval path: any case, with or without the slash at its end, and
-/// the doubled form that one client sends (fact 41).
+/// the doubled form that one client sends (fact 41). A server MUST take the absolute form too (RFC
+/// 9112 3.2.2), which a client sends that believes in a proxy.
 pub fn is_retrieval_path(target: &[u8]) -> bool {
+    let target = match target.split_at_checked(7) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"http://") => {
+            rest.iter().position(|&byte| byte == b'/').and_then(|at| rest.get(at..)).unwrap_or_default()
+        }
+        _ => target,
+    };
     let guid = PATH.as_bytes().get(1..37).unwrap_or_default();
     let mut names = target.split(|&byte| byte == b'/').filter(|name| !name.is_empty());
     let (first, second, third) = (names.next(), names.next(), names.next());

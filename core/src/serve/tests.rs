@@ -1,3 +1,5 @@
+extern crate std;
+
 use super::*;
 use crate::content::SegmentId;
 use crate::crypto::{CipherAlgorithm, HashAlgorithm, Seal, Secret, SoftCrypto, hash};
@@ -223,6 +225,120 @@ fn a_hosted_cache_lists_segments() {
     }
 }
 
+/// 2.2.6: how long the segment has been here, in hundredths of a second, and after 46.6 hours in
+/// seconds (fact 42).
+#[test]
+fn a_hosted_cache_tells_ages() {
+    let mut dialogue = Dialogue::with(Role::HostedCache);
+    for (secs, age) in [
+        (1, [0, 1, 3, 1, 0, 100, 0, 0]),
+        // 167,772.15 s are the most hundredths that fit.
+        (167_772, [0, 1, 3, 1, 0, 0xf0, 0xff, 0xff]),
+        (167_773, [0, 1, 1, 1, 0, 0x5d, 0x8f, 2]),
+    ] {
+        // The block came at 0; the request's last byte decides, not its first.
+        dialogue.now = Instant::from_millis(secs * 1_000 - 700);
+        let request = post(ASK_SEGMENTS);
+        let (first, last) = request.split_at(request.len() - 9);
+        dialogue.hear(first);
+        dialogue.now = Instant::from_millis(secs * 1_000);
+        dialogue.hear(last);
+        let reply = dialogue.say(11);
+        let Message::SegmentList(list) = message(&reply) else { panic!() };
+        assert_eq!(list.blob, age);
+    }
+}
+
+/// Who has not said what it wants within the client's own timer (MS-PCCRR 3.1.2), or takes nothing
+/// of its reply for longer than anybody waits (fact 38), gives way to others.
+#[test]
+fn who_keeps_a_connection_without_using_it_gives_way() {
+    let mut dialogue = Dialogue::new();
+    assert!(dialogue.upload.gives_way(dialogue.now), "nothing was asked");
+    dialogue.hear(HEAD);
+    let begun = dialogue.now;
+    for byte in &ASK[..3] {
+        dialogue.hear(&[*byte]);
+        assert!(!dialogue.upload.gives_way(dialogue.now));
+        dialogue.now += Duration::from_millis(600);
+    }
+    assert!(!dialogue.upload.gives_way(begun + Duration::from_micros(1_999_999)));
+    assert!(dialogue.upload.gives_way(begun + Duration::from_secs(2)), "it trickles");
+    dialogue.hear(&ASK[3..]);
+    for _ in 0..3 {
+        assert!(!dialogue.upload.gives_way(dialogue.now + Duration::from_micros(4_999_999)));
+        assert!(dialogue.upload.gives_way(dialogue.now + Duration::from_secs(5)), "nothing is taken");
+        dialogue.now += Duration::from_millis(4_000);
+        let Dialogue { upload, store, counters, now } = &mut dialogue;
+        assert_eq!(upload.poll(*now, store, counters, &mut [0; 40]), Ok(40));
+        assert!(upload.is_active(), "until all is sent (MS-PCCRR 3.2.5.3)");
+        // No room is no progress.
+        assert_eq!(upload.poll(*now + Duration::from_secs(1), store, counters, &mut []), Ok(0));
+    }
+    dialogue.say(512);
+    assert!(dialogue.upload.gives_way(dialogue.now) && dialogue.upload.is_idle());
+}
+
+/// MS-PCCRR 2.2.3: a request MUST be 98,304 bytes at most; what is longer is not waited for.
+#[test]
+fn a_body_that_is_too_long_is_refused_at_once() {
+    let path = "/116B50EB-ECE2-41ac-8429-9F9E963361B7/";
+    for (path, status) in [(path, "400"), ("/x", "404")] {
+        let mut long = Dialogue::new();
+        let head = std::format!("POST {path} HTTP/1.1\r\nHost: x\r\n");
+        long.hear(head.as_bytes());
+        long.hear(b"Content-Length: 98305\r\nExpect: 100-continue\r\n\r\n");
+        let reply = long.say(512);
+        assert!(reply.starts_with(std::format!("HTTP/1.1 {status} ").as_bytes()));
+        assert!(long.upload.is_over() && long.counters.dropped == 1);
+
+        let mut chunked = Dialogue::new();
+        chunked.hear(head.as_bytes());
+        chunked.hear(b"Transfer-Encoding: chunked\r\n\r\n");
+        for _ in 0..98_304 / 4_096 {
+            chunked.hear(b"1000\r\n");
+            assert_eq!(chunked.hear(&[0; 4_096]), 4_096);
+            assert_eq!(chunked.hear(b"\r\n"), 2);
+        }
+        assert!(chunked.upload.wants_input());
+        chunked.hear(b"1\r\n0");
+        let reply = chunked.say(512);
+        assert!(reply.starts_with(std::format!("HTTP/1.1 {status} ").as_bytes()));
+        assert!(chunked.upload.is_over() && chunked.counters.dropped == 1);
+    }
+}
+
+/// RFC 9112 9.3 and 9.6: a reply says whether the connection ends, where the client may not know.
+#[test]
+fn what_becomes_of_the_connection() {
+    for (version, wish, told, over) in [
+        ("1.1", "", "", false),
+        ("1.1", "Connection: close\r\n", "Connection: close\r\n", true),
+        ("1.0", "Connection: keep-alive\r\n", "Connection: keep-alive\r\n", false),
+        ("1.0", "", "Connection: close\r\n", true),
+    ] {
+        let mut dialogue = Dialogue::new();
+        let path = "/116B50EB-ECE2-41ac-8429-9F9E963361B7/";
+        let head = std::format!("POST {path} HTTP/{version}\r\nHost: x\r\n{wish}Content-Length: 68\r\n\r\n");
+        dialogue.hear(head.as_bytes());
+        dialogue.hear(ASK);
+        let reply = dialogue.say(512);
+        // 76 bytes of headers and sizes, a sealed block of 16, an IV.
+        let expected = std::format!("HTTP/1.1 200 OK\r\nContent-Length: 108\r\n{told}\r\n");
+        assert!(reply.starts_with(expected.as_bytes()), "{}", reply.escape_ascii());
+        assert_eq!((reply.len(), dialogue.upload.is_over()), (expected.len() + 108, over));
+    }
+}
+
+/// RFC 9110 10.1.1: who waits to be told to send is told no, where that is known.
+#[test]
+fn nobody_is_asked_to_send_to_another_path() {
+    let mut dialogue = Dialogue::new();
+    dialogue.hear(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    assert!(dialogue.say(512).starts_with(b"HTTP/1.1 404 "));
+    assert!(dialogue.upload.is_over());
+}
+
 #[test]
 fn the_other_side_sends_no_more() {
     let mut dialogue = Dialogue::new();
@@ -243,7 +359,8 @@ fn rot_resets_the_connection_and_drops_the_block() {
     let mut dialogue = Dialogue::new();
     dialogue.hear(HEAD);
     dialogue.hear(ASK);
-    let slot = dialogue.upload.reply.as_ref().unwrap().block().unwrap().slot;
+    let Phase::Sending { reply: Some(reply), .. } = &dialogue.upload.phase else { panic!("no reply") };
+    let slot = reply.block().unwrap().slot;
     dialogue.store.rot(slot, 3);
     let Dialogue { upload, store, counters, now } = &mut dialogue;
     assert_eq!(upload.poll(*now, store, counters, &mut [0; 512]), Err(StoreError::Damaged));

@@ -75,6 +75,7 @@ pub static ALL: &[Codec] = &[
     machines::http_client,
     machines::retrieval_exchange,
     machines::retrieval_list_exchange,
+    machines::retrieval_segment_exchange,
     machines::retrieval_server,
     machines::ram_store,
     machines::seal,

@@ -32,7 +32,9 @@ use peerdist_core::fetch::stream::{Answer, Desk, PeerStream};
 use peerdist_core::fetch::{self, Ask, Cause, Fetch, Job, JobId, Survey};
 use peerdist_core::http::conn::{Conn, Event};
 use peerdist_core::node::{Config, Counters, Input, Node, Output, StreamId};
-use peerdist_core::retrieval::client::{AcceptPlain, Exchange, ListExchange, ListStep, Step};
+use peerdist_core::retrieval::client::{
+    AcceptPlain, Exchange, ListExchange, ListStep, SegmentExchange, SegmentStep, Step,
+};
 use peerdist_core::retrieval::server::{self, Incoming, Role};
 use peerdist_core::retrieval::set::IndexSet;
 use peerdist_core::serve::{self, Upload};
@@ -295,6 +297,29 @@ pub(crate) fn retrieval_exchange(input: &[u8], _: &mut [u8]) {
 }
 
 #[inline(never)]
+pub(crate) fn retrieval_segment_exchange(input: &[u8], output: &mut [u8]) {
+    let ids = segments(input);
+    let blob = input.get(..unknown_u32() as usize).unwrap_or_default();
+    let asked = SegmentExchange::ask(unknown_array(), &ids, blob, &mut Writer::new(output));
+    keep(checksum(output));
+    let mut exchange = match asked {
+        Ok(exchange) => exchange,
+        Err(error) => return keep(error),
+    };
+    while unknown() > 0 {
+        let exchange = forget(&mut exchange);
+        let (used, step) = exchange.handle(input, &mut |index, age| keep((index, age)));
+        match step {
+            Ok(SegmentStep::Segments(segments)) => segments.ranges().for_each(keep),
+            Ok(SegmentStep::Negotiation(range)) => keep(range),
+            Ok(SegmentStep::More) => {}
+            Err(error) => keep(error),
+        }
+        keep((used, exchange.is_done()));
+    }
+}
+
+#[inline(never)]
 pub(crate) fn retrieval_list_exchange(input: &[u8], output: &mut [u8]) {
     let Some(segment) = segment(input) else { return };
     let mut asked = IndexSet::EMPTY;
@@ -324,7 +349,7 @@ pub(crate) fn retrieval_server(input: &[u8], output: &mut [u8]) {
     let store = forget(&mut store);
     let mut incoming = Incoming::new(role());
     while unknown() > 0 {
-        forget(&mut incoming).handle(store, input);
+        forget(&mut incoming).handle(now(), store, input);
     }
     let server::Answer::Reply(mut reply) = forget(&mut incoming).finish(store, unknown() == 0) else {
         return;
@@ -471,6 +496,7 @@ pub(crate) fn upload(input: &[u8], output: &mut [u8]) {
             0 => keep(upload.handle(now(), store, &mut counters, unknown() == 0, input)),
             1 => upload.handle_eof(),
             2 => keep(upload.poll(now(), store, &mut counters, output)),
+            5 => keep(upload.gives_way(now())),
             _ => keep((upload.deadline(), upload.is_active(), upload.is_idle(), upload.is_over())),
         }
         keep((upload.wants_input(), counters, checksum(output)));

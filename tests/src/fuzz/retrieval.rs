@@ -7,15 +7,18 @@ use peerdist_core::crypto::{CipherAlgorithm, Seal};
 use peerdist_core::limits::{
     BLOCK_BYTES, MAX_DIGEST_BYTES, MAX_REPLY_BYTES, MAX_REQUEST_BYTES, SEGMENT_BLOCKS,
 };
-use peerdist_core::retrieval::client::{AcceptPlain, Exchange, ListExchange, ListStep, Refusal, Step};
+use peerdist_core::retrieval::client::{
+    AcceptPlain, Exchange, ListExchange, ListStep, Refusal, SegmentExchange, SegmentStep, Step,
+};
 use peerdist_core::retrieval::server::{Answer, Incoming, Role};
-use peerdist_core::retrieval::set::IndexSet;
+use peerdist_core::retrieval::set::{IndexSet, SET_INDICES};
 use peerdist_core::retrieval::wire::{
-    Block, BlockReply, GetBlocks, HEADER_BYTES, Header, MessageType, OUR_VERSIONS, Range, Reply, Request,
-    TRANSPORT_BYTES, Version,
+    Block, BlockReply, GetBlocks, HEADER_BYTES, Header, MessageType, OUR_VERSIONS, REQUEST_ID_BYTES, Range,
+    Reply, Request, TRANSPORT_BYTES, Version,
 };
 use peerdist_core::store::BlockId;
 use peerdist_core::store::ram::{Entry, Page, RamStore};
+use peerdist_core::time::Instant;
 
 use super::numbers;
 
@@ -58,7 +61,7 @@ pub fn retrieval_request(data: &[u8]) {
 fn answer(role: Role, request: &[u8], piece: usize) -> Option<Vec<u8>> {
     let mut store = RamStore::new([const { Page::EMPTY }; 1], [const { Entry::EMPTY }; 1], [0; 0]);
     let mut incoming = Incoming::new(role);
-    request.chunks(piece).for_each(|piece| incoming.handle(&store, piece));
+    request.chunks(piece).for_each(|piece| incoming.handle(Instant::ZERO, &store, piece));
     let Answer::Reply(mut reply) = incoming.finish(&store, false) else { return None };
     let mut bytes = vec![0; reply.len() as usize];
     assert_eq!(reply.read(&mut store, &mut bytes), Ok(bytes.len()));
@@ -84,6 +87,7 @@ fn check_answer(role: Role, request: &Result<Request<'_>, impl Sized>, reply: Op
         }
         (Ok(Request::GetSegmentList(asked)), Some(Reply::SegmentList(list))) => {
             assert_eq!(role, Role::HostedCache);
+            assert!(list.blob.is_empty());
             assert!(list.ranges.is_empty() && list.answers(asked.request_id, 0));
             assert_eq!(asked.ids.iter().count(), asked.ids.len());
             assert!(asked.ids.iter().all(|id| (1..=MAX_DIGEST_BYTES).contains(&id.len())));
@@ -137,6 +141,7 @@ pub fn retrieval_reply(data: &[u8]) {
     let reply = Reply::parse(data).ok();
     reply.iter().for_each(|reply| again(reply, data));
     lists(data, reply);
+    segment_lists(data, reply);
     let (id, plain_len) = asked(data);
     plain(data, id, reply);
     let whole = read(Exchange::new(id, plain_len), data, data.len().max(1));
@@ -251,6 +256,53 @@ fn list(mut exchange: ListExchange, data: &[u8], piece: usize) -> Result<ListSte
         }
     }
     Ok(last)
+}
+
+/// A client of a list of segments takes what the codec takes, in pieces of any size, if it is the
+/// answer to its request; and of ages, those of the segments that are listed.
+fn segment_lists(data: &[u8], reply: Option<Reply<'_>>) {
+    let (a, b) = numbers(data);
+    let id = match reply {
+        Some(Reply::SegmentList(list)) => *list.request_id,
+        _ => [a as u8; REQUEST_ID_BYTES],
+    };
+    for asked in [SET_INDICES, 1 + b as u32 % 8] {
+        let ids = vec![SegmentId::from_slice(&[0; 32]).unwrap(); asked as usize];
+        let read = |piece: usize| {
+            let mut buf = vec![0; 20_000];
+            let mut exchange = SegmentExchange::ask(id, &ids, &[], &mut Writer::new(&mut buf)).unwrap();
+            let (mut last, mut ages) = (SegmentStep::More, Vec::new());
+            for mut bytes in data.chunks(piece) {
+                while !bytes.is_empty() {
+                    let (used, step) = exchange.handle(bytes, &mut |index, age| ages.push((index, age)));
+                    assert!(used > 0, "it stands still");
+                    bytes = &bytes[used..];
+                    last = step.inspect_err(|_| assert!(exchange.is_done()))?;
+                }
+            }
+            assert_eq!(exchange.is_done(), last != SegmentStep::More);
+            Ok::<_, Refusal>((last, ages))
+        };
+        let whole = read(data.len().max(1));
+        assert_eq!(read(1 + a as usize % 61), whole);
+        match (whole, reply) {
+            (Ok((SegmentStep::Segments(listed), ages)), Some(Reply::SegmentList(list))) => {
+                assert!(list.answers(&id, asked));
+                let mut theirs = IndexSet::EMPTY;
+                list.ranges.iter().for_each(|range| theirs.insert_range(range));
+                assert_eq!(listed, theirs);
+                assert!(list.ages().filter(|(index, _)| listed.contains(*index)).eq(ages));
+            }
+            (Ok((SegmentStep::Negotiation(range), _)), reply) => {
+                assert_eq!(reply, Some(Reply::Negotiation(range)));
+            }
+            (Ok((SegmentStep::More, _)), reply) => assert!(reply.is_none()),
+            (Err(_), Some(Reply::SegmentList(list))) => assert!(!list.answers(&id, asked)),
+            (Err(_), Some(Reply::Negotiation(_))) => panic!("{data:?}"),
+            (Err(_), _) => {}
+            (Ok(seen), reply) => panic!("{seen:?}, {reply:?}"),
+        }
+    }
 }
 
 /// A plain block is taken only where that is allowed, and then it is the message's.

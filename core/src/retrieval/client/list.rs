@@ -63,7 +63,8 @@ impl ListExchange {
         }
     }
 
-    /// Writes the request, the same each time: 2,140 bytes at most.
+    /// Writes the request, the same each time: 2,140 bytes at most. 3.1.4.2: its segment id and
+    /// ranges MUST be those asked for.
     pub fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
         // 2.2.3: SHOULD indicate AES-128 in a request.
         let cipher = CipherAlgorithm::Aes128.into();
@@ -210,6 +211,7 @@ mod tests {
         Ok(last)
     }
 
+    /// 3.1.4.2
     #[test]
     fn our_request_is_theirs() {
         for (asked, vector) in [
@@ -223,6 +225,7 @@ mod tests {
         }
     }
 
+    /// 3.1.5.2
     #[test]
     fn a_list_in_any_pieces() {
         let bytes = vector!("pccrr-blklist-2.bin");
@@ -250,6 +253,7 @@ mod tests {
         assert_eq!(feed(&mut exchange(&[(0, 512)]), &other, 99), Err(Refusal::Malformed), "Count 0");
     }
 
+    /// 3.1.5.2: well-formed, and the segment's that was asked for; 3.1.5.5: or else discarded.
     #[test]
     fn another_segment_type_or_version_is_refused() {
         let bytes = vector!("pccrr-blklist-2.bin");

@@ -36,6 +36,7 @@ fn feed(
     Ok((block, last))
 }
 
+/// 3.1.5.3
 #[test]
 fn a_block_in_any_pieces() {
     let bytes = vector!("pccrr-blk-aes128-17.bin");
@@ -50,6 +51,7 @@ fn a_block_in_any_pieces() {
     }
 }
 
+/// 3.1.5.3 and fact 36.
 #[test]
 fn a_missing_block_with_and_without_an_iv() {
     for bytes in [&vector!("pccrr-blk-empty.bin")[..], vector!("pccrr-blk-empty-noiv.bin")] {
@@ -57,12 +59,22 @@ fn a_missing_block_with_and_without_an_iv() {
     }
 }
 
+/// 3.1.5.1: what the server speaks is told, and whether a resent request would be understood.
 #[test]
 fn negotiation() {
     let step = feed(&mut exchange(0, 17), vector!("pccrr-nego-resp-1.0-2.0.bin"), 28).unwrap().1;
     assert_eq!(step, Step::Negotiation(crate::retrieval::wire::OUR_VERSIONS));
+    let mut other = *vector!("pccrr-nego-resp-1.0-2.0.bin");
+    (other[23], other[27]) = (2, 3);
+    let Step::Negotiation(range) = feed(&mut exchange(0, 17), &other, 28).unwrap().1 else { panic!() };
+    assert!(!range.speaks(MessageType::GetBlocks.version()), "no major version in common");
+    // 2.2.5.1: both versions, and nothing else.
+    other[3] += 4;
+    other[15] += 4;
+    assert_eq!(feed(&mut exchange(0, 17), &other, 28).unwrap_err(), Refusal::Malformed);
 }
 
+/// 3.1.5.3: segment and block MUST be those of the request; 3.1.5.5: other types are discarded.
 #[test]
 fn what_was_not_asked_for_is_refused() {
     let bytes = vector!("pccrr-blk-aes128-17.bin");
@@ -78,12 +90,17 @@ fn what_was_not_asked_for_is_refused() {
     other = *bytes;
     other[11] = 7;
     assert_eq!(feed(&mut exchange(5, 17), &other, 999).unwrap_err(), Refusal::Unexpected);
+    other[11] = 99;
+    assert_eq!(feed(&mut exchange(5, 17), &other, 999).unwrap_err(), Refusal::Unexpected);
+    other = *bytes;
+    other[23] = 48;
+    assert_eq!(feed(&mut exchange(5, 17), &other, 999).unwrap_err(), Refusal::NotAsked);
     other = *bytes;
     other[7] = 2;
     assert_eq!(feed(&mut exchange(5, 17), &other, 999).unwrap_err(), Refusal::Unexpected);
 }
 
-/// Fact 36: sizes that lie about a block or its IV.
+/// 3.1.5.3, fact 36: MUST be well-formed: sizes that lie about a block or its IV.
 #[test]
 fn lies_about_sizes_are_refused() {
     for bytes in [vector!("pccrr-blk-neg-sizeofblock0.bin"), vector!("pccrr-blk-neg-sizeofiv0.bin")] {

@@ -1,7 +1,9 @@
 //! A request as it arrives: what it asks for is kept, in the same few bytes for a request of 68
 //! bytes and of 98,304.
 
-use super::{Answer, Reply, Role};
+use heapless::Vec;
+
+use super::{Answer, LISTED_AGES, Reply, Role};
 use crate::bytes::{Reader, Truncated, copy};
 use crate::content::SegmentId;
 use crate::limits::{MAX_DIGEST_BYTES, MAX_REQUEST_BYTES};
@@ -10,6 +12,7 @@ use crate::retrieval::wire::{
     HEADER_BYTES, Header, MessageType, OUR_VERSIONS, RANGE_BYTES, REQUEST_ID_BYTES, Range, is_id_len, pad,
 };
 use crate::store::Store;
+use crate::time::Instant;
 
 /// A request that is being read.
 pub struct Incoming {
@@ -29,6 +32,9 @@ pub struct Incoming {
     first: Option<Range>,
     /// The blocks asked for, or the segments asked for that are here, by their number.
     set: IndexSet,
+    /// How long the first of those segments have been here, in milliseconds; [`UNKNOWN_AGE`] if
+    /// the store cannot tell.
+    ages: Vec<u32, LISTED_AGES>,
     /// The smallest block asked for, which may lie outside of the set.
     block: Option<u32>,
     /// A field that is being collected.
@@ -57,6 +63,9 @@ enum Phase {
     Ignored,
 }
 
+/// An age that the store does not know.
+pub(super) const UNKNOWN_AGE: u32 = u32::MAX;
+
 /// The request is malformed: it will be dropped.
 struct Malformed;
 
@@ -80,6 +89,7 @@ impl Incoming {
             count: 0,
             first: None,
             set: IndexSet::EMPTY,
+            ages: Vec::new(),
             block: None,
             field: [0; MAX_DIGEST_BYTES],
             have: 0,
@@ -89,7 +99,7 @@ impl Incoming {
 
     /// Reads on: the next bytes of the body of an HTTP request. Segments that are asked for by the
     /// list are looked up on the way.
-    pub fn handle(&mut self, store: &dyn Store, mut bytes: &[u8]) {
+    pub fn handle(&mut self, now: Instant, store: &dyn Store, mut bytes: &[u8]) {
         self.taken = self.taken.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         while !bytes.is_empty() {
             let used = match self.phase {
@@ -108,7 +118,7 @@ impl Incoming {
                     let room = self.field.get_mut(self.have..self.need).unwrap_or_default();
                     let used = copy(room, bytes);
                     self.have = self.have.saturating_add(used);
-                    if self.have >= self.need && self.field_complete(store).is_err() {
+                    if self.have >= self.need && self.field_complete(now, store).is_err() {
                         self.phase = Phase::Ignored;
                     }
                     used
@@ -143,7 +153,7 @@ impl Incoming {
                 Reply::to_get_blocks(name, self.block, index, store, busy)
             }
             MessageType::GetSegmentList => match name.first_chunk() {
-                Some(request_id) => Reply::to_get_segment_list(request_id, self.set, busy),
+                Some(request_id) => Reply::to_get_segment_list(request_id, self.set, &self.ages, busy),
                 None => return Answer::Drop,
             },
             _ => return Answer::Drop,
@@ -154,7 +164,7 @@ impl Incoming {
         (self.phase, self.have, self.need) = (phase, 0, need);
     }
 
-    fn field_complete(&mut self, store: &dyn Store) -> Result<(), Malformed> {
+    fn field_complete(&mut self, now: Instant, store: &dyn Store) -> Result<(), Malformed> {
         let field = self.field;
         let mut reader = Reader::new(field.get(..self.need).unwrap_or_default());
         match self.phase {
@@ -193,7 +203,7 @@ impl Incoming {
                 self.collect(Phase::Id(len), len.saturating_add(pad(len)));
             }
             Phase::Id(len) => {
-                self.segment(reader.take(len)?, store);
+                self.segment(reader.take(len)?, now, store);
                 self.collect(if self.items < self.count { Phase::IdSize } else { Phase::LastSize }, 4);
             }
             Phase::LastSize => self.last(reader.u32_be()?),
@@ -244,11 +254,17 @@ impl Incoming {
     }
 
     /// 3.2.5.4: MUST retrieve the availability of each of the segments, partial ones too.
-    fn segment(&mut self, id: &[u8], store: &dyn Store) {
+    fn segment(&mut self, id: &[u8], now: Instant, store: &dyn Store) {
         if self.items < SET_INDICES
-            && SegmentId::from_slice(id).is_some_and(|segment| store.blocks(&segment) > 0)
+            && let Some(segment) = SegmentId::from_slice(id)
+            && store.blocks(&segment) > 0
         {
             self.set.insert(self.items);
+            let age = store.age(&segment, now).map_or(UNKNOWN_AGE, |age| {
+                u32::try_from(age.millis()).unwrap_or(UNKNOWN_AGE).min(UNKNOWN_AGE - 1)
+            });
+            // Those beyond are listed without an age.
+            let _ = self.ages.push(age);
         }
         self.items = self.items.saturating_add(1);
     }

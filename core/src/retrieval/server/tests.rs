@@ -1,3 +1,5 @@
+extern crate std;
+
 use super::*;
 use crate::crypto::{CipherAlgorithm, HashAlgorithm, Seal, Secret, SoftCrypto, hash};
 use crate::limits::MAX_REQUEST_BYTES;
@@ -6,6 +8,7 @@ use crate::retrieval::set::SET_INDICES;
 use crate::retrieval::wire::{self, GetBlockList, GetSegmentList, Range};
 use crate::store::ram::{Entry, Page, RamStore};
 use crate::store::verify::{Expected, Intake};
+use crate::time::Instant;
 
 macro_rules! vector {
     ($name:literal) => {
@@ -37,7 +40,7 @@ fn store_with(indices: &[u32]) -> RamStore<[Page; 4], [Entry; 4], [u8; 0]> {
 fn answer_as(role: Role, request: &[u8], store: &dyn Store, busy: bool) -> Answer {
     let mut incoming = Incoming::new(role);
     let (first, rest) = request.split_at(request.len() / 3);
-    first.chunks(1).chain(rest.chunks(7)).for_each(|piece| incoming.handle(store, piece));
+    first.chunks(1).chain(rest.chunks(7)).for_each(|piece| incoming.handle(Instant::ZERO, store, piece));
     incoming.finish(store, busy)
 }
 
@@ -73,6 +76,7 @@ fn a_stored_block_is_served_as_it_is() {
     }
 }
 
+/// 3.2.5.3: NextBlockIndex MUST be calculated.
 #[test]
 fn next_block_index_is_the_next_one_held() {
     let mut store = store_with(&[2, 9, 7]);
@@ -97,6 +101,8 @@ fn next_block_index_of_what_is_missing() {
     assert_eq!(reply[56..68], [0, 0, 0, 4, 0, 0, 0, 9, 0, 0, 0, 0]);
 }
 
+/// 3.2.5.3: for a missing block, and at the limit of active clients, the reply MUST be empty, under
+/// the segment id and the index of the request.
 #[test]
 fn missing_blocks_and_full_house_are_empty_replies() {
     let mut store = store_with(&[5]);
@@ -115,6 +121,7 @@ fn missing_blocks_and_full_house_are_empty_replies() {
     }
 }
 
+/// 3.2.5.1, and 3.2.5.5: malformed messages MUST be discarded.
 #[test]
 fn negotiation_and_nonsense() {
     let mut store = store_with(&[]);
@@ -135,8 +142,8 @@ fn requests_of_any_length() {
     bytes[64..68].copy_from_slice(&vrf.to_be_bytes());
     let read = |len: u32| {
         let mut incoming = Incoming::new(Role::Peer);
-        incoming.handle(&store, &bytes);
-        (0..len).for_each(|_| incoming.handle(&store, &[7]));
+        incoming.handle(Instant::ZERO, &store, &bytes);
+        (0..len).for_each(|_| incoming.handle(Instant::ZERO, &store, &[7]));
         incoming.finish(&store, false)
     };
     let (short, whole, long) = (read(vrf - 1), read(vrf), read(vrf + 1));
@@ -267,8 +274,112 @@ fn segments_keep_their_numbers() {
     let request = writer.finish();
     let reply = read_all(answer_as(Role::HostedCache, request, &store, false), &mut store, 5);
     let Ok(wire::Reply::SegmentList(list)) = wire::Reply::parse(&reply) else { panic!() };
-    assert!(list.answers(&[7; 16], 5) && list.blob.is_empty());
+    assert!(list.answers(&[7; 16], 5));
     assert!(list.ranges.iter().map(|range| (range.index, range.count)).eq([(1, 1), (3, 2)]));
+    // Fact 42: ages count from the first range.
+    assert_eq!(list.blob, [0, 1, 3, 3, 0, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]);
+    assert!(list.ages().map(|(number, _)| number).eq([1, 3, 4]));
+}
+
+/// A store of segments alone, with the age of each in milliseconds.
+struct Aged(std::vec::Vec<(SegmentId, Option<u64>)>);
+
+impl Store for Aged {
+    fn reserve(&mut self, _: &BlockId, _: u32) -> Result<crate::store::SlotId, crate::store::ReserveError> {
+        Err(crate::store::ReserveError::Full)
+    }
+    fn write(&mut self, _: crate::store::SlotId, _: u32, _: &[u8]) -> Result<(), StoreError> {
+        Err(StoreError::Stale)
+    }
+    fn read(&mut self, _: crate::store::SlotId, _: u32, _: &mut [u8]) -> Result<(), StoreError> {
+        Err(StoreError::Stale)
+    }
+    fn commit(&mut self, _: crate::store::verify::Verified) -> Result<(), StoreError> {
+        Err(StoreError::Stale)
+    }
+    fn release(&mut self, _: crate::store::SlotId) {}
+    fn pin(&mut self, _: crate::store::SlotId) {}
+    fn unpin(&mut self, _: crate::store::SlotId) {}
+    fn find(&self, _: &BlockId) -> Option<Stored> {
+        None
+    }
+    fn blocks(&self, segment: &SegmentId) -> u32 {
+        self.0.iter().filter(|(id, _)| id == segment).count() as u32
+    }
+    fn next_block(&self, _: &SegmentId, _: u32) -> Option<u32> {
+        None
+    }
+    fn age(&self, segment: &SegmentId, _: Instant) -> Option<Duration> {
+        self.0.iter().find(|(id, _)| id == segment).and_then(|(_, age)| age.map(Duration::from_millis))
+    }
+}
+
+fn numbered(number: u16) -> SegmentId {
+    let mut id = [0; 32];
+    id[..2].copy_from_slice(&number.to_be_bytes());
+    SegmentId::from_slice(&id).unwrap()
+}
+
+/// What a hosted cache with those segments answers if it is asked for `asked` of them.
+fn aged(held: &[(u16, Option<u64>)], asked: u16) -> std::vec::Vec<u8> {
+    let mut store = Aged(held.iter().map(|&(number, age)| (numbered(number), age)).collect());
+    let ids: std::vec::Vec<_> = (0..asked).map(numbered).collect();
+    let mut buf = std::vec![0; 20_000];
+    let mut writer = Writer::new(&mut buf);
+    GetSegmentList::emit_for(&[7; 16], PREFERRED, ids.iter().map(SegmentId::as_bytes), &[], &mut writer)
+        .unwrap();
+    let Answer::Reply(mut reply) = answer_as(Role::HostedCache, writer.finish(), &store, false) else {
+        panic!("dropped")
+    };
+    let mut bytes = std::vec![0; reply.len() as usize];
+    bytes.chunks_mut(37).for_each(|room| assert_eq!(reply.read(&mut store, room), Ok(room.len())));
+    assert!(reply.is_empty());
+    bytes
+}
+
+fn segments_of(reply: &[u8]) -> wire::SegmentList<'_> {
+    let Ok(wire::Reply::SegmentList(list)) = wire::Reply::parse(reply) else { panic!() };
+    list
+}
+
+/// 2.2.6.1, fact 42: unit 3, or 1 for all if one age is too much; what is not known is left out, and
+/// without a single age there is no blob.
+#[test]
+fn ages_of_segments() {
+    let reply = aged(&[(2, Some(1_239)), (3, None), (4, Some(0))], 9);
+    assert_eq!(segments_of(&reply).blob, [0, 1, 3, 2, 0, 123, 0, 0, 2, 0, 0, 0]);
+    let reply = aged(&[(2, Some(1_239)), (3, None), (4, Some(167_772_160))], 9);
+    assert_eq!(segments_of(&reply).blob, [0, 1, 1, 2, 0, 1, 0, 0, 2, 0x5c, 0x8f, 2]);
+    let reply = aged(&[(2, None), (3, None)], 9);
+    assert_eq!((segments_of(&reply).blob, segments_of(&reply).ranges.len()), (&[][..], 1));
+    // Older than 49 days is as old as that.
+    let reply = aged(&[(0, Some(u64::MAX / 1_000))], 1);
+    assert_eq!(segments_of(&reply).blob, [0, 1, 1, 1, 0, 0x37, 0x89, 0x41]);
+}
+
+/// Fact 42: no age past number 255; and no more of them than there is room for.
+#[test]
+fn ages_of_many_segments() {
+    let reply = aged(&[(9, Some(50)), (264, Some(60)), (265, Some(70))], 300);
+    assert_eq!(segments_of(&reply).blob, [0, 1, 3, 2, 0, 5, 0, 0, 255, 6, 0, 0]);
+    assert_eq!(segments_of(&reply).ranges.len(), 2, "the last two are neighbours");
+    let held: std::vec::Vec<_> = (0..512).map(|number| (number, Some(10 * u64::from(number)))).collect();
+    let reply = aged(&held, 512);
+    let list = segments_of(&reply);
+    assert!(list.ranges.iter().eq([Range { index: 0, count: 512 }]));
+    let ages = (0..LISTED_AGES as u32).map(|number| (number, Duration::from_millis(10 * u64::from(number))));
+    assert!(list.ages().eq(ages));
+}
+
+/// 3.2.5.4: nothing at all is told at the limit of active clients.
+#[test]
+fn no_ages_in_a_full_house() {
+    let mut store = store_with(&[5]);
+    let request = vector!("pccrr-getseglist-1.bin");
+    for (busy, len) in [(false, 8), (true, 0)] {
+        let reply = read_all(answer_as(Role::HostedCache, request, &store, busy), &mut store, 5);
+        assert_eq!(segments_of(&reply).blob.len(), len);
+    }
 }
 
 /// 3.2.5.1 and the first step of all others: any message of another major version.

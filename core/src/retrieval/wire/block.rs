@@ -85,7 +85,8 @@ impl<'a> GetBlocks<'a> {
         writer.put(self.vrf)
     }
 
-    /// Writes a whole request for one block, asking for AES-128 (2.2.3: SHOULD).
+    /// Writes a whole request for one block, asking for AES-128 (2.2.3: SHOULD). 3.1.4.3: segment id and
+    /// block MUST be those asked for.
     pub fn emit_one(segment: &[u8], index: u32, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
         // 3.1.4.3: MUST request one block per exchange; 2.2.4.3: a single range of one block.
         let range = [Range { index, count: 1 }.to_wire()];

@@ -75,6 +75,13 @@ impl<'a> GetSegmentList<'a> {
         Self::emit_for(request_id, cipher, ids.iter(), blob, writer)
     }
 
+    /// Bytes of a whole message that asks for `ids`.
+    pub fn len_for<'i>(ids: impl Iterator<Item = &'i [u8]>, blob: &[u8]) -> usize {
+        let ids = ids.map(|id| padded_len(id.len())).fold(0, usize::saturating_add);
+        let lens = [REQUEST_ID_BYTES, 4, ids, 4, blob.len()];
+        lens.into_iter().fold(HEADER_BYTES, usize::saturating_add)
+    }
+
     /// Writes a whole message that asks for `ids`. There has to be one at least, or the message is
     /// dropped (fact 39).
     pub fn emit_for<'i>(
@@ -84,9 +91,7 @@ impl<'a> GetSegmentList<'a> {
         blob: &[u8],
         writer: &mut Writer<'_>,
     ) -> Result<(), NoRoom> {
-        let lens = ids.clone().map(|id| padded_len(id.len())).fold(0, usize::saturating_add);
-        let lens = [REQUEST_ID_BYTES, 4, lens, 4, blob.len()];
-        let size = lens.into_iter().fold(HEADER_BYTES, usize::saturating_add);
+        let size = Self::len_for(ids.clone(), blob);
         emit_header(writer, MessageType::GetSegmentList, size, cipher)?;
         writer.put(request_id)?;
         writer.u32_be(ids.clone().fold(0, |count: u32, _| count.saturating_add(1)))?;

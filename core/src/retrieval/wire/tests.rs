@@ -107,6 +107,7 @@ fn a_segment_list_answers_its_request() {
     assert_eq!(moved.ages().count(), 0);
 }
 
+/// 3.1.4.3: one block per request.
 #[test]
 fn our_request_is_theirs() {
     let mut buf = [0; GET_BLOCKS_BYTES];
@@ -115,6 +116,7 @@ fn our_request_is_theirs() {
     assert_eq!(writer.finish(), vector!("pccrr-getblks-0.bin"));
 }
 
+/// 3.2.5.3: of several blocks, SHOULD select the one with the smallest index.
 #[test]
 fn several_ranges_mean_the_first_block() {
     let mut bytes = [0u8; 92];
@@ -164,6 +166,7 @@ fn our_replies_are_theirs() {
     assert_eq!(writer.finish(), vector!("pccrr-nego-resp-1.0-2.0.bin"));
 }
 
+/// 3.2.5.2 to 3.2.5.4, by the rules of 3.1.5.1.
 #[test]
 fn other_versions_are_answered_with_ours() {
     let mut bytes = *vector!("pccrr-getblks-0.bin");
@@ -217,8 +220,13 @@ fn the_path_in_the_forms_seen() {
     for good in [
         "/116b50eb-ece2-41AC-8429-9f9e963361b7",
         "/116B50EB-ECE2-41ac-8429-9F9E963361B7//116B50EB-ECE2-41ac-8429-9F9E963361B7/",
+        "http://10.0.0.1:80/116B50EB-ECE2-41ac-8429-9F9E963361B7/",
+        "HTTP://[fe80::1]/116B50EB-ECE2-41ac-8429-9F9E963361B7",
     ] {
         assert!(is_retrieval_path(good.as_bytes()), "{good}");
+    }
+    for bad in ["http://x", "http:///", "https://x/116B50EB-ECE2-41ac-8429-9F9E963361B7/"] {
+        assert!(!is_retrieval_path(bad.as_bytes()), "{bad}");
     }
     for bad in ["/", "", "116B50EB-ECE2-41ac-8429-9F9E963361B7", "/116B50EB-ECE2-41ac-8429-9F9E963361B7/x"] {
         assert!(!is_retrieval_path(bad.as_bytes()), "{bad}");

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 
 use peerdist_core::content::SegmentId;
 use peerdist_core::discovery::client::{Client, Config, Extent, Found};
@@ -169,7 +170,8 @@ fn a_client_finds_a_server() {
     let mut server = Server::with_config(once, 1_700_000_000, &mut rng);
     let ids: Vec<_> = (0..MAX_PROBE_IDS as u8).map(|n| SegmentId::from_slice(&[n; 32]).unwrap()).collect();
     let client_addr = "192.0.2.2:50000".parse().unwrap();
-    let server_addr = "[2001:db8::1]:8080".parse().unwrap();
+    let server_addr: SocketAddr = "192.0.2.1:8080".parse().unwrap();
+    server.set_addresses(&[Subnet { address: server_addr.ip(), prefix: 24 }]);
     let mut now = Instant::ZERO;
     let probe = client.probe(now, &mut rng, &ids).unwrap();
     let (mut found, mut expired) = (Vec::new(), None);
@@ -181,10 +183,10 @@ fn a_client_finds_a_server() {
             server
                 .handle_probe(now, &mut rng, client_addr, &probe, &mut |id| u32::from(id.as_bytes()[0]) + 1);
         }
-        while let Some((to, len)) = server.poll_transmit(now, server_addr, &mut buf) {
+        while let Some((to, len)) = server.poll_transmit(now, server_addr.port(), &mut buf) {
             assert_eq!(to, client_addr);
             let Ok(Message::ProbeMatches(matches)) = parse(&buf[..len]) else { panic!("no match") };
-            client.handle_matches(now, &matches, &mut |one| found.push(one));
+            client.handle_matches(now, server_addr, &matches, &mut |one| found.push(one));
         }
         expired = client.poll_expired(now).or(expired);
         match earliest(client.poll_timeout(), server.poll_timeout()) {
@@ -210,12 +212,12 @@ fn a_client_finds_a_server() {
 fn a_client_finds_a_server_in_version_2() {
     let mut rng = XorShift(9);
     let (mut client, mut server) = (Client::new(Config::default()), Server::new(7, &mut rng));
-    let subnet = Some(Subnet { address: "2001:db8::1".parse().unwrap(), prefix: 64 });
-    client.set_subnet(subnet);
-    server.set_subnet(subnet);
+    let ours = [Subnet { address: "2001:db8::1".parse().unwrap(), prefix: 64 }];
+    client.set_addresses(&ours);
+    server.set_addresses(&ours);
     let ids: Vec<_> = (0..MAX_PROBE_V2_IDS as u8).map(|n| SegmentId::from_slice(&[n; 32]).unwrap()).collect();
     let client_addr = "[fe80::2]:50000".parse().unwrap();
-    let server_addr = "[2001:db8::1]:8080".parse().unwrap();
+    let server_addr: SocketAddr = "[2001:db8::1]:8080".parse().unwrap();
     let age = Duration::from_secs(3_600);
     let of = [Availability::Nothing, Availability::Some, Availability::All];
     let holding =
@@ -231,10 +233,10 @@ fn a_client_finds_a_server_in_version_2() {
             let mut have = |id: &SegmentId| holding(id.as_bytes()[0]);
             server.handle_probe_v2(now, &mut rng, client_addr, &probe, &mut have);
         }
-        while let Some((_, len)) = server.poll_transmit(now, server_addr, &mut buf) {
+        while let Some((_, len)) = server.poll_transmit(now, server_addr.port(), &mut buf) {
             let Ok(Message::ProbeMatches(matches)) = parse(&buf[..len]) else { panic!("no match") };
             answers += 1;
-            client.handle_matches(now, &matches, &mut |one| found.push(one));
+            client.handle_matches(now, server_addr, &matches, &mut |one| found.push(one));
         }
         client.replies(now, &mut |id, replies| {
             let held = holding(id.as_bytes()[0]).availability;

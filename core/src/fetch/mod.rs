@@ -437,10 +437,11 @@ impl Fetch {
     pub fn handle_matches(
         &mut self,
         now: Instant,
+        from: SocketAddr,
         matches: &ProbeMatches<'_>,
         is_us: &dyn Fn(SocketAddr) -> bool,
     ) {
-        self.sessions.handle_matches(now, matches, is_us);
+        self.sessions.handle_matches(now, from, matches, is_us);
     }
 
     /// What happened to our probes.

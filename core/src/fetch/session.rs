@@ -103,11 +103,12 @@ impl Sessions {
     pub(super) fn handle_matches(
         &mut self,
         now: Instant,
+        from: SocketAddr,
         matches: &crate::discovery::wire::ProbeMatches<'_>,
         is_us: &dyn Fn(SocketAddr) -> bool,
     ) {
         let table = &mut self.table;
-        self.discovery.handle_matches(now, matches, &mut |found| {
+        self.discovery.handle_matches(now, from, matches, &mut |found| {
             if is_us(found.peer) {
                 return;
             }

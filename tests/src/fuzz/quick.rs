@@ -32,6 +32,10 @@ struct Size {
     depth: u32,
     attributes: usize,
     declarations: usize,
+    /// It has a tag or an instruction that is not well-formed, and that quick-xml takes.
+    lax: bool,
+    /// It has a name that is no plain one.
+    odd_name: bool,
 }
 
 /// Whether `document`, which quick-xml takes, may be refused as this: it is beyond a bound of ours,
@@ -54,14 +58,12 @@ fn is_reason(kind: XmlErrorKind, document: &[u8], size: &Size) -> bool {
         // prefixes are resolved.
         XmlErrorKind::Prefix => size.declarations > 0,
         XmlErrorKind::DuplicateAttribute => size.declarations > 1 && size.attributes > 1,
-        // `<` in a value, `]]>` in text, attributes without white space before them, an XML
-        // declaration in another place, and the like.
-        XmlErrorKind::Syntax => ["<", "]]>", "=", "<?", "/"].iter().any(|it| text.contains(it)),
-        // Characters that no name has, and colons where none may be.
-        XmlErrorKind::Name => {
-            let odd = |it: char| !it.is_ascii_alphanumeric() && !" \t\r\n<>='\"".contains(it);
-            text.contains(odd) || text.contains(|it: char| it.is_ascii_digit())
+        XmlErrorKind::Syntax => {
+            let cdata = text.matches("<![CDATA[").count();
+            size.lax || size.odd_name || text.matches("]]>").count() > cdata
         }
+        // Characters that no name has, or not at its start, and colons where none may be.
+        XmlErrorKind::Name => size.lax || size.odd_name,
         _ => false,
     }
 }
@@ -109,6 +111,8 @@ fn theirs(document: &[u8]) -> Result<(String, Size), String> {
             Theirs::Start(start) => {
                 roots += u32::from(outside);
                 depth += 1;
+                size.lax |= !is_strict(&start[start.name().as_ref().len()..]);
+                size.odd_name |= !is_plain(start.name().as_ref());
                 size.depth = size.depth.max(depth);
                 size.attributes = size.attributes.max(start.attributes().count());
                 let (namespace, local) = xml.resolver().resolve_element(start.name());
@@ -117,6 +121,7 @@ fn theirs(document: &[u8]) -> Result<(String, Size), String> {
                 for attribute in start.attributes() {
                     let attribute = attribute.map_err(|error| error.to_string())?;
                     let is_declaration = attribute.key.as_namespace_binding().is_some();
+                    size.odd_name |= !is_plain(attribute.key.as_ref());
                     size.declarations += usize::from(is_declaration);
                     if !is_declaration {
                         namespace_of(xml.resolver().resolve_attribute(attribute.key).0)?;
@@ -149,6 +154,11 @@ fn theirs(document: &[u8]) -> Result<(String, Size), String> {
                     }
                 }
             }
+            Theirs::PI(instruction) => {
+                let target = instruction.target();
+                size.lax |= target.eq_ignore_ascii_case("xml");
+                size.odd_name |= !is_plain(target);
+            }
             Theirs::Decl(declaration) if declaration.contains('&') => {
                 return Err("reference in a declaration".into());
             }
@@ -160,7 +170,13 @@ fn theirs(document: &[u8]) -> Result<(String, Size), String> {
             {
                 return Err("an attribute of a declaration".into());
             }
-            Theirs::DocType(_) | Theirs::Comment(_) | Theirs::PI(_) | Theirs::Decl(_) => {}
+            Theirs::Decl(declaration) => {
+                // Nothing but a byte order mark stands before it.
+                let before = xml.buffer_position() as usize - declaration.len() - "<??>".len();
+                let first = before == 0 || before == 3 && document.starts_with(b"\xef\xbb\xbf");
+                size.lax |= !first || !is_strict_declaration(&declaration);
+            }
+            Theirs::DocType(_) | Theirs::Comment(_) => {}
             Theirs::Empty(_) => unreachable!("empty elements are expanded"),
             Theirs::Eof => break,
         }
@@ -179,4 +195,55 @@ fn namespace_of(resolved: ResolveResult<'_>) -> Result<Option<String>, String> {
         }
         ResolveResult::Unknown(prefix) => Err(format!("unknown prefix {prefix}")),
     }
+}
+
+/// Whether these are attributes as XML, 3.1 has them: white space, a name, an equals sign, and a
+/// value in quotes without `<`.
+fn is_strict(attributes: &str) -> bool {
+    let space = [' ', '\t', '\r', '\n'];
+    let mut rest = attributes;
+    loop {
+        let attribute = rest.trim_start_matches(space);
+        if attribute.is_empty() {
+            return true;
+        }
+        let Some((name, value)) = attribute.split_once('=') else { return false };
+        let name = name.trim_end_matches(space);
+        let value = value.trim_start_matches(space);
+        let Some(quote) = value.chars().next().filter(|it| "'\"".contains(*it)) else { return false };
+        let Some((value, after)) = value[1..].split_once(quote) else { return false };
+        if attribute.len() == rest.len() || name.is_empty() || name.contains(space) || value.contains('<') {
+            return false;
+        }
+        rest = after;
+    }
+}
+
+/// Whether this is a declaration as XML, 2.8 has it.
+fn is_strict_declaration(declaration: &str) -> bool {
+    let attributes = declaration.strip_prefix("xml").unwrap_or_default();
+    let names: Vec<&str> = attributes
+        .split(['\'', '"'])
+        .step_by(2)
+        .map(|it| it.trim_matches(['=', ' ', '\t', '\r', '\n']))
+        .collect();
+    let values: Vec<&str> = attributes.split(['\'', '"']).skip(1).step_by(2).collect();
+    let order = ["version", "encoding", "standalone"];
+    let mut at = order.iter();
+    let ordered = names.first() == Some(&"version")
+        && names.iter().filter(|it| !it.is_empty()).all(|name| at.any(|it| it == name));
+    let minor = values.first().and_then(|it| it.strip_prefix("1.")).unwrap_or_default();
+    let version = !minor.is_empty() && minor.bytes().all(|it| it.is_ascii_digit());
+    let standalone =
+        names.iter().zip(&values).all(|(name, it)| *name != "standalone" || ["yes", "no"].contains(it));
+    is_strict(attributes) && ordered && version && standalone
+}
+
+/// Whether this is a name in ASCII, with a prefix or without.
+fn is_plain(name: &str) -> bool {
+    let mut parts = name.splitn(2, ':');
+    parts.all(|part| {
+        part.starts_with(|it: char| it.is_ascii_alphabetic() || it == '_')
+            && part.chars().all(|it| it.is_ascii_alphanumeric() || "_-.".contains(it))
+    })
 }

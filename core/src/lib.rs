@@ -67,7 +67,7 @@
 //! let mut node: Node<_, _, _, 8, 2> = Node::new(Config::default(), store, SoftCrypto, Entropy(7));
 //! // Under which address others reach us, and how much of it is the network's; without one,
 //! // nobody's probe is answered.
-//! node.set_address(Some(Subnet { address: "192.0.2.7".parse().unwrap(), prefix: 24 }));
+//! node.set_addresses(&[Subnet { address: "192.0.2.7".parse().unwrap(), prefix: 24 }]);
 //!
 //! let mut now = Instant::ZERO;
 //! let url = Url {

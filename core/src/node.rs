@@ -284,7 +284,6 @@ pub struct Counters {
 /// connections and `BLOCKS` blocks being fetched at a time.
 pub struct Node<S, C, R, const STREAMS: usize, const BLOCKS: usize> {
     config: Config,
-    address: Option<Subnet>,
     storage: S,
     crypto: C,
     rng: R,
@@ -346,7 +345,6 @@ where
         });
         Self {
             config,
-            address: None,
             storage,
             crypto,
             rng,
@@ -366,13 +364,16 @@ where
         }
     }
 
-    /// Tells the address under which peers reach us, and its network, outside of which nobody is
-    /// asked or answered. Without one, probes are not answered, and answers are not taken.
-    pub fn set_address(&mut self, address: Option<Subnet>) {
-        self.address = address;
-        self.server.set_subnet(address);
-        self.fetch.set_us(address.map(|net| SocketAddr::new(net.address, self.config.port)));
-        self.fetch.discovery().set_subnet(address);
+    /// Tells the addresses under which peers reach us, and their networks, outside of which nobody is
+    /// asked or answered: one of each family at most, the first that is named. Without any, probes are
+    /// not answered, and answers are not taken.
+    pub fn set_addresses(&mut self, addresses: &[Subnet]) {
+        self.server.set_addresses(addresses);
+        self.fetch.discovery().set_addresses(addresses);
+        // That is the one by which answers of version 1 name us (fact 24).
+        let first = |v4: bool| addresses.iter().find(|net| net.address.is_ipv4() == v4);
+        let ours = first(true).or(first(false)).map(|net| SocketAddr::new(net.address, self.config.port));
+        self.fetch.set_us(ours);
     }
 
     /// What can be set.
@@ -466,11 +467,8 @@ where
         if let Some((to, len)) = self.fetch.discovery().poll_transmit(now, buf) {
             return Some(Output::Datagram { to, data: buf.get(..len)? });
         }
-        if let Some(Subnet { address, .. }) = self.address {
-            let ours = SocketAddr::new(address, self.config.port);
-            if let Some((to, len)) = self.server.poll_transmit(now, ours, buf) {
-                return Some(Output::Datagram { to, data: buf.get(..len)? });
-            }
+        if let Some((to, len)) = self.server.poll_transmit(now, self.config.port, buf) {
+            return Some(Output::Datagram { to, data: buf.get(..len)? });
         }
         if let Some((download, event)) = self.events.pop_front() {
             return Some(Output::Download { download, event });
@@ -514,9 +512,7 @@ where
             return Some(now);
         }
         let mut next = earliest(self.fetch.poll_timeout(), self.client.poll_timeout());
-        if self.address.is_some() {
-            next = earliest(next, self.server.poll_timeout());
-        }
+        next = earliest(next, self.server.poll_timeout());
         next = earliest(next, Some(self.dial_after).filter(|at| *at > now));
         for download in self.downloads.iter().flatten() {
             next = earliest(next, download.poll_timeout(now));

@@ -87,7 +87,7 @@ fn run() -> Option<()> {
     let infos = singleton!(: [u8; INFO_BYTES] = [0; INFO_BYTES])?;
     let store = RamStore::new(&mut pages[..], &mut entries[..], &mut infos[..]);
     let node = singleton!(: Peer = Node::new(config, store, SoftCrypto, entropy))?;
-    node.set_address(Some(Subnet { address: IpAddr::V4(ADDRESS), prefix: PREFIX }));
+    node.set_addresses(&[Subnet { address: IpAddr::V4(ADDRESS), prefix: PREFIX }]);
 
     let buffer = singleton!(: [u8; MIN_BUFFER] = [0; MIN_BUFFER])?;
     let mut handed_out = 0u32;

@@ -11,7 +11,7 @@ mod neighbors;
 use core::net::{IpAddr, SocketAddr};
 
 use peerdist_core::crypto::Crypto;
-use peerdist_core::discovery::PORT as DISCOVERY_PORT;
+use peerdist_core::discovery::{GROUP_V4, GROUP_V6, PORT as DISCOVERY_PORT};
 use peerdist_core::limits::UPLOAD_TIMEOUT;
 use peerdist_core::node::{Input, Node, Output, StreamError, StreamId};
 use peerdist_core::store::Storage;
@@ -20,7 +20,7 @@ use rand_core::CryptoRng;
 use smoltcp::iface::{Interface, MulticastError, SocketHandle, SocketSet};
 use smoltcp::phy::Device;
 use smoltcp::socket::{tcp, udp};
-use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint, Ipv4Address};
+use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint};
 
 use neighbors::{Hints, Learning};
 
@@ -30,8 +30,6 @@ const LISTENING_SHARE: usize = 4;
 
 /// Bytes that [`Driver::poll`] wants lent for datagrams and data: one datagram at least.
 pub const MIN_BUFFER: usize = 1_400;
-
-const GROUP: Ipv4Address = Ipv4Address::new(239, 255, 255, 250);
 
 /// After this long without an acknowledgement, the other host is gone.
 const GONE: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(60);
@@ -110,7 +108,9 @@ where
 
 impl<const SOCKETS: usize> Driver<SOCKETS> {
     /// Takes over the sockets with these handles: `udp` for discovery, `tcp` for streams. Joins
-    /// the discovery group and listens on the node's `port` at the first poll.
+    /// the discovery group of IPv4, and that of IPv6 if the feature `ipv6` is on and the interface
+    /// has an address of that family; listens on the node's `port` at the first poll. An interface
+    /// that gets its address of IPv6 later has to join [`GROUP_V6`] then.
     ///
     /// `local_port` is where outgoing connections begin to count their local ports; drawn at
     /// random, a restart does not reuse those of old connections.
@@ -121,7 +121,10 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         port: u16,
         local_port: u16,
     ) -> Result<Self, MulticastError> {
-        interface.join_multicast_group(GROUP)?;
+        interface.join_multicast_group(endpoint(GROUP_V4).addr)?;
+        if interface.ip_addrs().iter().any(|cidr| IpAddr::from(cidr.address()).is_ipv6()) {
+            interface.join_multicast_group(endpoint(GROUP_V6).addr)?;
+        }
         Ok(Self {
             udp,
             tcp: tcp.map(|handle| Tcp { handle, state: State::Idle }),
@@ -155,7 +158,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         let HardwareAddress::Ethernet(hardware) = interface.hardware_addr();
         let mut more = true;
         while more {
-            let us = interface.ipv4_addr().map(|address| (hardware, address));
+            let us = (hardware, interface.ipv4_addr());
             interface.poll(time, &mut Learning { inner: device, hints: &mut self.hints, us }, sockets);
             more = self.receive_datagrams(now, sockets, node);
             more |= self.receive_streams(now, sockets, node);
@@ -446,11 +449,18 @@ fn ends_itself(socket: &tcp::Socket<'_>) -> bool {
     matches!(socket.state(), tcp::State::TimeWait | tcp::State::Closed)
 }
 
+#[cfg(feature = "ipv6")]
 fn endpoint(address: SocketAddr) -> IpEndpoint {
-    match address.ip() {
-        IpAddr::V4(ip) => IpEndpoint::new(ip.into(), address.port()),
+    address.into()
+}
+
+#[cfg(not(feature = "ipv6"))]
+fn endpoint(address: SocketAddr) -> IpEndpoint {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip,
         // Without IPv6 in the stack there is no such endpoint; sending to the unspecified one
         // fails, as it should.
-        IpAddr::V6(_) => IpEndpoint::new(Ipv4Address::UNSPECIFIED.into(), address.port()),
-    }
+        IpAddr::V6(_) => smoltcp::wire::Ipv4Address::UNSPECIFIED,
+    };
+    IpEndpoint::new(ip.into(), address.port())
 }

@@ -1,8 +1,6 @@
 //! The driver beside a plain stack, on a cable that can be told what to lose.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::rc::Rc;
+mod cable;
 
 use peerdist_core::crypto::SoftCrypto;
 use peerdist_core::download::{DownloadEvent, Url};
@@ -11,28 +9,14 @@ use peerdist_core::store::ram::{Entry, Page, RamStore};
 use peerdist_core::time::{Duration, Instant};
 use peerdist_hal::smoltcp::{Driver, MIN_BUFFER};
 use smoltcp::iface::{Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::{tcp, udp};
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr, Ipv4Address};
+
+use cable::{Card, Queue};
 
 const PORT: u16 = 80;
 
 type TestNode = Node<RamStore<[Page; 0], [Entry; 0], [u8; 0]>, SoftCrypto, Predictable, 8, 1>;
-
-/// Frames on their way to one side.
-type Queue = Rc<RefCell<VecDeque<Vec<u8>>>>;
-
-/// One end of the cable.
-struct Card {
-    incoming: Queue,
-    outgoing: Queue,
-    /// Loses the TCP segments that it sends.
-    mute: bool,
-}
-
-struct Incoming(Vec<u8>);
-
-struct Outgoing<'a>(&'a Card);
 
 /// A stack with some TCP sockets.
 struct Stack {
@@ -190,52 +174,6 @@ impl Stack {
     fn poll(&mut self, now: Instant) {
         let now = smoltcp::time::Instant::from_micros(now.micros() as i64);
         self.interface.poll(now, &mut self.card, &mut self.sockets);
-    }
-}
-
-impl Card {
-    fn new(incoming: &Queue, outgoing: &Queue) -> Self {
-        Self { incoming: incoming.clone(), outgoing: outgoing.clone(), mute: false }
-    }
-}
-
-impl Device for Card {
-    type RxToken<'a> = Incoming;
-    type TxToken<'a> = Outgoing<'a>;
-
-    fn receive(&mut self, _: smoltcp::time::Instant) -> Option<(Incoming, Outgoing<'_>)> {
-        let frame = self.incoming.borrow_mut().pop_front()?;
-        Some((Incoming(frame), Outgoing(self)))
-    }
-
-    fn transmit(&mut self, _: smoltcp::time::Instant) -> Option<Outgoing<'_>> {
-        Some(Outgoing(self))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = 1_514;
-        capabilities
-    }
-}
-
-impl RxToken for Incoming {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, take: F) -> R {
-        take(&self.0)
-    }
-}
-
-impl TxToken for Outgoing<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, fill: F) -> R {
-        let mut frame = vec![0; len];
-        let result = fill(&mut frame);
-        // IPv4 in Ethernet, TCP in IPv4.
-        let is_tcp = frame.get(12..14) == Some(&[8, 0]) && frame.get(23) == Some(&6);
-        if !(self.0.mute && is_tcp) {
-            self.0.outgoing.borrow_mut().push_back(frame);
-        }
-        result
     }
 }
 

@@ -139,7 +139,7 @@ impl Client {
         let crypto = HostCrypto::default();
         let counters = crypto.counters();
         let mut node = Node::new(config, store, crypto, seat.seed.child("node", 0).rng());
-        node.set_address(Some(Subnet { address: IpAddr::from(seat.ip), prefix: PREFIX_LEN }));
+        node.set_addresses(&[Subnet { address: IpAddr::from(seat.ip), prefix: PREFIX_LEN }]);
         let application = Application {
             delivery,
             outcome: ClientOutcome::default(),

@@ -230,7 +230,7 @@ impl Net {
         let rng = ChaCha20Rng::seed_from_u64(seed);
         let mut node = Box::new(Node::new(config, storage, Counting::default(), rng));
         let index = self.hosts.len();
-        node.set_address(Some(Subnet { address: host_address(index).ip(), prefix: PREFIX }));
+        node.set_addresses(&[Subnet { address: host_address(index).ip(), prefix: PREFIX }]);
         self.hosts.push(Host {
             node,
             touched: true,
@@ -543,7 +543,9 @@ impl Net {
                     self.hosts[host].handle_input(now, Input::Datagram { from, data: &data });
                 }
                 To::Fake(fake) => {
-                    let Fake { discovery, rng, claims, .. } = &mut self.fakes[fake];
+                    let Fake { discovery, rng, claims, claimed, .. } = &mut self.fakes[fake];
+                    let address = claimed.unwrap_or(fake_address(fake)).ip();
+                    discovery.set_addresses(&[Subnet { address, prefix: 0 }]);
                     let mut have = |id: &SegmentId| u32::from(claims.contains(id));
                     if let Ok(Message::Probe(probe)) = parse(&data) {
                         discovery.handle_probe(now, rng, from, &probe, &mut have);
@@ -557,8 +559,8 @@ impl Net {
     fn fakes_answer(&mut self) -> bool {
         let (mut acted, mut buf) = (false, vec![0; 4_096]);
         for index in 0..self.fakes.len() {
-            let ours = self.fakes[index].claimed.unwrap_or(fake_address(index));
-            while let Some((to, len)) = self.fakes[index].discovery.poll_transmit(self.now, ours, &mut buf) {
+            let port = self.fakes[index].claimed.unwrap_or(fake_address(index)).port();
+            while let Some((to, len)) = self.fakes[index].discovery.poll_transmit(self.now, port, &mut buf) {
                 let from = SocketAddr::new(fake_address(index).ip(), 3_702);
                 self.send_datagram(from, Some(to), &buf[..len]);
                 acted = true;

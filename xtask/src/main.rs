@@ -41,6 +41,7 @@ const FEATURE_SETS: &[(&str, &[&str])] = &[
     ("peerdist-hal", &[]),
     ("peerdist-hal", &["file"]),
     ("peerdist-hal", &["smoltcp"]),
+    ("peerdist-hal", &["ipv6"]),
 ];
 
 fn main() -> ExitCode {

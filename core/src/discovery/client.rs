@@ -13,7 +13,7 @@ use super::server::MAX_BACKOFF;
 use super::wire::{
     Availability, MAX_PROBE_IDS, MAX_PROBE_V2_IDS, ProbeMatches, ProbeRepr, ProbeV2Repr, Uuid, XAddrs,
 };
-use super::{FIRST_GAP, GROUP_V4, GROUP_V6, Replies, Subnet, between, count, fingerprint};
+use super::{Addresses, FIRST_GAP, GROUP_V4, GROUP_V6, Replies, Subnet, between, count, fingerprint};
 use crate::ages::MAX_BLOB_BYTES;
 use crate::content::SegmentId;
 use crate::limits::SEGMENT_BLOCKS;
@@ -50,12 +50,12 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How often a probe is sent: 1 to [`MAX_SENDS`]; anything else is taken for the nearest.
     pub sends: u8,
-    /// Where peers may be, beside our own subnet; addresses elsewhere are dropped.
+    /// Where peers may be, beside the networks of our own addresses; what is elsewhere is dropped.
     pub local: Vec<Subnet, MAX_SUBNETS>,
 }
 
 impl Default for Config {
-    /// A request timer of 300 ms, 2 sends, no subnet beside our own.
+    /// A request timer of 300 ms, 2 sends, no network beside our own.
     fn default() -> Self {
         Self { request_timeout: Duration::from_millis(300), sends: 2, local: Vec::new() }
     }
@@ -140,7 +140,8 @@ pub struct Counters {
     pub version2: u32,
     /// Segments in matches that the probe had not asked for, or with no block.
     pub not_asked: u32,
-    /// Addresses in matches that are not on the local subnet, or loopback's.
+    /// Messages of matches from elsewhere than the local subnet, and addresses in others that are not
+    /// on it, or loopback's.
     pub not_local: u32,
     /// Addresses in matches beyond those that are taken of one.
     pub surplus: u32,
@@ -152,7 +153,7 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Client {
     config: Config,
-    subnet: Option<Subnet>,
+    addresses: Addresses,
     next_id: u32,
     /// 3.1.1: the Outstanding Probe List.
     outstanding: Vec<Outstanding, MAX_PROBES>,
@@ -240,10 +241,10 @@ impl Outstanding {
     }
 
     /// Remembers that `peer` has the segment with this index.
-    fn heard(&mut self, peer: SocketAddr, index: usize, extent: Extent) {
+    fn heard(&mut self, peer: IpAddr, index: usize, extent: Extent) {
         let bit = u32::try_from(index).ok().and_then(|index| 1u16.checked_shl(index)).unwrap_or(0);
         let all = if extent.is_whole() { bit } else { 0 };
-        let peer = fingerprint(Some(peer), &[]) as u32;
+        let peer = fingerprint(Some(SocketAddr::new(peer, 0)), &[]) as u32;
         match self.repliers.iter_mut().find(|replier| replier.peer == peer) {
             Some(replier) => {
                 replier.some |= bit;
@@ -273,13 +274,19 @@ impl Client {
         // 3.1.2: the waiting period SHOULD NOT be smaller than the maximum back-off.
         config.request_timeout = config.request_timeout.max(MAX_BACKOFF);
         config.sends = config.sends.clamp(1, MAX_SENDS);
-        Self { config, subnet: None, next_id: 0, outstanding: Vec::new(), counters: Counters::default() }
+        Self {
+            config,
+            addresses: Addresses::default(),
+            next_id: 0,
+            outstanding: Vec::new(),
+            counters: Counters::default(),
+        }
     }
 
-    /// Tells our own subnet, where peers are. While neither this nor [`Config::local`] tells of any,
-    /// they may be anywhere.
-    pub fn set_subnet(&mut self, subnet: Option<Subnet>) {
-        self.subnet = subnet;
+    /// Tells our own addresses, in whose networks peers are: one of each family at most, the first
+    /// that is named. While neither this nor [`Config::local`] tells of any, they may be anywhere.
+    pub fn set_addresses(&mut self, addresses: &[Subnet]) {
+        self.addresses = Addresses::new(addresses);
     }
 
     /// Starts to ask for `ids` (3.1.6.1). [`ProbeRepr::fitting`] tells how many fit one probe.
@@ -327,7 +334,8 @@ impl Client {
             id,
             message_id: Uuid::random(rng),
             version,
-            // 3.1.6.1: the probe MUST be added to the list with its HoHoDks.
+            // 3.1.3, 3.1.6.1: the HoHoDks MUST be those that the application gave; the probe is added
+            // to the list with them.
             ids: Vec::from_slice(ids).map_err(|_| too_many)?,
             repliers: Vec::new(),
             sends_left: self.config.sends,
@@ -348,9 +356,26 @@ impl Client {
         self.outstanding.retain(|outstanding| outstanding.id != probe);
     }
 
-    /// Takes an answer to a probe (3.1.4.1) and reports each pair of segment and address in it.
-    pub fn handle_matches(&mut self, now: Instant, matches: &ProbeMatches<'_>, found: &mut dyn FnMut(Found)) {
-        let Self { config, subnet, outstanding, counters, .. } = self;
+    /// Takes an answer to a probe (3.1.4.1), which came from `from`, and reports each pair of segment
+    /// and address in it.
+    pub fn handle_matches(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        matches: &ProbeMatches<'_>,
+        found: &mut dyn FnMut(Found),
+    ) {
+        let groups = self.groups();
+        let Self { config, addresses, outstanding, counters, .. } = self;
+        let anywhere = config.local.is_empty() && addresses.is_empty();
+        let is_local = |ip: IpAddr| {
+            anywhere || addresses.is_local(ip) || config.local.iter().any(|net| net.is_local(ip))
+        };
+        // Section 5: answers of any other subnet than the local one are rejected.
+        if !is_local(from.ip()) {
+            count(&mut counters.not_local);
+            return;
+        }
         counters.malformed = counters.malformed.wrapping_add(matches.discarded);
         let uuid = matches.relates_to.uuid();
         // 3.1.5: a probe whose timer has run out is not outstanding, also if nobody asked yet.
@@ -360,16 +385,14 @@ impl Client {
             return;
         };
         count(&mut counters.answers);
-        let anywhere = config.local.is_empty() && subnet.is_none();
-        let is_local = |ip: IpAddr| {
-            let known = anywhere || config.local.iter().chain(subnet.iter()).any(|net| net.is_local(ip));
-            known && !ip.is_loopback()
-        };
+        let is_peer = |ip: IpAddr| is_local(ip) && !ip.is_loopback();
+        // A peer of both families answers in each, so where we ask in both, one of them is counted.
+        let counts = from.is_ipv4() || !groups.v4;
         let mut report = |probe: &mut Outstanding, peers: &[SocketAddr], index, extent, age| {
             let Some(&segment) = probe.ids.get(index) else { return };
-            // One answer of a peer counts once, however many addresses it has.
-            if let Some(peer) = peers.first() {
-                probe.heard(*peer, index, extent);
+            // Whoever answers counts once, however many answers he gives and addresses he names.
+            if counts && !peers.is_empty() {
+                probe.heard(from.ip(), index, extent);
             }
             // 3.1.4.1: address, port and HoHoDk MUST be reported to the higher layer; fact 25:
             // every address counts for every segment.
@@ -390,7 +413,7 @@ impl Client {
                     count(&mut counters.malformed);
                     continue;
                 };
-                let peers = take_peers(&one.xaddrs, is_local, counters);
+                let peers = take_peers(&one.xaddrs, is_peer, counters);
                 let mut buf = [0; MAX_BLOB_BYTES];
                 let ages = one.ages(&mut buf);
                 for (index, available) in availability.enumerate() {
@@ -407,7 +430,7 @@ impl Client {
             return;
         }
         for one in &matches.matches {
-            let peers = take_peers(&one.xaddrs, is_local, counters);
+            let peers = take_peers(&one.xaddrs, is_peer, counters);
             if peers.is_empty() {
                 continue;
             }
@@ -435,7 +458,7 @@ impl Client {
     }
 
     /// Writes a datagram that is due to the front of `buf` and returns where to send it, with a TTL
-    /// of 1, and its bytes. It goes to the group of each family that [`set_subnet`](Self::set_subnet)
+    /// of 1, and its bytes. It goes to the group of each family that [`set_addresses`](Self::set_addresses)
     /// and [`Config::local`] have networks of, to that of IPv4 if there is none. `buf` needs
     /// [`MAX_SENT_BYTES`](super::wire::MAX_SENT_BYTES); what does not fit it is dropped.
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut [u8]) -> Option<(SocketAddr, usize)> {
@@ -462,7 +485,7 @@ impl Client {
 
     fn groups(&self) -> Groups {
         let mut groups = Groups::default();
-        for net in self.subnet.iter().chain(&self.config.local) {
+        for net in self.addresses.iter().chain(&self.config.local) {
             match net.address {
                 IpAddr::V4(_) => groups.v4 = true,
                 IpAddr::V6(_) => groups.v6 = true,

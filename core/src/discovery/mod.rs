@@ -26,6 +26,7 @@ pub mod xml;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use heapless::Vec;
 use rand_core::CryptoRng;
 
 use crate::time::Duration;
@@ -64,10 +65,68 @@ impl Subnet {
 
     /// Whether `ip` is a host on the link that this network, the local subnet, is on: one of its
     /// addresses, or where it is of IPv6, a link-local one, which every host there has beside others
-    /// (RFC 4291, 2.5.6).
+    /// (RFC 4291, 2.5.6). The address of all its hosts is not that of a host: what is sent to it,
+    /// each of them gets.
     pub fn is_local(&self, ip: IpAddr) -> bool {
-        self.contains(ip)
-            || matches!((self.address, ip), (IpAddr::V6(_), IpAddr::V6(ip)) if ip.is_unicast_link_local())
+        match (self.address, ip) {
+            (IpAddr::V4(_), IpAddr::V4(ip)) => {
+                // RFC 3021: a network of 31 bits has no room for it.
+                let hosts = u32::MAX.checked_shr(self.prefix.into()).filter(|hosts| *hosts > 1);
+                let broadcast = hosts.is_some_and(|hosts| ip.to_bits() & hosts == hosts);
+                self.contains(ip.into()) && !broadcast && !ip.is_unspecified() && !ip.is_multicast()
+            }
+            (IpAddr::V6(_), IpAddr::V6(ip)) => {
+                (self.contains(ip.into()) && !ip.is_unspecified() && !ip.is_multicast())
+                    || ip.is_unicast_link_local()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Our own addresses at most: one of each family.
+pub const MAX_ADDRESSES: usize = 2;
+
+/// Our own addresses, each with its network.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses(Vec<Subnet, MAX_ADDRESSES>);
+
+impl Addresses {
+    /// Of `all`, the first of each family.
+    pub fn new(all: &[Subnet]) -> Self {
+        let mut addresses = Self::default();
+        for subnet in all {
+            if addresses.of_family(subnet.address).is_none() {
+                // Each family comes once, so there is room.
+                let _ = addresses.0.push(*subnet);
+            }
+        }
+        addresses
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Subnet> {
+        self.0.iter()
+    }
+
+    /// The one under which a host at `ip` reaches us: that of its family.
+    pub fn of_family(&self, ip: IpAddr) -> Option<IpAddr> {
+        self.iter().map(|subnet| subnet.address).find(|address| address.is_ipv4() == ip.is_ipv4())
+    }
+
+    /// Whether `ip` is one of them.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        self.of_family(ip) == Some(ip)
+    }
+
+    /// Whether `ip` is a host on a link that we are on, as of [`Subnet::is_local`].
+    pub fn is_local(&self, ip: IpAddr) -> bool {
+        self.iter().any(|subnet| subnet.is_local(ip))
     }
 }
 
@@ -138,3 +197,58 @@ impl rand_core::TryRng for CountingRng {
 
 #[cfg(test)]
 impl rand_core::TryCryptoRng for CountingRng {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subnet(address: &str, prefix: u8) -> Subnet {
+        Subnet { address: address.parse().unwrap(), prefix }
+    }
+
+    /// Whoever could have us send to all hosts at once would have each of us send to each.
+    #[test]
+    fn all_hosts_are_no_host() {
+        let cases = [
+            ("192.0.2.1", 24, "192.0.2.254", true),
+            ("192.0.2.1", 24, "192.0.2.255", false),
+            ("192.0.2.1", 25, "192.0.2.127", false),
+            ("192.0.2.1", 8, "192.0.2.255", true),
+            ("192.0.2.1", 31, "192.0.2.1", true),
+            ("192.0.2.1", 32, "192.0.2.1", true),
+            ("192.0.2.1", 255, "192.0.2.1", true),
+            ("192.0.2.1", 0, "255.255.255.255", false),
+            ("192.0.2.1", 0, "239.255.255.250", false),
+            ("192.0.2.1", 0, "0.0.0.0", false),
+            ("192.0.2.1", 24, "::ffff:192.0.2.2", false),
+            ("fe80::1", 64, "fe80::ffff:ffff:ffff:ffff", true),
+            ("2001:db8::1", 64, "fe80::2", true),
+            ("2001:db8::1", 0, "ff02::c", false),
+            ("2001:db8::1", 0, "::", false),
+            ("2001:db8::1", 64, "192.0.2.2", false),
+        ];
+        for (ours, prefix, ip, local) in cases {
+            assert_eq!(subnet(ours, prefix).is_local(ip.parse().unwrap()), local, "{ours}/{prefix} {ip}");
+        }
+    }
+
+    #[test]
+    fn one_address_of_each_family() {
+        let [v4, v6] = [subnet("192.0.2.1", 24), subnet("2001:db8::1", 64)];
+        let addresses = Addresses::new(&[v4, subnet("198.51.100.1", 24), v6, subnet("fe80::1", 10)]);
+        assert!(addresses.iter().eq([&v4, &v6]));
+        assert!(addresses.contains(v4.address) && addresses.contains(v6.address));
+        for (ip, ours, local) in [
+            ("192.0.2.9", v4, true),
+            ("198.51.100.1", v4, false),
+            ("fe80::9", v6, true),
+            ("2001:db8:1::9", v6, false),
+        ] {
+            let ip = ip.parse().unwrap();
+            assert_eq!((addresses.of_family(ip), addresses.is_local(ip)), (Some(ours.address), local));
+            assert!(!addresses.contains(ip));
+        }
+        assert_eq!(Addresses::new(&[v4]).of_family(v6.address), None);
+        assert!(Addresses::default().is_empty() && !Addresses::default().is_local(v4.address));
+    }
+}

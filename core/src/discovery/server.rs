@@ -4,11 +4,11 @@
 //! copy of what the store knows, and a segment added or removed is known at once (3.2.6.1).
 //!
 //! What a stranger can make us send is bounded three times: to hosts of the local subnet, so many
-//! answers a second, so many datagrams an answer.
+//! datagrams an answer, so many datagrams a second.
 
 mod bounds;
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use heapless::Vec;
 use rand_core::CryptoRng;
@@ -19,7 +19,7 @@ use super::wire::{
     Availabilities, Availability, MAX_ANSWER_IDS, MAX_SCOPES, MessageId, Probe, ProbeMatchesRepr,
     ProbeMatchesV2Repr, ProbeV2, Scope, Uuid,
 };
-use super::{FIRST_GAP, Replies, Subnet, between, count};
+use super::{Addresses, FIRST_GAP, Replies, Subnet, between, count};
 use crate::ages::{AgesRepr, blob_bytes};
 use crate::bytes::{NoRoom, Writer};
 use crate::content::SegmentId;
@@ -28,7 +28,7 @@ use crate::time::{Duration, Instant};
 /// The shortest back-off before an answer (3.2.2).
 pub const MIN_BACKOFF: Duration = Duration::from_millis(1);
 
-/// The longest back-off before an answer: APP_MAX_DELAY (3.2.2, fact 29).
+/// The longest back-off before an answer, if nothing else is set: APP_MAX_DELAY (3.2.2, fact 29).
 pub const MAX_BACKOFF: Duration = Duration::from_millis(65);
 
 /// Datagrams of answers that wait for their back-off. More probes within 65 ms than this go
@@ -53,12 +53,15 @@ pub struct Config {
     /// Product behaviour of 3.2.4.1: when we looked for a segment and so many peers answered, they
     /// are enough, and we answer seldom or not at all. Our client counts no more than 12.
     pub crowd: u8,
+    /// 3.2.2: APP_MAX_DELAY, which is configurable. Clients wait for 200 ms or a little more (3.1.2);
+    /// a shorter one than [`MIN_BACKOFF`] is taken for that.
+    pub max_backoff: Duration,
 }
 
 impl Default for Config {
-    /// 2 sends; 10 peers are enough.
+    /// 2 sends; 10 peers are enough; 65 ms.
     fn default() -> Self {
-        Self { sends: MAX_SENDS, crowd: 10 }
+        Self { sends: MAX_SENDS, crowd: 10, max_backoff: MAX_BACKOFF }
     }
 }
 
@@ -87,13 +90,14 @@ pub struct Counters {
     pub not_local: u32,
     /// Segments that we have and left to the many others that have them.
     pub crowded: u32,
-    /// Probes not answered, since too many were within a short time.
+    /// Datagrams of answers not sent, since too many were within a short time.
     pub too_many: u32,
     /// Segments that we have but that found no room in an answer, or no room for the answer.
     pub left_out: u32,
     /// Datagrams written, repeats included.
     pub sent: u32,
-    /// Datagrams dropped since the buffer lent for them was too short.
+    /// Datagrams dropped since the buffer lent for them was too short, or we have no address left
+    /// that the receiver can reach.
     pub unsendable: u32,
 }
 
@@ -101,7 +105,7 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Server {
     config: Config,
-    subnet: Option<Subnet>,
+    addresses: Addresses,
     /// Who we are in answers of version 1, and in those of version 2.
     endpoints: [Uuid; 2],
     instance_id: u32,
@@ -135,6 +139,15 @@ enum Body {
     V2(Availabilities, Vec<u8, { blob_bytes(MAX_AGES_SENT) }>),
 }
 
+/// What has been decided about one probe for segments that many others have.
+#[derive(Clone, Copy, Debug, Default)]
+struct Draw {
+    /// Some are left to the others.
+    crowded: bool,
+    /// Whether we are one of those that answer all the same, once that was drawn.
+    lucky: Option<bool>,
+}
+
 impl Server {
     /// A server with nothing to say, and the default configuration. `instance_id` must be greater
     /// than at the last start (2.2.3.6); the time of the start in seconds will do.
@@ -145,9 +158,10 @@ impl Server {
     /// The same, as it is configured.
     pub fn with_config(mut config: Config, instance_id: u32, rng: &mut dyn CryptoRng) -> Self {
         config.sends = config.sends.clamp(1, MAX_SENDS);
+        config.max_backoff = config.max_backoff.max(MIN_BACKOFF);
         Self {
             config,
-            subnet: None,
+            addresses: Addresses::default(),
             // 3.2.3: Address, InstanceId and MessageNumber MUST be generated and set at the start;
             // fact 30: fresh endpoint addresses at each, one for either version.
             endpoints: [Uuid::random(rng), Uuid::random(rng)],
@@ -161,10 +175,16 @@ impl Server {
         }
     }
 
-    /// Tells our own subnet: probes from elsewhere are not answered, so that nobody can have our
-    /// answers sent to a host of his choice far away. `None`: they come from anywhere.
-    pub fn set_subnet(&mut self, subnet: Option<Subnet>) {
-        self.subnet = subnet;
+    /// Tells where we serve blocks, one address of each family at most: the first that is named.
+    /// Probes from elsewhere than their networks are not answered, so that nobody can have our
+    /// answers sent to a host of his choice far away; without any address, none are.
+    pub fn set_addresses(&mut self, addresses: &[Subnet]) {
+        self.addresses = Addresses::new(addresses);
+    }
+
+    /// Where we serve blocks.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
     }
 
     /// Tells how many peers answered when we looked for `segment` ourselves; the last time counts,
@@ -194,7 +214,7 @@ impl Server {
         }
         // 3.2.4.1: the block counts of the matching segments MUST be retrieved first.
         let mut held = Vec::<(Scope, u32), MAX_SCOPES>::new();
-        let mut crowded = false;
+        let mut draw = Draw::default();
         for scope in probe.scopes.iter() {
             if held.iter().any(|(other, _)| other.id == scope.id) {
                 continue;
@@ -203,23 +223,22 @@ impl Server {
             if blocks == 0 {
                 continue;
             }
-            if self.is_crowded(now, rng, &scope.id) {
-                crowded = true;
-            } else if held.push((scope, blocks)).is_err() {
+            if !self.is_crowded(now, rng, &mut draw, &scope.id) && held.push((scope, blocks)).is_err() {
                 count(&mut self.counters.left_out);
             }
         }
-        if !self.may_answer(now, !held.is_empty(), crowded) {
+        if held.is_empty() {
+            self.keep_silent(now, from, &probe.message_id, draw);
             return;
         }
         // 3.2.2: the back-off timer MUST be set randomly between 1 ms and APP_MAX_DELAY.
-        let due = now + between((MIN_BACKOFF, MAX_BACKOFF), rng);
+        let due = now + between((MIN_BACKOFF, self.config.max_backoff), rng);
         let mut rest = held.as_slice();
         for _ in 0..MAX_PER_PROBE {
             let fitting = ProbeMatchesRepr::fitting(&probe.message_id, rest);
             let Some((scopes, others)) = rest.split_at_checked(fitting) else { break };
             let Ok(scopes) = Vec::from_slice(scopes) else { break };
-            if scopes.is_empty() || !self.queue(rng, due, from, &probe.message_id, Body::V1(scopes)) {
+            if scopes.is_empty() || !self.queue(now, rng, due, from, &probe.message_id, Body::V1(scopes)) {
                 break;
             }
             rest = others;
@@ -248,12 +267,12 @@ impl Server {
         if self.is_repeat(now, from, &probe.message_id) {
             return;
         }
-        let (mut availability, mut crowded) = (Availabilities::new(), false);
+        let (mut availability, mut draw) = (Availabilities::new(), Draw::default());
         let mut ages = Vec::<(u8, Duration), MAX_AGES_SENT>::new();
         for (index, segment) in probe.ids.iter().enumerate() {
             let mut holding = have(&segment);
-            if holding.availability != Availability::Nothing && self.is_crowded(now, rng, &segment) {
-                crowded = true;
+            if holding.availability != Availability::Nothing && self.is_crowded(now, rng, &mut draw, &segment)
+            {
                 holding = Holding::default();
             }
             // A probe has no more ids than there is room for.
@@ -265,7 +284,8 @@ impl Server {
                 let _ = ages.push((index, age));
             }
         }
-        if !self.may_answer(now, availability.any(), crowded) {
+        if !availability.any() {
+            self.keep_silent(now, from, &probe.message_id, draw);
             return;
         }
         let fitting = ProbeMatchesV2Repr::fitting_ages(&probe.message_id, availability.len());
@@ -277,8 +297,8 @@ impl Server {
             Some(Body::V2(availability, Vec::from_slice(writer.finish()).ok()?))
         });
         // 3.2.2: the back-off timer MUST be set randomly between 1 ms and APP_MAX_DELAY.
-        let due = now + between((MIN_BACKOFF, MAX_BACKOFF), rng);
-        if body.is_some_and(|body| self.queue(rng, due, from, &probe.message_id, body)) {
+        let due = now + between((MIN_BACKOFF, self.config.max_backoff), rng);
+        if body.is_some_and(|body| self.queue(now, rng, due, from, &probe.message_id, body)) {
             self.remembered.push(now, from, &probe.message_id);
         } else {
             count(&mut self.counters.left_out);
@@ -286,19 +306,15 @@ impl Server {
     }
 
     /// Writes a datagram that is due to the front of `buf` and returns where to send it, and its
-    /// bytes. `ours` is where we serve blocks, as the receiver can reach it. `buf` needs
+    /// bytes. `port` is where we serve blocks. `buf` needs
     /// [`MAX_SENT_BYTES`](super::wire::MAX_SENT_BYTES); what does not fit it is dropped.
-    pub fn poll_transmit(
-        &mut self,
-        now: Instant,
-        ours: SocketAddr,
-        buf: &mut [u8],
-    ) -> Option<(SocketAddr, usize)> {
+    pub fn poll_transmit(&mut self, now: Instant, port: u16, buf: &mut [u8]) -> Option<(SocketAddr, usize)> {
         loop {
             let mut answer = self.take_due(now)?;
             let sequence = answer.sequence.unwrap_or_else(|| self.next_sequence());
             // 3.2.2: when the timer expires the ProbeMatch MUST be sent to the requesting peer.
-            let Ok(len) = self.emit(&answer, sequence, ours, buf) else {
+            let ours = self.reached_at(&answer).map(|ip| SocketAddr::new(ip, port));
+            let Some(len) = ours.and_then(|ours| self.emit(&answer, sequence, ours, buf).ok()) else {
                 count(&mut self.counters.unsendable);
                 continue;
             };
@@ -324,8 +340,19 @@ impl Server {
         self.counters
     }
 
+    /// The address that an answer names. Every client reads one of IPv4 in version 1 (fact 24), so
+    /// that comes first there; in version 2, the one of the family in which the client asked.
+    fn reached_at(&self, answer: &Pending) -> Option<IpAddr> {
+        let asker = self.addresses.of_family(answer.to.ip());
+        match answer.body {
+            Body::V1(_) => self.addresses.of_family(Ipv4Addr::UNSPECIFIED.into()).or(asker),
+            Body::V2(..) => asker,
+        }
+    }
+
     fn is_local(&mut self, from: SocketAddr) -> bool {
-        let local = self.subnet.is_none_or(|subnet| subnet.is_local(from.ip()));
+        // Nobody asks from port 0, and nothing can be sent there.
+        let local = from.port() != 0 && self.addresses.is_local(from.ip());
         if !local {
             count(&mut self.counters.not_local);
         }
@@ -341,39 +368,43 @@ impl Server {
     }
 
     /// Whether the many others that have `segment` are to answer, and not we.
-    fn is_crowded(&mut self, now: Instant, rng: &mut dyn CryptoRng, segment: &SegmentId) -> bool {
+    fn is_crowded(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        draw: &mut Draw,
+        segment: &SegmentId,
+    ) -> bool {
         let crowded = match self.crowds.whole(now, segment) {
             None => false,
             // Product behaviour of 3.2.4.1: enough peers with all of it: no reply.
             Some(true) => true,
-            // Enough peers, not all with all of it: a reply with a probability of 0.33.
-            Some(false) => !rng.next_u32().is_multiple_of(3),
+            // Enough peers, not all with all of it: a reply with a probability of 0.33. It is drawn
+            // once for the probe, so a probe that names a segment twice has no better chances.
+            Some(false) => !*draw.lucky.get_or_insert_with(|| rng.next_u32().is_multiple_of(3)),
         };
         if crowded {
+            draw.crowded = true;
             count(&mut self.counters.crowded);
         }
         crowded
     }
 
-    /// Whether an answer with something in it (`any`) may go out now.
-    fn may_answer(&mut self, now: Instant, any: bool, crowded: bool) -> bool {
-        if !any {
+    /// Gives no answer to a probe for nothing that we have, or that others are to answer.
+    fn keep_silent(&mut self, now: Instant, from: SocketAddr, message_id: &MessageId, draw: Draw) {
+        if draw.crowded {
+            // Its repeats are the same probe: another draw for each, and we would answer too often.
+            self.remembered.push(now, from, message_id);
+        } else {
             // 3.2.2, 3.2.4.1: without a match the probe MUST be silently discarded.
-            if !crowded {
-                count(&mut self.counters.no_match);
-            }
-            return false;
+            count(&mut self.counters.no_match);
         }
-        let allowed = self.allowance.take(now);
-        if !allowed {
-            count(&mut self.counters.too_many);
-        }
-        allowed
     }
 
-    /// Has a datagram sent at `due`; whether there is room for it.
+    /// Has a datagram sent at `due`; whether there is room for it, and few enough were sent lately.
     fn queue(
         &mut self,
+        now: Instant,
         rng: &mut dyn CryptoRng,
         due: Instant,
         to: SocketAddr,
@@ -387,14 +418,18 @@ impl Server {
         {
             self.pending.remove(repeat);
         }
+        if self.pending.is_full() {
+            warning!("the table of answers is full");
+            return false;
+        }
+        if !self.allowance.take(now) {
+            count(&mut self.counters.too_many);
+            return false;
+        }
         let (message_id, relates_to) = (Uuid::random(rng), relates_to.clone());
         let (gap, sends_left) = (between(FIRST_GAP, rng), self.config.sends);
         let answer = Pending { due, to, message_id, relates_to, body, sends_left, gap, sequence: None };
-        let queued = self.pending.push(answer).is_ok();
-        if !queued {
-            warning!("the table of answers is full");
-        }
-        queued
+        self.pending.push(answer).is_ok()
     }
 
     fn emit(

@@ -70,6 +70,8 @@ impl Iterator for Bytes<'_> {
     type Item = u8;
 
     fn next(&mut self) -> Option<u8> {
+        #[cfg(test)]
+        work::count();
         if let Some(left) = self.left.checked_sub(1) {
             self.left = left;
             return self.character.get(left).copied();
@@ -211,4 +213,23 @@ pub(super) fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
         at = at.wrapping_add(1);
     }
     Some(at)
+}
+
+/// How many bytes of text have been asked for: what a document costs.
+#[cfg(test)]
+pub(super) mod work {
+    extern crate std;
+
+    std::thread_local! {
+        static BYTES: core::cell::Cell<u64> = const { core::cell::Cell::new(0) };
+    }
+
+    pub(super) fn count() {
+        BYTES.set(BYTES.get() + 1);
+    }
+
+    /// So many since it was asked for last.
+    pub(in crate::discovery) fn done() -> u64 {
+        BYTES.replace(0)
+    }
 }

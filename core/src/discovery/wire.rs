@@ -16,8 +16,8 @@ pub use self::v2::{
     Availabilities, Availability, Ids, MAX_IDS, MAX_PROBE_V2_IDS, ProbeMatchV2, ProbeMatchesV2Repr, ProbeV2,
     ProbeV2Repr,
 };
+pub use super::xaddr::XAddrs;
 use super::xaddr::emit_xaddr;
-pub use super::xaddr::{MAX_XADDRS, XAddrs};
 use super::xml::{Element, Event, Text, Tokenizer, Tokens, XmlError};
 use crate::bytes::{NoRoom, Writer, decode_hex, hex_digit, hex_value};
 use crate::content::SegmentId;

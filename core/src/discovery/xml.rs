@@ -136,6 +136,9 @@ struct Binding<'a> {
     /// Empty for the default namespace.
     prefix: &'a [u8],
     namespace: Text<'a>,
+    /// The same number for the same namespace: names are compared by it, since a document that
+    /// repeats two long namespaces in many names would have them compared as often.
+    number: usize,
     depth: usize,
 }
 
@@ -249,8 +252,11 @@ impl<'a> Tokenizer<'a> {
         if prefix == b"xml" {
             return Some(XML_NAMESPACE);
         }
-        let binding = self.bindings.iter().rev().find(|binding| binding.prefix == prefix)?;
-        (!binding.namespace.is_empty()).then_some(binding.namespace)
+        self.binding(prefix).map(|binding| binding.namespace).filter(|namespace| !namespace.is_empty())
+    }
+
+    fn binding(&self, prefix: &[u8]) -> Option<&Binding<'a>> {
+        self.bindings.iter().rev().find(|binding| binding.prefix == prefix)
     }
 
     /// `<?xml version="1.0" encoding="utf-8" standalone="yes"?>` (XML, 2.8).
@@ -351,29 +357,33 @@ impl<'a> Tokenizer<'a> {
         if undeclared || prefix == b"xmlns" || namespace.is(XMLNS_NAMESPACE) || is_xml != (prefix == b"xml") {
             return Err(self.error(XmlErrorKind::Prefix));
         }
+        // Whatever is found here goes out of scope no sooner than this binding.
+        let same = |other: &&Binding<'a>| other.namespace.bytes().eq(namespace.bytes());
+        let number = self.bindings.iter().find(same).map_or(self.bindings.len(), |other| other.number);
         let depth = self.open.len();
         self.bindings
-            .push(Binding { prefix, namespace, depth })
+            .push(Binding { prefix, namespace, number, depth })
             .map_err(|_| self.error(XmlErrorKind::TooManyBindings))
     }
 
     /// Namespaces in XML, 6.3: no two attributes with the same local name and namespace.
     fn check_attribute_names(&self, attributes: &[Attribute<'a>]) -> Result<(), XmlError> {
-        let mut rest = attributes;
-        while let Some((attribute, others)) = rest.split_first() {
-            rest = others;
+        let mut seen = Vec::<_, MAX_ATTRIBUTES>::new();
+        for attribute in attributes {
             let (prefix, local) = split_name(attribute.name);
             if prefix.is_empty() || prefix == b"xmlns" {
                 continue;
             }
-            let namespace = self.resolve(prefix).ok_or(self.error(XmlErrorKind::Prefix))?;
-            for other in others {
-                let (prefix, other) = split_name(other.name);
-                let same = |other: Text<'a>| other.bytes().eq(namespace.bytes());
-                if other == local && !prefix.is_empty() && self.resolve(prefix).is_some_and(same) {
-                    return Err(self.error(XmlErrorKind::DuplicateAttribute));
-                }
+            // Nothing else can stand for the namespace of `xml`.
+            let number = match prefix {
+                b"xml" => None,
+                _ => Some(self.binding(prefix).ok_or(self.error(XmlErrorKind::Prefix))?.number),
+            };
+            if seen.contains(&(number, local)) {
+                return Err(self.error(XmlErrorKind::DuplicateAttribute));
             }
+            // There are no more than attributes.
+            let _ = seen.push((number, local));
         }
         Ok(())
     }
@@ -660,6 +670,10 @@ mod tests {
             ),
             ("<p:a xmlns:p='u&amp;v' p:x='1' x='2'/>", "<u&v|a xmlns:p=u&v p:x=1 x=2>"),
             ("<a xml:lang='en'/>", "<a xml:lang=en>"),
+            (
+                "<a xmlns:p='u' xmlns:q='u'><b xmlns:q='v' p:c='1' q:c='2' xml:c='3'/></a>",
+                "<a xmlns:p=u xmlns:q=u<b xmlns:q=v p:c=1 q:c=2 xml:c=3>>",
+            ),
             ("<\u{e9}l\u{e9}ment/>", "<\u{e9}l\u{e9}ment>"),
         ];
         for (document, said) in cases {
@@ -717,6 +731,8 @@ mod tests {
             ("<a b='&x;'/>", Reference),
             ("<a b='' b=''/>", DuplicateAttribute),
             ("<a xmlns:p='u' xmlns:q='u' p:b='' q:b=''/>", DuplicateAttribute),
+            ("<a xmlns:p='u'><b xmlns:q='v'/><b xmlns:q='&#117;' q:b='' p:b=''/></a>", DuplicateAttribute),
+            ("<a xml:b='' xml:b=''/>", DuplicateAttribute),
             ("<p:a/>", Prefix),
             ("<a p:b=''/>", Prefix),
             ("<a><p:b xmlns:p='u'/><p:b/></a>", Prefix),

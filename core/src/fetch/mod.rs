@@ -471,11 +471,12 @@ impl Fetch {
     pub fn handle_matches(
         &mut self,
         now: Instant,
+        from: SocketAddr,
         matches: &ProbeMatches<'_>,
         is_us: &dyn Fn(SocketAddr) -> bool,
     ) {
         let Self { holdings: Holdings { discovery, table }, peers, lists, counters, news, .. } = self;
-        discovery.handle_matches(now, matches, &mut |one| {
+        discovery.handle_matches(now, from, matches, &mut |one| {
             if is_us(one.peer) {
                 return;
             }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::content::SegmentId;
 use crate::crypto::{CipherAlgorithm, HashAlgorithm, SoftCrypto, hash};
+use crate::discovery::Subnet;
 use crate::discovery::server::Server;
 use crate::discovery::wire::{Message, parse};
 use crate::store::ram::{Entry, Page, RamStore};
@@ -108,14 +109,15 @@ impl World {
         let Some((_, len)) = self.fetch.discovery().poll_transmit(self.now, &mut probe) else { return false };
         for peer in peers {
             let mut server = Server::new(1, &mut self.rng);
+            server.set_addresses(&[Subnet { address: peer.ip(), prefix: 0 }]);
             let from = (Ipv4Addr::LOCALHOST, 3_702).into();
             let Ok(Message::Probe(asked)) = parse(&probe[..len]) else { panic!("no probe") };
             server.handle_probe(self.now, &mut self.rng, from, &asked, &mut |_| 1);
             let mut buf = [0; 1_400];
             let later = self.now + Duration::from_millis(100);
-            let (_, len) = server.poll_transmit(later, *peer, &mut buf).unwrap();
+            let (_, len) = server.poll_transmit(later, peer.port(), &mut buf).unwrap();
             let Ok(Message::ProbeMatches(matches)) = parse(&buf[..len]) else { panic!("no match") };
-            self.fetch.handle_matches(self.now, &matches, &|_| false);
+            self.fetch.handle_matches(self.now, *peer, &matches, &|_| false);
         }
         true
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::discovery::server::Holding;
 use crate::discovery::wire::Availability;
+use crate::limits::SEGMENT_BLOCKS;
 
 /// Passes over all parts in one call.
 const PASSES: usize = 4;
@@ -14,28 +15,34 @@ where
     R: CryptoRng,
 {
     pub(super) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
-        let Self { storage, rng, server, fetch, config, address, counters, .. } = self;
+        let Self { storage, rng, server, fetch, config, counters, .. } = self;
         match discovery::wire::parse(data) {
-            Ok(Message::Probe(probe)) if address.is_some() => {
+            Ok(Message::Probe(probe)) => {
                 server.handle_probe(now, rng, from, &probe, &mut |segment| storage.blocks(segment));
             }
             Ok(Message::ProbeMatches(matches)) => {
                 // Without an address of ours, nothing tells who is on the local subnet.
-                let Some(Subnet { address, .. }) = *address else { return };
-                let ours = SocketAddr::new(address, config.port);
-                fetch.handle_matches(now, &matches, &|peer| peer == ours);
+                let ours = server.addresses();
+                if ours.is_empty() {
+                    return;
+                }
+                let is_us = |peer: SocketAddr| peer.port() == config.port && ours.contains(peer.ip());
+                fetch.handle_matches(now, from, &matches, &is_us);
             }
-            Ok(Message::ProbeV2(probe)) if address.is_some() => {
+            Ok(Message::ProbeV2(probe)) => {
                 server.handle_probe_v2(now, rng, from, &probe, &mut |segment| Holding {
-                    // A segment of content information 2.0 has a single block (fact 12).
+                    // MS-PCCRD 2.2.3.3: the low bit MUST be 0 where not all blocks are here. A segment
+                    // of content information 2.0 has a single block (fact 12); one of 1.0, which may
+                    // be asked for in this form, is known to be whole only if it has the most.
                     availability: match storage.blocks(segment) {
                         0 => Availability::Nothing,
-                        _ => Availability::All,
+                        1 | SEGMENT_BLOCKS.. => Availability::All,
+                        _ => Availability::Some,
                     },
                     age: storage.age(segment, now),
                 });
             }
-            Ok(_) => {}
+            Ok(Message::Other) => {}
             // MS-PCCRD 3.1.6, 3.2.6: all malformed messages MUST be silently discarded.
             Err(_) => counters.malformed_datagrams = counters.malformed_datagrams.wrapping_add(1),
         }

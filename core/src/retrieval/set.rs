@@ -148,7 +148,7 @@ mod tests {
             (Some(102), None, Some(511))
         );
         let mut other = some;
-        [64, 101, 103, 512].map(|index| other.remove(index));
+        [64, 101, 103, 512].into_iter().for_each(|index| other.remove(index));
         assert_eq!(other, set(&[(100, 1), (102, 1)]));
         assert!(some.contains(102) && !some.contains(103) && !some.contains(512) && !some.contains(99));
         assert_eq!(some.intersection(&set(&[(65, 36)])), set(&[(100, 1)]));

@@ -12,7 +12,7 @@
 use core::convert::Infallible;
 use core::net::{IpAddr, SocketAddr};
 
-use heapless::{Deque, String};
+use heapless::{Deque, String, Vec};
 use peerdist_core::api::client::{Client, Completion, ContentHandle, Parts, ReadId};
 use peerdist_core::bytes::Writer;
 use peerdist_core::content::publish::{v1, v2};
@@ -148,8 +148,12 @@ fn max_info() -> InfoVersion {
     if unknown() == 0 { InfoVersion::V1 } else { InfoVersion::V2 }
 }
 
-fn subnet() -> Option<Subnet> {
-    (unknown() == 0).then(|| Subnet { address: unknown_address().ip(), prefix: unknown() })
+fn subnets() -> Vec<Subnet, 3> {
+    let mut subnets = Vec::new();
+    while unknown() == 0 {
+        keep(subnets.push(Subnet { address: unknown_address().ip(), prefix: unknown() }));
+    }
+    subnets
 }
 
 fn discovery_config() -> probing::Config {
@@ -173,7 +177,7 @@ fn accept_plain() -> AcceptPlain {
 }
 
 fn answer_config() -> answering::Config {
-    answering::Config { sends: unknown(), crowd: unknown() }
+    answering::Config { sends: unknown(), crowd: unknown(), max_backoff: duration() }
 }
 
 fn ram() -> RamArrays {
@@ -438,10 +442,10 @@ pub(crate) fn discovery_client(input: &[u8], output: &mut [u8]) {
             1 => probe.iter().for_each(|probe| client.cancel(*probe)),
             2 => {
                 if let Ok(Message::ProbeMatches(matches)) = parse(input) {
-                    client.handle_matches(now(), &matches, &mut |found| keep(found));
+                    client.handle_matches(now(), unknown_address(), &matches, &mut |found| keep(found));
                 }
             }
-            5 => client.set_subnet(subnet()),
+            5 => client.set_addresses(&subnets()),
             6 => probe = client.probe_v2(now(), &mut Entropy, &segments(input)).ok(),
             7 => client.replies(now(), &mut |id, replies| keep((*id, replies))),
             3 => keep(client.poll_transmit(now(), output)),
@@ -478,8 +482,8 @@ pub(crate) fn discovery_server(input: &[u8], output: &mut [u8]) {
                 let replies = Replies { all: unknown(), whole: unknown() };
                 segments(input).iter().for_each(|id| server.learn(now(), id, replies));
             }
-            3 => server.set_subnet(subnet()),
-            1 => keep(server.poll_transmit(now(), unknown_address(), output)),
+            3 => server.set_addresses(&subnets()),
+            1 => keep(server.poll_transmit(now(), unknown_u32() as u16, output)),
             _ => keep((server.poll_timeout(), server.counters())),
         }
         keep(checksum(output));
@@ -531,7 +535,7 @@ pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
                 if let Ok(peerdist_core::discovery::wire::Message::ProbeMatches(matches)) =
                     peerdist_core::discovery::wire::parse(input)
                 {
-                    fetch.handle_matches(now(), &matches, &|_| unknown() == 0);
+                    fetch.handle_matches(now(), unknown_address(), &matches, &|_| unknown() == 0);
                 }
             }
             8 => keep((fetch.poll_timeout(), fetch.probe_counters(), fetch.counters)),
@@ -762,7 +766,7 @@ pub(crate) fn node(input: &[u8], output: &mut [u8]) {
             7 => keep((node.poll_stream(now(), stream, output), checksum(output))),
             8 => keep(node.poll_timeout(now())),
             9 => keep(node.accept(now(), unknown_address())),
-            10 => node.set_address(subnet()),
+            10 => node.set_addresses(&subnets()),
             11 => download = url(input).and_then(|url| node.download(now(), url)),
             12 => keep(forget(&mut download).map(|download| node.cancel_download(download))),
             13 => content = node.open_content(unknown_array()).ok(),

@@ -4,9 +4,12 @@ use peerdist_core::discovery::xml::{
     Event, MAX_ATTRIBUTES, MAX_DEPTH, MAX_DOCUMENT_BYTES, Text, Tokenizer, XmlErrorKind,
 };
 
-/// The tokenizer ends, never goes back, and keeps its bounds; skipping an element comes to the same
+use super::quick::agree;
+
+/// The tokenizer comes to the verdict of quick-xml and reads the same. It ends, never goes back, and keeps its bounds; skipping an element comes to the same
 /// verdict as reading it, and text that was decoded can be written and read again.
 pub fn xml(data: &[u8]) {
+    let _ = agree(data);
     let read = read(data);
     assert!(read.is_err() || data.len() <= MAX_DOCUMENT_BYTES);
     assert_eq!(skipped(data), read.as_ref().map(|_| ()).map_err(|kind| *kind));

@@ -12,19 +12,19 @@ use crate::discovery::fingerprint;
 use crate::discovery::wire::MessageId;
 use crate::time::{Duration, Instant};
 
-/// Probes remembered as answered.
+/// Probes remembered as answered, or as left to others.
 pub const MAX_REMEMBERED: usize = 16;
 
 /// How long a repeat is taken for one: less than 1 s, for a repeat after that deserves an answer
 /// of its own (fact 29).
 const REMEMBERED_FOR: Duration = Duration::from_millis(900);
 
-/// Probes answered a second in the long run. An answer is not much longer than its probe, but a
-/// probe of a forged source makes all peers of the branch answer: no more than this from each. A
-/// branch whose clients begin to download together asks less.
+/// Datagrams of answers a second in the long run, repeats aside. One probe may have as many as
+/// [`MAX_PER_PROBE`](super::MAX_PER_PROBE), and one of a forged source makes all peers of the branch
+/// answer: no more than this from each. A branch whose clients begin to download together asks less.
 pub const ANSWERS_PER_SECOND: u32 = 200;
 
-/// Probes answered at once, after a pause.
+/// Datagrams of answers at once, after a pause.
 pub const ANSWERS_AT_ONCE: u32 = 200;
 
 /// The time that earns one answer.
@@ -37,12 +37,12 @@ pub const MAX_CROWDS: usize = 32;
 /// gone, those that kept silent have to speak.
 pub const CROWDED_FOR: Duration = Duration::from_secs(600);
 
-/// Answered probes by their [`fingerprint`], oldest first.
+/// Probes that were answered, or left to others, by their [`fingerprint`], oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Remembered(Vec<(Instant, u64), MAX_REMEMBERED>);
 
 impl Remembered {
-    /// Whether this probe was answered a moment ago.
+    /// Whether this probe was dealt with a moment ago.
     pub(super) fn contains(&mut self, now: Instant, from: SocketAddr, message_id: &MessageId) -> bool {
         self.0.retain(|(at, _)| now.since(*at) < REMEMBERED_FOR);
         let probe = fingerprint(Some(from), message_id.as_bytes());

@@ -281,8 +281,8 @@ fn transport_addresses() {
     let skipped = "255.255.255.255:1 [ff02::c]:80 [::]:80 [::1 [::1]80 1.2.3.4: https://1.2.3.4 1.2.3.4.5";
     assert_eq!(parsed(skipped), list(&[]));
     assert_eq!(parsed(&format!("1.2.3.4/{} 1.2.3.5", "x".repeat(200))), list(&["1.2.3.5:80"]));
-    assert_eq!(parsed(&["1.2.3.4"; MAX_XADDRS].join(" ")).map(|all| all.len()), Some(MAX_XADDRS));
-    assert_eq!(parsed(&["1.2.3.4"; MAX_XADDRS + 1].join(" ")), None);
+    // A host with many interfaces: which of its addresses count is for the client to say.
+    assert_eq!(parsed(&["1.2.3.4"; 100].join(" ")).map(|all| all.len()), Some(100));
     assert_eq!(parsed(""), None);
 }
 

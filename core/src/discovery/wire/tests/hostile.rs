@@ -84,3 +84,54 @@ fn counts_that_lie() {
     assert_eq!(with(1, &"00000001".repeat(3_000)), Some(1), "surplus is ignored");
     assert_eq!(with(1, &"0000000x".repeat(3_000)), None);
 }
+
+/// Long namespaces in many names: each byte of a datagram may be looked at a few times, for each of
+/// the declarations that there can be, and not once for each name.
+#[test]
+fn namespaces_that_are_alike() {
+    for prefixes in [2usize, 4, 8, 12] {
+        let (mut declared, mut named) = (String::new(), String::new());
+        for prefix in 0..prefixes {
+            let alike = "x".repeat(16_000 / prefixes);
+            declared += &format!(" xmlns:p{prefix}='{alike}{prefix}'");
+            named += &format!(" p{prefix}:a=''");
+        }
+        let elements = format!("<b{named}/>").repeat(14_000 / (named.len() + 4));
+        let datagram = format!("<e:Envelope xmlns:e='{}'{declared}>{elements}</e:Envelope>", text(SOAP));
+        assert!((28_000..32_768).contains(&datagram.len()));
+        crate::discovery::text::work::done();
+        assert!(matches!(parse(datagram.as_bytes()), Ok(Message::Other)));
+        let work = crate::discovery::text::work::done();
+        let most = (2 * prefixes as u64).max(8) * datagram.len() as u64;
+        assert!(work <= most, "{work} bytes of text for a datagram of {}", datagram.len());
+    }
+}
+
+/// Whatever is done to a message of ours, and however long it grows, its text is read a few times.
+#[test]
+fn no_text_is_read_often() {
+    let longest = |old: &str, of: &[u8], unit: &str| {
+        let text = text(of);
+        let count = (32_000 - text.len()) / unit.len();
+        text.replacen(old, &[old, &unit.repeat(count)].concat(), 1)
+    };
+    let cases = [
+        longest(SCOPE, V1_PROBE, &format!(" {SCOPE}")),
+        longest(SCOPE, V1_PROBE, "<!---->"),
+        longest("PeerDist:PeerDistData", V1_PROBE, " PeerDist:P"),
+        longest("PeerDist:PeerDistData", V1_PROBE, "\n"),
+        longest("<soap:Header>", V1_PROBE, "<x/>"),
+        longest("discovery/Probe", V1_PROBE, "&#65;"),
+        longest("127.0.0.1:54321", MATCHES, " [::1]:1"),
+        longest("0000002A", MATCHES, "0000002A"),
+        longest(PACKED, OWN_PROBE_V2, "A"),
+        longest("4A==", OWN_MATCHES_V2, "\n"),
+    ];
+    for datagram in cases {
+        assert!((31_000..32_768).contains(&datagram.len()), "{}", datagram.len());
+        crate::discovery::text::work::done();
+        exhaust(datagram.as_bytes());
+        let work = crate::discovery::text::work::done();
+        assert!(work <= 8 * datagram.len() as u64, "{work} for {}", &datagram[..900]);
+    }
+}

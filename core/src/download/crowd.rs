@@ -23,6 +23,7 @@ pub(super) struct Surveyed {
     segment: SegmentId,
     algorithm: HashAlgorithm,
     blocks: u32,
+    begun: Instant,
     /// What [`Fetch::news`] said when it was last looked.
     news: Option<u32>,
     again: Option<Instant>,
@@ -34,7 +35,7 @@ pub(super) struct Surveyed {
 
 impl Surveyed {
     pub(super) fn new(now: Instant, segment: SegmentId, algorithm: HashAlgorithm, blocks: u32) -> Self {
-        Self { segment, algorithm, blocks, news: None, again: None, grown: now, look_at: now }
+        Self { segment, algorithm, blocks, begun: now, news: None, again: None, grown: now, look_at: now }
     }
 
     /// Looks around, if there may be something new.
@@ -42,7 +43,7 @@ impl Surveyed {
         if self.news == Some(fetch.news()) && self.again.is_none_or(|again| now < again) {
             return;
         }
-        let survey = fetch.survey(now, &self.segment, self.algorithm, self.blocks);
+        let survey = fetch.survey(now, &self.segment, self.algorithm, self.blocks, self.begun);
         let again = |at: Instant| if at > now { at } else { now + SURVEY_AGAIN };
         (self.news, self.again) = (Some(fetch.news()), survey.again.map(again));
         let before = sweep.has_settled();
@@ -65,6 +66,11 @@ impl Surveyed {
         let [least, most] = PATIENCE;
         let patience = (pace + pace).clamp(least, most);
         (now >= self.look_at).then_some(if now < self.grown + patience { 0 } else { usize::MAX })
+    }
+
+    /// There is something to get that was not there before.
+    pub(super) fn wake(&mut self) {
+        self.look_at = Instant::ZERO;
     }
 
     /// There was nothing to get.

@@ -284,6 +284,7 @@ impl Download {
             ReadResult::Missing { .. } | ReadResult::TimedOut { .. } => {
                 self.landed.retain(|landed| landed.block != block);
                 self.sweep.nobody(block, completion.failures);
+                self.surveyed.iter_mut().for_each(Surveyed::wake);
             }
             // All its reads lie in the range, so the content information contradicts what is
             // stored, or cannot be read any more.
@@ -502,6 +503,7 @@ impl Download {
                         self.torn = Some((ready.block, ready.given));
                     }
                     self.sweep.lost(ready.block);
+                    self.surveyed.iter_mut().for_each(Surveyed::wake);
                     self.lost = true;
                     self.ready.pop_front();
                     continue;

@@ -151,7 +151,7 @@ impl Lists {
 }
 
 impl Fetch {
-    /// What is known of a segment of so many blocks, who wants several of them; call again when
+    /// What is known of a segment of so many blocks, several of which are wanted since `since`; call again when
     /// [`news`](Self::news) changes, or the time has come. While it is called, holders are looked
     /// for again and again, and those that have a part of the segment are asked which.
     pub fn survey(
@@ -160,20 +160,19 @@ impl Fetch {
         segment: &SegmentId,
         algorithm: HashAlgorithm,
         blocks: u32,
+        since: Instant,
     ) -> Survey {
         let Self { holdings, peers, lists, .. } = self;
         let mut survey = Survey { held: IndexSet::EMPTY, anybody: false, settled: true, again: None };
         let trusted = peers.trusted(now);
         let Some(holding) = holdings.meet(now, segment, algorithm, blocks, trusted) else { return survey };
-        let searching = self.distributed && holding.watch(now);
-        let first = searching && holding.is_new();
+        survey.settled = !self.distributed || holding.watch(now, since);
         let mut all = IndexSet::EMPTY;
         all.insert_range(Range { index: 0, count: blocks });
         let willing = peers.willing(now, holding.holders);
         let in_parts = if blocks > FEW_BLOCKS { willing & holding.partial } else { 0 };
         survey.anybody = holding.holders != 0;
         survey.again = if self.distributed { holding.search_at() } else { None };
-        survey.settled = !first;
         if willing & !in_parts != 0 || self.hosted.is_some() {
             survey.held = all;
         }

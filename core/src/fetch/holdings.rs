@@ -44,6 +44,8 @@ pub(super) struct Holding {
     used: Instant,
     /// Between two searches while it is watched.
     pause: Duration,
+    /// It was searched for already since then, so what is being searched for now is only more.
+    watched: Option<Instant>,
     pub(super) holders: PeerSet,
     /// Those that answered the latest search that ended, or the one that is out.
     recent: PeerSet,
@@ -103,6 +105,7 @@ impl Holdings {
             search: if trusted == 0 { Search::Due } else { Search::Untried },
             used: now,
             pause: SEARCH_AGAIN,
+            watched: None,
             holders: trusted,
             recent: 0,
             partial: 0,
@@ -226,13 +229,20 @@ impl Holding {
         }
     }
 
-    /// Has holders looked for if it is time to do so for one that is watched. Whether an answer is
-    /// being waited for.
-    pub(super) fn watch(&mut self, now: Instant) -> bool {
-        if self.search_at().is_some_and(|at| at <= now) {
-            (self.search, self.pause) = (Search::Due, (self.pause + self.pause).min(LONGEST_PAUSE));
+    /// Has holders looked for if it is time to do so for one that is watched since `since`. Whether
+    /// all who could answer by then have.
+    pub(super) fn watch(&mut self, now: Instant, since: Instant) -> bool {
+        let fresh = matches!(self.search, Search::Ended(at) if at + SEARCH_AGAIN >= since);
+        match self.search {
+            Search::Due | Search::Out(_) => return self.watched == Some(since),
+            _ if !fresh => (self.search, self.pause, self.watched) = (Search::Due, SEARCH_AGAIN, None),
+            _ if self.search_at().is_some_and(|at| at <= now) => {
+                let pause = (self.pause + self.pause).min(LONGEST_PAUSE);
+                (self.search, self.pause, self.watched) = (Search::Due, pause, Some(since));
+            }
+            _ => {}
         }
-        matches!(self.search, Search::Due | Search::Out(_))
+        fresh
     }
 
     /// When that is.
@@ -246,10 +256,5 @@ impl Holding {
             Search::Untried => Some(self.used),
             Search::Due | Search::Out(_) => None,
         }
-    }
-
-    /// Whether the first search has not ended yet.
-    pub(super) fn is_new(&self) -> bool {
-        !matches!(self.search, Search::Ended(_)) && self.pause == SEARCH_AGAIN
     }
 }

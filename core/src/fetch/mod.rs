@@ -392,10 +392,10 @@ impl Fetch {
         crypto: &mut dyn Crypto,
         rng: &mut dyn CryptoRng,
     ) -> bool {
-        if self.holdings.handle_expired(now) {
+        let mut more = self.holdings.handle_expired(now);
+        if more {
             self.news = self.news.wrapping_add(1);
         }
-        let mut more = false;
         for work in jobs.iter_mut().filter_map(|job| job.work.as_mut()) {
             match &mut work.state {
                 State::Searching => more |= self.search(now, work),

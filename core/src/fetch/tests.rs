@@ -296,7 +296,8 @@ impl World {
     }
 
     fn survey(&mut self, blocks: u32) -> Survey {
-        self.fetch.survey(self.now, &segment(), HashAlgorithm::Sha256, blocks)
+        let begun = Instant::from_millis(1_000);
+        self.fetch.survey(self.now, &segment(), HashAlgorithm::Sha256, blocks, begun)
     }
 }
 

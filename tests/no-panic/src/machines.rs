@@ -556,7 +556,7 @@ pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
             18 => fetch.set_hosted(Some(unknown_address())),
             19 => {
                 let id = SegmentId::from_slice(input);
-                let survey = id.map(|id| fetch.survey(now(), &id, algorithm(), unknown_u32()));
+                let survey = id.map(|id| fetch.survey(now(), &id, algorithm(), unknown_u32(), now()));
                 let held = |survey: &Survey| survey.held.contains(unknown_u32());
                 keep(survey.map(|survey| (held(&survey), survey.anybody, survey.settled, survey.again)));
             }

@@ -102,6 +102,11 @@ impl Origin {
         };
         Self { stack, connections, site }
     }
+
+    /// The content information that it serves; none for empty content.
+    pub fn info(&self) -> &[u8] {
+        &self.site.info
+    }
 }
 
 impl Host for Origin {

@@ -25,7 +25,7 @@ const USAGE: &str = "\
 usage: cargo xtask <chore>
 
   test        everything that must hold: format, lints, documentation, tests, release run,
-              a hundred drawn simulations, a large file, bare-metal build, no-panic link
+              a few dozen drawn simulations, a large file, bare-metal build, no-panic link
   bare-metal  builds firmware-example for thumbv7m-none-eabi
   no-panic    links every codec and machine without a panic path; checks that the proof can fail
   large-file  describes and verifies a file of more than 4 GiB with the command as it is released

@@ -14,7 +14,7 @@ use crate::run::{cargo, output, run};
 const SEEDS: u64 = 1_000;
 
 /// How many are run in every test: half a minute's work of two cores.
-const SEEDS_OF_TEST: u64 = 100;
+const SEEDS_OF_TEST: u64 = 60;
 
 /// What repeats the run of a seed, but for the seed.
 const REPEAT: &str = "cargo run --release -- sim --preset swarm --seed";

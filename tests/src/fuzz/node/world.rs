@@ -219,7 +219,7 @@ impl World {
         let input = input(stream);
         let offered = if let Input::Data { data, .. } = input { data.len() } else { 0 };
         match input {
-            Input::Lost { .. } | Input::NoSocket { .. } => self.forget_stream(stream),
+            Input::Lost { .. } => self.forget_stream(stream),
             Input::Connected { .. } => {
                 self.open
                     .iter_mut()
@@ -229,6 +229,14 @@ impl World {
             _ => {}
         }
         assert!(self.node.handle_input(self.now, input) <= offered);
+    }
+
+    /// There is no socket for a connection that is asked for: of one that is open, nobody would say so.
+    pub(super) fn no_socket(&mut self, which: u8) {
+        let asked: Vec<_> = self.open.iter().filter(|open| !open.connected).map(|open| open.stream).collect();
+        let Some(&stream) = asked.get(usize::from(which) % asked.len().max(1)) else { return };
+        self.forget_stream(stream);
+        self.node.handle_input(self.now, Input::NoSocket { stream });
     }
 
     fn forget_stream(&mut self, stream: StreamId) {

@@ -631,7 +631,10 @@ mod tests {
     #[test]
     fn mishaps_are_told_in_80_columns() {
         let rough = Scenario::preset("rough").expect("it comes with the package").to_string();
-        assert!(rough.contains("doubled, ") && rough.contains("1 slow client, 1 small store\nseed"), "{rough}");
+        assert!(
+            rough.contains("doubled, ") && rough.contains("1 slow client, 1 small store\nseed"),
+            "{rough}"
+        );
         assert!(rough.lines().all(|line| line.chars().count() <= 80), "{rough}");
     }
 

@@ -1,11 +1,16 @@
 //! The checkers: they stand outside the hosts and believe nobody.
 //!
 //! A host hands every byte it delivers to its [`Delivery`], which compares it with the origin's content
-//! and hashes it. What a client claims about itself decides nothing.
+//! and hashes it. Whatever its node commits to its store, and would serve from then on, [`Blocks`] compares with
+//! the content too. What a client claims about itself decides nothing, but that it failed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use peerdist_core::content::{Info, Segment};
+use peerdist_core::crypto::SoftCrypto;
+use peerdist_core::store::seal::open_at;
+use peerdist_core::store::{BlockId, Store};
 use sha2::{Digest, Sha256};
 
 /// What all clients should end up with.
@@ -36,6 +41,41 @@ impl Content {
     /// Its SHA-256.
     pub fn sha256(&self) -> [u8; 32] {
         self.sha256
+    }
+}
+
+/// What the blocks of the content are, by their names.
+#[derive(Debug)]
+pub struct Blocks {
+    content: Content,
+    segments: HashMap<Vec<u8>, Segment>,
+}
+
+impl Blocks {
+    /// The blocks of `content` as its content information `info` names them; none without.
+    pub fn new(content: &Content, info: &[u8]) -> Self {
+        let mut segments = HashMap::new();
+        if let Ok(parsed) = Info::parse(&info) {
+            let mut next = parsed.segment(&info, 0).ok();
+            while let Some(segment) = next {
+                next = parsed.next_segment(&info, &segment).ok().flatten();
+                segments.insert(segment.id(&mut SoftCrypto).as_bytes().to_vec(), segment);
+            }
+        }
+        Self { content: content.clone(), segments }
+    }
+
+    /// Whether a committed block is the content's: it is opened and compared, byte by byte.
+    pub fn right(&self, store: &mut dyn Store, block: &BlockId) -> bool {
+        let Some(segment) = self.segments.get(block.segment.as_bytes()) else { return false };
+        let Some(stored) = store.find(block) else { return false };
+        let start = segment.offset() + u64::from(block.index) * u64::from(segment.block_bytes());
+        let len = segment.block_len(block.index).unwrap_or(0) as usize;
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        let expected = self.content.bytes.get(start..).and_then(|rest| rest.get(..len));
+        let mut plain = vec![0; stored.plain_len as usize];
+        let opened = open_at(store, &mut SoftCrypto, segment.secret(), &stored, 0, &mut plain);
+        opened == Ok(len) && expected == Some(&plain[..])
     }
 }
 

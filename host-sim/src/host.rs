@@ -1,6 +1,7 @@
 //! A client host: a real smoltcp stack running a node, and an application that downloads one URL.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
@@ -18,12 +19,12 @@ use peerdist_core::store::verify::Verified;
 use peerdist_core::store::{
     BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, SlotId, Store, StoreError, Stored,
 };
-use peerdist_core::time::Instant;
+use peerdist_core::time::{Duration, Instant};
 use peerdist_hal::smoltcp::Driver;
 use rand_core::Rng as _;
 use smoltcp::iface::SocketHandle;
 
-use crate::check::{Content, Delivery};
+use crate::check::{Blocks, Content, Delivery};
 use crate::crypto::{Counters, HostCrypto};
 use crate::origin::{Origin, PATH, PORT, max_info_len_v2, max_segments_v2};
 use crate::report::Sources;
@@ -74,18 +75,20 @@ struct Application {
     handed_out: Option<(Instant, Instant)>,
     finished_at: Option<Instant>,
     failure: Option<String>,
+    wrong_blocks: Rc<Cell<u64>>,
 }
 
 /// Makes nodes and their origin.
 pub struct Nodes {
     clients: usize,
     content_info: InfoVersion,
+    blocks: Option<Rc<Blocks>>,
 }
 
 impl Nodes {
     /// For a branch of so many clients, which ask for content information 1.0.
     pub fn new(clients: usize) -> Self {
-        Self { clients, content_info: InfoVersion::V1 }
+        Self { clients, content_info: InfoVersion::V1, blocks: None }
     }
 
     /// The same with clients that ask for content information up to that version.
@@ -96,7 +99,9 @@ impl Nodes {
 
 impl HostFactory for Nodes {
     fn origin(&mut self, seat: Seat, content: &Content) -> Box<dyn OriginHost> {
-        Box::new(Origin::new(&seat, content, self.clients))
+        let origin = Origin::new(&seat, content, self.clients);
+        self.blocks = Some(Rc::new(Blocks::new(content, origin.info(self.content_info))));
+        Box::new(origin)
     }
 
     fn client(
@@ -107,23 +112,25 @@ impl HostFactory for Nodes {
         nature: Nature,
     ) -> Box<dyn ClientHost> {
         let config = node::Config { content_information: self.content_info, ..node::Config::default() };
-        Box::new(Client::with_config(seat, origin.clone(), delivery, nature, config))
+        Box::new(Client::with_config(seat, origin.clone(), delivery, nature, config, self.blocks.clone()))
     }
 }
 
 impl Client {
     /// A client at `seat` that will download from `origin`.
     pub fn new(seat: Seat, origin: Seat, delivery: Delivery, nature: Nature) -> Self {
-        Self::with_config(seat, origin, delivery, nature, node::Config::default())
+        Self::with_config(seat, origin, delivery, nature, node::Config::default(), None)
     }
 
-    /// The same with a node that is set so.
+    /// The same with a node that is set so; whatever it takes for verified is looked at by `checker`
+    /// too.
     pub fn with_config(
         seat: Seat,
         origin: Seat,
         delivery: Delivery,
         nature: Nature,
         config: node::Config,
+        checker: Option<Rc<Blocks>>,
     ) -> Self {
         let mut stack = Stack::new(&seat);
         let udp = stack.add_udp();
@@ -134,8 +141,14 @@ impl Client {
             .expect("a fresh interface has room for a group");
 
         let lying = Rc::new(Cell::new(false));
-        let ram = memory_for(delivery.expected(), config.content_information);
-        let store = HostStore { ram, lying: lying.clone() };
+        let wrong_blocks = Rc::new(Cell::new(0));
+        let store = HostStore {
+            ram: memory_for(delivery.expected(), config.content_information, seat.store),
+            lying: lying.clone(),
+            checker,
+            reserved: HashMap::new(),
+            wrong: wrong_blocks.clone(),
+        };
         let crypto = HostCrypto::default();
         let counters = crypto.counters();
         let mut node = Node::new(config, store, crypto, seat.seed.child("node", 0).rng());
@@ -146,6 +159,7 @@ impl Client {
             handed_out: None,
             finished_at: None,
             failure: None,
+            wrong_blocks,
         };
         let buffer = vec![0; BUFFER_BYTES];
         Self { seat, origin, stack, driver, node, crypto: counters, buffer, nature, lying, application }
@@ -206,7 +220,8 @@ impl ClientHost for Client {
     }
 
     fn outcome(&self) -> ClientOutcome {
-        self.application.outcome.clone()
+        let Application { outcome, failure, wrong_blocks, .. } = &self.application;
+        ClientOutcome { failed: failure.is_some(), wrong_blocks: wrong_blocks.get(), ..outcome.clone() }
     }
 }
 
@@ -277,8 +292,12 @@ impl Application {
     }
 }
 
-/// Memory for a whole content and its content information.
-fn memory_for(content: u64, version: InfoVersion) -> RamStore<Vec<Page>, Vec<Entry>, Vec<u8>> {
+/// Memory for a whole content and its content information, or for `store` bytes of its blocks.
+fn memory_for(
+    content: u64,
+    version: InfoVersion,
+    store: Option<u64>,
+) -> RamStore<Vec<Page>, Vec<Entry>, Vec<u8>> {
     let (blocks, pages, info) = match version {
         InfoVersion::V1 => {
             let blocks = content.div_ceil(BLOCK_BYTES.into()) as usize + BLOCKS;
@@ -293,18 +312,28 @@ fn memory_for(content: u64, version: InfoVersion) -> RamStore<Vec<Page>, Vec<Ent
             (segments + BLOCKS, pages + spare, max_info_len_v2(content))
         }
     };
-    RamStore::new(vec![Page::EMPTY; pages], vec![Entry::EMPTY; blocks], vec![0; info])
+    let room = store.map_or(pages, |store| (store / u64::from(BLOCK_BYTES)) as usize * BLOCK_PAGES);
+    let pages = pages.min(room);
+    RamStore::new(vec![Page::EMPTY; pages], vec![Entry::EMPTY; blocks.min(pages)], vec![0; info])
 }
 
-/// The store of a simulated host: memory, which can be made to lie about every block it serves.
+/// The store of a simulated host: memory, which can be made to lie about every block it serves, and whose
+/// committed blocks a checker looks at.
 pub struct HostStore {
     ram: RamStore<Vec<Page>, Vec<Entry>, Vec<u8>>,
     lying: Rc<Cell<bool>>,
+    checker: Option<Rc<Blocks>>,
+    /// What the slots were reserved for, by their indices.
+    reserved: HashMap<u32, BlockId>,
+    /// Blocks that were committed and that the checker found wrong.
+    wrong: Rc<Cell<u64>>,
 }
 
 impl Store for HostStore {
     fn reserve(&mut self, block: &BlockId, len: u32) -> Result<SlotId, ReserveError> {
-        self.ram.reserve(block, len)
+        let slot = self.ram.reserve(block, len)?;
+        self.reserved.insert(slot.index, *block);
+        Ok(slot)
     }
 
     fn write(&mut self, slot: SlotId, offset: u32, bytes: &[u8]) -> Result<(), StoreError> {
@@ -320,7 +349,13 @@ impl Store for HostStore {
     }
 
     fn commit(&mut self, verified: Verified) -> Result<(), StoreError> {
-        self.ram.commit(verified)
+        let block = self.reserved.remove(&verified.slot().index);
+        self.ram.commit(verified)?;
+        let right = |blocks: &Rc<Blocks>| block.is_some_and(|block| blocks.right(&mut self.ram, &block));
+        if !self.checker.as_ref().is_none_or(right) {
+            self.wrong.set(self.wrong.get() + 1);
+        }
+        Ok(())
     }
 
     fn release(&mut self, slot: SlotId) {
@@ -345,6 +380,14 @@ impl Store for HostStore {
 
     fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32> {
         self.ram.next_block(segment, index)
+    }
+
+    fn set_time(&mut self, now: Instant) {
+        self.ram.set_time(now);
+    }
+
+    fn age(&self, segment: &SegmentId, now: Instant) -> Option<Duration> {
+        self.ram.age(segment, now)
     }
 }
 

@@ -104,6 +104,11 @@ impl Origin {
             Site { content: content.bytes().clone(), infos: Default::default(), key, etag, body_bytes: 0 };
         Self { stack, connections, site }
     }
+
+    /// The content information that it serves in `version`; none for empty content.
+    pub fn info(&self, version: InfoVersion) -> &[u8] {
+        self.site.info(version)
+    }
 }
 
 impl Host for Origin {

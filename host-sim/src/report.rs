@@ -116,6 +116,8 @@ pub enum Ending {
     Killed,
     /// The byte at this offset is wrong.
     Wrong(u64),
+    /// It would serve so many blocks that are wrong.
+    WrongBlocks(u64),
 }
 
 impl fmt::Display for Ending {
@@ -125,6 +127,7 @@ impl fmt::Display for Ending {
             Self::Incomplete => f.write_str("incomplete"),
             Self::Killed => f.write_str("killed"),
             Self::Wrong(offset) => write!(f, "WRONG at {offset}"),
+            Self::WrongBlocks(blocks) => write!(f, "{blocks} WRONG to serve"),
         }
     }
 }
@@ -272,7 +275,9 @@ impl ClientReport {
                 match self.ending {
                     Ending::Right => cell.fg(Color::Green),
                     Ending::Incomplete | Ending::Killed => cell.fg(Color::Yellow),
-                    Ending::Wrong(_) => cell.fg(Color::Red).add_attribute(Attribute::Bold),
+                    Ending::Wrong(_) | Ending::WrongBlocks(_) => {
+                        cell.fg(Color::Red).add_attribute(Attribute::Bold)
+                    }
                 }
             }
             _ => Cell::new(summed(&self.reasons).join("\n")),
@@ -469,6 +474,7 @@ mod tests {
             (Ending::Incomplete, "incomplete"),
             (Ending::Killed, "killed"),
             (Ending::Wrong(65_536), "WRONG at 65536"),
+            (Ending::WrongBlocks(2), "2 WRONG to serve"),
         ] {
             let mut report = report();
             (report.clients[1].ok, report.clients[1].ending) = (false, ending);
@@ -476,7 +482,8 @@ mod tests {
             assert!(!report.ok());
             let text = report.to_text(&Scenario::branch(), false);
             assert!(text.contains(word), "{text}");
-            assert_eq!(text.contains("WRONG"), matches!(ending, Ending::Wrong(_)), "{text}");
+            let wrong = matches!(ending, Ending::Wrong(_) | Ending::WrongBlocks(_));
+            assert_eq!(text.contains("WRONG"), wrong, "{text}");
             assert!(text.contains("right at 1 of 2; stopped at the limit of virtual time"), "{text}");
             assert!(!text.contains("saved") && !text.contains("more"), "{text}");
         }

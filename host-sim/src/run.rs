@@ -51,6 +51,8 @@ pub struct Seat {
     pub ip: [u8; 4],
     /// What it draws from.
     pub seed: Seed,
+    /// How many bytes of blocks it can keep; `None` for the whole content.
+    pub store: Option<u64>,
 }
 
 /// Bits of the network part of all addresses: there is one network and no router.
@@ -97,6 +99,13 @@ pub struct ClientOutcome {
     pub reasons: BTreeMap<String, u64>,
     /// Who gave it what, and when: in sum, the bytes and blocks above.
     pub given: BTreeMap<Giver, Given>,
+    /// It gave up, and says so.
+    pub failed: bool,
+    /// Blocks that it took for verified and that are not the content's: found out by [`check::Blocks`], not by
+    /// itself.
+    ///
+    /// [`check::Blocks`]: crate::check::Blocks
+    pub wrong_blocks: u64,
 }
 
 /// Who gave bytes to a client.
@@ -284,7 +293,7 @@ impl Branch {
         let origin_seat = seat(0, &seed);
         let origin = world.attach(Station::Origin(factory.origin(origin_seat.clone(), &content)), wan, wan);
         let clients = (0..scenario.clients).map(|index| {
-            let seat = seat(index + 1, &seed);
+            let seat = Seat { store: scenario.store(index), ..seat(index + 1, &seed) };
             let corrupt = scenario.faults.contains(&Fault::Corrupt { client: index });
             let nature = if corrupt { Nature::Corrupt } else { Nature::Honest };
             let (name, ip) = (seat.name.clone(), seat.ip.into());
@@ -463,13 +472,14 @@ impl Client {
 
     fn report(&self, world: &World<Station, Capture>) -> Option<ClientReport> {
         let host = self.host(world)?;
-        let ClientOutcome { bytes, blocks, reasons, .. } = host.outcome();
+        let ClientOutcome { bytes, blocks, reasons, failed, wrong_blocks, .. } = host.outcome();
         let delivery = host.delivery();
         let finished = host.finished_at();
         let end = finished.or(self.killed).unwrap_or(world.now());
         let ending = match delivery.verdict() {
             Verdict::Wrong(offset) => Ending::Wrong(offset),
-            Verdict::Complete if finished.is_some() => Ending::Right,
+            _ if wrong_blocks > 0 => Ending::WrongBlocks(wrong_blocks),
+            Verdict::Complete if finished.is_some() && !failed => Ending::Right,
             _ if finished.is_none() && self.killed.is_some() => Ending::Killed,
             _ => Ending::Incomplete,
         };
@@ -510,7 +520,8 @@ fn seat(number: usize, seed: &Seed) -> Seat {
         None => [10, 0, 0, 1],
         Some(client) => [10, 0, 1 + (client / 250) as u8, 1 + (client % 250) as u8],
     };
-    Seat { name: name(number), mac: [0x02, 0, 0, 0, high, low], ip, seed: seed.child("host", number as u64) }
+    let (mac, seed) = ([0x02, 0, 0, 0, high, low], seed.child("host", number as u64));
+    Seat { name: name(number), mac, ip, seed, store: None }
 }
 
 fn names(clients: usize) -> Vec<String> {

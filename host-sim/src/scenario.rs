@@ -1,17 +1,21 @@
 //! What is simulated: plain data that says everything about a run. The same scenario gives the same run.
 //!
-//! People write scenarios as TOML ([`Scenario::load`]); [`PRESETS`] come with the package.
+//! People write scenarios as TOML ([`Scenario::load`]); [`PRESETS`] come with the package, and
+//! [`Scenario::swarm`] draws others.
 
 mod file;
+mod swarm;
 mod units;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use peerdist_core::encoding::InfoVersion;
+use peerdist_core::limits::BLOCK_BYTES;
 use peerdist_core::time::Duration;
 
 pub use self::file::{FileError, LoadError};
+pub use self::swarm::CALM;
 pub use self::units::{
     parse_clients, parse_content_info, parse_delay, parse_line, parse_loss, parse_rate, parse_seed,
     parse_size, parse_time,
@@ -168,6 +172,13 @@ pub enum Fault {
         /// Its rate in bits per second.
         rate: u64,
     },
+    /// A client has little memory for blocks.
+    Small {
+        /// Which client.
+        client: usize,
+        /// How many bytes, of which it uses whole blocks.
+        store: u64,
+    },
     /// Two sides do not hear each other for a time.
     Partition {
         /// Who they are.
@@ -294,6 +305,13 @@ impl Scenario {
                 self.check_client(*client)?;
                 Line::new(*rate, Duration::ZERO).check()
             }
+            Fault::Small { client, store } => {
+                self.check_client(*client)?;
+                if *store < u64::from(BLOCK_BYTES) {
+                    return invalid(format!("a store of {store} bytes has no room for a block"));
+                }
+                Ok(())
+            }
             Fault::Leave { client, clock, at, back } => {
                 self.check_client(*client)?;
                 if back.is_some_and(|back| back <= *at) {
@@ -389,7 +407,7 @@ impl Scenario {
         let faults = self.faults.iter().flat_map(|fault| match fault {
             Fault::Leave { at, back, .. } => [Some(*at), *back],
             Fault::Partition { from, to, .. } => [Some(*from), *to],
-            Fault::Corrupt { .. } | Fault::Slow { .. } => [None, None],
+            Fault::Corrupt { .. } | Fault::Slow { .. } | Fault::Small { .. } => [None, None],
         });
         let times = starts.iter().copied().chain(faults.flatten());
         times.map(|time| u128::from(time.micros())).max().unwrap_or(0)
@@ -417,6 +435,14 @@ impl Scenario {
             }
         }
         self.link(line)
+    }
+
+    /// How many bytes of blocks a client can keep; `None` for the whole content.
+    pub fn store(&self, client: usize) -> Option<u64> {
+        self.faults.iter().rev().find_map(|fault| match fault {
+            Fault::Small { client: small, store } if *small == client => Some(*store),
+            _ => None,
+        })
     }
 }
 
@@ -451,6 +477,7 @@ impl fmt::Display for Scenario {
             (of(|fault| matches!(fault, Fault::Partition { .. })), "partition", "partitions"),
             (of(|fault| matches!(fault, Fault::Corrupt { .. })), "liar", "liars"),
             (of(|fault| matches!(fault, Fault::Slow { .. })), "slow client", "slow clients"),
+            (of(|fault| matches!(fault, Fault::Small { .. })), "small store", "small stores"),
         ];
         let faults = faults.iter().filter(|(times, ..)| *times > 0);
         let faults: Vec<String> = faults.map(|(times, one, many)| count(*times, one, many)).collect();
@@ -614,7 +641,10 @@ mod tests {
     #[test]
     fn mishaps_are_told_in_80_columns() {
         let rough = Scenario::preset("rough").expect("it comes with the package").to_string();
-        assert!(rough.contains("doubled, ") && rough.contains("1 liar, 1 slow client\nseed"), "{rough}");
+        assert!(
+            rough.contains("doubled, ") && rough.contains("1 slow client, 1 small store\nseed"),
+            "{rough}"
+        );
         assert!(rough.lines().all(|line| line.chars().count() <= 80), "{rough}");
     }
 

@@ -47,6 +47,27 @@ fn wrong_values_name_the_flag_and_the_reason() {
     }
 }
 
+/// What is drawn can be changed like any preset, and what is printed gives the same run.
+#[test]
+fn a_swarm_is_drawn_from_the_seed() {
+    let stdout = |args: &[&str]| {
+        let mut command = Command::cargo_bin("peerdist").expect("the binary is built");
+        let output = command.arg("sim").args(args).output().expect("it can be started");
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let swarm = ["--preset", "swarm", "--seed", "4"];
+    let printed = stdout(&[&swarm[..], &["--print"]].concat());
+    assert_eq!(printed, Scenario::swarm(4).to_toml().expect("no file is named"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("swarm.toml");
+    fs::write(&file, printed).expect("a file");
+    let changed = ["--size", "70000", "--json"];
+    let drawn = stdout(&[&swarm[..], &changed].concat());
+    assert_eq!(drawn, stdout(&[&[file.to_str().expect("UTF-8")][..], &changed].concat()));
+    assert!(drawn.contains("\"bytes\":70000,"), "{drawn}");
+}
+
 #[test]
 fn a_start_in_any_case() {
     let mut command = Command::cargo_bin("peerdist").expect("the binary is built");
@@ -59,6 +80,14 @@ fn the_default_output_fits_80_columns() {
     let text = String::from_utf8(output.expect("it can be started").stdout).expect("UTF-8");
     assert!(text.contains("64 × no peer answered") && text.contains("right at all 10 clients"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn who_gave_up_has_not_even_got_nothing() {
+    for (loss, code) in [("0", 0), ("100", 1)] {
+        let mut command = Command::cargo_bin("peerdist").expect("the binary is built");
+        command.args(["sim", "--size", "0", "--clients", "1", "--loss", loss]).assert().code(code);
+    }
 }
 
 #[test]

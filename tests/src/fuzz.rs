@@ -1,4 +1,4 @@
-//! What must hold for any bytes whatsoever: one function per codec.
+//! What must hold for any bytes whatsoever: one function per codec, and one for the node.
 //!
 //! `tests/fuzz` feeds these functions with bytes that a fuzzer makes up, `tests/tests/fuzz.rs` with
 //! cut and flipped vectors. To add a codec, write a function in a file below, name it in [`ALL`],
@@ -10,6 +10,7 @@ mod content;
 mod discovery;
 mod encoding;
 mod http;
+mod node;
 mod quick;
 mod retrieval;
 mod secrets;
@@ -20,6 +21,7 @@ pub use self::content::{content_v1, content_v2, segmenter};
 pub use self::discovery::discovery;
 pub use self::encoding::encoding;
 pub use self::http::{http_conn, http_lines};
+pub use self::node::node;
 pub use self::quick::agree;
 pub use self::retrieval::{retrieval_reply, retrieval_request};
 pub use self::secrets::{hash_file, secret_key};
@@ -46,6 +48,7 @@ pub static ALL: &[Target] = &[
     Target { name: "hash_file", body: hash_file, seeds: seeds::hash_file },
     Target { name: "http_conn", body: http_conn, seeds: seeds::http_conn },
     Target { name: "http_lines", body: http_lines, seeds: seeds::http_lines },
+    Target { name: "node", body: node, seeds: node::seeds },
     Target {
         name: "retrieval_reply",
         body: retrieval_reply,

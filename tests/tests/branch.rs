@@ -4,12 +4,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use peerdist_core::encoding::InfoVersion;
+use peerdist_core::node;
 use peerdist_core::time::{Duration, Instant};
-use peerdist_sim::check::{Content, Delivery};
+use peerdist_sim::check::{Blocks, Content, Delivery};
 use peerdist_sim::crypto::Counters;
 use peerdist_sim::host::{Client, Nodes};
 use peerdist_sim::link::LinkConfig;
-use peerdist_sim::report::Report;
+use peerdist_sim::origin::Origin;
+use peerdist_sim::report::{Ending, Report};
 use peerdist_sim::rng::Seed;
 use peerdist_sim::run::{
     ClientHost, ClientOutcome, HostFactory, Nature, OriginHost, RunOptions, Seat, run, run_with,
@@ -166,6 +168,45 @@ impl HostFactory for Watched {
     }
 }
 
+/// Makes nodes that one checks who takes other bytes for the content.
+struct Mistaken {
+    nodes: Nodes,
+    blocks: Option<Rc<Blocks>>,
+}
+
+impl HostFactory for Mistaken {
+    fn origin(&mut self, seat: Seat, content: &Content) -> Box<dyn OriginHost> {
+        let mut bytes = content.bytes().to_vec();
+        bytes[BLOCK as usize] ^= 1;
+        let info = Origin::new(&seat, content, 1).info(InfoVersion::V1).to_vec();
+        self.blocks = Some(Rc::new(Blocks::new(&Content::new(bytes), &info)));
+        self.nodes.origin(seat, content)
+    }
+
+    fn client(
+        &mut self,
+        seat: Seat,
+        origin: &Seat,
+        delivery: Delivery,
+        nature: Nature,
+    ) -> Box<dyn ClientHost> {
+        let config = node::Config::default();
+        Box::new(Client::with_config(seat, origin.clone(), delivery, nature, config, self.blocks.clone()))
+    }
+}
+
+/// The node is right and the checker is wrong, which takes less than the other way round to set up.
+#[test]
+fn a_block_that_would_be_served_is_checked_beside_what_is_delivered() {
+    let mut hosts = Mistaken { nodes: Nodes::new(2), blocks: None };
+    let scenario = branch(2, 3 * BLOCK + 5);
+    let report = run_with(&scenario, &RunOptions::default(), &mut hosts, &mut ()).expect("a run");
+    for client in &report.clients {
+        assert_eq!((client.ok, client.ending), (false, Ending::WrongBlocks(1)));
+        assert_eq!(client.sha256, report.content.sha256);
+    }
+}
+
 #[test]
 fn serving_a_stored_block_runs_no_cipher() {
     let size = 12 * BLOCK + 5;
@@ -256,6 +297,7 @@ fn malformed_packets_are_counted_and_dropped() {
         mac: [2, 0, 0, 0, 0, n],
         ip: [10, 0, 0, n],
         seed: seed.child("host", n.into()),
+        store: None,
     };
     let content = Content::new(vec![0x5a; 3 * BLOCK as usize]);
     let scenario = Scenario::branch();

@@ -11,6 +11,7 @@ mod large;
 mod no_panic;
 mod run;
 mod size;
+mod soak;
 
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -24,13 +25,15 @@ const USAGE: &str = "\
 usage: cargo xtask <chore>
 
   test        everything that must hold: format, lints, documentation, tests, release run,
-              a large file, bare-metal build, no-panic link
+              a few dozen drawn simulations, a large file, bare-metal build, no-panic link
   bare-metal  builds firmware-example for thumbv7m-none-eabi
   no-panic    links every codec and machine without a panic path; checks that the proof can fail
   large-file  describes and verifies a file of more than 4 GiB with the command as it is released
   size        builds firmware-example and prints its flash and static RAM
   fuzz [TARGET] [--seconds N]
               runs every fuzz target, or one, for 10 seconds, or N: on random bytes, so not in test
+  soak [--seeds N] [--from SEED]
+              simulates 1,000 branches, or N, each drawn from its seed, and names the seeds that fail
   bench       runs the benchmarks; compares `peerdist hash` with openssl, in time and memory";
 
 /// Sets of features beside what the workspace builds anyway; `log` and `defmt` exclude each other.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         ["size"] => step("size", size),
         ["large-file"] => step("large-file", large_file),
         ["fuzz", ref options @ ..] => step("fuzz", || fuzz::check(options)),
+        ["soak", ref options @ ..] => step("soak", || soak::soak(options)),
         ["bench"] => step("bench", bench::bench),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
@@ -80,6 +84,7 @@ fn test() -> Result<()> {
     step("rustdoc", rustdoc)?;
     step("tests", || run(cargo().args(["test", "--workspace"])))?;
     step("release", release)?;
+    step("soak", soak::check)?;
     step("large-file", large_file)?;
     step("bare-metal", bare_metal)?;
     step("no-panic", no_panic::check)?;

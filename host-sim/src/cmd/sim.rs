@@ -16,6 +16,12 @@ use peerdist_sim::scenario::{self, ContentSource, Line, LineChange, PRESETS, Sce
 use super::bar::{self, dumb, style};
 use super::{Ending, Failure, print};
 
+/// The preset that is drawn from the seed.
+const SWARM: &str = "swarm";
+
+/// The seed if none is given.
+const DEFAULT_SEED: u64 = 1;
+
 /// What `--help` says at its end.
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -30,7 +36,7 @@ Exit codes:
 ///
 /// A scenario is a file in TOML: clients and groups of them, lines in netem's words, and what goes wrong. What it
 /// does not say is as in the preset `branch`, and an option is stronger than a file: `--print --preset rough`
-/// shows one with everything in it.
+/// shows one with everything in it. The preset `swarm` is another scenario for each seed.
 #[derive(clap::Args, Default)]
 #[command(after_help = EXIT_CODES)]
 pub struct Args {
@@ -38,7 +44,7 @@ pub struct Args {
     #[arg(value_name = "FILE.toml", conflicts_with = "preset")]
     file: Option<PathBuf>,
 
-    /// A scenario that comes with the program
+    /// A scenario that comes with the program, or `swarm` for one that is drawn from the seed
     #[arg(long, value_name = "NAME", value_parser = presets())]
     preset: Option<String>,
 
@@ -153,6 +159,7 @@ impl Args {
     fn scenario(self) -> Result<Scenario, Failure> {
         let mut scenario = match (&self.file, &self.preset) {
             (Some(file), _) => Scenario::load(file).map_err(|error| Failure(error.to_string()))?,
+            (None, Some(name)) if name == SWARM => Scenario::swarm(self.seed.unwrap_or(DEFAULT_SEED)),
             (None, Some(name)) => Scenario::preset(name).unwrap_or_else(Scenario::branch),
             (None, None) => Scenario::branch(),
         };
@@ -186,7 +193,7 @@ impl Args {
 }
 
 fn presets() -> PossibleValuesParser {
-    PossibleValuesParser::new(PRESETS.map(|(name, _)| name))
+    PossibleValuesParser::new(PRESETS.map(|(name, _)| name).into_iter().chain([SWARM]))
 }
 
 /// Progress on stderr, if that is a terminal: a spinner first, and a bar as soon as there is something to show.

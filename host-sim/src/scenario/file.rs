@@ -83,6 +83,8 @@ struct Document {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     slow: Vec<Spanned<SlowKeys>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    small: Vec<Spanned<SmallKeys>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     leave: Vec<Spanned<LeaveKeys>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     partition: Vec<Spanned<PartitionKeys>>,
@@ -174,6 +176,13 @@ struct SlowKeys {
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
+struct SmallKeys {
+    who: Spanned<Names>,
+    store: Size,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 struct LeaveKeys {
     who: Spanned<Names>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -234,7 +243,7 @@ impl Scenario {
     }
 
     /// What the default is laid over.
-    fn blank() -> Self {
+    pub(super) fn blank() -> Self {
         Self {
             clients: 0,
             content: ContentSource::Generated(0),
@@ -364,6 +373,12 @@ impl Document {
                 add(Fault::Slow { client, rate }, &who.span());
             }
         }
+        for small in self.small {
+            let SmallKeys { who, store: Size(store) } = small.into_inner();
+            for client in who.get_ref().clients(&groups).map_err(at(&who.span()))? {
+                add(Fault::Small { client, store }, &who.span());
+            }
+        }
         for leave in self.leave {
             let place = leave.span();
             let LeaveKeys { who, at: run, after, back } = leave.into_inner();
@@ -418,6 +433,10 @@ impl Document {
                 Fault::Slow { client, rate } => {
                     let who = unplaced(Names::of(&[Member::Client(*client)]));
                     document.slow.push(unplaced(SlowKeys { who, rate: Rate(*rate) }));
+                }
+                Fault::Small { client, store } => {
+                    let who = unplaced(Names::of(&[Member::Client(*client)]));
+                    document.small.push(unplaced(SmallKeys { who, store: Size(*store) }));
                 }
                 Fault::Leave { client, clock, at, back } => {
                     let who = unplaced(Names::of(&[Member::Client(*client)]));

@@ -229,6 +229,7 @@ fn what_is_wrong_is_told_with_its_place() {
             "ends before it begins",
         ),
         ("[[slow]]\nwho = 'client-01'\nrate = '0 bit'", "3:8: ", "between 1 bit/s"),
+        ("[[small]]\nwho = 'client-01'\nstore = '63 KiB'", "2:7: ", "no room for a block"),
     ] {
         let error = refused(text);
         assert!(error.starts_with(place) && error.contains(words), "{text:?}: {error}");

@@ -107,6 +107,9 @@ impl Origin {
 
     /// The content information that it serves in `version`; none for empty content.
     pub fn info(&self, version: InfoVersion) -> &[u8] {
+        if self.site.content.is_empty() {
+            return &[];
+        }
         self.site.info(version)
     }
 }

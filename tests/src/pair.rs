@@ -18,6 +18,7 @@ use peerdist_core::discovery::server::Server;
 use peerdist_core::discovery::wire::{Message, parse};
 use peerdist_core::download::{DownloadEvent, Url};
 use peerdist_core::http::conn::{Conn as HttpConn, Event as HttpEvent};
+use peerdist_core::limits::SEGMENT_BLOCKS;
 use peerdist_core::node::{Config, DownloadId, Input, Node, Output, StreamId};
 use peerdist_core::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
 use peerdist_core::time::{Duration, Instant};
@@ -546,7 +547,8 @@ impl Net {
                     let Fake { discovery, rng, claims, claimed, .. } = &mut self.fakes[fake];
                     let address = claimed.unwrap_or(fake_address(fake)).ip();
                     discovery.set_addresses(&[Subnet { address, prefix: 0 }]);
-                    let mut have = |id: &SegmentId| u32::from(claims.contains(id));
+                    // As who has all blocks of a segment, however many those are.
+                    let mut have = |id: &SegmentId| if claims.contains(id) { SEGMENT_BLOCKS } else { 0 };
                     if let Ok(Message::Probe(probe)) = parse(&data) {
                         discovery.handle_probe(now, rng, from, &probe, &mut have);
                     }

@@ -37,8 +37,9 @@ pub(super) struct Sweep {
     missing: IndexSet,
     /// Of the missing: no peer answered at all.
     alone: IndexSet,
-    /// Its request to the origin was given up since a peer had it: that is done once.
-    dropped: IndexSet,
+    /// No peer gave it when it was asked for, or a request to the origin was given up since one had
+    /// it: that is done once.
+    tried: IndexSet,
     /// In the store when the stretch began.
     local: IndexSet,
     /// What peers have, where that is known without asking for each block.
@@ -83,9 +84,9 @@ impl Sweep {
     /// failed to give it; that can be done once.
     pub(super) fn give_up(&mut self, block: u32) -> bool {
         let held = self.held.as_ref().is_some_and(|held| held.contains(block));
-        let drop = held && !self.asked.contains(block) && !self.dropped.contains(block);
+        let drop = held && !self.tried.contains(block);
         if drop {
-            self.dropped.insert(block);
+            self.tried.insert(block);
             self.busy.remove(block);
         }
         drop
@@ -129,6 +130,7 @@ impl Sweep {
     pub(super) fn nobody(&mut self, block: u32, failures: Failures) {
         let alone = matches!(*failures, [Failure { peer: None, cause: Cause::NoPeer }]);
         self.answered(!alone);
+        self.tried.insert(block);
         if core::mem::take(&mut self.canary) && alone {
             // Still nobody there: the rest of the sweep can be spared.
             self.range.clone().for_each(|block| self.asked.insert(block));

@@ -199,11 +199,15 @@ impl Fetch {
         let key = key(segment);
         let idle = IDLE.max(pace + pace);
         let member = |list: &&List| list.key == key && now.since(list.grown) <= idle;
-        let members = self.lists.0.iter().filter(member).map(|list| list.place);
-        let awake = members.filter(|place| self.peers.willing(now, only(*place)) != 0);
-        let words = awake.filter_map(|place| self.peers.get(place)).map(|peer| word(peer.address));
-        // Who does not know its own address cannot be ranked among others.
-        let others = if self.us.is_some() { words.collect() } else { Vec::new() };
+        let mut others = Vec::new();
+        for list in self.lists.0.iter().filter(member) {
+            let peer = self.peers.get(list.place).filter(|_| self.peers.willing(now, only(list.place)) != 0);
+            // Who does not know its own address cannot be ranked among others.
+            if let Some(peer) = peer.filter(|_| self.us.is_some()) {
+                // There is room for all lists.
+                let _ = others.push(word(peer.address));
+            }
+        }
         Crowd { key, us: self.us.map_or(0, word), others }
     }
 }

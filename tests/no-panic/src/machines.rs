@@ -658,10 +658,11 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
                         need.want.clone(),
                         download.content_len(),
                     ));
-                    download.taken(&need);
+                    download.taken(now(), &need);
                 }
             }
             2 => keep(download.handle_origin(now(), origin, client, parts, input)),
+            9 => keep(download.dropped(client, parts).map(|start| origin.asks_from(start))),
             3 => keep(download.handle_origin_eof(now(), origin, client, parts)),
             4 => {
                 let failure = origin.broken();

@@ -45,6 +45,12 @@ pub const ORIGIN_STREAMS: usize = 2;
 /// Blocks asked for among the peers at once.
 pub const WINDOW: usize = 16;
 
+/// A block that the origin gives in this time is waited for together with the next.
+const QUICK: Duration = Duration::from_secs(2);
+
+/// How long the origin is thought to take for a block before it has given one.
+const FIRST_PACE: Duration = Duration::from_secs(5);
+
 /// Plain bytes from the origin that wait to be handed out.
 const STAGE_BYTES: usize = 2_048;
 
@@ -215,7 +221,7 @@ impl Download {
             stretch: None,
             sweep: Sweep::default(),
             surveyed: None,
-            pace: Duration::ZERO,
+            pace: FIRST_PACE,
             reads: Vec::new(),
             ready: Deque::new(),
             holes: Vec::new(),
@@ -326,10 +332,11 @@ impl Download {
         match self.phase {
             Phase::Asking => Some(Need { want: Want::Info, block: None }),
             // The next request goes out when half of the one before has come: two that began
-            // together would end together, and leave the link idle for a round trip.
+            // together would end together, and leave the link idle for a round trip. Where a block
+            // takes long, that is no loss, and two would only be late twice.
             Phase::Reading
                 if self.holes.len() + self.landed.len() < ORIGIN_STREAMS
-                    && self.holes.iter().all(Hole::is_half_full) =>
+                    && self.holes.iter().all(|hole| self.pace <= QUICK && hole.is_half_full()) =>
             {
                 let block = self.choose(now, parts)?;
                 // What cannot be read any more ends the download when it is read again.

@@ -15,6 +15,7 @@ use rand_core::CryptoRng;
 
 use crate::fetch::{Cause, Failure, Failures, Survey};
 use crate::retrieval::set::IndexSet;
+use crate::retrieval::wire::Range as BlockRange;
 use crate::time::{Duration, Instant};
 
 /// How often blocks that nobody had are asked for again among the peers.
@@ -26,9 +27,8 @@ const NOTES: usize = 8;
 /// Where each block of a stretch stands.
 #[derive(Default)]
 pub(super) struct Sweep {
-    range: Range<u32>,
-    /// Handed out.
-    done: IndexSet,
+    /// Not handed out yet.
+    todo: IndexSet,
     /// Something is under way: a question, a request to the origin, handing out.
     busy: IndexSet,
     /// Asked for in this sweep.
@@ -60,7 +60,9 @@ pub(super) struct Sweep {
 impl Sweep {
     /// The first sweep of a stretch, of which the blocks in `range` are wanted.
     pub(super) fn new(now: Instant, range: Range<u32>) -> Self {
-        Self { range, begun: now, ..Self::default() }
+        let mut todo = IndexSet::EMPTY;
+        todo.insert_range(BlockRange { index: range.start, count: range.end.saturating_sub(range.start) });
+        Self { todo, begun: now, ..Self::default() }
     }
 
     /// Peers will be surveyed, beside whom the blocks in `local` are here.
@@ -94,7 +96,7 @@ impl Sweep {
 
     /// Whether all is handed out.
     pub(super) fn is_done(&self) -> bool {
-        self.range.clone().all(|block| self.done.contains(block))
+        self.todo.is_empty()
     }
 
     /// The next block to ask the peers for; it counts as asked.
@@ -102,9 +104,12 @@ impl Sweep {
         if self.canary && self.awaited > 0 {
             return None;
         }
-        let here = |block| self.held.is_none_or(|held| held.contains(block) || self.local.contains(block));
-        let open = |block: &u32| self.is_open(*block) && !self.asked.contains(*block) && here(*block);
-        let block = match self.pick(rng, open) {
+        let open = self.todo.without(&self.busy).without(&self.asked);
+        let open = match &self.held {
+            Some(held) => open.intersection(&held.union(&self.local)),
+            None => open,
+        };
+        let block = match pick(&open, rng) {
             None if self.begin_again(now) => return self.next(now, rng),
             block => block?,
         };
@@ -133,7 +138,7 @@ impl Sweep {
         self.tried.insert(block);
         if core::mem::take(&mut self.canary) && alone {
             // Still nobody there: the rest of the sweep can be spared.
-            self.range.clone().for_each(|block| self.asked.insert(block));
+            self.asked = self.asked.union(&self.todo);
         }
         self.put_back(block, failures);
     }
@@ -141,7 +146,7 @@ impl Sweep {
     /// The block has been handed out.
     pub(super) fn handed_out(&mut self, block: u32) {
         self.busy.remove(block);
-        self.done.insert(block);
+        self.todo.remove(block);
     }
 
     /// The block was here, and is gone: it is looked for anew.
@@ -158,12 +163,25 @@ impl Sweep {
         turn: &dyn Fn(u32) -> usize,
         latest: usize,
     ) -> Option<u32> {
-        let missing = |block: u32| self.is_open(block) && self.is_missing(block);
-        let first = self.range.clone().filter(|block| missing(*block)).map(turn).min()?;
-        if first > latest {
-            return None;
+        let missing = match &self.held {
+            Some(held) if self.settled => {
+                let nobodys = self.todo.without(held).without(&self.local);
+                self.missing.union(&nobodys)
+            }
+            _ => self.missing,
+        };
+        let missing = missing.without(&self.busy).intersection(&self.todo);
+        let (mut first, mut ours) = (latest, IndexSet::EMPTY);
+        for block in missing.iter() {
+            let turn = turn(block);
+            if turn < first {
+                (first, ours) = (turn, IndexSet::EMPTY);
+            }
+            if turn == first {
+                ours.insert(block);
+            }
         }
-        self.pick(rng, |block| missing(*block) && turn(*block) == first)
+        pick(&ours, rng)
     }
 
     /// The block may come from elsewhere without our doing: it is looked for in the next sweep.
@@ -233,23 +251,13 @@ impl Sweep {
         }
         again
     }
+}
 
-    /// Whether the block is not here, and nothing is being done about it.
-    fn is_open(&self, block: u32) -> bool {
-        !self.done.contains(block) && !self.busy.contains(block)
-    }
-
-    fn is_missing(&self, block: u32) -> bool {
-        let nobodys = |held: &IndexSet| self.settled && !held.contains(block) && !self.local.contains(block);
-        self.missing.contains(block) || self.held.as_ref().is_some_and(nobodys)
-    }
-
-    /// Any of the blocks that `fit`.
-    fn pick(&self, rng: &mut dyn CryptoRng, fit: impl Fn(&u32) -> bool) -> Option<u32> {
-        let count = self.range.clone().filter(&fit).count() as u32;
-        let nth = rng.next_u32().checked_rem(count)?;
-        self.range.clone().filter(&fit).nth(nth as usize)
-    }
+/// Any of `blocks`.
+fn pick(blocks: &IndexSet, rng: &mut dyn CryptoRng) -> Option<u32> {
+    let count = blocks.count();
+    let nth = if count > 1 { rng.next_u32().checked_rem(count)? } else { 0 };
+    blocks.iter().nth(nth as usize)
 }
 
 #[cfg(test)]

@@ -67,6 +67,31 @@ impl IndexSet {
         either
     }
 
+    /// Those of this set that are not in `other`.
+    pub fn without(&self, other: &Self) -> Self {
+        let mut rest = *self;
+        rest.0.iter_mut().zip(other.0).for_each(|(word, other)| *word &= !other);
+        rest
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + use<> {
+        (0u32..).step_by(u64::BITS as usize).zip(self.0).flat_map(|(first, word)| {
+            let mut left = word;
+            core::iter::from_fn(move || {
+                let index = first.saturating_add(left.trailing_zeros());
+                let found = left != 0;
+                left &= left.wrapping_sub(1);
+                found.then_some(index)
+            })
+        })
+    }
+
     /// The first index from `from` on.
     pub fn first_from(&self, from: u32) -> Option<u32> {
         first_from(self.0.iter().copied(), from)
@@ -147,6 +172,9 @@ mod tests {
             (some.last(), IndexSet::EMPTY.last(), set(&[(0, 512)]).last()),
             (Some(102), None, Some(511))
         );
+        assert_eq!((some.count(), IndexSet::EMPTY.count(), set(&[(0, 512)]).count()), (4, 0, 512));
+        assert!(some.iter().eq([64, 100, 101, 102]) && set(&[(0, 512)]).iter().eq(0..512));
+        assert_eq!(some.without(&set(&[(0, 101)])), set(&[(101, 2)]));
         let mut other = some;
         [64, 101, 103, 512].into_iter().for_each(|index| other.remove(index));
         assert_eq!(other, set(&[(100, 1), (102, 1)]));

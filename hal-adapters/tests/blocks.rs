@@ -432,8 +432,16 @@ mod reopened {
         assert_eq!((which(&store, 0..3), store.counters().expired), (vec![2], 2));
         assert_eq!(files(directory.path()), [directory.path().join(name(2))]);
         drop(store);
-        let store = FileBlocks::open(directory.path(), ROOM, NOW + 13 * DAY).unwrap();
+        let mut store = FileBlocks::open(directory.path(), ROOM, NOW + 13 * DAY).unwrap();
         assert_eq!(age(&store, 7), days(10));
+        // When many expire at once, nobody waits until all their files have gone.
+        (3..50).for_each(|index| drop(put(&mut store, index, 100).unwrap()));
+        store.set_now(NOW + 99 * DAY);
+        assert_eq!((which(&store, 0..50), store.blocks(&segment(7))), (vec![], 0));
+        for left in [32, 16, 0, 0] {
+            store.set_time(after(0));
+            assert_eq!(files(directory.path()).len(), left);
+        }
     }
 
     #[test]

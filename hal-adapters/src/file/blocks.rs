@@ -43,6 +43,10 @@ const DISK_BLOCK: u64 = 4_096;
 /// survive by the second, and each update costs the disk a write.
 const USE_STAMP_SECONDS: u64 = 60 * 60;
 
+/// Files of blocks that are too old that go with one call. When a clock is set, all may have become
+/// so, and to remove a file can take a disk a millisecond.
+const EXPIRED_AT_ONCE: usize = 16;
+
 /// How much is kept, how long and how well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -191,14 +195,14 @@ impl FileBlocks {
             _lock: lock,
         };
         store.load()?;
-        store.remove_expired();
+        store.remove_expired(usize::MAX);
         store.make_room(0);
         Ok(store)
     }
 
     /// Sets the clock, in seconds of Unix. Blocks that are too old are not found from now on; their
-    /// files go with the next call that tells the time, reserves or unpins, but for those that are
-    /// pinned.
+    /// files go, some at a time, with calls that tell the time, reserve or unpin, but for those that
+    /// are pinned.
     pub fn set_now(&self, now: u64) {
         let Clock { told, .. } = self.clock.get();
         self.clock.set(Clock { unix: now, set: told, told });
@@ -329,12 +333,12 @@ impl FileBlocks {
         self.rows.get(index as usize)?.block.as_ref().filter(|block| block.pins == 0)
     }
 
-    /// Removes the committed blocks that are too old, unless they are pinned.
-    fn remove_expired(&mut self) {
+    /// Removes the committed blocks that are too old, unless they are pinned, and up to `at_most`.
+    fn remove_expired(&mut self, at_most: usize) {
         let block = |row: u32| self.rows.get(row as usize)?.block.as_ref();
         let rows = self.by_age.iter().map(|&(_, row)| row);
         let rows = rows.take_while(|&row| block(row).is_some_and(|block| self.is_expired(block)));
-        let rows: Vec<u32> = rows.filter(|&row| self.loose(row).is_some()).collect();
+        let rows: Vec<u32> = rows.filter(|&row| self.loose(row).is_some()).take(at_most).collect();
         for index in rows {
             self.remove(index);
             self.counters.expired += 1;
@@ -467,7 +471,7 @@ impl FileBlocks {
 
 impl Store for FileBlocks {
     fn reserve(&mut self, block: &BlockId, len: u32) -> Result<SlotId, ReserveError> {
-        self.remove_expired();
+        self.remove_expired(EXPIRED_AT_ONCE);
         let is_same = |row: &u32| {
             self.rows.get(*row as usize).and_then(|row| row.block).is_some_and(|have| have.id == *block)
         };
@@ -554,7 +558,7 @@ impl Store for FileBlocks {
         if let Some(block) = self.block_mut(slot) {
             block.pins = block.pins.saturating_sub(1);
         }
-        self.remove_expired();
+        self.remove_expired(EXPIRED_AT_ONCE);
     }
 
     fn find(&self, block: &BlockId) -> Option<Stored> {
@@ -581,7 +585,7 @@ impl Store for FileBlocks {
     fn set_time(&mut self, now: Instant) {
         let Clock { unix, set, .. } = self.clock.get();
         self.clock.set(Clock { unix, set: set.or(Some(now)), told: Some(now) });
-        self.remove_expired();
+        self.remove_expired(EXPIRED_AT_ONCE);
     }
 
     fn age(&self, segment: &SegmentId, now: Instant) -> Option<time::Duration> {

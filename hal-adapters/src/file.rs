@@ -1,7 +1,8 @@
 //! Blocks and content information in files of a host, on Unix and Windows: blocks that outlive the
 //! process, in [`FileBlocks`]; content information that is there already, as an [`InfoFile`], and
 //! that which a node keeps while it needs it, in [`FileInfos`]. The two stores make one storage in
-//! [`Split`](peerdist_core::store::split::Split), and may share a directory.
+//! [`Split`](peerdist_core::store::split::Split). Give each a directory of its own: content
+//! information has the keys of the blocks, and who copies those should not get these as well.
 //!
 //! Each read of content information goes to the file. Core reads in two places by turns when it parses, so that a page kept
 //! here would be fetched in vain, and segment secrets would lie in one more place. Core's traits

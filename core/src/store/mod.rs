@@ -71,6 +71,9 @@ pub enum StoreError {
     Damaged,
 }
 
+/// How long blocks are kept, where nobody says otherwise (fact 49): 28 days.
+pub const MAX_AGE: Duration = Duration::from_secs(28 * 24 * 60 * 60);
+
 /// A place for blocks: a RAM arena, NOR flash, files.
 pub trait Store {
     /// Reserves a slot of `len` stored bytes for `block`. Where there is no room, blocks that were
@@ -97,7 +100,8 @@ pub trait Store {
     /// Takes one [`pin`](Self::pin) back; of a slot that is gone, there is none.
     fn unpin(&mut self, slot: SlotId);
 
-    /// The committed block of that name.
+    /// The committed block of that name. One that is too old is not found, although who has pinned
+    /// it may read it to its end.
     fn find(&self, block: &BlockId) -> Option<Stored>;
 
     /// How many blocks of `segment` are committed.
@@ -106,7 +110,8 @@ pub trait Store {
     /// The first committed block of `segment` after `index`.
     fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32>;
 
-    /// Tells what time it is; a store that keeps no ages has no use for it.
+    /// Tells what time it is: blocks that are too old by then go, except those that are pinned. A
+    /// store that keeps no ages has no use for it.
     fn set_time(&mut self, _now: Instant) {}
 
     /// How long the oldest committed block of `segment` has been here; `None` without any, or if

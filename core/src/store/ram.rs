@@ -9,7 +9,9 @@ use heapless::Vec;
 use zeroize::Zeroize;
 
 use super::verify::Verified;
-use super::{BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, SlotId, Store, StoreError, Stored};
+use super::{
+    BlockId, InfoId, InfoStore, InfoStoreFull, MAX_AGE, ReserveError, SlotId, Store, StoreError, Stored,
+};
 use crate::bytes::copy;
 use crate::content::{InfoUnreadable, SegmentId};
 use crate::crypto::{CipherAlgorithm, Seal};
@@ -52,6 +54,10 @@ pub struct Entry {
     used: u32,
     /// When it was committed.
     since: Instant,
+    /// The first row of each chain whose bucket has this row's number.
+    heads: [u32; CHAINS],
+    /// The next row of each chain that this one is in.
+    nexts: [u32; CHAINS],
 }
 
 impl Entry {
@@ -67,6 +73,8 @@ impl Entry {
         pins: 0,
         used: 0,
         since: Instant::ZERO,
+        heads: [NO_ROW; CHAINS],
+        nexts: [NO_ROW; CHAINS],
     };
 }
 
@@ -79,6 +87,9 @@ pub struct RamStore<P, E, I: AsMut<[u8]>> {
     clock: u32,
     /// The time, as far as it was told.
     now: Instant,
+    max_age: Duration,
+    /// No committed block is older.
+    oldest: Instant,
     /// The committed page that was read last, and found to be whole.
     whole: u32,
     infos: I,
@@ -102,6 +113,15 @@ struct InfoSpan {
 
 const NO_PAGE: u32 = u32::MAX;
 
+const NO_ROW: u32 = u32::MAX;
+
+/// Each row that is in use is in two chains: one has all rows of a segment, one those of a block.
+/// They are those of two hash tables with as many buckets as there are rows, so that a lookup costs
+/// the same in a store of any size.
+const CHAINS: usize = 2;
+const OF_SEGMENT: usize = 0;
+const OF_BLOCK: usize = 1;
+
 impl<P, E, I> RamStore<P, E, I>
 where
     P: AsRef<[Page]> + AsMut<[Page]>,
@@ -119,7 +139,24 @@ where
         let free = if count == 0 { NO_PAGE } else { 0 };
         let info_spans = Vec::new();
         let now = Instant::ZERO;
-        Self { pages, entries, free, clock: 0, now, whole: NO_PAGE, infos, info_spans, next_info: 0 }
+        Self {
+            pages,
+            entries,
+            free,
+            clock: 0,
+            now,
+            max_age: MAX_AGE,
+            oldest: now,
+            whole: NO_PAGE,
+            infos,
+            info_spans,
+            next_info: 0,
+        }
+    }
+
+    /// Sets how long a block is kept after it was committed, if not for [`MAX_AGE`].
+    pub fn set_max_age(&mut self, max_age: Duration) {
+        self.max_age = max_age;
     }
 
     fn entry(&self, slot: SlotId) -> Result<&Entry, StoreError> {
@@ -142,20 +179,95 @@ where
         self.pages.as_ref().get(index as usize)
     }
 
-    fn find_entry(&self, block: &BlockId, state: State) -> Option<(usize, &Entry)> {
-        self.entries.as_ref().iter().enumerate().find(|(_, entry)| {
-            entry.state == state && entry.block.as_ref().is_some_and(|have| same_block(have, block))
+    /// The bucket of one of a block's chains. Ids are hashes, so their bytes spread by themselves;
+    /// the blocks of a segment get buckets in a row.
+    fn bucket(&self, chain: usize, block: &BlockId) -> Option<usize> {
+        let (first, _) = block.segment.as_bytes().split_first_chunk()?;
+        let index = if chain == OF_BLOCK { block.index } else { 0 };
+        let hash = u32::from_le_bytes(*first).wrapping_add(index);
+        (hash as usize).checked_rem(self.entries.as_ref().len())
+    }
+
+    /// The rows, reserved or committed, that share a chain with `block`.
+    fn chain<'a>(
+        &'a self,
+        chain: usize,
+        block: &BlockId,
+    ) -> impl Iterator<Item = (u32, &'a Entry)> + use<'a, P, E, I> {
+        let rows = self.entries.as_ref();
+        let row = move |links: Option<&[u32; CHAINS]>| {
+            let index = *links?.get(chain)?;
+            rows.get(index as usize).map(|entry| (index, entry))
+        };
+        let bucket = self.bucket(chain, block).and_then(|bucket| rows.get(bucket));
+        core::iter::successors(row(bucket.map(|entry| &entry.heads)), move |(_, entry)| {
+            row(Some(&entry.nexts))
         })
     }
 
-    fn committed<'a>(&'a self, segment: &'a SegmentId) -> impl Iterator<Item = (u32, &'a Entry)> + 'a {
-        self.entries
-            .as_ref()
-            .iter()
-            .filter(|entry| entry.state == State::Committed)
-            .filter_map(|entry| entry.block.as_ref().map(|block| (block, entry)))
-            .filter(move |(block, _)| block.segment == *segment)
+    /// Puts a row at the head of its block's chains.
+    fn link(&mut self, index: u32, block: &BlockId) {
+        for chain in 0..CHAINS {
+            let Some(head) = self.head(chain, block) else { return };
+            let next = core::mem::replace(head, index);
+            if let Some(link) = self.next(chain, index) {
+                *link = next;
+            }
+        }
+    }
+
+    /// Takes a row out of its block's chains.
+    fn unlink(&mut self, index: u32, block: &BlockId) {
+        for chain in 0..CHAINS {
+            let next = self.next(chain, index).map_or(NO_ROW, |next| *next);
+            let before = self.chain(chain, block).find(|(_, entry)| entry.nexts.get(chain) == Some(&index));
+            let link = match before.map(|(before, _)| before) {
+                Some(before) => self.next(chain, before),
+                None => self.head(chain, block),
+            };
+            if let Some(link) = link {
+                *link = next;
+            }
+        }
+    }
+
+    fn head(&mut self, chain: usize, block: &BlockId) -> Option<&mut u32> {
+        let bucket = self.bucket(chain, block)?;
+        self.entries.as_mut().get_mut(bucket)?.heads.get_mut(chain)
+    }
+
+    fn next(&mut self, chain: usize, index: u32) -> Option<&mut u32> {
+        self.entries.as_mut().get_mut(index as usize)?.nexts.get_mut(chain)
+    }
+
+    /// The row of that block, reserved or committed.
+    fn row(&self, block: &BlockId) -> Option<(u32, &Entry)> {
+        self.chain(OF_BLOCK, block).find(|(_, entry)| entry.block.is_some_and(|have| have == *block))
+    }
+
+    fn committed(&self, segment: &SegmentId) -> impl Iterator<Item = (u32, &Entry)> {
+        let segment = *segment;
+        self.chain(OF_SEGMENT, &BlockId { segment, index: 0 })
+            .filter(|(_, entry)| self.is_found(entry))
+            .filter_map(|(_, entry)| entry.block.as_ref().map(|block| (block, entry)))
+            .filter(move |(block, _)| block.segment == segment)
             .map(|(block, entry)| (block.index, entry))
+    }
+
+    fn is_found(&self, entry: &Entry) -> bool {
+        entry.state == State::Committed && !self.is_expired(entry)
+    }
+
+    fn is_expired(&self, entry: &Entry) -> bool {
+        self.now.since(entry.since) > self.max_age
+    }
+
+    /// Whether `wanted` pages become free once all goes that may.
+    fn has_room(&self, wanted: u32) -> bool {
+        let kept =
+            self.entries.as_ref().iter().filter(|entry| entry.state == State::Reserved || entry.pins > 0);
+        let kept = kept.map(|entry| pages(entry.len) as usize).fold(wanted as usize, usize::saturating_add);
+        kept <= self.pages.as_ref().len()
     }
 
     /// The committed block that was not used for longest, if it is not pinned.
@@ -180,11 +292,10 @@ where
         self.entries.as_mut().get_mut(slot.index as usize).map(|entry| &mut entry.pins)
     }
 
-    /// Takes pages off the free list for `len` bytes; gives them back if there are too few.
-    fn take_pages(&mut self, len: u32) -> Option<u32> {
+    /// Takes pages off the free list; gives them back if there are too few.
+    fn take_pages(&mut self, wanted: u32) -> Option<u32> {
         let pages = self.pages.as_mut();
         let (mut first, mut taken) = (NO_PAGE, 0);
-        let wanted = len.div_ceil(PAGE_BYTES as u32).max(1);
         while taken < wanted {
             let Some(page) = pages.get_mut(self.free as usize) else {
                 self.give_pages(first);
@@ -243,23 +354,33 @@ where
     I: AsRef<[u8]> + AsMut<[u8]>,
 {
     fn reserve(&mut self, block: &BlockId, len: u32) -> Result<SlotId, ReserveError> {
-        if self.find_entry(block, State::Committed).or(self.find_entry(block, State::Reserved)).is_some() {
+        if self.row(block).is_some() {
             return Err(ReserveError::Exists);
         }
+        let wanted = pages(len);
         let free = |entry: &Entry| entry.state == State::Free;
         let (index, first) = loop {
             if let Some(index) = self.entries.as_ref().iter().position(free)
-                && let Some(first) = self.take_pages(len)
+                && let Some(first) = self.take_pages(wanted)
             {
                 break (index, first);
             }
-            let evicted = self.least_used().ok_or(ReserveError::Full)?;
+            // Nobody goes in vain.
+            let evicted = self.least_used().filter(|_| self.has_room(wanted)).ok_or(ReserveError::Full)?;
             self.release(evicted);
         };
         let entry = self.entries.as_mut().get_mut(index).ok_or(ReserveError::Full)?;
         let generation = entry.generation.wrapping_add(1);
-        *entry =
-            Entry { state: State::Reserved, generation, block: Some(*block), len, first, ..Entry::EMPTY };
+        *entry = Entry {
+            state: State::Reserved,
+            generation,
+            block: Some(*block),
+            len,
+            first,
+            heads: entry.heads,
+            ..Entry::EMPTY
+        };
+        self.link(index as u32, block);
         Ok(SlotId { index: index as u32, generation })
     }
 
@@ -340,18 +461,21 @@ where
 
     fn release(&mut self, slot: SlotId) {
         let Ok(entry) = self.entry(slot) else { return };
-        let first = entry.first;
+        let (first, block) = (entry.first, entry.block);
         self.whole = NO_PAGE;
         self.give_pages(first);
+        if let Some(block) = block {
+            self.unlink(slot.index, &block);
+        }
         if let Some(entry) = self.entries.as_mut().get_mut(slot.index as usize) {
-            *entry = Entry { generation: entry.generation, ..Entry::EMPTY };
+            *entry = Entry { generation: entry.generation, heads: entry.heads, ..Entry::EMPTY };
         }
     }
 
     fn find(&self, block: &BlockId) -> Option<Stored> {
-        let (index, entry) = self.find_entry(block, State::Committed)?;
+        let (index, entry) = self.row(block).filter(|(_, entry)| self.is_found(entry))?;
         Some(Stored {
-            slot: SlotId { index: index as u32, generation: entry.generation },
+            slot: SlotId { index, generation: entry.generation },
             seal: entry.seal,
             len: entry.len,
             plain_len: entry.plain_len,
@@ -363,11 +487,31 @@ where
     }
 
     fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32> {
+        let next = index.checked_add(1)?;
+        // Mostly it is the very next one.
+        if self.find(&BlockId { segment: *segment, index: next }).is_some() {
+            return Some(next);
+        }
         self.committed(segment).map(|(other, _)| other).filter(|&other| other > index).min()
     }
 
     fn set_time(&mut self, now: Instant) {
         self.now = now;
+        if now.since(self.oldest) <= self.max_age {
+            return;
+        }
+        self.oldest = now;
+        for index in 0..self.entries.as_ref().len() {
+            let Some(entry) = self.entries.as_ref().get(index) else { return };
+            if entry.state != State::Committed {
+                continue;
+            }
+            if self.is_expired(entry) && entry.pins == 0 {
+                self.release(SlotId { index: index as u32, generation: entry.generation });
+            } else {
+                self.oldest = self.oldest.min(entry.since);
+            }
+        }
     }
 
     fn age(&self, segment: &SegmentId, now: Instant) -> Option<Duration> {
@@ -427,9 +571,9 @@ impl<P, E, I: AsMut<[u8]>> Drop for RamStore<P, E, I> {
     }
 }
 
-/// The index first: it differs far more often than the segment.
-fn same_block(a: &BlockId, b: &BlockId) -> bool {
-    a.index == b.index && a.segment == b.segment
+/// Pages that `len` bytes take.
+fn pages(len: u32) -> u32 {
+    len.div_ceil(PAGE_BYTES as u32).max(1)
 }
 
 fn in_range(entry: &Entry, offset: u32, len: usize) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@ mod opened;
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirEntry, File};
 use std::io::{self, Read};
 use std::path::{self, Path, PathBuf};
@@ -17,7 +17,8 @@ use std::vec::Vec;
 use peerdist_core::content::SegmentId;
 use peerdist_core::crypto::{CipherAlgorithm, Seal};
 use peerdist_core::store::verify::Verified;
-use peerdist_core::store::{BlockId, ReserveError, SlotId, Store, StoreError, Stored};
+use peerdist_core::store::{BlockId, MAX_AGE, ReserveError, SlotId, Store, StoreError, Stored};
+use peerdist_core::time::{self, Instant};
 
 use self::disk::{HEADER_BYTES, Header, MAX_LEN, PAGE_BYTES, file_name, parse_file_name};
 use self::opened::Opened;
@@ -31,9 +32,6 @@ pub const MAX_BLOCKS: usize = 1 << 20;
 /// open, of which systems give a process as few as 256.
 pub const MAX_RESERVED: usize = 64;
 
-/// How long segments live, where nobody says otherwise (fact 49): 28 days.
-const MAX_AGE: Duration = Duration::from_secs(28 * 24 * 60 * 60);
-
 /// The file that is locked while a directory is in use. It stays, for whoever removes a lock file
 /// may remove the next one's.
 const LOCK_NAME: &str = "peerdist-block.lock";
@@ -44,6 +42,10 @@ const DISK_BLOCK: u64 = 4_096;
 /// How many seconds old the time of last use in a file may become: the order of use need not
 /// survive by the second, and each update costs the disk a write.
 const USE_STAMP_SECONDS: u64 = 60 * 60;
+
+/// Files of blocks that are too old that go with one call. When a clock is set, all may have become
+/// so, and to remove a file can take a disk a millisecond.
+const EXPIRED_AT_ONCE: usize = 16;
 
 /// How much is kept, how long and how well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,9 +62,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// Up to `max_size` bytes, for 28 days (fact 49), safe against loss of power.
+    /// Up to `max_size` bytes, for [`MAX_AGE`], safe against loss of power.
     pub const fn new(max_size: u64) -> Self {
-        Self { max_size, max_age: MAX_AGE, sync: true }
+        Self { max_size, max_age: Duration::from_micros(MAX_AGE.micros()), sync: true }
     }
 }
 
@@ -73,13 +75,14 @@ impl Options {
 /// what is damaged, as far as the header tells; the rest is checked, page by page, when it is read.
 /// Opening reads the directory and 256 bytes of each block, at most [`MAX_BLOCKS`] times.
 ///
-/// The time comes from outside, in seconds since the beginning of 1970, and may jump. A block that
-/// was committed later than now is new; one that was committed before the clock was right has the
+/// The time comes from outside, in seconds since the beginning of 1970, and goes on by what
+/// [`Store::set_time`] tells; where the clock is set, [`set_now`](Self::set_now) follows it. A block
+/// that was committed later than now is new; one that was committed before the clock was right has the
 /// age that the right clock gives it, and may go at once.
 pub struct FileBlocks {
     directory: PathBuf,
     options: Options,
-    now: Cell<u64>,
+    clock: Cell<Clock>,
     rows: Vec<Row>,
     /// Rows without a block.
     free: Vec<u32>,
@@ -87,6 +90,8 @@ pub struct FileBlocks {
     index: BTreeMap<(SegmentId, u32), u32>,
     /// The rows of committed blocks, least recently used first.
     by_use: BTreeMap<u64, u32>,
+    /// The rows of committed blocks with when that was, oldest first.
+    by_age: BTreeSet<(u64, u32)>,
     /// Counts uses of blocks.
     uses: u64,
     /// Files that are written, by row.
@@ -94,8 +99,6 @@ pub struct FileBlocks {
     opened: Opened,
     /// Bytes that all files take.
     size: u64,
-    /// No committed block is older.
-    oldest: u64,
     counters: Counters,
     error: RefCell<Option<FileError>>,
     _lock: Lock,
@@ -106,8 +109,10 @@ pub struct FileBlocks {
 pub struct Counters {
     /// Removed at opening: not committed when the process before ended.
     pub unfinished: u64,
-    /// Removed at opening: not what was written, or unreadable. And reads that found the same.
+    /// Removed at opening: not what was written. And reads that found the same.
     pub damaged: u64,
+    /// Left as they are at opening, and not found: their files could not be read, which may pass.
+    pub unreadable: u64,
     /// Removed because of their age.
     pub expired: u64,
     /// Removed to make room.
@@ -123,6 +128,25 @@ pub struct FileError {
     pub path: PathBuf,
     /// The reason.
     pub error: io::Error,
+}
+
+/// The time of day, which goes on with the time that a [`Store`] is told.
+#[derive(Clone, Copy)]
+struct Clock {
+    /// Seconds of Unix when it was set.
+    unix: u64,
+    /// What the store had been told last by then.
+    set: Option<Instant>,
+    /// What it has been told last.
+    told: Option<Instant>,
+}
+
+impl Clock {
+    /// Seconds of Unix at `now`.
+    fn at(&self, now: Option<Instant>) -> u64 {
+        let passed = now.zip(self.set).map_or(0, |(now, set)| now.since(set).millis() / 1_000);
+        self.unix.saturating_add(passed)
+    }
 }
 
 /// A place in the table that slots name.
@@ -156,35 +180,37 @@ impl FileBlocks {
         let mut store = Self {
             directory,
             options,
-            now: Cell::new(now),
+            clock: Cell::new(Clock { unix: now, set: None, told: None }),
             rows: Vec::new(),
             free: Vec::new(),
             index: BTreeMap::new(),
             by_use: BTreeMap::new(),
+            by_age: BTreeSet::new(),
             uses: 0,
             reserved: BTreeMap::new(),
             opened: Opened::default(),
             size: 0,
-            oldest: u64::MAX,
             counters: Counters::default(),
             error: RefCell::new(None),
             _lock: lock,
         };
         store.load()?;
-        store.remove_expired();
+        store.remove_expired(usize::MAX);
         store.make_room(0);
         Ok(store)
     }
 
-    /// Sets the time. Blocks that are too old are not found from now on; their files go with the
-    /// next call that reserves or unpins, but for those that are pinned.
+    /// Sets the clock, in seconds of Unix. Blocks that are too old are not found from now on; their
+    /// files go, some at a time, with calls that tell the time, reserve or unpin, but for those that
+    /// are pinned.
     pub fn set_now(&self, now: u64) {
-        self.now.set(now);
+        let Clock { told, .. } = self.clock.get();
+        self.clock.set(Clock { unix: now, set: told, told });
     }
 
-    /// How long the oldest block of `segment` has been here.
-    pub fn age(&self, segment: &SegmentId) -> Option<Duration> {
-        self.committed(segment, 0).map(|block| self.block_age(block)).max()
+    fn now(&self) -> u64 {
+        let clock = self.clock.get();
+        clock.at(clock.told)
     }
 
     /// Bytes that the files take, each rounded up to 4 KiB.
@@ -220,7 +246,14 @@ impl FileBlocks {
                         continue;
                     }
                     Err(error) => {
+                        use io::ErrorKind::{InvalidData, UnexpectedEof};
+                        let is_damaged = matches!(error.kind(), InvalidData | UnexpectedEof);
                         self.error.replace(Some(FileError { path: entry.path(), error }));
+                        if !is_damaged {
+                            // Nothing says that the block is not whole: there may be too many open files.
+                            self.counters.unreadable += 1;
+                            continue;
+                        }
                         &mut self.counters.damaged
                     }
                 }
@@ -230,7 +263,7 @@ impl FileBlocks {
                 self.error.replace(Some(FileError { path: entry.path(), error }));
             }
         }
-        let now = self.now.get();
+        let now = self.now();
         found.sort_by_key(|block: &Block| block.stamped);
         for block in found {
             let block = Block { stamped: block.stamped.min(now), ..block };
@@ -258,7 +291,7 @@ impl FileBlocks {
         if let Some(row) = self.rows.get_mut(index as usize) {
             row.block = Some(block);
         }
-        self.oldest = self.oldest.min(block.created);
+        self.by_age.insert((block.created, index));
         self.index.insert((block.id.segment, block.id.index), index);
         self.touch(index);
     }
@@ -291,42 +324,42 @@ impl FileBlocks {
         blocks.filter(|block| !self.is_expired(block))
     }
 
-    fn block_age(&self, block: &Block) -> Duration {
-        Duration::from_secs(self.now.get().saturating_sub(block.created))
-    }
-
     fn is_expired(&self, block: &Block) -> bool {
-        self.block_age(block) > self.options.max_age
+        Duration::from_secs(self.now().saturating_sub(block.created)) > self.options.max_age
     }
 
-    /// Removes the committed blocks that are too old, unless they are pinned.
-    fn remove_expired(&mut self) {
-        if Duration::from_secs(self.now.get().saturating_sub(self.oldest)) <= self.options.max_age {
-            return;
-        }
-        self.oldest = u64::MAX;
-        let rows: Vec<u32> = self.index.values().copied().collect();
+    /// The block of a row, unless it is pinned.
+    fn loose(&self, index: u32) -> Option<&Block> {
+        self.rows.get(index as usize)?.block.as_ref().filter(|block| block.pins == 0)
+    }
+
+    /// Removes the committed blocks that are too old, unless they are pinned, and up to `at_most`.
+    fn remove_expired(&mut self, at_most: usize) {
+        let block = |row: u32| self.rows.get(row as usize)?.block.as_ref();
+        let rows = self.by_age.iter().map(|&(_, row)| row);
+        let rows = rows.take_while(|&row| block(row).is_some_and(|block| self.is_expired(block)));
+        let rows: Vec<u32> = rows.filter(|&row| self.loose(row).is_some()).take(at_most).collect();
         for index in rows {
-            let Some(block) = self.rows.get(index as usize).and_then(|row| row.block) else { continue };
-            if self.is_expired(&block) && block.pins == 0 {
-                self.remove(index);
-                self.counters.expired += 1;
-            } else {
-                self.oldest = self.oldest.min(block.created);
-            }
+            self.remove(index);
+            self.counters.expired += 1;
         }
     }
 
-    /// Removes the blocks that were not used for longest until `wanted` more bytes fit.
+    /// Removes the blocks that were not used for longest until `wanted` more bytes fit; none, if
+    /// they do not even then.
     fn make_room(&mut self, wanted: u64) -> bool {
-        while self.size.saturating_add(wanted) > self.options.max_size
-            || self.index.len() + self.reserved.len() >= MAX_BLOCKS
-        {
-            let is_loose = |index: u32| {
-                self.rows.get(index as usize)?.block.filter(|block| block.pins == 0).map(|_| index)
-            };
-            let Some(index) = self.by_use.values().copied().find_map(is_loose) else { return false };
-            self.remove(index);
+        let mut size = self.size.saturating_add(wanted);
+        let mut count = self.index.len() + self.reserved.len();
+        let mut loose = self.by_use.values().filter_map(|&row| Some((row, self.loose(row)?.len)));
+        let mut going = Vec::new();
+        while size > self.options.max_size || count >= MAX_BLOCKS {
+            let Some((row, len)) = loose.next() else { return false };
+            size = size.saturating_sub(disk_size(len));
+            count = count.saturating_sub(1);
+            going.push(row);
+        }
+        for row in going {
+            self.remove(row);
             self.counters.evicted += 1;
         }
         true
@@ -344,6 +377,7 @@ impl FileBlocks {
         self.opened.forget(index);
         if committed {
             self.by_use.remove(&block.used);
+            self.by_age.remove(&(block.created, index));
             self.index.remove(&(block.id.segment, block.id.index));
         }
         let path = self.path(&block.id, committed);
@@ -422,7 +456,7 @@ impl FileBlocks {
         self.opened.read(index, block, &path, offset, buf)?;
         if offset == 0 {
             self.touch(index);
-            let now = self.now.get();
+            let now = self.now();
             if now.saturating_sub(block.stamped) >= USE_STAMP_SECONDS {
                 // Should it fail, only the order of use after the next opening is less exact.
                 let _ = self.opened.last().map(|file| stamp(file, now));
@@ -437,7 +471,7 @@ impl FileBlocks {
 
 impl Store for FileBlocks {
     fn reserve(&mut self, block: &BlockId, len: u32) -> Result<SlotId, ReserveError> {
-        self.remove_expired();
+        self.remove_expired(EXPIRED_AT_ONCE);
         let is_same = |row: &u32| {
             self.rows.get(*row as usize).and_then(|row| row.block).is_some_and(|have| have.id == *block)
         };
@@ -493,7 +527,7 @@ impl Store for FileBlocks {
 
     fn commit(&mut self, verified: Verified) -> Result<(), StoreError> {
         let slot = verified.slot();
-        let now = self.now.get();
+        let now = self.now();
         let block = Block {
             seal: verified.seal(),
             plain_len: verified.plain_len(),
@@ -524,7 +558,7 @@ impl Store for FileBlocks {
         if let Some(block) = self.block_mut(slot) {
             block.pins = block.pins.saturating_sub(1);
         }
-        self.remove_expired();
+        self.remove_expired(EXPIRED_AT_ONCE);
     }
 
     fn find(&self, block: &BlockId) -> Option<Stored> {
@@ -546,6 +580,18 @@ impl Store for FileBlocks {
     fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32> {
         let mut blocks = self.committed(segment, index.checked_add(1)?);
         blocks.next().map(|block| block.id.index)
+    }
+
+    fn set_time(&mut self, now: Instant) {
+        let Clock { unix, set, .. } = self.clock.get();
+        self.clock.set(Clock { unix, set: set.or(Some(now)), told: Some(now) });
+        self.remove_expired(EXPIRED_AT_ONCE);
+    }
+
+    fn age(&self, segment: &SegmentId, now: Instant) -> Option<time::Duration> {
+        let oldest = self.committed(segment, 0).map(|block| block.created).min()?;
+        let now = self.clock.get().at(Some(now));
+        Some(time::Duration::from_secs(now.saturating_sub(oldest)))
     }
 }
 

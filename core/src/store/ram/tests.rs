@@ -91,19 +91,8 @@ fn content_informations_grow_side_by_side() {
 
 #[test]
 fn the_least_used_block_makes_room_unless_it_is_pinned() {
-    use crate::crypto::{HashAlgorithm, Secret, SoftCrypto, hash};
-    use crate::store::verify::{Expected, Intake};
-
     let mut store = store();
-    let (kp, algorithm) = (Secret::from_slice(&[5; 32]).unwrap(), HashAlgorithm::Sha256);
-    let expected = Expected { algorithm, hash: hash(&mut SoftCrypto, algorithm, &[1; 10]), len: 10 };
-    let put = |store: &mut Small, index| {
-        let slot = store.reserve(&block(index), 16)?;
-        let seal = Seal { algorithm: CipherAlgorithm::Aes128, iv: [0; 16] };
-        let mut intake = Intake::new(&mut SoftCrypto, slot, seal, expected);
-        intake.update(store, &mut SoftCrypto, &kp, &[1; 10]).unwrap();
-        Ok::<_, ReserveError>(slot)
-    };
+    let put = |store: &mut Small, index| put(store, &block(index));
     let slots = [0, 1, 2].map(|index| {
         store.set_time(Instant::from_millis(100 + u64::from(index)));
         put(&mut store, index).unwrap()
@@ -160,4 +149,121 @@ fn content_information_does_not_outlive_the_store() {
         store.append_info(id, &[9; 20]).unwrap();
     }
     assert_eq!(infos, [0; 32]);
+}
+
+/// Commits a block of 10 bytes.
+fn put<P, E, I>(store: &mut RamStore<P, E, I>, id: &BlockId) -> Result<SlotId, ReserveError>
+where
+    P: AsRef<[Page]> + AsMut<[Page]>,
+    E: AsRef<[Entry]> + AsMut<[Entry]>,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+{
+    use crate::crypto::{HashAlgorithm, Secret, SoftCrypto, hash};
+    use crate::store::verify::{Expected, Intake};
+
+    let (kp, algorithm) = (Secret::from_slice(&[5; 32]).unwrap(), HashAlgorithm::Sha256);
+    let expected = Expected { algorithm, hash: hash(&mut SoftCrypto, algorithm, &[1; 10]), len: 10 };
+    let slot = store.reserve(id, 16)?;
+    let seal = Seal { algorithm: CipherAlgorithm::Aes128, iv: [0; 16] };
+    let mut intake = Intake::new(&mut SoftCrypto, slot, seal, expected);
+    intake.update(store, &mut SoftCrypto, &kp, &[1; 10]).unwrap();
+    Ok(slot)
+}
+
+#[test]
+fn blocks_live_28_days_and_as_long_as_they_are_pinned() {
+    const DAY: u64 = 24 * 60 * 60;
+    let day = |days: u64| Instant::ZERO + Duration::from_secs(days * DAY);
+    let mut store = store();
+    let segment = block(0).segment;
+    let slots = [0, 1, 2].map(|index| {
+        store.set_time(day(10 + u64::from(index)));
+        put(&mut store, &block(index)).unwrap()
+    });
+    let found = |store: &Small| [0, 1, 2].map(|index| store.find(&block(index)).is_some());
+    store.set_time(day(38));
+    assert_eq!(
+        (found(&store), store.age(&segment, day(38))),
+        ([true; 3], Some(Duration::from_secs(28 * DAY)))
+    );
+    store.pin(slots[0]);
+    store.set_time(day(39) + Duration::from_micros(1));
+    // Who reads block 0 may do so, but nobody begins to; block 1 has gone.
+    assert_eq!((found(&store), store.blocks(&segment)), ([false, false, true], 1));
+    assert_eq!(store.next_block(&segment, 0), Some(2));
+    assert_eq!(store.age(&segment, day(39)), Some(Duration::from_secs(27 * DAY)));
+    assert_eq!(store.read(slots[0], 0, &mut [0; 16]), Ok(()));
+    assert_eq!(store.read(slots[1], 0, &mut [0; 16]), Err(StoreError::Stale));
+    assert_eq!(store.reserve(&block(0), 16), Err(ReserveError::Exists));
+    store.unpin(slots[0]);
+    store.set_time(day(39) + Duration::from_micros(2));
+    assert_eq!(store.read(slots[0], 0, &mut [0; 16]), Err(StoreError::Stale));
+    put(&mut store, &block(0)).unwrap();
+
+    store.set_max_age(Duration::from_secs(DAY));
+    store.set_time(day(40));
+    assert_eq!((found(&store), store.blocks(&segment)), ([true, false, false], 1));
+    store.set_time(day(41));
+    assert_eq!((found(&store), store.blocks(&segment)), ([false; 3], 0));
+    for index in 0..3 {
+        store.reserve(&block(index), 6 * PAGE_BYTES as u32).unwrap();
+    }
+}
+
+#[test]
+fn nobody_goes_in_vain() {
+    let mut store = store();
+    put(&mut store, &block(0)).unwrap();
+    let reserved = store.reserve(&block(1), 16 * PAGE_BYTES as u32).unwrap();
+    assert_eq!(store.reserve(&block(2), 5 * PAGE_BYTES as u32), Err(ReserveError::Full));
+    assert!(store.find(&block(0)).is_some());
+    store.reserve(&block(2), 4 * PAGE_BYTES as u32).unwrap();
+    assert_eq!(store.find(&block(0)), None);
+    store.release(reserved);
+}
+
+/// What a list of blocks says, a store says too, whatever comes and goes.
+#[test]
+fn lookups_agree_with_a_list() {
+    for rows in [0, 1, 2, 3, 7, 16] {
+        let (mut pages, mut entries) = ([const { Page::EMPTY }; 16], [const { Entry::EMPTY }; 16]);
+        let mut store = RamStore::new(&mut pages[..rows], &mut entries[..rows], []);
+        let mut list = Vec::<(BlockId, SlotId, bool), 16>::new();
+        let mut random = 1u32;
+        for _ in 0..3_000 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let pick = |from: u32, below: u32| (random >> from) % below;
+            // The ids of some segments begin alike.
+            let mut id = [pick(8, 2) as u8; 32];
+            id[31] = pick(10, 2) as u8;
+            let segment = SegmentId::from_slice(&id).unwrap();
+            let index = if pick(12, 16) == 0 { u32::MAX } else { pick(16, 12) };
+            let id = BlockId { segment, index };
+            let listed = list.iter().position(|(other, ..)| *other == id);
+            match pick(28, 4) {
+                0 => {
+                    let result = store.reserve(&id, 16);
+                    match (listed, list.len() < rows) {
+                        (Some(_), _) => assert_eq!(result, Err(ReserveError::Exists)),
+                        (None, false) => assert_eq!(result, Err(ReserveError::Full)),
+                        (None, true) => list.push((id, result.unwrap(), false)).unwrap(),
+                    }
+                }
+                1 if listed.is_none() && list.len() < rows => {
+                    let slot = put(&mut store, &id).unwrap();
+                    store.pin(slot);
+                    list.push((id, slot, true)).unwrap();
+                }
+                2 => listed.into_iter().for_each(|at| store.release(list.swap_remove(at).1)),
+                _ => {}
+            }
+            let committed = |id: &BlockId| list.iter().find(|(other, _, done)| other == id && *done);
+            assert_eq!(store.find(&id).map(|stored| stored.slot), committed(&id).map(|(_, slot, _)| *slot));
+            let of_segment = list.iter().filter(|(id, _, done)| *done && id.segment == segment);
+            let indices: Vec<u32, 16> = of_segment.map(|(id, ..)| id.index).collect();
+            assert_eq!(store.blocks(&segment) as usize, indices.len());
+            let after = indices.iter().copied().filter(|&other| other > index).min();
+            assert_eq!(store.next_block(&segment, index), after);
+        }
+    }
 }

@@ -59,7 +59,11 @@ impl Opened {
     fn open(&mut self, row: u32, block: &Block, path: &Path) -> io::Result<&mut OpenBlock> {
         let open = match self.0.iter().position(|open| open.row == row) {
             Some(position) => self.0.remove(position),
-            None => OpenBlock::open(row, block, path)?,
+            None => OpenBlock::open(row, block, path).or_else(|_| {
+                // There may be too many open files, and these are some of them.
+                self.0.clear();
+                OpenBlock::open(row, block, path)
+            })?,
         };
         self.0.truncate(MAX_OPENED - 1);
         self.0.insert(0, open);

@@ -228,19 +228,9 @@ fn each_age(held: &IndexSet, ages: &[u32], tell: &mut Tell<'_>) {
 /// 3.2.5.2: the intersection of what is needed and what the store has of `segment`.
 fn held(segment: &SegmentId, needed: &IndexSet, store: &dyn Store) -> IndexSet {
     let mut held = IndexSet::EMPTY;
-    let mut from = needed.first_from(0);
-    while let Some(index) = from {
-        // From one stored block to the next: a store may have few of those that are needed.
-        let stored = match index.checked_sub(1) {
-            Some(before) => store.next_block(segment, before),
-            None if store.find(&BlockId { segment: *segment, index }).is_some() => Some(index),
-            None => store.next_block(segment, index),
-        };
-        let Some(stored) = stored else { break };
-        if needed.contains(stored) {
-            held.insert(stored);
-        }
-        from = needed.first_from(stored.max(index).saturating_add(1));
+    // Stores find a block by its name faster than the one that follows another.
+    for index in needed.iter().filter(|&index| store.find(&BlockId { segment: *segment, index }).is_some()) {
+        held.insert(index);
     }
     held
 }

@@ -77,7 +77,7 @@ fn a_connection_that_is_not_wanted_any_more_is_not_asked_for() {
     let now = Instant::from_millis(1_000);
     let store = RamStore::new([Page::EMPTY; 0], [Entry::EMPTY; 0], [0; 0]);
     let mut node = Sized::<4, 1>::new(Config::default(), store, SoftCrypto, NoEntropy);
-    let mut download = |node: &mut Sized<4, 1>, last| {
+    let download = |node: &mut Sized<4, 1>, last| {
         let (host, path) = ("origin".try_into().unwrap(), "/".try_into().unwrap());
         node.download(now, Url { origin: ([10, 1, 0, last], 80).into(), host, path }).unwrap()
     };

@@ -420,7 +420,7 @@ where
             _ => None,
         });
         let Some((_, idle, stream)) = give_way.min_by_key(|(deadline, ..)| *deadline) else { return false };
-        (stream.role, stream.due) = (Role::Free, Some(if idle { Due::Close } else { Due::Abort }));
+        stream.dismiss(if idle { Due::Close } else { Due::Abort });
         true
     }
 
@@ -550,7 +550,7 @@ where
         // The next download of this number may be of another origin.
         for stream in self.streams.iter_mut() {
             if matches!(&stream.role, Role::Origin(of, _) if *of == index) {
-                (stream.role, stream.due) = (Role::Free, Some(Due::Abort));
+                stream.dismiss(Due::Abort);
             }
         }
         // `Deque::retain` keeps panics that it cannot reach; a turn of the queue has none.

@@ -32,6 +32,8 @@ pub struct Counters {
     pub dropped: u32,
     /// Blocks that had rotted in the store.
     pub damaged: u32,
+    /// Exchanges that the upload timer ended.
+    pub timed_out: u32,
 }
 
 /// A connection that a peer opened to us.

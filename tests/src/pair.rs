@@ -434,18 +434,16 @@ impl Net {
                 }
                 Output::Close { stream } => {
                     self.note(format!("{index} close {stream:?}"));
-                    if let Some((conn, side)) = self.find(index, stream) {
-                        conn.pipes[side].closing = true;
-                        conn.ends[side] = End::Nobody;
-                    }
+                    let (conn, side) = self.find(index, stream).expect("it is open");
+                    conn.pipes[side].closing = true;
+                    conn.ends[side] = End::Nobody;
                 }
                 Output::Abort { stream } => {
                     self.note(format!("{index} abort {stream:?}"));
                     let at = self.now + self.latency;
-                    if let Some((conn, side)) = self.find(index, stream) {
-                        conn.pipes[side].reset = Some(at);
-                        conn.ends[side] = End::Nobody;
-                    }
+                    let (conn, side) = self.find(index, stream).expect("it is open");
+                    conn.pipes[side].reset = Some(at);
+                    conn.ends[side] = End::Nobody;
                 }
                 Output::Resume { stream } => {
                     if let Some((conn, side)) = self.find(index, stream)

@@ -2,6 +2,7 @@
 
 use peerdist_core::download::DownloadError;
 use peerdist_core::fetch::{Cause, Failure, Source};
+use peerdist_core::node::Config;
 use peerdist_core::time::Duration;
 use peerdist_tests::check::{LONG, assert_whole, blocks, content, failed, verify_store};
 use peerdist_tests::pair::{Net, host_address};
@@ -111,13 +112,76 @@ fn the_only_block_rots() {
     assert!(millis < 500, "{millis}");
 }
 
-/// A store without room for a single block cannot be helped.
+/// A store without room for a single block cannot be helped, whoever else has the blocks.
 #[test]
 fn a_store_that_is_no_store() {
-    let mut net = Net::new(4, 1, 0, content(70_000));
-    let id = net.download(0);
-    net.drive_download(0, id, LONG);
-    assert_eq!(failed(net.seen(0, id)), Some(DownloadError::Full));
+    for holder in [false, true] {
+        let mut net = Net::new(4, 1, 0, content(70_000));
+        if holder {
+            let host = net.add_host(5, 8, Config::default());
+            let id = net.download(host);
+            net.drive_download(host, id, LONG);
+        }
+        let sent = net.origin.body_bytes;
+        let id = net.download(0);
+        net.drive_download(0, id, LONG);
+        assert_eq!(failed(net.seen(0, id)), Some(DownloadError::Full));
+        assert_eq!(net.origin.body_bytes, sent, "there is no use for it");
+        let asked = net.node(0).counters().fetch.asked;
+        assert!(asked < 1_000, "{asked}");
+    }
+}
+
+/// A store with room for a few blocks is full of what is on its way from a slow peer: the rest waits for
+/// that, and does not come from the origin instead.
+#[test]
+fn a_small_store_beside_a_slow_peer() {
+    let content = content(20 * 65_536);
+    for blocks in 1..5 {
+        let mut net = Net::new(8, 1, 32, content.clone());
+        let first = net.download(0);
+        net.drive_download(0, first, LONG);
+        let second = net.add_host(9, blocks, Config::default());
+        (net.latency, net.window) = (Duration::from_millis(50), 8 * 1_024);
+        let sent = net.origin.body_bytes;
+        let id = net.download(second);
+        net.drive_download(second, id, LONG);
+        assert_whole(net.seen(second, id), &content, true);
+        assert_eq!(net.origin.body_bytes, sent, "{blocks}");
+    }
+}
+
+/// The same where half of it has to come from a slow origin: what is asked for is asked for once.
+#[test]
+fn a_small_store_before_a_slow_origin() {
+    let content = content(20 * 65_536);
+    for blocks in 1..5 {
+        let mut net = Net::new(8, 1, 32, content.clone());
+        let first = net.download(0);
+        net.drive_until(LONG, |net| net.origin.body_bytes >= 10 * 65_536);
+        net.cancel_download(0, first);
+        let second = net.add_host(9, blocks, Config::default());
+        (net.latency, net.window) = (Duration::from_millis(50), 8 * 1_024);
+        let sent = net.origin.body_bytes;
+        let id = net.download(second);
+        net.drive_download(second, id, LONG);
+        assert_whole(net.seen(second, id), &content, true);
+        let sent = (net.origin.body_bytes - sent) / 65_536;
+        assert!(sent <= 14, "{sent} blocks, {blocks}");
+    }
+}
+
+/// Two downloads share a store with room for one block: each waits for the other.
+#[test]
+fn two_downloads_in_a_store_for_one_block() {
+    let content = content(10 * 65_536);
+    let mut net = Net::new(5, 1, 1, content.clone());
+    (net.latency, net.window) = (Duration::from_millis(50), 8 * 1_024);
+    let ids = [net.download(0), net.download(0)];
+    for id in ids {
+        net.drive_download(0, id, LONG);
+        assert_whole(net.seen(0, id), &content, true);
+    }
 }
 
 /// The same content twice at once on one node: what one has fetched, the other finds.

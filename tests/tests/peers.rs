@@ -2,9 +2,11 @@
 
 use peerdist_core::crypto::CipherAlgorithm;
 use peerdist_core::fetch::{Cause, Failure, Source};
+use peerdist_core::node::{Config, Input, StreamId};
+use peerdist_core::retrieval::client::AcceptPlain;
 use peerdist_core::time::Duration;
 use peerdist_tests::check::{LONG, assert_whole, blocks, content, segments, verify_store};
-use peerdist_tests::pair::{Act, Net, fake_address, host_address};
+use peerdist_tests::pair::{Act, Net, STREAMS, fake_address, host_address};
 
 /// Flips a bit in the first block that a connection carries.
 fn flip(offset: u64) -> u8 {
@@ -155,6 +157,22 @@ fn nonsense_is_a_bad_reply() {
         let asked = if what == "endless negotiation" { 2 } else { 1 };
         assert_eq!(net.fakes[0].asked, asked, "{what}");
     }
+}
+
+/// Bytes behind the message make a bad reply as soon as they are announced: they are not waited for.
+#[test]
+fn a_surplus_that_never_comes() {
+    let (net, failures) = failures_of(1_000, |question| {
+        let message = msg_blk(question, CipherAlgorithm::Aes128, &[1; 1_008]);
+        let mut reply =
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", message.len() + 1).into_bytes();
+        reply.extend(message);
+        Act::Send(reply)
+    });
+    assert_eq!(failures, [[Failure { peer: Some(fake_address(0)), cause: Cause::BadReply }]]);
+    let seen = net.seen(0, 1);
+    let waited = seen.events.last().unwrap().0.since(seen.events[0].0);
+    assert!(waited < Duration::from_secs(1), "{waited:?}");
 }
 
 #[test]
@@ -376,4 +394,35 @@ fn want_of_sockets_is_nobodys_fault() {
         assert_eq!(failures, []);
     }
     assert_eq!(net.node(1).counters().fetch.shunned, 0);
+}
+
+/// A connection whose socket goes while a block comes on it is lost like any other, with the place that
+/// the block had in the store.
+#[test]
+fn a_socket_that_goes_in_the_middle() {
+    for cipher in [CipherAlgorithm::Aes128, CipherAlgorithm::None] {
+        let content = content(65_536);
+        let mut net = Net::new(37, 0, 0, content.clone());
+        net.add_host(37, 1, Config { accept_plain: AcceptPlain::Yes, ..Config::default() });
+        net.add_fake(segments(&net.origin.info), move |question: &[u8]| {
+            let mut reply =
+                http("200 OK", &msg_blk(question, cipher, &vec![1; cipher.sealed_len(65_536) as usize]));
+            reply.truncate(reply.len() / 2);
+            Act::Send(reply)
+        });
+        let id = net.download(0);
+        net.drive_until(LONG, |net| net.fakes[0].asked > 0);
+        net.drive_past(net.now + Duration::from_secs(1));
+        net.fakes_refuse = true;
+        let now = net.now;
+        for stream in
+            (0..STREAMS as u16).flat_map(|index| (0..9).map(move |generation| StreamId { index, generation }))
+        {
+            net.node(0).handle_input(now, Input::NoSocket { stream });
+        }
+        net.drive_download(0, id, Duration::from_secs(20));
+        assert_whole(net.seen(0, id), &content, true);
+        let failure = Failure { peer: Some(fake_address(0)), cause: Cause::Unreachable };
+        assert_eq!(blocks(net.seen(0, id)), [(Source::Origin, vec![failure])]);
+    }
 }

@@ -312,16 +312,24 @@ fn time_is_limited() {
     // An idle connection, one whose request trickles, one that does not read its reply.
     let (idle, slow, deaf) = (net.dial(0).unwrap(), net.dial(0).unwrap(), net.dial(0).unwrap());
     net.send(deaf, &post(&get_blocks(&segment, 0)));
+    // And one that stops behind the line of its request.
+    let half = net.dial(0).unwrap();
+    net.send(half, b"POST / HTTP/1.1\r\n");
     let begun = net.now;
     for byte in post(&get_blocks(&segment, 1)).iter().take(14) {
         net.send(slow, &[*byte]);
         let next = net.now + Duration::from_secs(1);
         net.drive_past(next);
     }
-    assert_eq!(net.open_connections(), 3);
+    assert_eq!(net.open_connections(), 4);
     net.drive_past(begun + Duration::from_millis(15_100));
     let _ = net.received(idle);
     assert_eq!(net.open_connections(), 0);
+    assert_eq!(
+        net.node(0).counters().serve.timed_out,
+        1,
+        "the others had not begun to ask, or had their answer"
+    );
 }
 
 /// MS-PCCRR 3.2.1 and 3.2.5.3: the limit is configurable; at it, replies are empty.

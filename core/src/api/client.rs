@@ -132,6 +132,8 @@ pub struct Client {
     /// The segment being checked, and whose it is: one at a time, for the state of a hash is large.
     check: Option<(ContentHandle, HodCheck)>,
     next_read: u32,
+    /// Counts what shows that blocks do not lie in the store for ever.
+    moved: u32,
 }
 
 struct Content {
@@ -249,6 +251,7 @@ impl Default for Client {
             intakes: Vec::new(),
             check: None,
             next_read: 0,
+            moved: 0,
         }
     }
 }
@@ -399,6 +402,7 @@ impl Client {
         self.reads.retain(|read| {
             if read.id == id {
                 read.end(parts);
+                self.moved = self.moved.wrapping_add(1);
             }
             read.id != id
         });
@@ -448,6 +452,7 @@ impl Client {
         let (storage, crypto) = (&mut *parts.storage, &mut *parts.crypto);
         let result = inflow.intake.update(storage, crypto, &kp, bytes);
         let slot = inflow.intake.slot();
+        self.moved = self.moved.wrapping_add(u32::from(!bytes.is_empty()));
         if !matches!(result, Ok((_, false))) && position < self.intakes.len() {
             self.intakes.swap_remove(position);
         }
@@ -463,6 +468,11 @@ impl Client {
                 Ok((rest, Added::Bad))
             }
         }
+    }
+
+    /// Changes whenever data was added or a read was ended: as long as it does, a full store gets room.
+    pub fn moved(&self) -> u32 {
+        self.moved
     }
 
     /// Whether the block of `handle` that holds `offset` is in the store.

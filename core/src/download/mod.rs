@@ -16,14 +16,13 @@ use core::net::SocketAddr;
 use core::ops::Range;
 
 use heapless::{Deque, String, Vec};
-use rand_core::CryptoRng;
 
 use crate::api::client::{
     Added, ApiError, Client, Completion, ContentHandle, DEFAULT_READ_TIMEOUT, Parts, ReadId, ReadResult,
 };
 use crate::bytes::copy;
 use crate::content::InfoError;
-use crate::fetch::{Failures, Source};
+use crate::fetch::{Failure, Failures, Source};
 use crate::retrieval::set::IndexSet;
 use crate::store::{BlockId, Storage};
 use crate::time::{Duration, Instant, earliest};
@@ -51,6 +50,9 @@ const QUICK: Duration = Duration::from_secs(2);
 /// How long the origin is thought to take for a block before it has given one.
 const FIRST_PACE: Duration = Duration::from_secs(5);
 
+/// Blocks that are got at a time while the store has room for any number.
+const ALL_ROOM: usize = WINDOW + ORIGIN_STREAMS;
+
 /// Plain bytes from the origin that wait to be handed out.
 const STAGE_BYTES: usize = 2_048;
 
@@ -62,6 +64,16 @@ const ORIGIN_BACKOFF: Duration = Duration::from_millis(250);
 
 /// How long to wait before a block is asked for again that the store had no room for.
 const ASK_LATER: Duration = Duration::from_millis(250);
+
+/// How long a store may be full while nobody moves anything in it, before the download ends: longer
+/// than an origin may be silent, or an upload may take, since what they hold is free then.
+const FULL_PATIENCE: Duration = Duration::from_secs(90);
+
+/// Blocks that are tried one after the other when another download is getting those chosen.
+const CHOICES: u32 = 4;
+
+/// Blocks handed out without finding the store full, before one more is got at a time.
+const STEADY_BLOCKS: u8 = 16;
 
 /// What to download.
 #[derive(Clone, Debug)]
@@ -147,6 +159,16 @@ pub struct Download {
     attempts: u8,
     bad_blocks: u8,
     retry_at: Instant,
+    /// Blocks that are got at a time: as many as the store was seen to have room for.
+    room: usize,
+    /// Blocks handed out since the store was last full.
+    steady: u8,
+    /// Since when the store is full, and how much had moved in it then.
+    full: Option<(Instant, u32)>,
+    /// Before then, no block is asked for that needs room.
+    full_until: Instant,
+    /// The store was full for too long.
+    gave_up: bool,
     /// A block of which content information says what cannot be.
     contradicted: Option<u32>,
     /// A block that was here is gone, so there is something to ask for.
@@ -235,6 +257,11 @@ impl Download {
             attempts: 0,
             bad_blocks: 0,
             retry_at: now,
+            room: ALL_ROOM,
+            steady: 0,
+            full: None,
+            full_until: now,
+            gave_up: false,
             contradicted: None,
             lost: false,
         }
@@ -266,11 +293,12 @@ impl Download {
     }
 
     /// Takes the end of one of its reads.
-    pub fn handle_completion(&mut self, completion: Completion) {
+    pub fn handle_completion(&mut self, now: Instant, client: &Client, completion: Completion) {
         let Some(position) = self.reads.iter().position(|(id, _)| *id == completion.read) else { return };
         let (read, block) = self.reads.swap_remove(position);
         match completion.result {
             ReadResult::Data { range, source } => {
+                self.full = None;
                 let landed = self.landed.iter().position(|landed| landed.block == block);
                 let (source, failures) = match landed.map(|landed| self.landed.swap_remove(landed)) {
                     Some(landed) if landed.fetched => (Source::Origin, landed.failures),
@@ -286,6 +314,11 @@ impl Download {
                 let ready = Ready { read, block, start: range.start, len, given, source, failures };
                 // There is room for all reads that can be under way.
                 let _ = self.ready.push_back(ready);
+            }
+            // A peer has it, and there was no room for it: that is no reason to go to the origin.
+            ReadResult::Missing { .. } if completion.failures.iter().any(Failure::is_full) => {
+                self.sweep.no_room(block);
+                self.store_full(now, client);
             }
             ReadResult::Missing { .. } | ReadResult::TimedOut { .. } => {
                 self.landed.retain(|landed| landed.block != block);
@@ -312,6 +345,9 @@ impl Download {
             };
             return self.fail(error, client, parts);
         }
+        if core::mem::take(&mut self.gave_up) {
+            return self.fail(DownloadError::Full, client, parts);
+        }
         match self.phase {
             Phase::Checking => self.check(now, client, parts),
             Phase::Reading => self.read(now, client, parts),
@@ -324,33 +360,53 @@ impl Download {
     }
 
     /// What is wanted from the origin now, if another connection to it may be used; whoever takes
-    /// it calls [`Download::taken`].
-    pub fn need(&mut self, now: Instant, client: &Client, parts: &mut Parts<'_>) -> Option<Need> {
+    /// it calls [`Download::taken`], or else [`Download::put_back`].
+    pub fn need(&mut self, now: Instant, client: &mut Client, parts: &mut Parts<'_>) -> Option<Need> {
         if now < self.retry_at {
             return None;
         }
         match self.phase {
             Phase::Asking => Some(Need { want: Want::Info, block: None }),
-            // The next request goes out when half of the one before has come: two that began
-            // together would end together, and leave the link idle for a round trip. Where a block
-            // takes long, that is no loss, and two would only be late twice.
-            Phase::Reading
-                if self.holes.len() + self.landed.len() < ORIGIN_STREAMS
-                    && self.holes.iter().all(|hole| self.pace <= QUICK && hole.is_half_full()) =>
-            {
-                let block = self.choose(now, parts)?;
-                // What cannot be read any more ends the download when it is read again.
-                let span = self.span(client, parts.storage, block).ok()?;
-                // Another download may have brought it meanwhile.
-                if client.is_stored(parts, self.content?, span.start) {
-                    let failures = self.sweep.take(block);
-                    let _ = self.landed.push(Landed { block, failures, reading: false, fetched: false });
-                    return None;
-                }
-                Some(Need { want: Want::Range(span), block: Some(block) })
-            }
+            Phase::Reading => self.need_block(now, client, parts),
             _ => None,
         }
+    }
+
+    fn need_block(&mut self, now: Instant, client: &mut Client, parts: &mut Parts<'_>) -> Option<Need> {
+        let content = self.content?;
+        let streams = if self.room < ALL_ROOM { 1 } else { ORIGIN_STREAMS };
+        // The next request goes out when half of the one before has come: two that began together
+        // would end together, and leave the link idle for a round trip. Where a block takes long,
+        // that is no loss, and two would only be late twice.
+        let may_ask = now >= self.full_until
+            && self.holes.len() + self.landed.len() < streams
+            && self.holes.iter().all(|hole| self.pace <= QUICK && hole.is_half_full());
+        if !may_ask {
+            return None;
+        }
+        for _ in 0..CHOICES {
+            let block = self.choose(now, parts)?;
+            // What cannot be read any more ends the download when it is read again.
+            let span = self.span(client, parts.storage, block).ok()?;
+            // Another download may have brought it meanwhile.
+            if client.is_stored(parts, content, span.start) {
+                let failures = self.sweep.take(block);
+                let _ = self.landed.push(Landed { block, failures, reading: false, fetched: false });
+                return None;
+            }
+            // Its place in the store comes first: there is no use for a reply without one.
+            match client.add_data(parts, content, span.start, &[]) {
+                // Another download is getting it.
+                Ok((_, Added::Known)) => self.sweep.wait_for(block),
+                Ok(_) => return Some(Need { want: Want::Range(span), block: Some(block) }),
+                Err(_) => {
+                    self.store_full(now, client);
+                    return None;
+                }
+            }
+        }
+        self.surveyed.iter_mut().for_each(|surveyed| surveyed.rest(now));
+        None
     }
 
     /// Bytes of the content, once content information has told.
@@ -380,17 +436,13 @@ impl Download {
         Some(start)
     }
 
-    /// No connection could be made for what was [`taken`](Self::taken), through no fault of the
+    /// No connection could be made for what was [needed](Self::need), through no fault of the
     /// origin's: it is needed again.
-    pub fn put_back(&mut self, want: Want) {
+    pub fn put_back(&mut self, want: Want, client: &mut Client, parts: &mut Parts<'_>) {
         match want {
             Want::Info if self.phase == Phase::Asked => self.phase = Phase::Asking,
             Want::Info => {}
-            Want::Range(range) => {
-                if let Some(hole) = self.take_hole(range.start) {
-                    self.sweep.put_back(hole.block, hole.failures);
-                }
-            }
+            Want::Range(range) => self.put_block_back(range.start, client, parts),
         }
     }
 
@@ -422,6 +474,10 @@ impl Download {
                     return (used, self.origin_failed(now, stream.take_want(), failure, client, parts));
                 }
             };
+            if stream.is_spare(&|start| self.holes.iter().any(|hole| hole.range.start == start)) {
+                stream.take_want();
+                return (bytes.len(), result);
+            }
             if result.is_some() {
                 return (used, result);
             }
@@ -462,15 +518,7 @@ impl Download {
                 }
                 self.phase = Phase::Asking;
             }
-            Some(Want::Range(range)) => {
-                let start = range.start;
-                if let Some(hole) = self.take_hole(start) {
-                    self.sweep.put_back(hole.block, hole.failures);
-                }
-                if let Some(content) = self.content {
-                    client.drop_data(parts.storage, content, start);
-                }
-            }
+            Some(Want::Range(range)) => self.put_block_back(range.start, client, parts),
         }
         self.attempts = self.attempts.saturating_add(1);
         if self.attempts >= ORIGIN_ATTEMPTS {
@@ -525,7 +573,11 @@ impl Download {
             let ready = self.ready.pop_front()?;
             client.end_read(parts, ready.read);
             self.sweep.handed_out(ready.block);
-            self.attempts = 0;
+            (self.attempts, self.full, self.full_until) = (0, None, Instant::ZERO);
+            self.steady = self.steady.saturating_add(1);
+            if self.steady >= STEADY_BLOCKS {
+                (self.room, self.steady) = (ALL_ROOM.min(self.room + 1), 0);
+            }
             let Ready { start, len: bytes, source, failures, .. } = ready;
             let range = start..start.saturating_add(bytes.into());
             return Some((offset, len, Some(DownloadEvent::Block { range, source, failures })));
@@ -546,7 +598,7 @@ impl Download {
 
     /// When it has something to do without new input.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let retry = (self.retry_at > now).then_some(self.retry_at);
+        let retry = [self.retry_at, self.full_until].into_iter().filter(|at| *at > now).min();
         let sweep = (self.phase == Phase::Reading).then(|| self.sweep.poll_timeout()).filter(|at| *at > now);
         let surveyed = self.surveyed.as_ref().and_then(|surveyed| surveyed.poll_timeout(now));
         earliest(earliest(retry, sweep), surveyed)
@@ -621,14 +673,19 @@ impl Download {
             let (start, since) = (hole.range.start, hole.since);
             let (used, added) = match client.add_data(parts, content, offset, bytes) {
                 Ok(added) => added,
-                // Everything in the store is in use: by what is being handed out, it may get free.
-                Err(_) => return self.store_full(now, start, client, parts),
+                // Its place in the store is gone.
+                Err(_) => {
+                    self.put_block_back(start, client, parts);
+                    self.store_full(now, client);
+                    return None;
+                }
             };
             hole.received = hole.received.saturating_add(used as u32);
             match added {
                 Added::Committed => {
                     self.pace = now.since(since);
                     self.surveyed.iter_mut().for_each(|surveyed| surveyed.progress(now));
+                    self.full = None;
                     self.land(start);
                 }
                 Added::Bad => {
@@ -638,8 +695,7 @@ impl Download {
                         return self.fail(DownloadError::Changed { offset: start }, client, parts);
                     }
                 }
-                Added::Known => self.known(start, client, parts),
-                Added::Partial | Added::OutOfOrder => {}
+                Added::Partial | Added::OutOfOrder | Added::Known => {}
             }
             offset = offset.saturating_add(used as u64);
             bytes = bytes.get(used.max(1)..).unwrap_or_default();
@@ -647,21 +703,31 @@ impl Download {
         None
     }
 
-    fn store_full(
-        &mut self,
-        now: Instant,
-        start: u64,
-        client: &mut Client,
-        parts: &mut Parts<'_>,
-    ) -> Option<DownloadEvent> {
-        let hole = self.take_hole(start)?;
-        self.sweep.put_back(hole.block, hole.failures);
-        self.attempts = self.attempts.saturating_add(1);
-        if self.attempts >= ORIGIN_ATTEMPTS {
-            return self.fail(DownloadError::Full, client, parts);
+    /// Everything in the store is in use. By what is under way it gets free, so there is less of that
+    /// from now on; but not if nothing moves in the store for long.
+    fn store_full(&mut self, now: Instant, client: &Client) {
+        (self.room, self.steady) = (self.under_way().clamp(1, self.room), 0);
+        self.full_until = now + ASK_LATER;
+        match self.full {
+            Some((since, moved)) if moved == client.moved() => self.gave_up = since + FULL_PATIENCE <= now,
+            _ => self.full = Some((now, client.moved())),
         }
-        self.retry_at = now + ASK_LATER;
-        None
+    }
+
+    /// Blocks that have a place in the store, or may soon have one.
+    fn under_way(&self) -> usize {
+        let landed = self.landed.iter().filter(|landed| !landed.reading).count();
+        self.reads.len() + self.ready.len() + self.holes.len() + landed
+    }
+
+    /// The origin did not give the block that begins at `start` after all.
+    fn put_block_back(&mut self, start: u64, client: &mut Client, parts: &mut Parts<'_>) {
+        if let Some(hole) = self.take_hole(start) {
+            self.sweep.put_back(hole.block, hole.failures);
+        }
+        if let Some(content) = self.content {
+            client.drop_data(parts.storage, content, start);
+        }
     }
 
     /// A block from the origin is in the store: it is read like any other.
@@ -669,16 +735,6 @@ impl Download {
         let Some(Hole { block, failures, .. }) = self.take_hole(start) else { return };
         // As many can have landed as can be fetched, since what has landed is read at once.
         let _ = self.landed.push(Landed { block, failures, reading: false, fetched: true });
-    }
-
-    /// The store has a block already that the origin is sending, or is getting it from elsewhere.
-    fn known(&mut self, start: u64, client: &Client, parts: &mut Parts<'_>) {
-        let Some(content) = self.content else { return };
-        if client.is_stored(parts, content, start) {
-            self.land(start);
-        } else if let Some(hole) = self.take_hole(start) {
-            self.sweep.wait_for(hole.block);
-        }
     }
 
     /// The block being fetched from the origin that `offset` lies in.
@@ -737,7 +793,7 @@ impl Download {
         // Reads beyond the jobs there are would only wait.
         let window = WINDOW.min(parts.jobs.len());
         while self.reads.len() + self.ready.len() < window {
-            let Some(block) = self.pick(now, parts.rng) else { break };
+            let Some(block) = self.pick(now, parts) else { break };
             let span = match self.span(client, parts.storage, block) {
                 Ok(span) => span,
                 Err(error) => return self.fail(info_error(error), client, parts),
@@ -786,13 +842,14 @@ impl Download {
     }
 
     /// A block to read: one that has just landed, or the next of the sweep.
-    fn pick(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Option<u32> {
+    fn pick(&mut self, now: Instant, parts: &mut Parts<'_>) -> Option<u32> {
         if let Some(landed) = self.landed.iter_mut().find(|landed| !landed.reading) {
             landed.reading = true;
             self.sweep.ask(landed.block);
             return Some(landed.block);
         }
-        self.sweep.next(now, rng)
+        let room = now >= self.full_until && self.under_way() < self.room;
+        if room { self.sweep.next(now, parts.rng) } else { None }
     }
 
     /// See [`Stretch::span`].

@@ -159,6 +159,11 @@ impl OriginStream {
         }
     }
 
+    /// Whether the connection came about.
+    pub fn is_connected(&self) -> bool {
+        self.connected
+    }
+
     /// What it is asking for.
     pub fn want(&self) -> Option<&Want> {
         self.want.as_ref()
@@ -167,6 +172,20 @@ impl OriginStream {
     /// Whether it asks for a range that begins there.
     pub fn asks_from(&self, start: u64) -> bool {
         matches!(&self.want, Some(Want::Range(range)) if range.start == start)
+    }
+
+    /// Whether more is to come of a reply that nobody waits for: no block is `awaited` that begins
+    /// where it began. What is still to come of its frame alone is taken, and ends in silence: the
+    /// same block may be awaited from another request by then.
+    pub fn is_spare(&mut self, awaited: &dyn Fn(u64) -> bool) -> bool {
+        let (Carries::Range, Some(Want::Range(range))) = (self.body, &self.want) else { return false };
+        if awaited(range.start) {
+            return false;
+        }
+        // A server that ignores ranges sends on to the end of the content.
+        let more = self.offset < range.end.min(self.content_len) || self.status == 200;
+        self.body = Carries::Nothing;
+        more
     }
 
     /// Gives its request up.
@@ -233,7 +252,7 @@ impl OriginStream {
             // Nothing was asked, so nothing is taken: idle, or out of turn.
             return (0, if bytes.is_empty() { Ok(None) } else { Err(OriginFailure::BadReply) });
         }
-        self.deadline = now + SILENCE;
+        (self.connected, self.deadline) = (true, now + SILENCE);
         // A server that ignores ranges sends on to the end of the content: it is cut off.
         if let (Carries::Range, 200, Some(Want::Range(range))) = (self.body, self.status, &self.want)
             && self.offset >= range.end
@@ -352,7 +371,7 @@ impl OriginStream {
         match (self.body, self.want.take()) {
             (Carries::Info, _) => Some(OriginEvent::InfoEnd),
             (Carries::Plain, _) => Some(OriginEvent::PlainEnd),
-            (_, Some(Want::Range(range))) => Some(OriginEvent::DataEnd { start: range.start }),
+            (Carries::Range, Some(Want::Range(range))) => Some(OriginEvent::DataEnd { start: range.start }),
             _ => None,
         }
     }

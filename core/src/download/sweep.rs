@@ -143,6 +143,12 @@ impl Sweep {
         self.put_back(block, failures);
     }
 
+    /// A peer has the block, and the store had no room for it: it is asked for anew.
+    pub(super) fn no_room(&mut self, block: u32) {
+        self.answered(true);
+        self.lost(block);
+    }
+
     /// The block has been handed out.
     pub(super) fn handed_out(&mut self, block: u32) {
         self.busy.remove(block);

@@ -65,6 +65,8 @@ struct Asking {
     exchange: Talk,
     /// Whether the reply is a 200; other replies carry no message.
     ok: bool,
+    /// Bytes of its body that are announced and still to come.
+    left: u64,
     negotiated: bool,
     slot: Option<(SlotId, u32)>,
     written: u32,
@@ -132,6 +134,11 @@ impl PeerStream {
         self.asking.is_none()
     }
 
+    /// Whether the connection came about.
+    pub fn is_connected(&self) -> bool {
+        self.connected
+    }
+
     /// What it asks.
     pub fn asks(&self) -> Option<Ask> {
         self.asking.as_ref().map(|asking| asking.ask)
@@ -161,6 +168,7 @@ impl PeerStream {
             ask: *ask,
             exchange,
             ok: false,
+            left: 0,
             negotiated: false,
             slot: None,
             written: 0,
@@ -179,6 +187,7 @@ impl PeerStream {
     /// Takes bytes from the peer. Returns how many were used, and what came of the question once
     /// that is known.
     pub fn handle(&mut self, now: Instant, desk: &mut Desk<'_>, bytes: &[u8]) -> (usize, Option<Answer>) {
+        self.connected = true;
         let mut used = 0usize;
         loop {
             let (taken, event) = self.conn.handle(bytes.get(used..).unwrap_or_default());
@@ -192,6 +201,10 @@ impl PeerStream {
                     None
                 }
                 Ok(Some(Event::HeadEnd(Body::None))) if asking.ok => Some(Cause::BadReply),
+                Ok(Some(Event::HeadEnd(Body::Length(len)))) => {
+                    asking.left = len;
+                    None
+                }
                 Ok(Some(Event::Body(body))) if asking.ok => asking.handle_body(desk, body).err(),
                 Ok(Some(Event::End)) => return (used, self.end(now, desk.store)),
                 Ok(Some(_)) => None,
@@ -287,6 +300,7 @@ impl PeerStream {
 
 impl Asking {
     fn handle_body(&mut self, desk: &mut Desk<'_>, mut body: &[u8]) -> Result<(), Cause> {
+        self.left = self.left.saturating_sub(body.len() as u64);
         while !body.is_empty() {
             let used = match &mut self.exchange {
                 Talk::Block(exchange) => {
@@ -306,7 +320,12 @@ impl Asking {
             };
             body = body.get(used..).unwrap_or_default();
         }
-        Ok(())
+        let is_done = match &self.exchange {
+            Talk::Block(exchange) => exchange.is_done(),
+            Talk::List(exchange) => exchange.is_done(),
+        };
+        // Bytes behind the message make a bad reply; announced, they need not be waited for.
+        if is_done && self.left > 0 { Err(Cause::BadReply) } else { Ok(()) }
     }
 
     fn block(&mut self, desk: &mut Desk<'_>, step: Step<'_>) -> Result<(), Cause> {

@@ -87,6 +87,13 @@ pub struct Failure {
     pub cause: Cause,
 }
 
+impl Failure {
+    /// Whether it is that the store was full.
+    pub(crate) fn is_full(&self) -> bool {
+        self.cause == Cause::StoreFull
+    }
+}
+
 /// The failures before a block came, or before it was given up; the first [`FAILURES_KEPT`].
 pub type Failures = Vec<Failure, FAILURES_KEPT>;
 

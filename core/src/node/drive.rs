@@ -69,8 +69,7 @@ where
                 let gone_wrong = matches!(answer, Some(Answer::Failed(Cause::BadReply)));
                 let idle_talk = asked.is_none() && !data.is_empty();
                 if gone_wrong || idle_talk || (peer.is_idle() && !peer.keeps_open()) {
-                    stream.due = Some(if gone_wrong || idle_talk { Due::Abort } else { Due::Close });
-                    stream.role = Role::Free;
+                    stream.dismiss(if gone_wrong || idle_talk { Due::Abort } else { Due::Close });
                 }
                 self.answered(now, asked, answer);
                 if idle_talk { data.len() } else { used }
@@ -85,7 +84,7 @@ where
         let Role::Origin(index, origin) = &mut stream.role else { return data.len() };
         let index = *index;
         let Some(download) = downloads.get_mut(index).and_then(Option::as_mut) else {
-            (stream.role, stream.due) = (Role::Free, Some(Due::Abort));
+            stream.dismiss(Due::Abort);
             return data.len();
         };
         let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
@@ -105,7 +104,7 @@ where
         }
         let failed = origin.has_failed();
         if failed || (origin.want().is_none() && !(asked && origin.keeps_open())) {
-            (stream.role, stream.due) = (Role::Free, Some(if failed { Due::Abort } else { Due::Close }));
+            stream.dismiss(if failed { Due::Abort } else { Due::Close });
         }
         // What is left waits for room: it is asked for once plain bytes are handed out.
         used
@@ -119,13 +118,13 @@ where
             Role::Serve(upload) => {
                 upload.handle_eof();
                 if upload.is_over() {
-                    (stream.role, stream.due) = (Role::Free, Some(Due::Close));
+                    stream.dismiss(Due::Close);
                 }
             }
             Role::Fetch(peer) => {
                 let asked = peer.asks();
                 let answer = peer.handle_eof(now, storage);
-                (stream.role, stream.due) = (Role::Free, Some(Due::Close));
+                stream.dismiss(Due::Close);
                 self.answered(now, asked, answer);
             }
             Role::Origin(..) => self.lose_origin(now, id, true, None),
@@ -158,19 +157,23 @@ where
 
     /// There is no socket for a stream: nobody is to blame, and its purpose waits for another.
     pub(super) fn handle_no_socket(&mut self, now: Instant, id: StreamId) {
-        let Self { streams, downloads, fetch, jobs, .. } = self;
+        let Self { streams, downloads, client, storage, crypto, rng, fetch, jobs, config, .. } = self;
         let Some(stream) = row(streams, id) else { return };
         match &mut stream.role {
             Role::Free | Role::Serve(_) => {}
+            // What was open had one, and is lost with all that came.
+            Role::Fetch(peer) if peer.is_connected() => return self.lose(now, id, None),
+            Role::Origin(_, origin) if origin.is_connected() => return self.lose(now, id, None),
             Role::Fetch(peer) => {
                 if let Some(ask) = peer.asks() {
                     fetch.not_carried(now, jobs, &ask);
                 }
             }
             Role::Origin(index, origin) => {
+                let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
                 let download = downloads.get_mut(*index).and_then(Option::as_mut);
                 if let (Some(download), Some(want)) = (download, origin.take_want()) {
-                    download.put_back(want);
+                    download.put_back(want, client, &mut parts);
                 }
             }
         }
@@ -194,7 +197,7 @@ where
             }
         });
         match eof {
-            true => (stream.role, stream.due) = (Role::Free, Some(Due::Close)),
+            true => stream.dismiss(Due::Close),
             false => stream.end(cause),
         }
         self.event(index, event);
@@ -241,11 +244,14 @@ where
                 Role::Serve(upload) if !upload.is_idle() => Cause::TimedOut,
                 // It was only kept in case there would be more to do.
                 _ => {
-                    (stream.role, stream.due) = (Role::Free, Some(Due::Close));
+                    stream.dismiss(Due::Close);
                     continue;
                 }
             };
             let id = StreamId { index: index as u16, generation: stream.generation };
+            if let Role::Serve(_) = &stream.role {
+                self.counters.serve.timed_out = self.counters.serve.timed_out.wrapping_add(1);
+            }
             self.lose(now, id, Some(cause));
         }
     }
@@ -273,7 +279,7 @@ where
         if now >= self.dial_after && !self.streams.iter().any(Stream::is_free) {
             let idle = |stream: &&mut Stream| matches!(&stream.role, Role::Fetch(peer) if peer.is_idle());
             if let Some(stream) = self.streams.iter_mut().find(idle) {
-                (stream.role, stream.due) = (Role::Free, Some(Due::Close));
+                stream.dismiss(Due::Close);
             }
         }
         let mut peer = PeerStream::new(now, ask.peer, self.config.accept_plain);
@@ -296,7 +302,7 @@ where
             let owner = downloads.iter_mut().flatten().find(|download| download.owns(completion.read));
             match owner {
                 Some(download) => {
-                    download.handle_completion(completion);
+                    download.handle_completion(now, client, completion);
                 }
                 // There is room: no more reads are taken than completions can wait.
                 None => drop(self.for_application.push_back(completion)),
@@ -363,7 +369,8 @@ where
                 download.taken(now, &need);
                 return true;
             }
-            (stream.role, stream.due) = (Role::Free, Some(Due::Close));
+            stream.dismiss(Due::Close);
+            download.put_back(need.want, client, &mut parts);
             return false;
         }
         let mut connection = OriginStream::new(now);
@@ -401,14 +408,14 @@ where
                     let download = downloads.get(*index).and_then(Option::as_ref);
                     let orphan = download.is_none_or(Download::is_over);
                     if orphan && origin.want().is_none() {
-                        (stream.role, stream.due) = (Role::Free, Some(Due::Close));
+                        stream.dismiss(Due::Close);
                         continue;
                     }
                     orphan
                 }
             };
             if orphan {
-                (stream.role, stream.due) = (Role::Free, Some(Due::Abort));
+                stream.dismiss(Due::Abort);
             }
         }
     }
@@ -481,10 +488,19 @@ where
 }
 
 impl Stream {
+    /// Ends a stream of which the adapter knows; one that it was not told to open yet, it never hears
+    /// of.
+    pub(super) fn dismiss(&mut self, due: Due) {
+        match self.due {
+            Some(Due::Connect(_)) => self.free(),
+            _ => (self.role, self.due) = (Role::Free, Some(due)),
+        }
+    }
+
     /// Ends a stream that is lost; if that was its own deadline, the adapter has to be told.
     fn end(&mut self, cause: Option<Cause>) {
         match cause {
-            Some(_) => (self.role, self.due) = (Role::Free, Some(Due::Abort)),
+            Some(_) => self.dismiss(Due::Abort),
             None => self.free(),
         }
     }

@@ -70,3 +70,25 @@ fn debug_shows_no_bytes() {
     }
     assert_eq!(format!("{:?}", OriginEvent::Info(data)), "Info([4 bytes])");
 }
+
+/// What was never asked for needs no end.
+#[test]
+fn a_connection_that_is_not_wanted_any_more_is_not_asked_for() {
+    let now = Instant::from_millis(1_000);
+    let store = RamStore::new([Page::EMPTY; 0], [Entry::EMPTY; 0], [0; 0]);
+    let mut node = Sized::<4, 1>::new(Config::default(), store, SoftCrypto, NoEntropy);
+    let download = |node: &mut Sized<4, 1>, last| {
+        let (host, path) = ("origin".try_into().unwrap(), "/".try_into().unwrap());
+        node.download(now, Url { origin: ([10, 1, 0, last], 80).into(), host, path }).unwrap()
+    };
+    let [first, second] = [1, 2].map(|last| download(&mut node, last));
+    let mut buf = [0; 2_048];
+    let Some(Output::Connect { stream, remote }) = node.poll_output(now, &mut buf) else { panic!() };
+    assert_eq!(remote, ([10, 1, 0, 1], 80).into());
+    node.cancel_download(second);
+    assert!(node.poll_output(now, &mut buf).is_none());
+    node.cancel_download(first);
+    let Some(Output::Abort { stream: aborted }) = node.poll_output(now, &mut buf) else { panic!() };
+    assert_eq!(aborted, stream);
+    assert!(node.poll_output(now, &mut buf).is_none());
+}

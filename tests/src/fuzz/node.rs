@@ -37,7 +37,7 @@ enum Op {
     Connected,
     /// A connection is lost: which.
     Lost,
-    /// There is no socket: for which of those that were asked for.
+    /// There is no socket: for which.
     NoSocket,
     /// The other side is done: on which.
     Eof,
@@ -143,7 +143,7 @@ fn step(world: &mut World, byte: u8, bytes: &mut Bytes<'_>) {
         Op::Accept => world.accept(),
         Op::Connected => world.with_stream(bytes.byte(), |stream| Input::Connected { stream }),
         Op::Lost => world.with_stream(bytes.byte(), |stream| Input::Lost { stream }),
-        Op::NoSocket => world.no_socket(bytes.byte()),
+        Op::NoSocket => world.with_stream(bytes.byte(), |stream| Input::NoSocket { stream }),
         Op::Eof => world.with_stream(bytes.byte(), |stream| Input::Eof { stream }),
         Op::Data => {
             let (which, data) = (bytes.byte(), bytes.counted());

@@ -221,7 +221,7 @@ impl World {
         let input = input(stream);
         let offered = if let Input::Data { data, .. } = input { data.len() } else { 0 };
         match input {
-            Input::Lost { .. } => self.forget_stream(stream),
+            Input::Lost { .. } | Input::NoSocket { .. } => self.forget_stream(stream),
             Input::Connected { .. } => {
                 self.open
                     .iter_mut()
@@ -231,14 +231,6 @@ impl World {
             _ => {}
         }
         assert!(self.node.handle_input(self.now, input) <= offered);
-    }
-
-    /// There is no socket for a connection that is asked for: of one that is open, nobody would say so.
-    pub(super) fn no_socket(&mut self, which: u8) {
-        let asked: Vec<_> = self.open.iter().filter(|open| !open.connected).map(|open| open.stream).collect();
-        let Some(&stream) = asked.get(usize::from(which) % asked.len().max(1)) else { return };
-        self.forget_stream(stream);
-        self.node.handle_input(self.now, Input::NoSocket { stream });
     }
 
     fn forget_stream(&mut self, stream: StreamId) {
@@ -293,10 +285,7 @@ impl World {
                 self.connection(stream, other, false);
             }
             Output::Close { stream } | Output::Abort { stream } => {
-                // It may be over before anybody was told to open it, and is told of once at most.
-                let is_open = self.open.iter().any(|open| open.stream == stream);
-                assert!(is_open || !self.streams.contains(&stream), "{stream:?} is not open");
-                self.streams.push(stream);
+                assert!(self.open.iter().any(|open| open.stream == stream), "{stream:?} is not open");
                 self.forget_stream(stream);
             }
             Output::Resume { stream } => {

@@ -435,7 +435,9 @@ mod reopened {
         let mut store = FileBlocks::open(directory.path(), ROOM, NOW + 13 * DAY).unwrap();
         assert_eq!(age(&store, 7), days(10));
         // When many expire at once, nobody waits until all their files have gone.
-        (3..50).for_each(|index| drop(put(&mut store, index, 100).unwrap()));
+        for index in 3..50 {
+            put(&mut store, index, 100).unwrap();
+        }
         store.set_now(NOW + 99 * DAY);
         assert_eq!((which(&store, 0..50), store.blocks(&segment(7))), (vec![], 0));
         for left in [32, 16, 0, 0] {

@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use peerdist_core::encoding::InfoVersion;
-use peerdist_core::limits::BLOCK_BYTES;
+use peerdist_core::limits::{BLOCK_BYTES, MAX_SEGMENT_V2_BYTES};
 use peerdist_core::time::Duration;
 
 pub use self::file::{FileError, LoadError};
@@ -303,12 +303,31 @@ impl Scenario {
             Fault::Corrupt { client } => self.check_client(*client),
             Fault::Slow { client, rate } => {
                 self.check_client(*client)?;
+                self.check_once(
+                    index,
+                    *client,
+                    "slow",
+                    |fault| matches!(fault, Fault::Slow { client: other, .. } if other == client),
+                )?;
                 Line::new(*rate, Duration::ZERO).check()
             }
             Fault::Small { client, store } => {
                 self.check_client(*client)?;
-                if *store < u64::from(BLOCK_BYTES) {
-                    return invalid(format!("a store of {store} bytes has no room for a block"));
+                self.check_once(
+                    index,
+                    *client,
+                    "small",
+                    |fault| matches!(fault, Fault::Small { client: other, .. } if other == client),
+                )?;
+                let (block, version) = match self.content_info {
+                    InfoVersion::V1 => (BLOCK_BYTES, "1.0"),
+                    InfoVersion::V2 => (MAX_SEGMENT_V2_BYTES, "2.0"),
+                };
+                if *store < u64::from(block) {
+                    return invalid(format!(
+                        "a store of {} has no room for a block of content information {version}",
+                        units::size(*store)
+                    ));
                 }
                 Ok(())
             }
@@ -348,6 +367,20 @@ impl Scenario {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Of two faults of a kind, only one would count.
+    fn check_once(
+        &self,
+        index: usize,
+        client: usize,
+        kind: &str,
+        is_same: impl Fn(&Fault) -> bool,
+    ) -> Result<(), InvalidScenario> {
+        match self.faults[..index].iter().any(is_same) {
+            true => invalid(format!("{} is {kind} twice", Member::Client(client))),
+            false => Ok(()),
         }
     }
 

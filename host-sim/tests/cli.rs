@@ -269,7 +269,17 @@ fn a_wrong_file_is_named_with_the_place_and_the_reason() {
     fs::write(&file, b"seed = '\xff'").expect("a writable folder");
     assert!(refuses(&["sim", path]).contains("UTF-8"));
     fs::write(&file, "lying = 'client-04'\n").expect("a writable folder");
-    assert!(refuses(&["sim", path, "--clients", "3"]).contains("there is no client-04"));
+    let line = refuses(&["sim", path, "--clients", "3"]);
+    assert!(line.contains(&format!("{path} with these options: there is no client-04")), "{line}");
+    // The content is named where it was.
+    fs::write(&file, "content = { file = 'missing.bin' }").expect("a writable folder");
+    let line = refuses(&["sim", path]);
+    assert!(
+        line.contains(&format!("peerdist: {path}: content ")) && line.contains("missing.bin: "),
+        "{line}"
+    );
+    let line = refuses(&["sim", path, "--content", "absent.bin"]);
+    assert!(line.contains("peerdist: --content absent.bin: "), "{line}");
     assert!(refuses(&["sim", path, "--preset", "branch"]).contains("--preset"));
     assert!(refuses(&["sim", "missing.toml"]).contains("missing.toml: No such file"));
     assert!(refuses(&["sim", "--preset", "moon"]).contains("possible values: branch, rough"));

@@ -15,7 +15,7 @@ use super::{
 use crate::bytes::copy;
 use crate::content::{InfoUnreadable, SegmentId};
 use crate::crypto::{CipherAlgorithm, Seal};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, earliest};
 
 /// Bytes of a page: a sixteenth of a full block and its padding, rounded up to cipher blocks.
 pub const PAGE_BYTES: usize = 4_112;
@@ -111,6 +111,15 @@ struct InfoSpan {
     len: usize,
 }
 
+/// What a store knows of a segment.
+struct Survey {
+    blocks: u32,
+    /// The first block after the one asked for.
+    next: Option<u32>,
+    /// When the oldest block was committed.
+    oldest: Option<Instant>,
+}
+
 const NO_PAGE: u32 = u32::MAX;
 
 const NO_ROW: u32 = u32::MAX;
@@ -181,25 +190,26 @@ where
 
     /// The bucket of one of a block's chains. Ids are hashes, so their bytes spread by themselves;
     /// the blocks of a segment get buckets in a row.
-    fn bucket(&self, chain: usize, block: &BlockId) -> Option<usize> {
-        let (first, _) = block.segment.as_bytes().split_first_chunk()?;
-        let index = if chain == OF_BLOCK { block.index } else { 0 };
+    fn bucket(&self, chain: usize, segment: &SegmentId, index: u32) -> Option<usize> {
+        let (first, _) = segment.as_bytes().split_first_chunk()?;
+        let index = if chain == OF_BLOCK { index } else { 0 };
         let hash = u32::from_le_bytes(*first).wrapping_add(index);
         (hash as usize).checked_rem(self.entries.as_ref().len())
     }
 
-    /// The rows, reserved or committed, that share a chain with `block`.
+    /// The rows, reserved or committed, that share a chain with that block.
     fn chain<'a>(
         &'a self,
         chain: usize,
-        block: &BlockId,
+        segment: &SegmentId,
+        index: u32,
     ) -> impl Iterator<Item = (u32, &'a Entry)> + use<'a, P, E, I> {
         let rows = self.entries.as_ref();
         let row = move |links: Option<&[u32; CHAINS]>| {
             let index = *links?.get(chain)?;
             rows.get(index as usize).map(|entry| (index, entry))
         };
-        let bucket = self.bucket(chain, block).and_then(|bucket| rows.get(bucket));
+        let bucket = self.bucket(chain, segment, index).and_then(|bucket| rows.get(bucket));
         core::iter::successors(row(bucket.map(|entry| &entry.heads)), move |(_, entry)| {
             row(Some(&entry.nexts))
         })
@@ -220,7 +230,9 @@ where
     fn unlink(&mut self, index: u32, block: &BlockId) {
         for chain in 0..CHAINS {
             let next = self.next(chain, index).map_or(NO_ROW, |next| *next);
-            let before = self.chain(chain, block).find(|(_, entry)| entry.nexts.get(chain) == Some(&index));
+            let before = self
+                .chain(chain, &block.segment, block.index)
+                .find(|(_, entry)| entry.nexts.get(chain) == Some(&index));
             let link = match before.map(|(before, _)| before) {
                 Some(before) => self.next(chain, before),
                 None => self.head(chain, block),
@@ -232,7 +244,7 @@ where
     }
 
     fn head(&mut self, chain: usize, block: &BlockId) -> Option<&mut u32> {
-        let bucket = self.bucket(chain, block)?;
+        let bucket = self.bucket(chain, &block.segment, block.index)?;
         self.entries.as_mut().get_mut(bucket)?.heads.get_mut(chain)
     }
 
@@ -242,16 +254,27 @@ where
 
     /// The row of that block, reserved or committed.
     fn row(&self, block: &BlockId) -> Option<(u32, &Entry)> {
-        self.chain(OF_BLOCK, block).find(|(_, entry)| entry.block.is_some_and(|have| have == *block))
+        self.chain(OF_BLOCK, &block.segment, block.index)
+            .find(|(_, entry)| entry.block.as_ref() == Some(block))
     }
 
-    fn committed(&self, segment: &SegmentId) -> impl Iterator<Item = (u32, &Entry)> {
-        let segment = *segment;
-        self.chain(OF_SEGMENT, &BlockId { segment, index: 0 })
-            .filter(|(_, entry)| self.is_found(entry))
-            .filter_map(|(_, entry)| entry.block.as_ref().map(|block| (block, entry)))
-            .filter(move |(block, _)| block.segment == segment)
-            .map(|(block, entry)| (block.index, entry))
+    /// What is known of a segment, and of its blocks after `index`.
+    fn survey(&self, segment: &SegmentId, index: u32) -> Survey {
+        let mut survey = Survey { blocks: 0, next: None, oldest: None };
+        for (_, entry) in self.chain(OF_SEGMENT, segment, 0) {
+            let Some(block) = entry.block.as_ref().filter(|block| block.segment == *segment) else {
+                continue;
+            };
+            if !self.is_found(entry) {
+                continue;
+            }
+            survey.blocks = survey.blocks.saturating_add(1);
+            if block.index > index {
+                survey.next = Some(survey.next.map_or(block.index, |next| next.min(block.index)));
+            }
+            survey.oldest = earliest(survey.oldest, Some(entry.since));
+        }
+        survey
     }
 
     fn is_found(&self, entry: &Entry) -> bool {
@@ -483,7 +506,7 @@ where
     }
 
     fn blocks(&self, segment: &SegmentId) -> u32 {
-        self.committed(segment).count() as u32
+        self.survey(segment, 0).blocks
     }
 
     fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32> {
@@ -492,7 +515,7 @@ where
         if self.find(&BlockId { segment: *segment, index: next }).is_some() {
             return Some(next);
         }
-        self.committed(segment).map(|(other, _)| other).filter(|&other| other > index).min()
+        self.survey(segment, index).next
     }
 
     fn set_time(&mut self, now: Instant) {
@@ -515,7 +538,7 @@ where
     }
 
     fn age(&self, segment: &SegmentId, now: Instant) -> Option<Duration> {
-        self.committed(segment).map(|(_, entry)| now.since(entry.since)).max()
+        self.survey(segment, 0).oldest.map(|oldest| now.since(oldest))
     }
 }
 

@@ -116,6 +116,20 @@ enum Start {
 pub fn run(args: Args) -> Result<Ending, Failure> {
     let Args { json, timeline, print: only_print, .. } = args;
     let options = RunOptions { pcap: args.pcap.clone() };
+    let base = args.base();
+    let content = match (&args.content, &base) {
+        (None, Some(base)) => format!("{base}: content"),
+        _ => "--content".into(),
+    };
+    let failure = |error| {
+        Failure(match (error, &base) {
+            (error @ RunError::Content { .. }, _) => format!("{content} {error}"),
+            (error @ (RunError::Capture(_) | RunError::Uncaptured { .. }), _) => format!("--pcap {error}"),
+            // By itself, it was right.
+            (error @ RunError::Scenario(_), Some(base)) => format!("{base} with these options: {error}"),
+            (error @ (RunError::Scenario(_) | RunError::Memory(_)), _) => error.to_string(),
+        })
+    };
     let scenario = args.scenario()?;
     if only_print {
         scenario.validate().map_err(|error| failure(error.into()))?;
@@ -146,15 +160,13 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
     Ok(if report.ok() { Ending::Good } else { Ending::Bad })
 }
 
-fn failure(error: RunError) -> Failure {
-    Failure(match error {
-        RunError::Content { .. } => format!("--content {error}"),
-        RunError::Capture(_) | RunError::Uncaptured { .. } => format!("--pcap {error}"),
-        RunError::Scenario(_) | RunError::Memory(_) => error.to_string(),
-    })
-}
-
 impl Args {
+    /// What the options are laid over, if somebody said so.
+    fn base(&self) -> Option<String> {
+        let file = self.file.as_ref().map(|file| file.display().to_string());
+        file.or_else(|| self.preset.as_ref().map(|preset| format!("--preset {preset}")))
+    }
+
     /// The file or preset, and what was said about it on the command line.
     fn scenario(self) -> Result<Scenario, Failure> {
         let mut scenario = match (&self.file, &self.preset) {

@@ -18,7 +18,9 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use self::words::{ContentInfo, Delay, Names, Rate, SeedValue, Share, Size, StartValue, Time};
+use self::words::{
+    Clients, ContentInfo, Delay, Events, Names, Rate, Room, SeedValue, Share, Size, StartValue, Time,
+};
 use super::{
     Clock, ContentSource, Fault, Group, InvalidScenario, Line, LineChange, Member, PRESETS, Part, Scenario,
     Start, invalid, parse_line,
@@ -65,7 +67,7 @@ pub enum LoadError {
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 struct Document {
-    clients: Option<Spanned<usize>>,
+    clients: Option<Spanned<Clients>>,
     seed: Option<SeedValue>,
     start: Option<Spanned<StartValue>>,
     loss: Option<Share>,
@@ -117,7 +119,7 @@ struct LineKeys {
     #[serde(skip_serializing_if = "Option::is_none")]
     corrupt: Option<Share>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    queue: Option<Size>,
+    queue: Option<Room>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -126,14 +128,14 @@ struct LimitKeys {
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    events: Option<u64>,
+    events: Option<Events>,
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct GroupKeys {
     name: String,
-    clients: usize,
+    clients: Clients,
     #[serde(skip_serializing_if = "Option::is_none")]
     lan: Option<LineValue>,
 }
@@ -178,7 +180,7 @@ struct SlowKeys {
 #[serde(deny_unknown_fields)]
 struct SmallKeys {
     who: Spanned<Names>,
-    store: Size,
+    store: Room,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -321,7 +323,7 @@ impl Document {
         let groups = self.group.into_iter().map(|group| group.into_inner().group());
         scenario.groups = groups.collect();
         if let Some(clients) = self.clients {
-            scenario.clients = clients.into_inner();
+            scenario.clients = clients.into_inner().0;
         } else if !scenario.groups.is_empty() {
             scenario.clients = scenario.groups.iter().fold(0, |sum, group| sum.saturating_add(group.clients));
             places.clients = places.groups.first().cloned();
@@ -349,7 +351,7 @@ impl Document {
         }
         if let Some(LimitKeys { time, events }) = self.limit {
             scenario.time_limit = time.map(|Time(time)| time).or(scenario.time_limit);
-            scenario.event_limit = events.unwrap_or(scenario.event_limit);
+            scenario.event_limit = events.map_or(scenario.event_limit, |Events(events)| events);
         }
         // Before the names of clients are looked up: the groups must be right for that.
         let check = |scenario: &Scenario, places: &Places| {
@@ -374,7 +376,7 @@ impl Document {
             }
         }
         for small in self.small {
-            let SmallKeys { who, store: Size(store) } = small.into_inner();
+            let SmallKeys { who, store: Room(store) } = small.into_inner();
             for client in who.get_ref().clients(&groups).map_err(at(&who.span()))? {
                 add(Fault::Small { client, store }, &who.span());
             }
@@ -410,7 +412,7 @@ impl Document {
     fn of(scenario: &Scenario) -> Result<Self, InvalidScenario> {
         let Scenario { clients, wan, lan, loss, start, seed, groups, faults, .. } = scenario;
         let mut document = Self {
-            clients: Some(unplaced(*clients)),
+            clients: Some(unplaced(Clients(*clients))),
             seed: Some(SeedValue(*seed)),
             start: Some(unplaced(StartValue(start.clone()))),
             loss: Some(Share(*loss)),
@@ -422,7 +424,7 @@ impl Document {
             ..Self::default()
         };
         let standard = Scenario::blank().event_limit;
-        let events = (scenario.event_limit != standard).then_some(scenario.event_limit);
+        let events = (scenario.event_limit != standard).then_some(Events(scenario.event_limit));
         if events.is_some() || scenario.time_limit.is_some() {
             document.limit = Some(LimitKeys { time: scenario.time_limit.map(Time), events });
         }
@@ -436,7 +438,7 @@ impl Document {
                 }
                 Fault::Small { client, store } => {
                     let who = unplaced(Names::of(&[Member::Client(*client)]));
-                    document.small.push(unplaced(SmallKeys { who, store: Size(*store) }));
+                    document.small.push(unplaced(SmallKeys { who, store: Room(*store) }));
                 }
                 Fault::Leave { client, clock, at, back } => {
                     let who = unplaced(Names::of(&[Member::Client(*client)]));
@@ -496,7 +498,7 @@ impl LineKeys {
             duplicate: share(self.duplicate),
             reorder: share(self.reorder),
             corrupt: share(self.corrupt),
-            queue: self.queue.map(|Size(queue)| queue),
+            queue: self.queue.map(|Room(queue)| queue),
         }
     }
 
@@ -509,7 +511,7 @@ impl LineKeys {
             duplicate: change.duplicate.map(Share),
             reorder: change.reorder.map(Share),
             corrupt: change.corrupt.map(Share),
-            queue: change.queue.map(Size),
+            queue: change.queue.map(Room),
         }
     }
 
@@ -532,13 +534,13 @@ impl LineKeys {
 impl GroupKeys {
     fn group(self) -> Group {
         let lan = self.lan.map(|LineValue(keys)| keys.change()).unwrap_or_default();
-        Group { name: self.name, clients: self.clients, lan }
+        Group { name: self.name, clients: self.clients.0, lan }
     }
 
     fn of(group: &Group) -> Self {
         let differs = group.lan != LineChange::default();
         let lan = differs.then(|| LineValue(LineKeys::of_change(&group.lan)));
-        Self { name: group.name.clone(), clients: group.clients, lan }
+        Self { name: group.name.clone(), clients: Clients(group.clients), lan }
     }
 }
 
@@ -579,8 +581,9 @@ pub(super) fn member(name: &str) -> Option<Member> {
     if name == "origin" {
         return Some(Member::Origin);
     }
-    let number: usize = name.strip_prefix("client-")?.parse().ok()?;
-    number.checked_sub(1).map(Member::Client)
+    let digits = name.strip_prefix("client-")?;
+    let number = digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse::<usize>());
+    number?.ok()?.checked_sub(1).map(Member::Client)
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ const MAX_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 const MAX_RATE: f64 = 1e12;
 
+/// The largest room for frames or blocks; no more than a terabyte ever waits or is kept.
+const MAX_ROOM: u64 = 1 << 40;
+
 /// Reads a number of clients.
 pub fn parse_clients(text: &str) -> Result<usize, InvalidScenario> {
     let clients = text.parse().or_else(|_| invalid(format!("not a number from 1 to {MAX_CLIENTS}")))?;
@@ -23,6 +26,11 @@ pub fn parse_clients(text: &str) -> Result<usize, InvalidScenario> {
 
 /// Reads a seed.
 pub fn parse_seed(text: &str) -> Result<u64, InvalidScenario> {
+    parse_number(text)
+}
+
+/// Reads a number.
+pub fn parse_number(text: &str) -> Result<u64, InvalidScenario> {
     text.parse().or_else(|_| invalid(format!("not a number from 0 to {}", u64::MAX)))
 }
 
@@ -37,14 +45,34 @@ pub fn parse_content_info(text: &str) -> Result<InfoVersion, InvalidScenario> {
 
 /// Reads how many frames something happens to in per cent, such as `5`, `0.1` or `2 %`.
 pub fn parse_loss(text: &str) -> Result<Probability, InvalidScenario> {
-    let number = text.trim().trim_end_matches('%').trim_end();
-    let percent: f64 = number.parse().or_else(|_| invalid("not a number of per cent, such as 5 or 0.1"))?;
+    let text = text.trim();
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+    let percent = number.parse();
+    let percent: f64 =
+        percent.or_else(|_| invalid(format!("`{text}` is not a number of per cent, such as 5 or 0.1")))?;
     let share = Probability::from_percent(percent);
-    share.map_or_else(|| invalid("a share of frames lies between 0 and 100 per cent"), Ok)
+    let wrong = || invalid(format!("a share of frames lies between 0 and 100 per cent, not `{text}`"));
+    share.map_or_else(wrong, Ok)
 }
 
-/// Reads a size in bytes, such as `100000`, `64KiB`, `4MiB` or `1.5GB`.
+/// Reads the size of content in bytes, such as `100000`, `64KiB`, `4MiB` or `1.5GB`.
 pub fn parse_size(text: &str) -> Result<u64, InvalidScenario> {
+    let size = bytes(text)?;
+    check_size(size)?;
+    Ok(size)
+}
+
+/// Reads how many bytes a queue or a store has room for, as [`parse_size`] does: at most 1 TiB.
+pub fn parse_room(text: &str) -> Result<u64, InvalidScenario> {
+    let room = bytes(text)?;
+    if room > MAX_ROOM {
+        return invalid(format!("a queue or a store has at most 1 TiB, not `{}`", text.trim()));
+    }
+    Ok(room)
+}
+
+/// A size too large for the type saturates, and is refused like any that is too large.
+fn bytes(text: &str) -> Result<u64, InvalidScenario> {
     const UNITS: [(&str, f64); 8] = [
         ("", 1.0),
         ("b", 1.0),
@@ -55,11 +83,8 @@ pub fn parse_size(text: &str) -> Result<u64, InvalidScenario> {
         ("mib", 1048576.0),
         ("gib", 1073741824.0),
     ];
-    let size = quantity(text, &UNITS);
-    let size = size.map_or_else(|| invalid("not a size such as 100000, 64KiB, 4MiB or 1.5GB"), Ok)?;
-    // A size too large for the type saturates, and is refused like any that is too large.
-    check_size(size.round() as u64)?;
-    Ok(size.round() as u64)
+    let wrong = || invalid(format!("`{}` is not a size such as 100000, 64KiB, 4MiB or 1.5GB", text.trim()));
+    quantity(text, &UNITS).map_or_else(wrong, |size| Ok(size.round() as u64))
 }
 
 /// Reads a line as `RATE/DELAY`, such as `2Mbit/50ms` or `1 Gbit/s / 0.2 ms`.
@@ -115,17 +140,20 @@ pub fn parse_time(text: &str) -> Result<Duration, InvalidScenario> {
 }
 
 /// Units of time, in microseconds. Delays have those up to seconds.
-const TIME_UNITS: [(&str, f64); 8] = [
+const TIME_UNITS: [(&str, f64); 11] = [
     ("us", 1.0),
     ("usec", 1.0),
+    ("usecs", 1.0),
     ("ms", 1e3),
     ("msec", 1e3),
+    ("msecs", 1e3),
     ("s", 1e6),
     ("sec", 1e6),
+    ("secs", 1e6),
     ("min", 60e6),
     ("h", 3600e6),
 ];
-const DELAY_UNITS: usize = 6;
+const DELAY_UNITS: usize = 9;
 
 fn duration(text: &str, units: &[(&str, f64)]) -> Option<Duration> {
     // Nothing needs no unit.
@@ -196,7 +224,9 @@ mod tests {
         assert_eq!(line("1Gbit/0.2ms"), Ok((1_000_000_000, 200)));
         assert_eq!(line("512kbit/1.5s"), Ok((512_000, 1_500_000)));
         assert_eq!(line("9600bit/0"), Ok((9_600, 0)));
-        assert_eq!(line("10mbit/80usec"), Ok((10_000_000, 80)));
+        for delay in ["80us", "80usec", "80usecs", "0.08 msecs", "0.00008secs"] {
+            assert_eq!(line(&format!("10mbit/{delay}")), Ok((10_000_000, 80)));
+        }
     }
 
     #[test]
@@ -231,7 +261,9 @@ mod tests {
         assert!(parse_size("99999999999999999999999GiB").is_err());
         assert_eq!(parse_loss("5%").ok(), Probability::from_percent(5.0));
         assert_eq!(parse_loss("0"), Ok(Probability::NEVER));
-        for wrong in ["101", "-1", "NaN", "inf", "five", ""] {
+        assert_eq!(parse_room("5 GiB"), Ok(5 << 30));
+        assert!(parse_size("5 GiB").is_err() && parse_room("1025 GiB").is_err());
+        for wrong in ["101", "-1", "NaN", "inf", "five", "", "%", "5 %%", "1% 25%"] {
             assert!(parse_loss(wrong).is_err(), "{wrong}");
         }
         assert_eq!(parse_clients("1000"), Ok(1000));
@@ -273,6 +305,7 @@ mod tests {
             let delay = Duration::from_micros(micros);
             assert_eq!((time(delay), parse_delay(text)), (text.to_string(), Ok(delay)));
         }
+        assert_eq!((size(MAX_ROOM), parse_room("1024 GiB")), ("1024 GiB".to_string(), Ok(MAX_ROOM)));
         for (bytes, text) in [(4 << 20, "4 MiB"), (100_500, "100500 B"), (0, "0 B"), (1 << 32, "4 GiB")] {
             assert_eq!((size(bytes), parse_size(text)), (text.to_string(), Ok(bytes)));
         }

@@ -35,6 +35,7 @@ quantity!(Rate(u64): "a rate such as \"2 Mbit/s\"", units::parse_rate, units::ra
 quantity!(Delay(Duration): "a delay such as \"50 ms\"", units::parse_delay, units::time);
 quantity!(Time(Duration): "a time such as \"2.5 s\"", units::parse_time, units::time);
 quantity!(Size(u64): "a size such as \"4 MiB\"", units::parse_size, units::size);
+quantity!(Room(u64): "a size such as \"256 KiB\"", units::parse_room, units::size);
 quantity!(
     ContentInfo(InfoVersion): "a version of content information, 1 or 2",
     units::parse_content_info,
@@ -64,30 +65,46 @@ impl Visitor<'_> for Word {
         Ok(number.to_string())
     }
 
+    fn visit_i128<E>(self, number: i128) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+
+    fn visit_u128<E>(self, number: u128) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+
     fn visit_f64<E>(self, number: f64) -> Result<String, E> {
         Ok(number.to_string())
     }
 }
 
 /// A number, or text where the number is larger than TOML's.
-#[derive(Clone, Copy)]
-pub(super) struct SeedValue(pub(super) u64);
+macro_rules! number {
+    ($name:ident($inner:ty): $parse:expr) => {
+        #[derive(Clone, Copy)]
+        pub(super) struct $name(pub(super) $inner);
 
-impl<'de> Deserialize<'de> for SeedValue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = deserializer.deserialize_any(Word("a number"))?;
-        units::parse_seed(&text).map(Self).map_err(D::Error::custom)
-    }
-}
-
-impl Serialize for SeedValue {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match i64::try_from(self.0) {
-            Ok(number) => serializer.serialize_i64(number),
-            Err(_) => serializer.serialize_str(&self.0.to_string()),
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = deserializer.deserialize_any(Word("a number"))?;
+                $parse(&text).map(Self).map_err(D::Error::custom)
+            }
         }
-    }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match i64::try_from(self.0) {
+                    Ok(number) => serializer.serialize_i64(number),
+                    Err(_) => serializer.serialize_str(&self.0.to_string()),
+                }
+            }
+        }
+    };
 }
+
+number!(SeedValue(u64): units::parse_seed);
+number!(Clients(usize): units::parse_clients);
+number!(Events(u64): units::parse_number);
 
 pub(super) struct StartValue(pub(super) Start);
 

@@ -20,6 +20,9 @@ const COLUMNS: u16 = 80;
 /// Columns that reasons get even if the table becomes wider.
 const REASON_COLUMNS: u16 = 15;
 
+/// What took no longer says nothing of how fast it went, as times are told in milliseconds.
+const SHORTEST_MS: u64 = 100;
+
 /// Columns of the bars of the timeline.
 const BAR_COLUMNS: usize = 16;
 
@@ -151,6 +154,20 @@ impl Report {
         self.clients.iter().all(|client| client.ok)
     }
 
+    /// How fast peers gave a client its blocks, in bits per second of content: from when the first of
+    /// them was there to the last. `None` if that took less than [`SHORTEST_MS`].
+    pub fn rate_from_peers(&self, client: &str) -> Option<u64> {
+        let from_peer = |it: &&Service| it.to == client && it.from != client && it.from != "origin";
+        let given = || self.timeline.iter().filter(from_peer);
+        let (bytes, blocks) =
+            given().fold((0, 0), |(bytes, blocks), it| (bytes + it.bytes, blocks + it.blocks));
+        let (first, last) = (given().map(|it| it.first_ms).min()?, given().map(|it| it.last_ms).max()?);
+        // The first block came before the time that is measured.
+        let bits = u128::from(bytes) * 8 * u128::from(blocks.checked_sub(1)?) / u128::from(blocks);
+        let rate = (bits * 1_000).checked_div(u128::from(last - first))?;
+        (last - first >= SHORTEST_MS).then_some(rate as u64)
+    }
+
     /// The JSON object, on one line.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a report has only string keys, and nothing in it can fail")
@@ -242,6 +259,16 @@ impl Report {
         };
         let mut line = |name: &str, value: String| _ = writeln!(text, "  {name:<9} {value}");
         line("WAN", format!("{}, without peerdist {}{compared}", size(bytes), size(bytes_without)));
+        if self.content.bytes > 0 && self.clients.len() > 1 {
+            line(
+                "factor",
+                format!("{:.2} × the content over the WAN", bytes as f64 / self.content.bytes as f64),
+            );
+        }
+        let rates = self.clients.iter().filter_map(|it| Some((self.rate_from_peers(&it.name)?, &it.name)));
+        if let Some((rate, client)) = rates.max_by_key(|(rate, _)| *rate) {
+            line("peers", format!("{:.0} Mbit/s at most, to {client}", rate as f64 / 1e6));
+        }
         line("time", format!("{} of virtual time", time(self.virtual_ms)));
         line("content", size(self.content.bytes));
         line("SHA-256", to_hex(&self.content.sha256));

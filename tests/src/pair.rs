@@ -14,7 +14,7 @@ use peerdist_core::crypto::{
     CipherBlock, CipherKey, Crypto, Digest, HashAlgorithm, HashState, Secret, SoftCrypto,
 };
 use peerdist_core::discovery::Subnet;
-use peerdist_core::discovery::server::Server;
+use peerdist_core::discovery::server::{self as answering, Server};
 use peerdist_core::discovery::wire::{Message, parse};
 use peerdist_core::download::{DownloadEvent, Url};
 use peerdist_core::http::conn::{Conn as HttpConn, Event as HttpEvent};
@@ -247,7 +247,9 @@ impl Net {
     /// Adds a scripted peer that claims to have `claims`.
     pub fn add_fake(&mut self, claims: Vec<SegmentId>, script: impl FnMut(&[u8]) -> Act + 'static) -> usize {
         let mut rng = ChaCha20Rng::seed_from_u64(1_000 + self.fakes.len() as u64);
-        let discovery = Server::new(1, &mut rng);
+        // It answers before anybody else can, so that it is asked.
+        let config = answering::Config { max_backoff: Duration::ZERO, ..answering::Config::default() };
+        let discovery = Server::with_config(config, 1, &mut rng);
         self.fakes.push(Fake { discovery, rng, claims, script: Box::new(script), asked: 0, claimed: None });
         self.fakes.len() - 1
     }

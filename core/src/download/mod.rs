@@ -706,7 +706,7 @@ impl Download {
     /// Everything in the store is in use. By what is under way it gets free, so there is less of that
     /// from now on; but not if nothing moves in the store for long.
     fn store_full(&mut self, now: Instant, client: &Client) {
-        (self.room, self.steady) = (self.under_way().clamp(1, self.room), 0);
+        (self.room, self.steady) = (self.under_way().min(self.room).max(1), 0);
         self.full_until = now + ASK_LATER;
         match self.full {
             Some((since, moved)) if moved == client.moved() => self.gave_up = since + FULL_PATIENCE <= now,

@@ -650,7 +650,7 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
         match unknown() {
             0 => keep(download.work(now(), client, parts)),
             1 => {
-                if let Some(need) = download.need(now(), &client, parts) {
+                if let Some(need) = download.need(now(), client, parts) {
                     keep(origin.ask(
                         now(),
                         download.url(),
@@ -670,6 +670,7 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
             }
             5 => keep((download.poll_data(client, parts, output), checksum(output))),
             6 => download.cancel(client, parts),
+            10 => download.put_back(want(), client, parts),
             7 => {
                 let mut completions = Deque::<Completion, 4>::new();
                 keep(client.work(now(), parts, &mut completions));
@@ -677,7 +678,7 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
             }
             8 => {
                 if let Some(completion) = forget(&mut completion).take() {
-                    download.handle_completion(completion);
+                    download.handle_completion(now(), client, completion);
                 }
             }
             _ => keep((download.is_over(), download.is_plain(), download.reads_under_way())),

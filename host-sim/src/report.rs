@@ -21,7 +21,7 @@ const COLUMNS: u16 = 80;
 const REASON_COLUMNS: u16 = 15;
 
 /// What took no longer says nothing of how fast it went, as times are told in milliseconds.
-const SHORTEST_MS: u64 = 100;
+pub const SHORTEST_MS: u64 = 100;
 
 /// Columns of the bars of the timeline.
 const BAR_COLUMNS: usize = 16;

@@ -9,6 +9,7 @@ use core::ops::Range;
 use heapless::{Deque, Vec};
 use rand_core::CryptoRng;
 
+pub use super::error::{Added, ApiError, ReadError};
 use crate::content::{HodCheck, Info, InfoError, Progress, Segment, v1, v2};
 use crate::crypto::{CipherAlgorithm, Crypto, Seal, Secret};
 use crate::fetch::{Failures, Fetch, Job, JobId, Source};
@@ -54,20 +55,6 @@ pub struct ReadId(u32);
 /// A tag that groups what one application cached (PEERDIST_CONTENT_TAG).
 pub type ContentTag = [u8; 16];
 
-/// Misuse, or no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum ApiError {
-    /// The handle is closed, or was never open.
-    InvalidHandle,
-    /// Not in this state of the content: content information is not complete yet, or is already.
-    InvalidState,
-    /// The content information could not be parsed.
-    CannotParse(InfoError),
-    /// A table or a store is full.
-    Full,
-}
-
 /// What a read came to.
 #[derive(Clone, Debug)]
 pub enum ReadResult {
@@ -106,22 +93,6 @@ pub struct Completion {
     pub result: ReadResult,
     /// What failed on the way.
     pub failures: Failures,
-}
-
-/// What became of data from the origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Added {
-    /// Taken; its block is not whole yet.
-    Partial,
-    /// Its block is whole, verified and in the store.
-    Committed,
-    /// Its block is in the store already, or on its way there.
-    Known,
-    /// Its block is whole and is not what the content information says: dropped.
-    Bad,
-    /// It begins inside a block whose beginning is not here: dropped.
-    OutOfOrder,
 }
 
 /// Contents, reads and completions of one application.
@@ -768,16 +739,6 @@ impl Client {
         self.content(handle)?;
         self.contents.get_mut(usize::from(handle.index)).ok_or(ApiError::InvalidHandle)
     }
-}
-
-/// Why a read's data could not be copied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum ReadError {
-    /// It is not there, or has no data.
-    NoSuchRead,
-    /// The store failed: the block rotted, or is gone.
-    Store(SealError),
 }
 
 enum Begun {

@@ -4,3 +4,4 @@
 //! information, read it by offset or as a stream, add data that came from the origin.
 
 pub mod client;
+mod error;

@@ -47,15 +47,12 @@ impl Surveyed {
         let again = |at: Instant| if at > now { at } else { now + SURVEY_AGAIN };
         (self.news, self.again) = (Some(fetch.news()), survey.again.map(again));
         let before = sweep.has_settled();
-        if sweep.survey(&survey) {
-            self.progress(now);
-        }
-        if before != sweep.has_settled() {
-            self.look_at = now;
+        if sweep.survey(&survey) || before != sweep.has_settled() {
+            self.wake();
         }
     }
 
-    /// Somebody has got a block that was missing.
+    /// A peer has given a block: others get on, and are worth waiting for.
     pub(super) fn progress(&mut self, now: Instant) {
         (self.grown, self.look_at) = (now, now);
     }

@@ -8,34 +8,28 @@
 //! offset. An origin that does not speak the coding simply gives the file.
 
 mod crowd;
+mod event;
 pub mod origin;
 mod stretch;
 mod sweep;
 
-use core::net::SocketAddr;
 use core::ops::Range;
 
-use heapless::{Deque, String, Vec};
+use heapless::{Deque, Vec};
 
 use crate::api::client::{
     Added, ApiError, Client, Completion, ContentHandle, DEFAULT_READ_TIMEOUT, Parts, ReadId, ReadResult,
 };
 use crate::bytes::copy;
-use crate::content::InfoError;
 use crate::fetch::{Failure, Failures, Source};
 use crate::retrieval::set::IndexSet;
 use crate::store::{BlockId, Storage};
 use crate::time::{Duration, Instant, earliest};
 use crowd::Surveyed;
+pub use event::{DownloadError, DownloadEvent, HOST_BYTES, PATH_BYTES, Url};
 use origin::{OriginEvent, OriginFailure, OriginStream, Want};
 use stretch::Stretch;
 use sweep::Sweep;
-
-/// Bytes of the path and query of a URL.
-pub const PATH_BYTES: usize = 256;
-
-/// Bytes of the host and port of a URL.
-pub const HOST_BYTES: usize = 128;
 
 /// Connections to the origin that one download uses: with two, one request's round trip passes
 /// while the other's bytes arrive.
@@ -74,62 +68,6 @@ const CHOICES: u32 = 4;
 
 /// Blocks handed out without finding the store full, before one more is got at a time.
 const STEADY_BLOCKS: u8 = 16;
-
-/// What to download.
-#[derive(Clone, Debug)]
-pub struct Url {
-    /// The origin's address, resolved.
-    pub origin: SocketAddr,
-    /// Host and port as they go into the request.
-    pub host: String<HOST_BYTES>,
-    /// Path and query, beginning with a slash.
-    pub path: String<PATH_BYTES>,
-}
-
-/// Why a download ended without the content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum DownloadError {
-    /// The origin failed too often.
-    Origin(OriginFailure),
-    /// The origin's content information cannot be used.
-    Info(InfoError),
-    /// A store or a table is full.
-    Full,
-    /// A block from the origin is not what its own content information says: the content changed.
-    Changed {
-        /// Where the block begins.
-        offset: u64,
-    },
-}
-
-/// What a download has to say.
-#[derive(Clone, Debug)]
-pub enum DownloadEvent {
-    /// The content's length is known.
-    Begun {
-        /// Bytes of it, if the origin says.
-        len: Option<u64>,
-        /// Whether it comes with content information, or plainly.
-        encoded: bool,
-    },
-    /// A block has been handed out.
-    Block {
-        /// Offsets in the content.
-        range: Range<u64>,
-        /// Where it came from.
-        source: Source,
-        /// Why from no better source.
-        failures: Failures,
-    },
-    /// All bytes have been handed out.
-    Done {
-        /// How many.
-        len: u64,
-    },
-    /// It ended early. What was handed out was right.
-    Failed(DownloadError),
-}
 
 /// One download under way.
 pub struct Download {
@@ -305,7 +243,11 @@ impl Download {
                     Some(landed) => (source, landed.failures),
                     None => (source, completion.failures),
                 };
-                self.sweep.found(block, matches!(source, Source::Peer(_)));
+                let from_peer = matches!(source, Source::Peer(_));
+                self.sweep.found(block, from_peer);
+                if from_peer {
+                    self.surveyed.iter_mut().for_each(|surveyed| surveyed.progress(now));
+                }
                 // What was handed out of it before is not handed out again.
                 let torn = self.torn.take_if(|(torn, _)| *torn == block);
                 let given = torn.map_or(0, |(_, given)| given);
@@ -317,6 +259,7 @@ impl Download {
             }
             // A peer has it, and there was no room for it: that is no reason to go to the origin.
             ReadResult::Missing { .. } if completion.failures.iter().any(Failure::is_full) => {
+                self.landed.retain(|landed| landed.block != block);
                 self.sweep.no_room(block);
                 self.store_full(now, client);
             }
@@ -684,7 +627,7 @@ impl Download {
             match added {
                 Added::Committed => {
                     self.pace = now.since(since);
-                    self.surveyed.iter_mut().for_each(|surveyed| surveyed.progress(now));
+                    self.surveyed.iter_mut().for_each(Surveyed::wake);
                     self.full = None;
                     self.land(start);
                 }
@@ -897,16 +840,5 @@ fn info_error(error: ApiError) -> DownloadError {
     match error {
         ApiError::CannotParse(error) => DownloadError::Info(error),
         _ => DownloadError::Full,
-    }
-}
-
-impl core::fmt::Display for DownloadError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Origin(failure) => failure.fmt(f),
-            Self::Info(error) => write!(f, "unusable content information: {error}"),
-            Self::Full => f.write_str("a store or a table is full"),
-            Self::Changed { offset } => write!(f, "content of the origin changed at byte {offset}"),
-        }
     }
 }

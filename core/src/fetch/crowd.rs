@@ -59,6 +59,10 @@ pub(super) struct List {
     state: State,
     /// Blocks it has: all, if it does not tell.
     blocks: IndexSet,
+    /// All that it ever said to have.
+    shown: IndexSet,
+    /// It has answered once, or failed to.
+    told: bool,
     /// When `state` came about.
     at: Instant,
     /// When it was last seen to have more than before.
@@ -115,10 +119,12 @@ impl Lists {
     /// The peer has answered, or failed to.
     pub(super) fn known(&mut self, now: Instant, segment: &SegmentId, place: u8, blocks: Option<IndexSet>) {
         let Some(list) = self.get_mut(key(segment), place) else { return };
-        (list.state, list.at) = (State::Known, now);
+        (list.state, list.told, list.at) = (State::Known, true, now);
         if let Some(blocks) = blocks {
-            if list.blocks.union(&blocks) != list.blocks {
-                list.grown = now;
+            // Who shows by turns what it has gets no further.
+            let shown = list.shown.union(&blocks);
+            if shown != list.shown {
+                (list.grown, list.shown) = (now, shown);
             }
             list.blocks = blocks;
         }
@@ -140,7 +146,16 @@ impl Lists {
     /// The row for a list; that of another segment's gives way.
     fn row(&mut self, now: Instant, key: u64, place: u8) -> Option<&mut List> {
         if self.get(key, place).is_none() {
-            let list = List { key, place, state: State::New, blocks: IndexSet::EMPTY, at: now, grown: now };
+            let list = List {
+                key,
+                place,
+                state: State::New,
+                told: false,
+                blocks: IndexSet::EMPTY,
+                shown: IndexSet::EMPTY,
+                at: now,
+                grown: now,
+            };
             if let Err(list) = self.0.push(list) {
                 let other = |it: &&mut List| it.key != key && it.state != State::Asked;
                 *self.0.iter_mut().filter(other).min_by_key(|it| it.at)? = list;
@@ -165,7 +180,11 @@ impl Fetch {
         let Self { holdings, peers, lists, .. } = self;
         let mut survey = Survey { held: IndexSet::EMPTY, anybody: false, settled: true, again: None };
         let trusted = peers.trusted(now);
-        let Some(holding) = holdings.meet(now, segment, algorithm, blocks, trusted) else { return survey };
+        let Some(holding) = holdings.meet(now, segment, algorithm, blocks, trusted) else {
+            // It waits for its turn to be searched for.
+            survey.settled = false;
+            return survey;
+        };
         survey.settled = !self.distributed || holding.watch(now, since);
         let mut all = IndexSet::EMPTY;
         all.insert_range(Range { index: 0, count: blocks });
@@ -188,7 +207,7 @@ impl Fetch {
             if list.state == State::Known {
                 survey.again = earliest(survey.again, Some(again));
             }
-            survey.settled &= list.state == State::Known || !list.blocks.is_empty();
+            survey.settled &= list.told;
             survey.held = survey.held.union(&list.blocks);
         }
         survey

@@ -374,7 +374,10 @@ impl Fetch {
                     Cause::BadBlock
                 }
             },
-            Answer::Taken => return self.verified(work, ask.peer),
+            Answer::Taken => {
+                self.peers.heard(now, ask.peer);
+                return self.verified(work, ask.peer);
+            }
             Answer::Listed(_) => Cause::BadReply,
             Answer::Failed(cause) => cause,
         };
@@ -508,7 +511,11 @@ impl Fetch {
         let segment = &work.block.segment;
         let hosted = self.hosted.filter(|_| work.to_hosted).and_then(|hosted| self.peers.place(hosted));
         let holders = self.holdings.holders(segment) | hosted.map_or(0, only);
-        let denies = |place: &u8| self.lists.denies(now, segment, work.block.index, *place);
+        // Who has it all by now has more than its last list said.
+        let partial = self.holdings.get(segment).map_or(0, |holding| holding.partial);
+        let denies = |place: &u8| {
+            partial & only(*place) != 0 && self.lists.denies(now, segment, work.block.index, *place)
+        };
         let willing = self.peers.willing(now, holders & !work.asked);
         places(willing).filter(|place| !denies(place)).map(only).fold(0, |set, one| set | one)
     }
@@ -525,7 +532,8 @@ impl Fetch {
             let Some(holding) = self.holdings.meet(now, segment, algorithm, SEGMENT_BLOCKS, trusted) else {
                 return false;
             };
-            if (holding.holders & !work.asked) & trusted != 0 && holding.is_untried() {
+            let may = self.peers.willing(now, holding.holders & trusted & !work.asked);
+            if may != 0 && holding.is_untried() {
                 return true;
             }
             if holding.search(work.since) {
@@ -599,7 +607,7 @@ impl Fetch {
         let Self { lists, peers, holdings, counters, .. } = self;
         let free = |due: &crowd::Due| {
             let (load, window) = peers.load(due.place);
-            load < window
+            load < window && peers.willing(now, only(due.place)) != 0
         };
         let due = lists.due().filter(free);
         let known = |due: crowd::Due| Some((holdings.by_key(due.segment)?, due));
@@ -616,7 +624,10 @@ impl Fetch {
         let mut all = IndexSet::EMPTY;
         all.insert_range(Range { index: 0, count: blocks });
         let list = match answer {
-            Answer::Listed(list) => Some(list),
+            Answer::Listed(list) => {
+                self.peers.heard(now, peer);
+                Some(list)
+            }
             // Who does not tell has to be asked for each block.
             Answer::Failed(Cause::Refused | Cause::NotHeld) => Some(all),
             Answer::Failed(cause) => {

@@ -176,6 +176,14 @@ impl Peers {
         }
     }
 
+    /// A good answer came from a peer, that says nothing of how fast blocks come.
+    pub(super) fn heard(&mut self, now: Instant, address: SocketAddr) {
+        let place = self.place(address);
+        if let Some(peer) = place.and_then(|place| self.get_mut(place)) {
+            (peer.heard, peer.strikes) = (now, 0);
+        }
+    }
+
     /// A good answer came from a peer, after `took`.
     pub(super) fn answered(&mut self, now: Instant, place: u8, took: Duration) {
         let Some(peer) = self.get_mut(place) else { return };
@@ -235,7 +243,9 @@ impl Peers {
             peer.strikes = 0;
         }
         peer.trust = 0;
-        peer.liar = rest == LIAR || (peer.liar && peer.until > now);
+        // Anybody can name another's port as its own: what is no reply at all says nothing of the host.
+        let lied = rest == LIAR && cause == Cause::BadBlock;
+        peer.liar = lied || (peer.liar && peer.until > now);
         peer.until = peer.until.max(now + rest);
         true
     }
@@ -272,6 +282,15 @@ mod tests {
         assert!(!is_shunned(&peers, 0, 2));
         assert!(!peers.punish(NOW, address(2), Cause::NotHeld, true));
         assert!(!is_shunned(&peers, 0, 2));
+    }
+
+    /// Anybody can name a port of another host that speaks no HTTP.
+    #[test]
+    fn what_is_no_reply_shuns_one_port() {
+        let mut peers = peers(2);
+        assert!(peers.punish(NOW, address(1), Cause::BadReply, true));
+        let (other_port, _) = peers.meet(NOW, SocketAddr::new(address(1).ip(), 8_080)).unwrap();
+        assert!(is_shunned(&peers, 299, 1) && !is_shunned(&peers, 0, other_port));
     }
 
     #[test]

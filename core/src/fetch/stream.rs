@@ -68,6 +68,7 @@ struct Asking {
     /// Bytes of its body that are announced and still to come.
     left: u64,
     negotiated: bool,
+    retried: bool,
     slot: Option<(SlotId, u32)>,
     written: u32,
     result: Option<Answer>,
@@ -170,6 +171,7 @@ impl PeerStream {
             ok: false,
             left: 0,
             negotiated: false,
+            retried: false,
             slot: None,
             written: 0,
             result: None,
@@ -246,7 +248,7 @@ impl PeerStream {
         let asking = self.asking.as_mut()?;
         // MS-PCCRR 3.1.5.1, fact 40: offered other versions, the request is sent again once,
         // unchanged, if the peer speaks its major version.
-        if asking.negotiated && asking.result.is_none() {
+        if asking.negotiated && asking.result.is_none() && !core::mem::replace(&mut asking.retried, true) {
             let question = asking.ask.question;
             let exchange = Talk::new(&question, self.accept_plain);
             self.deadline = now + REQUEST_TIMEOUT;

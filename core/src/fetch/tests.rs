@@ -540,3 +540,60 @@ fn plain_blocks_are_sealed_as_they_come() {
         assert_eq!(text, PLAIN);
     }
 }
+
+/// Who answers slowly with an empty list every time keeps nothing unsettled, once it has answered.
+#[test]
+fn an_empty_list_counts_as_an_answer() {
+    let mut world = World::new();
+    world.survey(8);
+    world.work();
+    world.peers_answer(&[peer(1)]);
+    world.after(300);
+    assert!(!world.survey(8).settled, "its list is not here yet");
+    let ask = world.ask().unwrap();
+    world.answer(&ask, Answer::Listed(IndexSet::EMPTY));
+    assert!(world.survey(8).settled);
+    world.after(1_000);
+    world.survey(8);
+    assert!(world.ask().is_some(), "it is asked again");
+    assert!(world.survey(8).settled);
+}
+
+/// Who shows its blocks by turns is no member that gets on.
+#[test]
+fn a_list_grows_only_beyond_what_it_showed() {
+    let mut world = World::new();
+    world.fetch.set_us(Some(peer(9)));
+    world.survey(8);
+    world.work();
+    world.peers_answer(&[peer(1)]);
+    for turn in 0..20 {
+        world.survey(8);
+        if let Some(ask) = world.ask() {
+            let mut list = IndexSet::EMPTY;
+            list.insert(turn % 2);
+            world.answer(&ask, Answer::Listed(list));
+        }
+        world.after(1_000);
+        world.peers_answer(&[peer(1)]);
+    }
+    let crowd = world.fetch.crowd(world.now, &segment(), Duration::ZERO);
+    assert!((0..64).all(|block| crowd.turn(block) == 0));
+}
+
+/// A peer that said that it had a part, and then all, is asked for what its list did not have.
+#[test]
+fn an_old_list_does_not_deny_what_is_there_now() {
+    let mut world = World::new();
+    world.survey(8);
+    world.work();
+    world.peers_answer(&[peer(1)]);
+    world.survey(8);
+    let ask = world.ask().unwrap();
+    world.answer(&ask, Answer::Listed(IndexSet::EMPTY));
+    let place = world.fetch.peers.place(peer(1)).unwrap();
+    world.want(5).unwrap();
+    assert!(world.ask().is_none());
+    world.fetch.holdings.get_mut(&segment()).unwrap().partial &= !only(place);
+    assert!(world.ask().is_some());
+}

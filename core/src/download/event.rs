@@ -1,0 +1,83 @@
+//! What a download is told, and what it has to say.
+
+use core::net::SocketAddr;
+use core::ops::Range;
+
+use heapless::String;
+
+use super::origin::OriginFailure;
+use crate::content::InfoError;
+use crate::fetch::{Failures, Source};
+
+/// Bytes of the path and query of a URL.
+pub const PATH_BYTES: usize = 256;
+
+/// Bytes of the host and port of a URL.
+pub const HOST_BYTES: usize = 128;
+
+/// What to download.
+#[derive(Clone, Debug)]
+pub struct Url {
+    /// The origin's address, resolved.
+    pub origin: SocketAddr,
+    /// Host and port as they go into the request.
+    pub host: String<HOST_BYTES>,
+    /// Path and query, beginning with a slash.
+    pub path: String<PATH_BYTES>,
+}
+
+/// Why a download ended without the content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum DownloadError {
+    /// The origin failed too often.
+    Origin(OriginFailure),
+    /// The origin's content information cannot be used.
+    Info(InfoError),
+    /// A store or a table is full.
+    Full,
+    /// A block from the origin is not what its own content information says: the content changed.
+    Changed {
+        /// Where the block begins.
+        offset: u64,
+    },
+}
+
+/// What a download has to say.
+#[derive(Clone, Debug)]
+pub enum DownloadEvent {
+    /// The content's length is known.
+    Begun {
+        /// Bytes of it, if the origin says.
+        len: Option<u64>,
+        /// Whether it comes with content information, or plainly.
+        encoded: bool,
+    },
+    /// A block has been handed out.
+    Block {
+        /// Offsets in the content.
+        range: Range<u64>,
+        /// Where it came from.
+        source: Source,
+        /// Why from no better source.
+        failures: Failures,
+    },
+    /// All bytes have been handed out.
+    Done {
+        /// How many.
+        len: u64,
+    },
+    /// It ended early. What was handed out was right.
+    Failed(DownloadError),
+}
+
+impl core::fmt::Display for DownloadError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Origin(failure) => failure.fmt(f),
+            Self::Info(error) => write!(f, "unusable content information: {error}"),
+            Self::Full => f.write_str("a store or a table is full"),
+            Self::Changed { offset } => write!(f, "content of the origin changed at byte {offset}"),
+        }
+    }
+}

@@ -59,8 +59,8 @@ pub(super) struct List {
     state: State,
     /// Blocks it has: all, if it does not tell.
     blocks: IndexSet,
-    /// All that it ever said to have.
-    shown: IndexSet,
+    /// The most that it ever said to have.
+    most: u16,
     /// It has answered once, or failed to.
     told: bool,
     /// When `state` came about.
@@ -122,9 +122,9 @@ impl Lists {
         (list.state, list.told, list.at) = (State::Known, true, now);
         if let Some(blocks) = blocks {
             // Who shows by turns what it has gets no further.
-            let shown = list.shown.union(&blocks);
-            if shown != list.shown {
-                (list.grown, list.shown) = (now, shown);
+            let shown = blocks.count() as u16;
+            if shown > list.most {
+                (list.grown, list.most) = (now, shown);
             }
             list.blocks = blocks;
         }
@@ -152,7 +152,7 @@ impl Lists {
                 state: State::New,
                 told: false,
                 blocks: IndexSet::EMPTY,
-                shown: IndexSet::EMPTY,
+                most: 0,
                 at: now,
                 grown: now,
             };

@@ -27,7 +27,7 @@ pub(super) struct Surveyed {
     /// What [`Fetch::news`] said when it was last looked.
     news: Option<u32>,
     again: Option<Instant>,
-    /// When anybody last got a block that was missing.
+    /// When a peer last gave us a block: while they do, others get on.
     grown: Instant,
     /// Nothing is to be got from the origin before.
     look_at: Instant,

@@ -166,8 +166,8 @@ impl Lists {
 }
 
 impl Fetch {
-    /// What is known of a segment of so many blocks, several of which are wanted since `since`; call again when
-    /// [`news`](Self::news) changes, or the time has come. While it is called, holders are looked
+    /// What is known of a segment of so many blocks, several of which are wanted since `since`; call
+    /// again when [`news`](Self::news) changes, or the time has come. While it is called, holders are looked
     /// for again and again, and those that have a part of the segment are asked which.
     pub fn survey(
         &mut self,

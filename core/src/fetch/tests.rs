@@ -295,6 +295,15 @@ impl World {
         self.work();
     }
 
+    /// A segment of so many blocks is surveyed, and one peer answers that it has one of them.
+    fn surveying(blocks: u32) -> Self {
+        let mut world = Self::new();
+        world.survey(blocks);
+        world.work();
+        world.peers_answer(&[peer(1)]);
+        world
+    }
+
     fn survey(&mut self, blocks: u32) -> Survey {
         let begun = Instant::from_millis(1_000);
         self.fetch.survey(self.now, &segment(), HashAlgorithm::Sha256, blocks, begun)
@@ -407,10 +416,7 @@ fn lists_tell_who_has_which_block() {
 /// Of a few blocks no list is worth a question: they are asked for.
 #[test]
 fn a_few_blocks_need_no_list() {
-    let mut world = World::new();
-    world.survey(3);
-    world.work();
-    world.peers_answer(&[peer(1)]);
+    let mut world = World::surveying(3);
     assert!(world.survey(3).held.contains(2));
     assert!(world.ask().is_none());
 }
@@ -418,10 +424,7 @@ fn a_few_blocks_need_no_list() {
 /// A list that cannot be asked for is due again, and a peer that fails is out.
 #[test]
 fn a_list_that_does_not_come() {
-    let mut world = World::new();
-    world.survey(8);
-    world.work();
-    world.peers_answer(&[peer(1)]);
+    let mut world = World::surveying(8);
     world.survey(8);
     let ask = world.ask().unwrap();
     world.fetch.not_carried(world.now, &mut world.jobs, &ask);
@@ -544,10 +547,7 @@ fn plain_blocks_are_sealed_as_they_come() {
 /// Who answers slowly with an empty list every time keeps nothing unsettled, once it has answered.
 #[test]
 fn an_empty_list_counts_as_an_answer() {
-    let mut world = World::new();
-    world.survey(8);
-    world.work();
-    world.peers_answer(&[peer(1)]);
+    let mut world = World::surveying(8);
     world.after(300);
     assert!(!world.survey(8).settled, "its list is not here yet");
     let ask = world.ask().unwrap();
@@ -584,10 +584,7 @@ fn a_list_grows_only_beyond_what_it_showed() {
 /// A peer that said that it had a part, and then all, is asked for what its list did not have.
 #[test]
 fn an_old_list_does_not_deny_what_is_there_now() {
-    let mut world = World::new();
-    world.survey(8);
-    world.work();
-    world.peers_answer(&[peer(1)]);
+    let mut world = World::surveying(8);
     world.survey(8);
     let ask = world.ask().unwrap();
     world.answer(&ask, Answer::Listed(IndexSet::EMPTY));

@@ -160,8 +160,9 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         while more {
             let us = (hardware, interface.ipv4_addr());
             interface.poll(time, &mut Learning { inner: device, hints: &mut self.hints, us }, sockets);
-            more = self.receive_datagrams(now, sockets, node);
-            more |= self.receive_streams(now, sockets, node);
+            // Each datagram is taken whole, so what follows from them comes out in this turn.
+            self.receive_datagrams(now, sockets, node);
+            more = self.receive_streams(now, sockets, node);
             more |= self.drain(now, interface, sockets, node, buffer, application);
             more |= self.send_streams(now, sockets, node);
             self.listen(sockets);
@@ -171,7 +172,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         earliest(earliest(stack, self.closing_deadline(sockets)), node.poll_timeout(now))
     }
 
-    fn receive_datagrams(&self, now: Instant, sockets: &mut SocketSet<'_>, node: &mut dyn Machine) -> bool {
+    fn receive_datagrams(&self, now: Instant, sockets: &mut SocketSet<'_>, node: &mut dyn Machine) {
         let socket = sockets.get_mut::<udp::Socket>(self.udp);
         if !socket.is_open() {
             // Multicast is sent with a TTL of 1; answers go to the local subnet, where that is
@@ -179,13 +180,10 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
             socket.set_hop_limit(Some(1));
             let _ = socket.bind(DISCOVERY_PORT);
         }
-        let mut received = false;
         while let Ok((data, meta)) = socket.recv() {
             let from = SocketAddr::new(meta.endpoint.addr.into(), meta.endpoint.port);
             node.handle_input(now, Input::Datagram { from, data });
-            received = true;
         }
-        received
     }
 
     fn receive_streams(&mut self, now: Instant, sockets: &mut SocketSet<'_>, node: &mut dyn Machine) -> bool {

@@ -1,7 +1,6 @@
 //! The checkers: they stand outside the hosts and believe nobody.
 //!
-//! A host hands every byte it delivers to its [`Delivery`], which compares it with the origin's content
-//! and hashes it. Whatever its node commits to its store, and would serve from then on, [`Blocks`] compares with
+//! A host hands every byte it delivers to its [`Delivery`], which compares it with the origin's content. Whatever its node commits to its store, and would serve from then on, [`Blocks`] compares with
 //! the content too. What a client claims about itself decides nothing, but that it failed.
 
 use std::collections::{BTreeMap, HashMap};
@@ -83,13 +82,12 @@ impl Blocks {
 #[derive(Debug)]
 pub struct Delivery {
     content: Content,
-    /// What arrived, where it belongs; given back once it is complete and hashed.
-    bytes: Vec<u8>,
+    /// What arrived, where it belongs, as soon as that is not what the content has there.
+    differing: Option<Vec<u8>>,
     /// The ranges that have arrived, by their start: disjoint, and never touching.
     arrived: BTreeMap<usize, usize>,
     received: u64,
     wrong_at: Option<u64>,
-    sha256: Option<[u8; 32]>,
 }
 
 /// What a [`Delivery`] came to.
@@ -106,14 +104,7 @@ pub enum Verdict {
 impl Delivery {
     /// Nothing has arrived yet.
     pub fn new(content: Content) -> Self {
-        Self {
-            content,
-            bytes: Vec::new(),
-            arrived: BTreeMap::new(),
-            received: 0,
-            wrong_at: None,
-            sha256: None,
-        }
+        Self { content, differing: None, arrived: BTreeMap::new(), received: 0, wrong_at: None }
     }
 
     /// The next bytes arrived, in order.
@@ -133,19 +124,17 @@ impl Delivery {
         if bytes.is_empty() {
             return;
         }
-        self.bytes.resize(self.content.bytes.len(), 0);
-        self.bytes[start..end].copy_from_slice(bytes);
         let expected = &self.content.bytes[start..end];
         if expected != bytes {
+            self.differing.get_or_insert_with(|| self.content.bytes.to_vec());
             let right = expected.iter().zip(bytes).take_while(|(expected, byte)| expected == byte).count();
             self.wrong(offset + right as u64);
         }
+        if let Some(differing) = &mut self.differing {
+            differing[start..end].copy_from_slice(bytes);
+        }
         if !self.note(start, end) {
             self.wrong(offset);
-        }
-        if self.verdict() == Verdict::Complete {
-            self.sha256 = Some(Sha256::digest(&self.bytes).into());
-            self.bytes = Vec::new();
         }
     }
 
@@ -161,11 +150,14 @@ impl Delivery {
 
     /// The SHA-256 of the bytes so far, in the order of the content.
     pub fn sha256(&self) -> [u8; 32] {
-        self.sha256.unwrap_or_else(|| {
-            let mut hash = Sha256::new();
-            self.arrived.iter().for_each(|(&start, &end)| hash.update(&self.bytes[start..end]));
-            hash.finalize().into()
-        })
+        if self.verdict() == Verdict::Complete {
+            // Every byte was compared with the content's.
+            return self.content.sha256;
+        }
+        let bytes = self.differing.as_deref().unwrap_or(&self.content.bytes);
+        let mut hash = Sha256::new();
+        self.arrived.iter().for_each(|(&start, &end)| hash.update(&bytes[start..end]));
+        hash.finalize().into()
     }
 
     /// What it comes to so far.

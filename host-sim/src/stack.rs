@@ -32,6 +32,8 @@ pub struct Card {
     pub incoming: VecDeque<Frame>,
     /// Frames to be sent.
     pub outgoing: Vec<Frame>,
+    /// Where they are put together, one after the other.
+    scratch: Vec<u8>,
 }
 
 impl Stack {
@@ -76,18 +78,19 @@ pub fn world_time(at: smoltcp::time::Instant) -> Instant {
 pub struct Incoming(Frame);
 
 /// Room for a frame to be sent.
-pub struct Outgoing<'q>(&'q mut Vec<Frame>);
+pub struct Outgoing<'q>(&'q mut Vec<Frame>, &'q mut Vec<u8>);
 
 impl Device for Card {
     type RxToken<'q> = Incoming;
     type TxToken<'q> = Outgoing<'q>;
 
     fn receive(&mut self, _now: smoltcp::time::Instant) -> Option<(Incoming, Outgoing<'_>)> {
-        Some((Incoming(self.incoming.pop_front()?), Outgoing(&mut self.outgoing)))
+        let Self { incoming, outgoing, scratch } = self;
+        Some((Incoming(incoming.pop_front()?), Outgoing(outgoing, scratch)))
     }
 
     fn transmit(&mut self, _now: smoltcp::time::Instant) -> Option<Outgoing<'_>> {
-        Some(Outgoing(&mut self.outgoing))
+        Some(Outgoing(&mut self.outgoing, &mut self.scratch))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -106,9 +109,11 @@ impl RxToken for Incoming {
 
 impl TxToken for Outgoing<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {
-        let mut bytes = vec![0; length];
-        let result = fill(&mut bytes);
-        self.0.push(bytes.into());
+        let Self(outgoing, scratch) = self;
+        scratch.clear();
+        scratch.resize(length, 0);
+        let result = fill(scratch);
+        outgoing.push(scratch.as_slice().into());
         result
     }
 }

@@ -305,7 +305,8 @@ impl<H: Host, O: Observer> World<H, O> {
         &self.switch
     }
 
-    /// SHA-256 over all frames so far as they entered a link, each with its time, port and direction.
+    /// SHA-256 over all frames so far as they entered a link, each with its time, port and direction: of
+    /// one that leaves the switch by several ports, the bytes are hashed once.
     pub fn trace_sha256(&self) -> [u8; 32] {
         self.trace.clone().finalize().into()
     }
@@ -415,6 +416,7 @@ impl<H: Host, O: Observer> World<H, O> {
         if !self.ports[id.index()].plugged {
             return;
         }
+        self.trace.update(&*frame);
         self.record(id, Point::Sent, &frame);
         let arrivals = self.ports[id.index()].up.send(self.now, frame.len());
         for Arrival { at, flipped } in arrivals.into_iter().flatten() {
@@ -425,6 +427,7 @@ impl<H: Host, O: Observer> World<H, O> {
     /// Sends `frame` out of the ports in `egress`.
     fn send_down(&mut self, frame: Frame) {
         let egress = std::mem::take(&mut self.egress);
+        self.trace.update(&*frame);
         for &id in &egress {
             self.record(id, Point::Forwarded, &frame);
             let arrivals = self.ports[id.index()].down.send(self.now, frame.len());
@@ -447,7 +450,6 @@ impl<H: Host, O: Observer> World<H, O> {
         head[12..16].copy_from_slice(&(frame.len() as u32).to_le_bytes());
         head[16] = u8::from(point == Point::Forwarded);
         self.trace.update(head);
-        self.trace.update(frame);
         self.observer.observe(self.now, port, point, frame);
     }
 }

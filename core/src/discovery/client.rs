@@ -310,6 +310,14 @@ impl Client {
         self.start(now, rng, ids, Version::V2, ProbeV2Repr::fitting(ids))
     }
 
+    /// A probe that has just begun is sent a single time, without repeats: should it be lost, another
+    /// follows before long.
+    pub fn send_once(&mut self, id: ProbeId) {
+        if let Some(probe) = self.outstanding.iter_mut().find(|probe| probe.id == id) {
+            probe.sends_left = probe.sends_left.min(1);
+        }
+    }
+
     fn start(
         &mut self,
         now: Instant,

@@ -15,7 +15,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 const SURVEY_AGAIN: Duration = Duration::from_millis(100);
 
 /// A block that it is another's turn for is waited for while the crowd gets on: twice as long as we
-/// take for one, within these bounds.
+/// take for one, within these bounds. Then so long again for each doubling of those it was the turn
+/// of before us, so that not all who wait lose patience at once.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(30)];
 
 /// A segment that peers are surveyed for.
@@ -62,7 +63,13 @@ impl Surveyed {
     pub(super) fn patience(&self, now: Instant, pace: Duration) -> Option<usize> {
         let [least, most] = PATIENCE;
         let patience = (pace + pace).clamp(least, most);
-        (now >= self.look_at).then_some(if now < self.grown + patience { 0 } else { usize::MAX })
+        let waited = now.since(self.grown).micros().checked_div(patience.micros()).unwrap_or(0);
+        (now >= self.look_at).then_some(match waited {
+            0 => 0,
+            1 => 1,
+            2 => 3,
+            _ => usize::MAX,
+        })
     }
 
     /// There is something to get that was not there before.

@@ -2,17 +2,17 @@
 //! (MSG_BLKLIST), and whose turn it is to get a block that nobody has.
 //!
 //! In a flash crowd all begin with nothing. Everybody who takes part knows the others by their
-//! answers to probes, and shares the missing blocks out by rendezvous hashing: for each block all
-//! members are ranked by a hash of block and member, and who comes first gets it from the origin
-//! for all. No message is needed for that, and where two see different members, the worst is that
-//! a block is fetched twice.
+//! probes, which all can hear, and by their answers. A few of the members, by a hash of segment and
+//! member, are its getters: they share the missing blocks out by rendezvous hashing, so that each
+//! block is got by one of them from the origin for all. No message is needed for that, and where two
+//! see different members, the worst is that a block is fetched twice.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::IpAddr;
 
 use heapless::Vec;
 
 use super::Fetch;
-use super::peers::{only, places};
+use super::peers::{PeerSet, Peers, only, places};
 use crate::content::SegmentId;
 use crate::crypto::HashAlgorithm;
 use crate::retrieval::set::IndexSet;
@@ -25,17 +25,30 @@ pub const MAX_LISTS: usize = 32;
 /// GETBLKLIST is worth its while only for more than 3 consecutive blocks (fact 40).
 const FEW_BLOCKS: u32 = 3;
 
-/// How often a peer is asked again for its list, for each [`LISTS_AT_ONCE`] that there are.
+/// How often a peer is asked again for its list.
 const LIST_AGAIN: Duration = Duration::from_millis(1_000);
 
-/// So many lists are kept fresh each second.
-const LISTS_AT_ONCE: u32 = 8;
+/// Of so many peers that have a part of a segment, the lists are kept fresh. Each client draws its own,
+/// so that a block finds its way through a crowd of any size from neighbour to neighbour.
+const NEIGHBOURS: usize = 8;
 
 /// A list that is older than this says nothing of what the peer does not have.
 const FRESH: Duration = Duration::from_secs(10);
 
 /// A peer that got no block for this long is no member any more, unless blocks take longer.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// So many members of a crowd get blocks from the origin: enough to keep its link busy, and no more,
+/// since the same link among more of them has each take longer for a block, and what is under way
+/// nobody can ask for.
+pub const GETTERS: usize = 8;
+
+/// Probes that are remembered: those of the getters of two segments.
+const MAX_HEARD: usize = 2 * GETTERS;
+
+/// Who probes and is not heard again for this long is no member any more; those who are getting a
+/// segment probe for it more often than that.
+const HEARD: Duration = Duration::from_secs(20);
 
 /// What is known of a segment by now.
 #[derive(Clone, Debug)]
@@ -92,10 +105,15 @@ pub(super) struct Due {
 pub(super) struct Lists(Vec<List, MAX_LISTS>);
 
 impl Lists {
-    /// Whether a fresh list of the peer in `place` says that it does not have the block.
+    /// Whether the peer in `place` need not be asked for the block: by its list, which is fresh, it does
+    /// not have it, or others are asked for theirs instead.
     pub(super) fn denies(&self, now: Instant, segment: &SegmentId, block: u32, place: u8) -> bool {
+        let key = key(segment);
         let fresh = |list: &List| list.state == State::Known && now.since(list.at) <= FRESH;
-        self.get(key(segment), place).is_some_and(|list| fresh(list) && !list.blocks.contains(block))
+        match self.get(key, place) {
+            Some(list) => fresh(list) && !list.blocks.contains(block),
+            None => self.0.iter().any(|list| list.key == key && fresh(list)),
+        }
     }
 
     /// The lists that peers are to be asked for.
@@ -165,7 +183,49 @@ impl Lists {
     }
 }
 
+/// Others who probed for a segment that we are getting.
+#[derive(Default)]
+pub(super) struct Heard(Vec<(Member, Instant), MAX_HEARD>);
+
+/// One who is getting a segment, in the order in which members are its getters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Member {
+    rank: u64,
+    key: u64,
+    word: u64,
+}
+
+impl Member {
+    fn new(key: u64, address: IpAddr) -> Self {
+        let word = word(address);
+        Self { rank: mix(key ^ word), key, word }
+    }
+}
+
+impl Heard {
+    fn note(&mut self, now: Instant, member: Member) {
+        if let Some((_, at)) = self.0.iter_mut().find(|(known, _)| *known == member) {
+            *at = now;
+        } else if let Err(new) = self.0.push((member, now)) {
+            let order = |(member, at): &(Member, Instant)| (*at + HEARD >= now, *member);
+            let last = self.0.iter_mut().min_by_key(|row| order(row));
+            if let Some(last) = last.filter(|last| order(last) < order(&new)) {
+                *last = new;
+            }
+        }
+    }
+}
+
 impl Fetch {
+    /// Another host probes for `segment`.
+    pub fn heard(&mut self, now: Instant, from: IpAddr, segment: &SegmentId) {
+        // In one family alone: who probes in both is one member.
+        let us = self.us.map(|us| us.ip()).filter(|us| us.is_ipv4() == from.is_ipv4() && *us != from);
+        if us.is_some() && self.holdings.is_watched(segment) {
+            self.heard.note(now, Member::new(key(segment), from));
+        }
+    }
+
     /// What is known of a segment of so many blocks, several of which are wanted since `since`; call
     /// again when [`news`](Self::news) changes, or the time has come. While it is called, holders are looked
     /// for again and again, and those that have a part of the segment are asked which.
@@ -195,10 +255,11 @@ impl Fetch {
         if willing & !in_parts != 0 || self.hosted.is_some() {
             survey.held = all;
         }
-        let pause = LIST_AGAIN.micros() * u64::from(1 + in_parts.count_ones() / LISTS_AT_ONCE);
-        for place in places(in_parts) {
+        let us = self.us.map_or(0, |us| word(us.ip()));
+        let neighbours = neighbours(now, in_parts, lists, peers, key(segment), us);
+        for place in places(neighbours) {
             let Some(list) = lists.row(now, key(segment), place) else { break };
-            let again = list.at + Duration::from_micros(pause);
+            let again = list.at + LIST_AGAIN;
             match list.state {
                 State::New => list.state = State::Due,
                 State::Known if again <= now => list.state = State::Due,
@@ -213,39 +274,73 @@ impl Fetch {
         survey
     }
 
-    /// Who else is getting this segment at the moment. `pace` is how long we take for a block.
+    /// Who is getting this segment at the moment. `pace` is how long we take for a block.
     pub fn crowd(&self, now: Instant, segment: &SegmentId, pace: Duration) -> Crowd {
         let key = key(segment);
+        let mut crowd = Crowd { key, us: None, getters: Vec::new() };
+        // Who does not know its own address cannot be ranked among others.
+        let Some(us) = self.us else { return crowd };
+        crowd.add(Member::new(key, us.ip()));
+        let heard = |(member, at): &&(Member, Instant)| member.key == key && *at + HEARD >= now;
+        self.heard.0.iter().filter(heard).for_each(|(member, _)| crowd.add(*member));
         let idle = IDLE.max(pace + pace);
-        let member = |list: &&List| list.key == key && now.since(list.grown) <= idle;
-        let mut others = Vec::new();
-        for list in self.lists.0.iter().filter(member) {
+        let gets_on = |list: &&List| list.key == key && now.since(list.grown) <= idle;
+        for list in self.lists.0.iter().filter(gets_on) {
             let peer = self.peers.get(list.place).filter(|_| self.peers.willing(now, only(list.place)) != 0);
-            // Who does not know its own address cannot be ranked among others.
-            if let Some(peer) = peer.filter(|_| self.us.is_some()) {
-                // There is room for all lists.
-                let _ = others.push(word(peer.address));
+            if let Some(peer) = peer {
+                crowd.add(Member::new(key, peer.address.ip()));
             }
         }
-        Crowd { key, us: self.us.map_or(0, word), others }
+        crowd.us = Some(word(us.ip()));
+        crowd
     }
 }
 
-/// Those who are getting the same segment at the same time, ourselves among them.
+/// Those who get blocks of the same segment from the origin at the same time.
 pub struct Crowd {
     key: u64,
-    us: u64,
-    others: Vec<u64, MAX_LISTS>,
+    us: Option<u64>,
+    getters: Vec<Member, GETTERS>,
 }
 
 impl Crowd {
-    /// How many members are to get this block from the origin before us; 0 means that it is our
+    fn add(&mut self, member: Member) {
+        if self.getters.contains(&member) {
+            return;
+        }
+        if let Err(member) = self.getters.push(member)
+            && let Some(last) = self.getters.iter_mut().min().filter(|last| **last < member)
+        {
+            *last = member;
+        }
+    }
+
+    /// How many others are to get this block from the origin before us; 0 means that it is our
     /// turn.
     pub fn turn(&self, block: u32) -> usize {
+        let Some(us) = self.us else { return 0 };
         let block = mix(self.key ^ u64::from(block));
-        let ours = mix(block ^ self.us);
-        self.others.iter().filter(|other| mix(block ^ **other) > ours).count()
+        let getter = self.getters.iter().any(|getter| getter.word == us);
+        let ours = if getter { mix(block ^ us) } else { 0 };
+        self.getters.iter().filter(|getter| mix(block ^ getter.word) > ours).count()
     }
+}
+
+/// Those of the peers in `set` that are asked for their lists: any, but sooner one that is new or gets
+/// on than one that does not.
+fn neighbours(now: Instant, set: PeerSet, lists: &Lists, peers: &Peers, key: u64, us: u64) -> PeerSet {
+    let mut drawn = Vec::<(bool, u64, u8), NEIGHBOURS>::new();
+    for place in places(set) {
+        let Some(peer) = peers.get(place) else { continue };
+        let stuck = lists.get(key, place).is_some_and(|list| now.since(list.grown) > IDLE);
+        let row = (stuck, mix(us ^ word(peer.address.ip())), place);
+        if let Err(row) = drawn.push(row)
+            && let Some(last) = drawn.iter_mut().max().filter(|last| **last > row)
+        {
+            *last = row;
+        }
+    }
+    drawn.iter().map(|(.., place)| only(*place)).fold(0, |set, one| set | one)
 }
 
 /// The first bytes of an id, which is a hash.
@@ -253,14 +348,12 @@ pub(super) fn key(segment: &SegmentId) -> u64 {
     segment.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// A member in one word: the same wherever it is computed, as long as members are known by the same
-/// address.
-fn word(member: SocketAddr) -> u64 {
-    let address = match member.ip() {
+/// A member in one word: the same wherever it is computed.
+fn word(member: IpAddr) -> u64 {
+    mix(match member {
         IpAddr::V4(ip) => u64::from(ip.to_bits()),
         IpAddr::V6(ip) => mix((ip.to_bits() >> 64) as u64) ^ ip.to_bits() as u64,
-    };
-    mix(address ^ u64::from(member.port()).rotate_left(32))
+    })
 }
 
 /// Spreads every bit over all others: the last steps of SplitMix64.

@@ -78,6 +78,11 @@ impl Holdings {
         self.table.iter_mut().find(|holding| holding.segment == *segment)
     }
 
+    /// Whether others are looked for again and again who have `segment`, or want it.
+    pub(super) fn is_watched(&self, segment: &SegmentId) -> bool {
+        self.get(segment).is_some_and(|holding| !holding.version2)
+    }
+
     /// The peers that are thought to have some of `segment`.
     pub(super) fn holders(&self, segment: &SegmentId) -> PeerSet {
         self.get(segment).map_or(0, |holding| holding.holders)
@@ -160,8 +165,14 @@ impl Holdings {
         };
         // With too many probes out, the segments stay due until one of them ends.
         let probe = probe.ok()?;
+        let mut once = true;
         for holding in self.table.iter_mut().filter(|holding| due.contains(&holding.segment)) {
             (holding.search, holding.recent) = (Search::Out(probe), 0);
+            once &= holding.watched.is_some();
+        }
+        // What is watched is soon searched for again.
+        if once {
+            self.discovery.send_once(probe);
         }
         Some(())
     }

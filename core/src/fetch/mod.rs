@@ -16,7 +16,7 @@ use core::net::SocketAddr;
 use heapless::Vec;
 use rand_core::CryptoRng;
 
-pub use self::crowd::{Crowd, MAX_LISTS, Survey};
+pub use self::crowd::{Crowd, GETTERS, MAX_LISTS, Survey};
 pub use self::holdings::{MAX_SEGMENTS, SEARCH_AGAIN};
 pub use self::peers::{MAX_PEERS, MAX_WINDOW};
 pub use self::why::{Cause, FAILURES_KEPT, Failure, Failures, Outcome, Source};
@@ -30,7 +30,7 @@ use crate::retrieval::wire::Range;
 use crate::store::verify::{Expected, Intake, Verifier, VerifyError};
 use crate::store::{BlockId, ReserveError, SlotId, Store};
 use crate::time::Instant;
-use crowd::Lists;
+use crowd::{Heard, Lists};
 use holdings::Holdings;
 use peers::{PeerSet, Peers, only, places};
 use stream::Answer;
@@ -157,6 +157,7 @@ pub struct Fetch {
     holdings: Holdings,
     peers: Peers,
     lists: Lists,
+    heard: Heard,
     hosted: Option<SocketAddr>,
     distributed: bool,
     cipher: CipherAlgorithm,
@@ -186,6 +187,7 @@ impl Fetch {
             holdings: Holdings::new(config.discovery),
             peers: Peers::default(),
             lists: Lists::default(),
+            heard: Heard::default(),
             hosted: config.hosted,
             distributed: config.distributed,
             cipher: config.cipher,

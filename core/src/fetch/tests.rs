@@ -1,3 +1,5 @@
+mod crowd;
+
 use super::*;
 use crate::content::SegmentId;
 use crate::crypto::{CipherAlgorithm, HashAlgorithm, SoftCrypto, hash};

@@ -18,7 +18,10 @@ where
         let Self { storage, rng, server, fetch, config, counters, .. } = self;
         match discovery::wire::parse(data) {
             Ok(Message::Probe(probe)) => {
-                server.handle_probe(now, rng, from, &probe, &mut |segment| storage.blocks(segment));
+                server.handle_probe(now, rng, from, &probe, &mut |segment| {
+                    fetch.heard(now, from.ip(), segment);
+                    storage.blocks(segment)
+                });
             }
             Ok(Message::ProbeMatches(matches)) => {
                 // Without an address of ours, nothing tells who is on the local subnet.

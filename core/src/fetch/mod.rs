@@ -148,7 +148,7 @@ pub struct Counters {
     pub timed_out: u32,
     /// Times a peer was shunned.
     pub shunned: u32,
-    /// Peers that answered while the table of peers was full.
+    /// Peers that answered while the table of peers had no place for them.
     pub surplus: u32,
 }
 
@@ -364,7 +364,7 @@ impl Fetch {
                 Ok(verifier) => {
                     if let (State::Asking(_, since), Some(place)) = (&work.state, self.peers.place(ask.peer))
                     {
-                        self.peers.answered(now, place, now.since(*since));
+                        self.peers.answered(now, place, now.since(*since), work.expected.len);
                     }
                     work.state = State::Verifying(ask.peer, slot, verifier);
                     return;
@@ -572,8 +572,11 @@ impl Fetch {
 
     fn failed(&mut self, now: Instant, work: &mut Work, peer: SocketAddr, cause: Cause) {
         note(work, (!cause.is_ours()).then_some(peer), cause);
-        if let (Cause::NotHeld, Some(place)) = (cause, self.peers.place(peer)) {
-            self.peers.disappoint(place);
+        if let (Cause::NotHeld, State::Asking(_, since), Some(place)) =
+            (cause, &work.state, self.peers.place(peer))
+        {
+            let rests = self.peers.disappoint(now, place, now.since(*since));
+            self.shunned(rests);
             self.holdings.lacks(&work.block.segment, place);
         }
         // HoD binds block hashes, and not the length of a segment's last block, nor that of the only
@@ -596,7 +599,13 @@ impl Fetch {
         if let Some(counter) = counter {
             *counter = counter.wrapping_add(1);
         }
-        if self.peers.punish(now, peer, cause, certain) {
+        let shunned = self.peers.punish(now, peer, cause, certain);
+        self.shunned(shunned);
+    }
+
+    /// Counts a peer that is not asked for a while, if it is so.
+    fn shunned(&mut self, is_so: bool) {
+        if is_so {
             debug!("peer shunned");
             self.counters.shunned = self.counters.shunned.wrapping_add(1);
             self.news = self.news.wrapping_add(1);

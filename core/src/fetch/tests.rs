@@ -594,3 +594,40 @@ fn an_old_list_does_not_deny_what_is_there_now() {
     world.fetch.holdings.get_mut(&segment()).unwrap().partial &= !only(place);
     assert!(world.ask().is_some());
 }
+
+/// A host that names one port after the other does not get the places of others.
+#[test]
+fn many_ports_of_one_host() {
+    let mut world = World::new();
+    world.want(0).unwrap();
+    world.work();
+    let ports = (1..=40).map(|port| SocketAddr::new(peer(1).ip(), port));
+    let answering: Vec<SocketAddr, 41> = ports.chain([peer(2)]).collect();
+    world.peers_answer(&answering);
+    assert_eq!(world.fetch.counters.surplus, 36);
+    assert!(world.fetch.peers.place(peer(2)).is_some());
+}
+
+/// Who claims to have everything and says no to each question, as late as it may, is asked ever more
+/// rarely, however often it answers probes.
+#[test]
+fn slow_empty_hands_are_not_asked_for_ever() {
+    let mut world = World::new();
+    let begun = world.now;
+    let mut index = 0;
+    while world.now < begun + Duration::from_secs(60) {
+        index += 1;
+        let job = world.want(index).unwrap();
+        world.work();
+        world.peers_answer(&[peer(1)]);
+        if let Some(ask) = world.ask() {
+            world.now += Duration::from_millis(1_900);
+            world.answer(&ask, Answer::Failed(Cause::NotHeld));
+        }
+        world.after(300);
+        world.after(300);
+        assert!(world.outcome(job).is_some(), "nobody is waited for that rests");
+    }
+    let asked = world.fetch.counters.asked;
+    assert!((5..=8).contains(&asked), "{asked} questions in a minute");
+}

@@ -756,7 +756,7 @@ impl Download {
 
     /// Looks who may have the blocks of a stretch that has just begun.
     fn enter(&mut self, now: Instant, client: &Client, parts: &mut Parts<'_>) -> Result<(), ApiError> {
-        self.surveyed = None;
+        self.end_survey(parts);
         let (Some(content), Some(stretch)) = (self.content, &self.stretch) else { return Ok(()) };
         let Some(segment) = stretch.segment(client, parts.storage, content)? else { return Ok(()) };
         let id = segment.id(parts.crypto);
@@ -770,6 +770,12 @@ impl Download {
         self.sweep.expect_survey(local);
         self.surveyed = Some(Surveyed::new(now, id, segment.algorithm(), segment.block_count()));
         Ok(())
+    }
+
+    fn end_survey(&mut self, parts: &mut Parts<'_>) {
+        if let Some(surveyed) = self.surveyed.take() {
+            parts.fetch.end_survey(surveyed.segment());
+        }
     }
 
     /// A missing block to ask the origin for, if it is our turn to.
@@ -804,6 +810,7 @@ impl Download {
     }
 
     fn drop_content(&mut self, client: &mut Client, parts: &mut Parts<'_>) {
+        self.end_survey(parts);
         if let Some(content) = self.content.take() {
             // The handle is ours alone, so closing it cannot fail.
             let _ = client.close_content(content, parts);

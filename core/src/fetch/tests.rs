@@ -631,3 +631,50 @@ fn slow_empty_hands_are_not_asked_for_ever() {
     let asked = world.fetch.counters.asked;
     assert!((5..=8).contains(&asked), "{asked} questions in a minute");
 }
+
+/// A crowd in which everybody has a part of two segments, and what is surveyed of the one in `turns`.
+fn surveys(turns: u32) -> (World, [SegmentId; 2]) {
+    let (mut world, segments) = (World::new(), [segment_v2(1), segment_v2(2)]);
+    let begun = world.now;
+    let crowd: Vec<SocketAddr, 20> = (1..=20).map(peer).collect();
+    for turn in 0..turns {
+        for id in &segments {
+            world.fetch.survey(world.now, id, HashAlgorithm::Sha256, 64, begun);
+        }
+        while let Some(ask) = world.ask() {
+            world.answer(&ask, Answer::Listed(IndexSet::EMPTY));
+        }
+        if turn == 0 {
+            world.work();
+            world.peers_answer(&crowd);
+        }
+        world.after(10);
+    }
+    (world, segments)
+}
+
+/// Two downloads of different segments share the table of lists, and do not ask for the same ones
+/// again and again.
+#[test]
+fn two_surveys_do_not_drive_each_other_out() {
+    let (world, segments) = surveys(1_000);
+    let lists = world.fetch.counters.lists;
+    assert!((2 * 32..=5 * 32).contains(&lists), "{lists} lists in ten seconds");
+    for id in segments {
+        let known = (0..20).filter(|place| world.fetch.lists.is_known(&id, *place)).count();
+        assert!((12..=20).contains(&known), "{known} lists of each");
+    }
+}
+
+/// What is not surveyed any more makes room for what comes next.
+#[test]
+fn a_survey_that_ends_leaves_its_rows() {
+    let (mut world, [first, second]) = surveys(1_000);
+    world.fetch.end_survey(&first);
+    world.fetch.survey(world.now, &second, HashAlgorithm::Sha256, 64, Instant::from_millis(1_000));
+    while let Some(ask) = world.ask() {
+        assert!(matches!(ask.question, Question::List { segment, .. } if segment == second));
+        world.answer(&ask, Answer::Listed(IndexSet::EMPTY));
+    }
+    assert!((0..20).all(|place| world.fetch.lists.is_known(&second, place)));
+}

@@ -565,6 +565,7 @@ pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
                 keep((SegmentId::from_slice(input).map(crowd), fetch.news()));
             }
             21 => answer = Some(Answer::Taken),
+            23 => SegmentId::from_slice(input).iter().for_each(|id| fetch.end_survey(id)),
             22 => {
                 let mut writer = Writer::new(output);
                 keep(writer.text(cause().as_str()));

@@ -396,6 +396,24 @@ fn want_of_sockets_is_nobodys_fault() {
     assert_eq!(net.node(1).counters().fetch.shunned, 0);
 }
 
+/// Questions for which no connection can be had keep none back that there is one for.
+#[test]
+fn one_peer_without_a_socket_does_not_keep_another_waiting() {
+    let content = content(160 * 65_536);
+    let mut net = Net::new(14, 2, 160, content.clone());
+    let first = net.download(0);
+    net.drive_download(0, first, LONG);
+    net.add_fake(segments(&net.origin.info), |_| Act::Silence);
+    net.no_socket_to = Some(fake_address(0));
+    let (sent, begun) = (net.origin.body_bytes, net.now);
+    let second = net.download(1);
+    net.drive_download(1, second, LONG);
+    assert_whole(net.seen(1, second), &content, true);
+    assert_eq!((net.origin.body_bytes, net.node(1).counters().fetch.shunned), (sent, 0));
+    let millis = net.now.since(begun).millis();
+    assert!(millis < 200, "one pause for want of sockets, and the transfer: {millis} ms");
+}
+
 /// A connection whose socket goes while a block comes on it is lost like any other, with the place that
 /// the block had in the store.
 #[test]

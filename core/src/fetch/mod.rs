@@ -421,9 +421,16 @@ impl Fetch {
         more
     }
 
-    /// The next question to carry to a peer, if a peer can be asked.
-    pub fn next_ask(&mut self, now: Instant, jobs: &mut [Job], rng: &mut dyn CryptoRng) -> Option<Ask> {
-        if let Some(ask) = self.next_list(now) {
+    /// The next question to carry to a peer, of those for which `reach` is true: to others there is no
+    /// connection, and none can be made now.
+    pub fn next_ask(
+        &mut self,
+        now: Instant,
+        jobs: &mut [Job],
+        rng: &mut dyn CryptoRng,
+        reach: &dyn Fn(SocketAddr) -> bool,
+    ) -> Option<Ask> {
+        if let Some(ask) = self.next_list(now, reach) {
             return Some(ask);
         }
         for (index, job) in (0u16..).zip(jobs) {
@@ -439,7 +446,8 @@ impl Fetch {
             let free = places(askable).filter_map(|place| {
                 let (load, window) = self.peers.load(place);
                 let turn = u32::from(place).wrapping_add(start).wrapping_mul(0x9e37_79b1);
-                (load < window).then_some((load, turn, place))
+                (load < window && self.peers.get(place).is_some_and(|peer| reach(peer.address)))
+                    .then_some((load, turn, place))
             });
             let Some((.., place)) = free.min() else { continue };
             let Some(peer) = self.peers.get(place).map(|peer| peer.address) else { continue };
@@ -460,12 +468,13 @@ impl Fetch {
         match ask.question {
             Question::List { segment, .. } => {
                 place.iter().for_each(|place| self.lists.ask(now, &segment, *place, false));
+                self.counters.lists = self.counters.lists.wrapping_sub(1);
             }
             Question::Block { .. } => {
+                self.counters.asked = self.counters.asked.wrapping_sub(1);
                 let Some(work) = work(jobs, ask) else { return };
                 work.asked &= !place.map_or(0, only);
                 work.state = State::Searching;
-                self.counters.asked = self.counters.asked.wrapping_sub(1);
             }
         }
     }
@@ -612,11 +621,13 @@ impl Fetch {
         }
     }
 
-    fn next_list(&mut self, now: Instant) -> Option<Ask> {
+    fn next_list(&mut self, now: Instant, reach: &dyn Fn(SocketAddr) -> bool) -> Option<Ask> {
         let Self { lists, peers, holdings, counters, .. } = self;
         let free = |due: &crowd::Due| {
             let (load, window) = peers.load(due.place);
-            load < window && peers.willing(now, only(due.place)) != 0
+            load < window
+                && peers.willing(now, only(due.place)) != 0
+                && peers.get(due.place).is_some_and(|peer| reach(peer.address))
         };
         let due = lists.due().filter(free);
         let known = |due: crowd::Due| Some((holdings.by_key(due.segment)?, due));

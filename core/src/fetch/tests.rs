@@ -85,7 +85,7 @@ impl World {
 
     fn ask(&mut self) -> Option<Ask> {
         let Self { now, fetch, jobs, rng, .. } = self;
-        fetch.next_ask(*now, jobs, rng)
+        fetch.next_ask(*now, jobs, rng, &|_| true)
     }
 
     fn answer(&mut self, ask: &Ask, answer: Answer) {
@@ -428,6 +428,7 @@ fn a_list_that_does_not_come() {
     world.survey(8);
     let ask = world.ask().unwrap();
     world.fetch.not_carried(world.now, &mut world.jobs, &ask);
+    assert_eq!(world.fetch.counters.lists, 0);
     let ask = world.ask().unwrap();
     world.answer(&ask, Answer::Failed(Cause::Unreachable));
     assert!(world.ask().is_none());
@@ -595,6 +596,24 @@ fn an_old_list_does_not_deny_what_is_there_now() {
     assert!(world.ask().is_some());
 }
 
+/// What cannot be carried is not counted, whether somebody still wants it or not.
+#[test]
+fn a_block_that_is_not_asked_for_after_all() {
+    let mut world = World::new();
+    let job = world.want(0).unwrap();
+    world.work();
+    world.peers_answer(&[peer(1)]);
+    for wanted in [true, false] {
+        let ask = world.ask().unwrap();
+        if !wanted {
+            Fetch::cancel(&mut world.store, &mut world.jobs, job);
+        }
+        world.fetch.not_carried(world.now, &mut world.jobs, &ask);
+        assert_eq!(world.fetch.counters.asked, 0);
+    }
+    assert_eq!(world.fetch.peers.load(0).0, 0);
+}
+
 /// A host that names one port after the other does not get the places of others.
 #[test]
 fn many_ports_of_one_host() {
@@ -630,6 +649,28 @@ fn slow_empty_hands_are_not_asked_for_ever() {
     }
     let asked = world.fetch.counters.asked;
     assert!((5..=8).contains(&asked), "{asked} questions in a minute");
+}
+
+/// A question that there is no connection for keeps none back that there is one for.
+#[test]
+fn who_cannot_be_reached_keeps_nobody_waiting() {
+    let ask = |world: &mut World, reach: &dyn Fn(SocketAddr) -> bool| {
+        let World { now, fetch, jobs, rng, .. } = world;
+        fetch.next_ask(*now, jobs, rng, reach)
+    };
+    let mut world = World::new();
+    world.survey(8);
+    world.want(0).unwrap();
+    world.work();
+    world.peers_answer(&[peer(1), peer(2)]);
+    world.survey(8);
+    assert!(ask(&mut world, &|_| false).is_none(), "two lists are due");
+    let second = |there| there == peer(2);
+    let questions = [ask(&mut world, &second).unwrap(), ask(&mut world, &second).unwrap()];
+    assert!(questions.iter().all(|question| question.peer == peer(2)));
+    assert!(questions.iter().map(|it| matches!(it.question, Question::List { .. })).eq([true, false]));
+    assert!(ask(&mut world, &second).is_none());
+    assert!(ask(&mut world, &|_| true).is_some_and(|question| question.peer == peer(1)));
 }
 
 /// A crowd in which everybody has a part of two segments, and what is surveyed of the one in `turns`.

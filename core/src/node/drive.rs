@@ -339,6 +339,8 @@ where
             self.event(index, event);
             self.drop_requests(index);
             while self.ask_origin(now, index) {}
+            self.busy |=
+                self.downloads.get_mut(index).and_then(Option::as_mut).is_some_and(Download::take_more);
         }
     }
 
@@ -490,7 +492,7 @@ where
                     data: buf.get(..len)?,
                 });
             }
-            self.busy |= download.take_lost();
+            self.busy |= download.take_more();
             if download.is_over() {
                 *slot = None;
             }

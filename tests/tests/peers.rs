@@ -159,6 +159,21 @@ fn nonsense_is_a_bad_reply() {
     }
 }
 
+/// After a negotiation the same question is put once more, and not a third time, whatever comes then.
+#[test]
+fn a_negotiation_is_answered_once() {
+    let mut negotiated = false;
+    let (net, failures) = failures_of(1_000, move |_| {
+        let versions = [0, 0, 0, 24, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 24, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2];
+        Act::Send(match std::mem::replace(&mut negotiated, true) {
+            false => http("200 OK", &versions),
+            true => http("503 Service Unavailable", b""),
+        })
+    });
+    assert_eq!(failures, [[Failure { peer: Some(fake_address(0)), cause: Cause::Refused }]]);
+    assert_eq!(net.fakes[0].asked, 2);
+}
+
 /// Bytes behind the message make a bad reply as soon as they are announced: they are not waited for.
 #[test]
 fn a_surplus_that_never_comes() {

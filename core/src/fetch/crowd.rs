@@ -47,7 +47,7 @@ pub struct Survey {
     pub anybody: bool,
     /// Whether the first answers are in: before that, what is not held is only not known.
     pub settled: bool,
-    /// When there is something to ask again. It was asked already, if that is past.
+    /// When there is something to ask again, which is never past.
     pub again: Option<Instant>,
 }
 

@@ -651,6 +651,28 @@ fn slow_empty_hands_are_not_asked_for_ever() {
     assert!((5..=8).contains(&asked), "{asked} questions in a minute");
 }
 
+/// A peer that is trusted may be shunned all the same, since its host lied on another port: then it
+/// is nobody to ask, and others are looked for.
+#[test]
+fn who_is_trusted_and_shunned_is_not_waited_for() {
+    let mut world = World::new();
+    let (trusted, liar) = (peer(1), SocketAddr::new(peer(1).ip(), 8_080));
+    for there in [trusted, liar] {
+        world.fetch.peers.meet(world.now, there).unwrap();
+    }
+    world.fetch.peers.trust(0);
+    world.fetch.peers.punish(world.now, liar, Cause::BadBlock, true);
+    assert_eq!(world.fetch.peers.trusted(world.now), only(0));
+    let job = world.want_v2(1);
+    assert!(!world.work(), "there is nothing to do at once");
+    assert!(world.ask().is_none());
+    assert!(world.fetch.discovery().poll_transmit(world.now, &mut [0; 1_400]).is_some(), "it is probed for");
+    assert!(world.fetch.poll_timeout().is_some_and(|at| at > world.now));
+    world.after(300);
+    assert!(world.outcome(job).is_some());
+    assert!(world.survey(8).again.is_none_or(|at| at > world.now));
+}
+
 /// A question that there is no connection for keeps none back that there is one for.
 #[test]
 fn who_cannot_be_reached_keeps_nobody_waiting() {

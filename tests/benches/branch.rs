@@ -56,7 +56,10 @@ fn crowds(_: &mut Criterion) {
         let report = run(&crowd, &RunOptions::default(), &mut ()).expect("a run");
         assert!(report.ok());
         let factor = report.wan.bytes as f64 / report.content.bytes as f64;
-        println!("{clients} clients together: {factor:.2} x the content, {:.1} s", begun.elapsed().as_secs_f32());
+        println!(
+            "{clients} clients together: {factor:.2} x the content, {:.1} s",
+            begun.elapsed().as_secs_f32()
+        );
     }
 }
 

@@ -123,6 +123,8 @@ pub struct Net {
     pub fakes_refuse: bool,
     /// Connections that still find no socket on the side that asks for them.
     pub no_sockets: u32,
+    /// For connections to there, there is never a socket.
+    pub no_socket_to: Option<SocketAddr>,
     /// Whether connections of the test take what comes.
     pub reads_nothing: bool,
     /// The origin.
@@ -198,6 +200,7 @@ impl Net {
             fakes: Vec::new(),
             fakes_refuse: false,
             no_sockets: 0,
+            no_socket_to: None,
             reads_nothing: false,
             origin: Origin::new(content),
             path: "/file",
@@ -460,9 +463,8 @@ impl Net {
                     self.note(line);
                 }
                 Output::Download { download, event } => {
-                    let now = self.now;
                     let line = format!("{index} event {event:?}");
-                    host.seen(download).events.push((now, event));
+                    host.seen(download).events.push((self.now, event));
                     self.note(line);
                 }
             }
@@ -470,10 +472,10 @@ impl Net {
     }
 
     fn connect(&mut self, index: usize, stream: StreamId, remote: SocketAddr) {
-        if let Some(left) = self.no_sockets.checked_sub(1) {
-            self.no_sockets = left;
-            let now = self.now;
-            self.hosts[index].handle_input(now, Input::NoSocket { stream });
+        let left = self.no_sockets.checked_sub(1);
+        if left.is_some() || self.no_socket_to == Some(remote) {
+            self.no_sockets = left.unwrap_or_default();
+            self.hosts[index].handle_input(self.now, Input::NoSocket { stream });
             return;
         }
         *self.dialled.entry(remote).or_default() += 1;
@@ -533,15 +535,14 @@ impl Net {
     }
 
     fn deliver_datagrams(&mut self) -> bool {
-        let now = self.now;
         let (due, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.datagrams).into_iter().partition(|(at, ..)| *at <= now);
+            std::mem::take(&mut self.datagrams).into_iter().partition(|(at, ..)| *at <= self.now);
         self.datagrams = later;
         let acted = !due.is_empty();
         for (_, _, from, to, data) in due {
             match to {
                 To::Host(host) => {
-                    self.hosts[host].handle_input(now, Input::Datagram { from, data: &data });
+                    self.hosts[host].handle_input(self.now, Input::Datagram { from, data: &data });
                 }
                 To::Fake(fake) => {
                     let Fake { discovery, rng, claims, claimed, .. } = &mut self.fakes[fake];
@@ -550,7 +551,7 @@ impl Net {
                     // As who has all blocks of a segment, however many those are.
                     let mut have = |id: &SegmentId| if claims.contains(id) { SEGMENT_BLOCKS } else { 0 };
                     if let Ok(Message::Probe(probe)) = parse(&data) {
-                        discovery.handle_probe(now, rng, from, &probe, &mut have);
+                        discovery.handle_probe(self.now, rng, from, &probe, &mut have);
                     }
                 }
             }

@@ -159,6 +159,21 @@ fn nonsense_is_a_bad_reply() {
     }
 }
 
+/// After a negotiation the same question is put once more, and not a third time, whatever comes then.
+#[test]
+fn a_negotiation_is_answered_once() {
+    let mut negotiated = false;
+    let (net, failures) = failures_of(1_000, move |_| {
+        let versions = [0, 0, 0, 24, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 24, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2];
+        Act::Send(match std::mem::replace(&mut negotiated, true) {
+            false => http("200 OK", &versions),
+            true => http("503 Service Unavailable", b""),
+        })
+    });
+    assert_eq!(failures, [[Failure { peer: Some(fake_address(0)), cause: Cause::Refused }]]);
+    assert_eq!(net.fakes[0].asked, 2);
+}
+
 /// Bytes behind the message make a bad reply as soon as they are announced: they are not waited for.
 #[test]
 fn a_surplus_that_never_comes() {
@@ -394,6 +409,24 @@ fn want_of_sockets_is_nobodys_fault() {
         assert_eq!(failures, []);
     }
     assert_eq!(net.node(1).counters().fetch.shunned, 0);
+}
+
+/// Questions for which no connection can be had keep none back that there is one for.
+#[test]
+fn one_peer_without_a_socket_does_not_keep_another_waiting() {
+    let content = content(160 * 65_536);
+    let mut net = Net::new(14, 2, 160, content.clone());
+    let first = net.download(0);
+    net.drive_download(0, first, LONG);
+    net.add_fake(segments(&net.origin.info), |_| Act::Silence);
+    net.no_socket_to = Some(fake_address(0));
+    let (sent, begun) = (net.origin.body_bytes, net.now);
+    let second = net.download(1);
+    net.drive_download(1, second, LONG);
+    assert_whole(net.seen(1, second), &content, true);
+    assert_eq!((net.origin.body_bytes, net.node(1).counters().fetch.shunned), (sent, 0));
+    let millis = net.now.since(begun).millis();
+    assert!(millis < 200, "one pause for want of sockets, and the transfer: {millis} ms");
 }
 
 /// A connection whose socket goes while a block comes on it is lost like any other, with the place that

@@ -11,9 +11,6 @@ use super::sweep::Sweep;
 /// nobody's turn but others'.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// How soon peers are surveyed again if their own time for it has passed: a probe could not go out.
-const SURVEY_AGAIN: Duration = Duration::from_millis(100);
-
 /// A block that it is another's turn for is waited for while the crowd gets on: twice as long as we
 /// take for one, within these bounds. Then so long again for each doubling of those it was the turn
 /// of before us, so that not all who wait lose patience at once.
@@ -45,8 +42,7 @@ impl Surveyed {
             return;
         }
         let survey = fetch.survey(now, &self.segment, self.algorithm, self.blocks, self.begun);
-        let again = |at: Instant| if at > now { at } else { now + SURVEY_AGAIN };
-        (self.news, self.again) = (Some(fetch.news()), survey.again.map(again));
+        (self.news, self.again) = (Some(fetch.news()), survey.again);
         let before = sweep.has_settled();
         if sweep.survey(&survey) || before != sweep.has_settled() {
             self.wake();
@@ -88,5 +84,51 @@ impl Surveyed {
 
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         earliest(self.again, Some(self.look_at).filter(|at| *at > now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGUN: Instant = Instant::from_millis(1_000);
+
+    fn surveyed() -> Surveyed {
+        Surveyed::new(BEGUN, SegmentId::from_slice(&[7; 32]).unwrap(), HashAlgorithm::Sha256, 8)
+    }
+
+    /// How many may be before us, so many seconds after the beginning.
+    fn before_us(surveyed: &Surveyed, seconds: u64, pace: u64) -> Option<usize> {
+        surveyed.patience(BEGUN + Duration::from_secs(seconds), Duration::from_secs(pace))
+    }
+
+    /// Others are waited for while they give us blocks: twice as long as we take for one, within bounds.
+    #[test]
+    fn others_are_waited_for_while_they_get_on() {
+        let mut surveyed = surveyed();
+        for (pace, patience) in [(0, 3), (1, 3), (5, 10), (99, 30)] {
+            assert_eq!(before_us(&surveyed, patience - 1, pace), Some(0), "{pace}");
+            let later = [1, 2, 3].map(|times| before_us(&surveyed, times * patience, pace));
+            assert_eq!(later, [1, 3, usize::MAX].map(Some), "the next in turn lose it first, {pace}");
+        }
+        surveyed.progress(BEGUN + Duration::from_secs(4));
+        assert_eq!((before_us(&surveyed, 6, 0), before_us(&surveyed, 7, 0)), (Some(0), Some(1)));
+    }
+
+    /// Where there was nothing to get, it is looked again after a while, or once there may be something.
+    #[test]
+    fn nothing_to_get() {
+        let patience = |surveyed: &Surveyed, millis| {
+            surveyed.patience(BEGUN + Duration::from_millis(millis), Duration::ZERO)
+        };
+        let mut surveyed = surveyed();
+        surveyed.rest(BEGUN);
+        assert_eq!((patience(&surveyed, 249), patience(&surveyed, 250)), (None, Some(0)));
+        assert_eq!(surveyed.poll_timeout(BEGUN), Some(BEGUN + LOOK_AGAIN));
+        surveyed.wake();
+        assert_eq!(patience(&surveyed, 1), Some(0));
+        surveyed.rest(BEGUN);
+        surveyed.progress(BEGUN + Duration::from_millis(1));
+        assert_eq!(patience(&surveyed, 1), Some(0));
     }
 }

@@ -109,8 +109,9 @@ pub struct Download {
     gave_up: bool,
     /// A block of which content information says what cannot be.
     contradicted: Option<u32>,
-    /// A block that was here is gone, so there is something to ask for.
-    lost: bool,
+    /// There is something to do at once: a block that was here is gone, or one that was missing is
+    /// here.
+    more: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -201,7 +202,7 @@ impl Download {
             full_until: now,
             gave_up: false,
             contradicted: None,
-            lost: false,
+            more: false,
         }
     }
 
@@ -335,6 +336,7 @@ impl Download {
             if client.is_stored(parts, content, span.start) {
                 let failures = self.sweep.take(block);
                 let _ = self.landed.push(Landed { block, failures, reading: false, fetched: false });
+                self.more = true;
                 return None;
             }
             // Its place in the store comes first: there is no use for a reply without one.
@@ -502,7 +504,7 @@ impl Download {
                     }
                     self.sweep.lost(ready.block);
                     self.surveyed.iter_mut().for_each(Surveyed::wake);
-                    self.lost = true;
+                    self.more = true;
                     self.ready.pop_front();
                     continue;
                 }
@@ -528,9 +530,9 @@ impl Download {
         None
     }
 
-    /// Whether a block was lost since this was asked last.
-    pub fn take_lost(&mut self) -> bool {
-        core::mem::take(&mut self.lost)
+    /// Whether more to do at once has come up since this was asked last.
+    pub fn take_more(&mut self) -> bool {
+        core::mem::take(&mut self.more)
     }
 
     /// Ends it, whatever its state.
@@ -756,7 +758,7 @@ impl Download {
 
     /// Looks who may have the blocks of a stretch that has just begun.
     fn enter(&mut self, now: Instant, client: &Client, parts: &mut Parts<'_>) -> Result<(), ApiError> {
-        self.surveyed = None;
+        self.end_survey(parts);
         let (Some(content), Some(stretch)) = (self.content, &self.stretch) else { return Ok(()) };
         let Some(segment) = stretch.segment(client, parts.storage, content)? else { return Ok(()) };
         let id = segment.id(parts.crypto);
@@ -770,6 +772,12 @@ impl Download {
         self.sweep.expect_survey(local);
         self.surveyed = Some(Surveyed::new(now, id, segment.algorithm(), segment.block_count()));
         Ok(())
+    }
+
+    fn end_survey(&mut self, parts: &mut Parts<'_>) {
+        if let Some(surveyed) = self.surveyed.take() {
+            parts.fetch.end_survey(surveyed.segment());
+        }
     }
 
     /// A missing block to ask the origin for, if it is our turn to.
@@ -804,6 +812,7 @@ impl Download {
     }
 
     fn drop_content(&mut self, client: &mut Client, parts: &mut Parts<'_>) {
+        self.end_survey(parts);
         if let Some(content) = self.content.take() {
             // The handle is ours alone, so closing it cannot fail.
             let _ = client.close_content(content, parts);
@@ -842,3 +851,6 @@ fn info_error(error: ApiError) -> DownloadError {
         _ => DownloadError::Full,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -408,3 +408,60 @@ impl core::fmt::Display for OriginFailure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::from_millis(1_000);
+
+    /// A request for the bytes 100 to 199, and so many of them that came.
+    fn asking(status: &str, fields: &str, came: usize) -> OriginStream {
+        extern crate std;
+        let mut origin = OriginStream::new(NOW);
+        let (host, path) = ("origin".try_into().unwrap(), "/".try_into().unwrap());
+        let url = Url { origin: ([10, 1, 0, 1], 80).into(), host, path };
+        assert!(origin.ask(NOW, &url, InfoVersion::V1, Want::Range(100..200), Some(1_000)));
+        let head = std::format!("HTTP/1.1 {status}\r\n{fields}\r\n\r\n");
+        assert!(matches!(origin.handle(NOW, head.as_bytes()), (used, Ok(None)) if used == head.len()));
+        let (used, event) = origin.handle(NOW, &[0xd3; 1_000][..came]);
+        assert!(used == came && matches!(event, Ok(Some(OriginEvent::Data { offset: 100, .. }))));
+        origin
+    }
+
+    fn part(came: usize) -> OriginStream {
+        asking("206 Partial Content", "Content-Range: bytes 100-199/1000\r\nContent-Length: 100", came)
+    }
+
+    /// What a range's reply says at its end, with nothing more to come.
+    fn end(origin: &mut OriginStream) -> Option<u64> {
+        match origin.handle(NOW, &[]) {
+            (0, Ok(Some(OriginEvent::DataEnd { start }))) => Some(start),
+            (0, Ok(None)) => None,
+            _ => panic!("neither an end nor nothing"),
+        }
+    }
+
+    #[test]
+    fn a_reply_that_nobody_waits_for() {
+        assert!(!part(60).is_spare(&|start| start == 100), "somebody does");
+        assert!(part(60).is_spare(&|start| start == 0), "and nobody for the rest of it");
+        let mut all = asking("200 OK", "Content-Length: 1000", 200);
+        assert!(all.is_spare(&|_| false), "the end of the content is still to come");
+    }
+
+    /// By the time that the end of a reply comes its block may have been given up, and be asked for
+    /// anew on another connection: that is not over with this one.
+    #[test]
+    fn a_stale_end_says_nothing() {
+        let mut origin = part(100);
+        assert!(!origin.is_spare(&|_| true));
+        assert_eq!(end(&mut origin), Some(100));
+
+        let mut origin = part(100);
+        assert!(!origin.is_spare(&|_| false), "nothing more is to come, so it can be kept");
+        assert!(!origin.is_spare(&|_| true), "its block is awaited again");
+        assert_eq!(end(&mut origin), None);
+        assert!(origin.want().is_none() && origin.keeps_open());
+    }
+}

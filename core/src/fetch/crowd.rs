@@ -19,9 +19,6 @@ use crate::retrieval::set::IndexSet;
 use crate::retrieval::wire::Range;
 use crate::time::{Duration, Instant, earliest};
 
-/// Block lists known at once: one of each peer, as long as one segment is being downloaded.
-pub const MAX_LISTS: usize = 32;
-
 /// GETBLKLIST is worth its while only for more than 3 consecutive blocks (fact 40).
 const FEW_BLOCKS: u32 = 3;
 
@@ -31,6 +28,9 @@ const LIST_AGAIN: Duration = Duration::from_millis(1_000);
 /// Of so many peers that have a part of a segment, the lists are kept fresh. Each client draws its own,
 /// so that a block finds its way through a crowd of any size from neighbour to neighbour.
 const NEIGHBOURS: usize = 8;
+
+/// Block lists known at once: those of two segments.
+pub const MAX_LISTS: usize = 2 * NEIGHBOURS;
 
 /// A list that is older than this says nothing of what the peer does not have.
 const FRESH: Duration = Duration::from_secs(10);
@@ -59,7 +59,7 @@ pub struct Survey {
     pub anybody: bool,
     /// Whether the first answers are in: before that, what is not held is only not known.
     pub settled: bool,
-    /// When there is something to ask again. It was asked already, if that is past.
+    /// When there is something to ask again, which is never past.
     pub again: Option<Instant>,
 }
 
@@ -148,9 +148,19 @@ impl Lists {
         }
     }
 
+    /// Forgets what peers have of a segment that nobody surveys any more; questions under way stay.
+    pub(super) fn leave(&mut self, segment: &SegmentId) {
+        self.0.retain(|list| list.key != key(segment) || list.state == State::Asked);
+    }
+
     /// Forgets who lost its place in the table of peers.
     pub(super) fn forget(&mut self, place: u8) {
         self.0.retain(|list| list.place != place);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_known(&self, segment: &SegmentId, place: u8) -> bool {
+        self.get(key(segment), place).is_some_and(|list| list.told)
     }
 
     fn get(&self, key: u64, place: u8) -> Option<&List> {
@@ -161,7 +171,8 @@ impl Lists {
         self.0.iter_mut().find(|list| list.key == key && list.place == place)
     }
 
-    /// The row for a list; that of another segment's gives way.
+    /// The row for a list. What is old gives way, and what another segment has beyond its share: of two
+    /// that are surveyed at a time, neither drives the other out again and again.
     fn row(&mut self, now: Instant, key: u64, place: u8) -> Option<&mut List> {
         if self.get(key, place).is_none() {
             let list = List {
@@ -175,8 +186,11 @@ impl Lists {
                 grown: now,
             };
             if let Err(list) = self.0.push(list) {
-                let other = |it: &&mut List| it.key != key && it.state != State::Asked;
-                *self.0.iter_mut().filter(other).min_by_key(|it| it.at)? = list;
+                let count = |key| self.0.iter().filter(|it| it.key == key).count();
+                let gives_way = |it: &List| now.since(it.at) > FRESH || count(it.key) > count(key) + 1;
+                let idle = self.0.iter().enumerate().filter(|(_, it)| it.state != State::Asked);
+                let (place, _) = idle.filter(|(_, it)| gives_way(it)).min_by_key(|(_, it)| it.at)?;
+                *self.0.get_mut(place)? = list;
             }
         }
         self.get_mut(key, place)
@@ -272,6 +286,11 @@ impl Fetch {
             survey.held = survey.held.union(&list.blocks);
         }
         survey
+    }
+
+    /// The segment is not surveyed any more: the lists of it make room for others'.
+    pub fn end_survey(&mut self, segment: &SegmentId) {
+        self.lists.leave(segment);
     }
 
     /// Who is getting this segment at the moment. `pace` is how long we take for a block.

@@ -148,7 +148,7 @@ pub struct Counters {
     pub timed_out: u32,
     /// Times a peer was shunned.
     pub shunned: u32,
-    /// Peers that answered while the table of peers was full.
+    /// Peers that answered while the table of peers had no place for them.
     pub surplus: u32,
 }
 
@@ -366,7 +366,7 @@ impl Fetch {
                 Ok(verifier) => {
                     if let (State::Asking(_, since), Some(place)) = (&work.state, self.peers.place(ask.peer))
                     {
-                        self.peers.answered(now, place, now.since(*since));
+                        self.peers.answered(now, place, now.since(*since), work.expected.len);
                     }
                     work.state = State::Verifying(ask.peer, slot, verifier);
                     return;
@@ -423,9 +423,16 @@ impl Fetch {
         more
     }
 
-    /// The next question to carry to a peer, if a peer can be asked.
-    pub fn next_ask(&mut self, now: Instant, jobs: &mut [Job], rng: &mut dyn CryptoRng) -> Option<Ask> {
-        if let Some(ask) = self.next_list(now) {
+    /// The next question to carry to a peer, of those for which `reach` is true: to others there is no
+    /// connection, and none can be made now.
+    pub fn next_ask(
+        &mut self,
+        now: Instant,
+        jobs: &mut [Job],
+        rng: &mut dyn CryptoRng,
+        reach: &dyn Fn(SocketAddr) -> bool,
+    ) -> Option<Ask> {
+        if let Some(ask) = self.next_list(now, reach) {
             return Some(ask);
         }
         for (index, job) in (0u16..).zip(jobs) {
@@ -441,7 +448,8 @@ impl Fetch {
             let free = places(askable).filter_map(|place| {
                 let (load, window) = self.peers.load(place);
                 let turn = u32::from(place).wrapping_add(start).wrapping_mul(0x9e37_79b1);
-                (load < window).then_some((load, turn, place))
+                (load < window && self.peers.get(place).is_some_and(|peer| reach(peer.address)))
+                    .then_some((load, turn, place))
             });
             let Some((.., place)) = free.min() else { continue };
             let Some(peer) = self.peers.get(place).map(|peer| peer.address) else { continue };
@@ -462,12 +470,13 @@ impl Fetch {
         match ask.question {
             Question::List { segment, .. } => {
                 place.iter().for_each(|place| self.lists.ask(now, &segment, *place, false));
+                self.counters.lists = self.counters.lists.wrapping_sub(1);
             }
             Question::Block { .. } => {
+                self.counters.asked = self.counters.asked.wrapping_sub(1);
                 let Some(work) = work(jobs, ask) else { return };
                 work.asked &= !place.map_or(0, only);
                 work.state = State::Searching;
-                self.counters.asked = self.counters.asked.wrapping_sub(1);
             }
         }
     }
@@ -574,8 +583,11 @@ impl Fetch {
 
     fn failed(&mut self, now: Instant, work: &mut Work, peer: SocketAddr, cause: Cause) {
         note(work, (!cause.is_ours()).then_some(peer), cause);
-        if let (Cause::NotHeld, Some(place)) = (cause, self.peers.place(peer)) {
-            self.peers.disappoint(place);
+        if let (Cause::NotHeld, State::Asking(_, since), Some(place)) =
+            (cause, &work.state, self.peers.place(peer))
+        {
+            let rests = self.peers.disappoint(now, place, now.since(*since));
+            self.shunned(rests);
             self.holdings.lacks(&work.block.segment, place);
         }
         // HoD binds block hashes, and not the length of a segment's last block, nor that of the only
@@ -598,18 +610,26 @@ impl Fetch {
         if let Some(counter) = counter {
             *counter = counter.wrapping_add(1);
         }
-        if self.peers.punish(now, peer, cause, certain) {
+        let shunned = self.peers.punish(now, peer, cause, certain);
+        self.shunned(shunned);
+    }
+
+    /// Counts a peer that is not asked for a while, if it is so.
+    fn shunned(&mut self, is_so: bool) {
+        if is_so {
             debug!("peer shunned");
             self.counters.shunned = self.counters.shunned.wrapping_add(1);
             self.news = self.news.wrapping_add(1);
         }
     }
 
-    fn next_list(&mut self, now: Instant) -> Option<Ask> {
+    fn next_list(&mut self, now: Instant, reach: &dyn Fn(SocketAddr) -> bool) -> Option<Ask> {
         let Self { lists, peers, holdings, counters, .. } = self;
         let free = |due: &crowd::Due| {
             let (load, window) = peers.load(due.place);
-            load < window && peers.willing(now, only(due.place)) != 0
+            load < window
+                && peers.willing(now, only(due.place)) != 0
+                && peers.get(due.place).is_some_and(|peer| reach(peer.address))
         };
         let due = lists.due().filter(free);
         let known = |due: crowd::Due| Some((holdings.by_key(due.segment)?, due));

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use heapless::Vec;
 
 use super::Cause;
-use crate::limits::REQUEST_TIMEOUT;
+use crate::limits::{BLOCK_BYTES, REQUEST_TIMEOUT};
 use crate::time::{Duration, Instant};
 
 /// Peers known at once: as many as a set of them has bits.
@@ -31,6 +31,14 @@ const SLOW: Duration = Duration::from_secs(5);
 
 /// Time-outs that make a peer slow. One alone may be a lost frame.
 const SLOW_STRIKES: u8 = 3;
+
+/// How long a peer may keep us waiting for blocks that it does not have, all questions together,
+/// before it rests: a first window of them, each to the end of its request timer.
+const PATIENCE: Duration = Duration::from_micros(REQUEST_TIMEOUT.micros() * FIRST_WINDOW as u64);
+
+/// Ports of one host that are known at once. One is usual; who names many at a time must not take the
+/// places of others.
+const HOST_SHARE: usize = 4;
 
 /// A peer that was silent for this long gives way to one that is new.
 const STALE: Duration = Duration::from_secs(10);
@@ -77,8 +85,10 @@ pub(super) struct Peer {
     asked: u8,
     /// Quick answers since the window grew.
     quick: u8,
-    /// What the quickest of all took.
+    /// What the quickest of all took, for a full block.
     best: Duration,
+    /// How long it took to say that it does not have a block, all in all since it last gave one.
+    wasted: Duration,
     trust: u8,
 }
 
@@ -94,6 +104,7 @@ impl Peer {
             asked: 0,
             quick: 0,
             best: REQUEST_TIMEOUT,
+            wasted: Duration::ZERO,
             trust: 0,
         }
     }
@@ -115,17 +126,20 @@ impl Peers {
     }
 
     /// A place for a peer that answered, and whether another one has lost it: whatever was noted by
-    /// place has to be forgotten then. `None` if all places are in use.
+    /// place has to be forgotten then. `None` if all places are in use, or all that its host may have.
     pub(super) fn meet(&mut self, now: Instant, address: SocketAddr) -> Option<(u8, bool)> {
         if let Some(place) = self.place(address) {
             self.get_mut(place)?.heard = now;
             return Some((place, false));
         }
-        let peer = Peer::new(now, address);
-        let Err(peer) = self.0.push(peer) else { return Some((self.0.len() as u8 - 1, false)) };
+        let is_beside = |peer: &Peer| peer.address.ip() == address.ip();
+        let crowded = self.0.iter().filter(|peer| is_beside(peer)).count() >= HOST_SHARE;
+        if !crowded && self.0.push(Peer::new(now, address)).is_ok() {
+            return Some((self.0.len() as u8 - 1, false));
+        }
         // Who was silent for longest, then who rests, then the liar who has atoned most.
         let rank = |peer: &Peer| match peer {
-            _ if peer.asked > 0 => None,
+            _ if peer.asked > 0 || (crowded && !is_beside(peer)) => None,
             _ if peer.liar && peer.until > now => Some((2, peer.until)),
             _ if peer.until > now => Some((1, peer.until)),
             _ if peer.heard + STALE < now => Some((0, peer.heard)),
@@ -133,7 +147,7 @@ impl Peers {
         };
         let ranked = (0u8..).zip(&mut self.0).filter_map(|(place, it)| Some((rank(it)?, place, it)));
         let (_, place, out) = ranked.min_by_key(|(rank, place, _)| (*rank, *place))?;
-        *out = peer;
+        *out = Peer::new(now, address);
         Some((place, true))
     }
 
@@ -184,18 +198,20 @@ impl Peers {
         }
     }
 
-    /// A good answer came from a peer, after `took`.
-    pub(super) fn answered(&mut self, now: Instant, place: u8, took: Duration) {
+    /// A good answer came from a peer: a block of `len` bytes, after `took`.
+    pub(super) fn answered(&mut self, now: Instant, place: u8, took: Duration, len: u32) {
         let Some(peer) = self.get_mut(place) else { return };
         (peer.heard, peer.strikes) = (now, 0);
-        peer.best = peer.best.min(took);
+        // Quick is what a full block would be: what a few bytes took says nothing of the next ones.
+        let full = took.micros().saturating_mul(BLOCK_BYTES.into()) / u64::from(len.max(1));
+        peer.best = peer.best.min(Duration::from_micros(full));
         // What goes to it at a time it must be able to deliver within the request timer: the window
         // shrinks with each answer that was nearly too late. It grows whenever a whole window came
         // about as quickly as a single block would: while questions only wait for one another,
         // more of them bring nothing but full queues.
         if took > LATE {
             (peer.window, peer.quick) = (peer.window.saturating_sub(1).max(1), 0);
-        } else if took.micros() <= peer.best.micros().saturating_mul(3) / 2 {
+        } else if full <= peer.best.micros().saturating_mul(3) / 2 {
             peer.quick = peer.quick.saturating_add(1);
             if peer.quick >= peer.window {
                 (peer.window, peer.quick) = (peer.window.saturating_add(1).min(MAX_WINDOW), 0);
@@ -206,16 +222,24 @@ impl Peers {
     /// A peer has given us a block that verified.
     pub(super) fn trust(&mut self, place: u8) {
         if let Some(peer) = self.get_mut(place) {
-            peer.trust = TRUST;
+            (peer.trust, peer.wasted) = (TRUST, Duration::ZERO);
         }
     }
 
-    /// A peer does not have what it was thought to have, or is too busy to send it.
-    pub(super) fn disappoint(&mut self, place: u8) {
-        if let Some(peer) = self.get_mut(place) {
-            peer.trust = peer.trust.saturating_sub(1);
-            (peer.window, peer.quick) = (peer.window.saturating_sub(1).max(1), 0);
+    /// A peer does not have what it was thought to have, or is too busy to send it, and took so long
+    /// to say so; whether it rests from now on. An honest "no" is quick; who is slow with it every
+    /// time rests for as long as it has kept us waiting, which is longer each time.
+    pub(super) fn disappoint(&mut self, now: Instant, place: u8, took: Duration) -> bool {
+        let Some(peer) = self.get_mut(place) else { return false };
+        peer.trust = peer.trust.saturating_sub(1);
+        (peer.window, peer.quick) = (peer.window.saturating_sub(1).max(1), 0);
+        peer.wasted = (peer.wasted + took).min(LIAR);
+        let rests = peer.wasted >= PATIENCE;
+        if rests {
+            peer.liar &= peer.until > now;
+            peer.until = peer.until.max(now + peer.wasted);
         }
+        rests
     }
 
     /// Counts `cause` against a peer; whether it is shunned from now on. What is wrong is only then
@@ -316,7 +340,7 @@ mod tests {
         for _ in 0..10 {
             assert!(!peers.punish(NOW, address(1), Cause::TimedOut, true));
             assert!(!peers.punish(NOW, address(1), Cause::TimedOut, true));
-            peers.answered(NOW, 1, Duration::ZERO);
+            peers.answered(NOW, 1, Duration::ZERO, BLOCK_BYTES);
         }
         assert!(!is_shunned(&peers, 0, 1));
     }
@@ -327,19 +351,46 @@ mod tests {
         let mut peers = peers(1);
         let window = |peers: &Peers| peers.load(0).1;
         assert_eq!(window(&peers), 4);
-        (0..4).for_each(|_| peers.answered(NOW, 0, Duration::from_millis(100)));
+        (0..4).for_each(|_| peers.answered(NOW, 0, Duration::from_millis(100), BLOCK_BYTES));
         assert_eq!(window(&peers), 5, "a whole window came quickly");
-        (0..9).for_each(|_| peers.answered(NOW, 0, Duration::from_millis(151)));
+        (0..9).for_each(|_| peers.answered(NOW, 0, Duration::from_millis(151), BLOCK_BYTES));
         assert_eq!(window(&peers), 5, "neither quick nor late");
-        peers.answered(NOW, 0, Duration::from_millis(1_001));
+        peers.answered(NOW, 0, Duration::from_millis(1_001), BLOCK_BYTES);
         assert_eq!(window(&peers), 4);
         peers.punish(NOW, address(0), Cause::TimedOut, true);
         assert_eq!(window(&peers), 2);
-        peers.disappoint(0);
-        (0..3).for_each(|_| peers.answered(NOW, 0, Duration::from_millis(1_900)));
+        peers.disappoint(NOW, 0, Duration::ZERO);
+        (0..3).for_each(|_| peers.answered(NOW, 0, Duration::from_millis(1_900), BLOCK_BYTES));
         assert_eq!(window(&peers), 1, "but never none");
-        (0..1_000).for_each(|_| peers.answered(NOW, 0, Duration::ZERO));
+        (0..1_000).for_each(|_| peers.answered(NOW, 0, Duration::ZERO, BLOCK_BYTES));
         assert_eq!(window(&peers), MAX_WINDOW);
+    }
+
+    /// The last block of a segment may have a few bytes, and comes in no time.
+    #[test]
+    fn a_short_block_does_not_make_full_ones_slow() {
+        let mut peers = peers(1);
+        peers.answered(NOW, 0, Duration::from_millis(1), 100);
+        (0..4).for_each(|_| peers.answered(NOW, 0, Duration::from_millis(100), BLOCK_BYTES));
+        assert_eq!(peers.load(0).1, 5);
+        peers.answered(NOW, 0, Duration::from_millis(1), 0);
+        assert_eq!(peers.load(0).1, 5);
+    }
+
+    /// Who claims to have everything, and has nothing, is asked less and less.
+    #[test]
+    fn who_is_slow_to_say_no_rests_longer_each_time() {
+        let mut peers = peers(2);
+        let slow = Duration::from_millis(1_990);
+        assert!((0..4).all(|_| !peers.disappoint(NOW, 1, slow)));
+        assert!(peers.disappoint(NOW, 1, slow));
+        assert!(is_shunned(&peers, 9, 1) && !is_shunned(&peers, 10, 1) && !is_shunned(&peers, 0, 0));
+        assert!(peers.disappoint(NOW, 1, slow));
+        assert!(is_shunned(&peers, 11, 1) && !is_shunned(&peers, 12, 1));
+        peers.trust(1);
+        assert!(!peers.disappoint(NOW, 1, slow), "a block makes up for it");
+        assert!((0..7_999).all(|_| !peers.disappoint(NOW, 0, Duration::from_millis(1))));
+        assert_eq!(peers.load(0).1, 1, "who is quick to say so is only asked for less at a time");
     }
 
     #[test]
@@ -349,7 +400,7 @@ mod tests {
         peers.trust(1);
         peers.trust(2);
         assert_eq!(peers.trusted(NOW), 0b110);
-        (0..TRUST).for_each(|_| peers.disappoint(1));
+        (0..TRUST).for_each(|_| assert!(!peers.disappoint(NOW, 1, Duration::ZERO)));
         assert_eq!(peers.trusted(NOW), 0b100);
         assert_eq!(peers.trusted(NOW + STALE), 0b100);
         assert_eq!(peers.trusted(NOW + STALE + Duration::from_micros(1)), 0);
@@ -364,11 +415,26 @@ mod tests {
         assert_eq!(peers.meet(NOW, address(100)), Some((7, true)), "who rests goes first");
         assert_eq!(peers.meet(NOW, address(101)), Some((3, true)), "then a liar");
         let later = NOW + STALE + Duration::from_micros(1);
-        (1..MAX_PEERS as u8).for_each(|place| peers.answered(later, place, Duration::ZERO));
+        (1..MAX_PEERS as u8).for_each(|place| peers.answered(later, place, Duration::ZERO, BLOCK_BYTES));
         peers.asked(0);
         assert_eq!(peers.meet(later, address(102)), None, "who is being asked stays");
         peers.over(address(0));
         assert_eq!(peers.meet(later, address(102)), Some((0, true)), "who was silent goes");
+    }
+
+    /// A host has few ports, however many it names: a new one takes the place of one of its own.
+    #[test]
+    fn a_host_has_its_share_of_the_table() {
+        let mut peers = Peers::default();
+        let port = |port| SocketAddr::new(address(1).ip(), port);
+        (0..HOST_SHARE as u16).for_each(|it| assert_eq!(peers.meet(NOW, port(it)), Some((it as u8, false))));
+        assert_eq!(peers.meet(NOW, port(80)), None);
+        assert_eq!(peers.meet(NOW, port(3)), Some((3, false)), "who is known stays so");
+        assert_eq!(peers.meet(NOW, address(2)), Some((4, false)));
+        peers.punish(NOW, address(2), Cause::Unreachable, true);
+        assert_eq!(peers.meet(NOW, port(80)), None, "another's place is not its own");
+        peers.punish(NOW, port(2), Cause::Unreachable, true);
+        assert_eq!(peers.meet(NOW, port(80)), Some((2, true)));
     }
 
     #[test]

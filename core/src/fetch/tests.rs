@@ -87,7 +87,7 @@ impl World {
 
     fn ask(&mut self) -> Option<Ask> {
         let Self { now, fetch, jobs, rng, .. } = self;
-        fetch.next_ask(*now, jobs, rng)
+        fetch.next_ask(*now, jobs, rng, &|_| true)
     }
 
     fn answer(&mut self, ask: &Ask, answer: Answer) {
@@ -430,6 +430,7 @@ fn a_list_that_does_not_come() {
     world.survey(8);
     let ask = world.ask().unwrap();
     world.fetch.not_carried(world.now, &mut world.jobs, &ask);
+    assert_eq!(world.fetch.counters.lists, 0);
     let ask = world.ask().unwrap();
     world.answer(&ask, Answer::Failed(Cause::Unreachable));
     assert!(world.ask().is_none());
@@ -595,4 +596,160 @@ fn an_old_list_does_not_deny_what_is_there_now() {
     assert!(world.ask().is_none());
     world.fetch.holdings.get_mut(&segment()).unwrap().partial &= !only(place);
     assert!(world.ask().is_some());
+}
+
+/// What cannot be carried is not counted, whether somebody still wants it or not.
+#[test]
+fn a_block_that_is_not_asked_for_after_all() {
+    let mut world = World::new();
+    let job = world.want(0).unwrap();
+    world.work();
+    world.peers_answer(&[peer(1)]);
+    for wanted in [true, false] {
+        let ask = world.ask().unwrap();
+        if !wanted {
+            Fetch::cancel(&mut world.store, &mut world.jobs, job);
+        }
+        world.fetch.not_carried(world.now, &mut world.jobs, &ask);
+        assert_eq!(world.fetch.counters.asked, 0);
+    }
+    assert_eq!(world.fetch.peers.load(0).0, 0);
+}
+
+/// A host that names one port after the other does not get the places of others.
+#[test]
+fn many_ports_of_one_host() {
+    let mut world = World::new();
+    world.want(0).unwrap();
+    world.work();
+    let ports = (1..=40).map(|port| SocketAddr::new(peer(1).ip(), port));
+    let answering: Vec<SocketAddr, 41> = ports.chain([peer(2)]).collect();
+    world.peers_answer(&answering);
+    assert_eq!(world.fetch.counters.surplus, 36);
+    assert!(world.fetch.peers.place(peer(2)).is_some());
+}
+
+/// Who claims to have everything and says no to each question, as late as it may, is asked ever more
+/// rarely, however often it answers probes.
+#[test]
+fn slow_empty_hands_are_not_asked_for_ever() {
+    let mut world = World::new();
+    let begun = world.now;
+    let mut index = 0;
+    while world.now < begun + Duration::from_secs(60) {
+        index += 1;
+        let job = world.want(index).unwrap();
+        world.work();
+        world.peers_answer(&[peer(1)]);
+        if let Some(ask) = world.ask() {
+            world.now += Duration::from_millis(1_900);
+            world.answer(&ask, Answer::Failed(Cause::NotHeld));
+        }
+        world.after(300);
+        world.after(300);
+        assert!(world.outcome(job).is_some(), "nobody is waited for that rests");
+    }
+    let asked = world.fetch.counters.asked;
+    assert!((5..=8).contains(&asked), "{asked} questions in a minute");
+}
+
+/// A peer that is trusted may be shunned all the same, since its host lied on another port: then it
+/// is nobody to ask, and others are looked for.
+#[test]
+fn who_is_trusted_and_shunned_is_not_waited_for() {
+    let mut world = World::new();
+    let (trusted, liar) = (peer(1), SocketAddr::new(peer(1).ip(), 8_080));
+    for there in [trusted, liar] {
+        world.fetch.peers.meet(world.now, there).unwrap();
+    }
+    world.fetch.peers.trust(0);
+    world.fetch.peers.punish(world.now, liar, Cause::BadBlock, true);
+    assert_eq!(world.fetch.peers.trusted(world.now), only(0));
+    let job = world.want_v2(1);
+    assert!(!world.work(), "there is nothing to do at once");
+    assert!(world.ask().is_none());
+    assert!(world.fetch.discovery().poll_transmit(world.now, &mut [0; 1_400]).is_some(), "it is probed for");
+    assert!(world.fetch.poll_timeout().is_some_and(|at| at > world.now));
+    world.after(300);
+    assert!(world.outcome(job).is_some());
+    assert!(world.survey(8).again.is_none_or(|at| at > world.now));
+}
+
+/// A question that there is no connection for keeps none back that there is one for.
+#[test]
+fn who_cannot_be_reached_keeps_nobody_waiting() {
+    let ask = |world: &mut World, reach: &dyn Fn(SocketAddr) -> bool| {
+        let World { now, fetch, jobs, rng, .. } = world;
+        fetch.next_ask(*now, jobs, rng, reach)
+    };
+    let mut world = World::new();
+    world.survey(8);
+    world.want(0).unwrap();
+    world.work();
+    world.peers_answer(&[peer(1), peer(2)]);
+    world.survey(8);
+    assert!(ask(&mut world, &|_| false).is_none(), "two lists are due");
+    let second = |there| there == peer(2);
+    let questions = [ask(&mut world, &second).unwrap(), ask(&mut world, &second).unwrap()];
+    assert!(questions.iter().all(|question| question.peer == peer(2)));
+    assert!(questions.iter().map(|it| matches!(it.question, Question::List { .. })).eq([true, false]));
+    assert!(ask(&mut world, &second).is_none());
+    assert!(ask(&mut world, &|_| true).is_some_and(|question| question.peer == peer(1)));
+}
+
+/// A crowd in which everybody has a part of two segments, and what is surveyed of the one in `turns`.
+fn surveys(turns: u32) -> (World, [SegmentId; 2]) {
+    let (mut world, segments) = (World::new(), [segment_v2(1), segment_v2(2)]);
+    let begun = world.now;
+    let crowd: Vec<SocketAddr, 20> = (1..=20).map(peer).collect();
+    for turn in 0..turns {
+        for id in &segments {
+            world.fetch.survey(world.now, id, HashAlgorithm::Sha256, 64, begun);
+        }
+        while let Some(ask) = world.ask() {
+            world.answer(&ask, Answer::Listed(IndexSet::EMPTY));
+        }
+        if turn == 0 {
+            world.work();
+            world.peers_answer(&crowd);
+        }
+        world.after(10);
+    }
+    (world, segments)
+}
+
+/// Two downloads of different segments share the table of lists, and do not ask for the same ones
+/// again and again.
+#[test]
+fn two_surveys_do_not_drive_each_other_out() {
+    let (world, segments) = surveys(1_000);
+    let lists = world.fetch.counters.lists;
+    assert!((8 * 16..=11 * 16).contains(&lists), "{lists} lists in ten seconds");
+    for id in segments {
+        let known = (0..20).filter(|place| world.fetch.lists.is_known(&id, *place)).count();
+        assert_eq!(known, 8);
+    }
+}
+
+/// What is not surveyed any more makes room for what comes next.
+#[test]
+fn a_survey_that_ends_leaves_its_rows() {
+    let (mut world, [first, _]) = surveys(1_000);
+    let third = segment_v2(3);
+    let survey = |world: &mut World| {
+        world.fetch.survey(world.now, &third, HashAlgorithm::Sha256, 64, Instant::from_millis(1_000));
+    };
+    survey(&mut world);
+    world.work();
+    let crowd: Vec<SocketAddr, 20> = (1..=20).map(peer).collect();
+    world.peers_answer(&crowd);
+    for (ended, all) in [(None, false), (Some(first), true)] {
+        ended.iter().for_each(|segment| world.fetch.end_survey(segment));
+        survey(&mut world);
+        while let Some(ask) = world.ask() {
+            world.answer(&ask, Answer::Listed(IndexSet::EMPTY));
+        }
+        let known = (0..20).filter(|place| world.fetch.lists.is_known(&third, *place)).count();
+        assert_eq!(known == 8, all, "{known} lists");
+    }
 }

@@ -225,8 +225,10 @@ where
             self.work_client(now);
             let Self { storage, crypto, rng, fetch, jobs, .. } = self;
             self.busy |= fetch.work(now, jobs, storage, crypto, rng);
-            while let Some(ask) = self.next_ask(now) {
-                if !self.carry(now, &ask) {
+            // A question without a connection to its peer does not keep back those that have one.
+            let mut dial = now >= self.dial_after;
+            while let Some(ask) = self.next_ask(now, dial) {
+                if !self.carry(now, &ask) && !core::mem::take(&mut dial) {
                     break;
                 }
             }
@@ -259,13 +261,23 @@ where
         }
     }
 
-    fn next_ask(&mut self, now: Instant) -> Option<Ask> {
+    /// The next question that there is a connection for, or if `dial` allows it, can be.
+    fn next_ask(&mut self, now: Instant, dial: bool) -> Option<Ask> {
         let Self { streams, fetch, jobs, rng, .. } = self;
-        let idle = |stream: &Stream| matches!(&stream.role, Role::Fetch(peer) if peer.is_idle());
-        if !streams.iter().any(|stream| stream.is_free() || idle(stream)) {
+        let idle = |stream: &Stream| match &stream.role {
+            Role::Fetch(peer) if peer.is_idle() => Some(peer.peer()),
+            _ => None,
+        };
+        // A place that is being made is waited for, before another one is.
+        let closing = |stream: &Stream| matches!(stream.role, Role::Free) && stream.due.is_some();
+        let any_idle = streams.iter().any(|stream| idle(stream).is_some());
+        let room = streams.iter().any(Stream::is_free) || (any_idle && !streams.iter().any(closing));
+        let dial = dial && room;
+        if !dial && !any_idle {
             return None;
         }
-        fetch.next_ask(now, jobs, rng)
+        let reach = |peer| dial || streams.iter().any(|stream| idle(stream) == Some(peer));
+        fetch.next_ask(now, jobs, rng, &reach)
     }
 
     /// Finds a connection for a question: one that is idle, a new one, or another's place.
@@ -330,6 +342,8 @@ where
             self.event(index, event);
             self.drop_requests(index);
             while self.ask_origin(now, index) {}
+            self.busy |=
+                self.downloads.get_mut(index).and_then(Option::as_mut).is_some_and(Download::take_more);
         }
     }
 
@@ -481,7 +495,7 @@ where
                     data: buf.get(..len)?,
                 });
             }
-            self.busy |= download.take_lost();
+            self.busy |= download.take_more();
             if download.is_over() {
                 *slot = None;
             }

@@ -9,7 +9,9 @@ mod segments;
 
 pub use self::list::{ListExchange, ListStep};
 pub use self::segments::{AskError, SegmentExchange, SegmentStep};
-use super::wire::{BLOCK_HEAD_BYTES, HEADER_BYTES, Header, MessageType, TRANSPORT_BYTES, VersionRange, pad};
+use super::wire::{
+    BLOCK_HEAD_BYTES, HEADER_BYTES, Header, MessageType, Range, TRANSPORT_BYTES, VersionRange, pad,
+};
 use crate::bytes::{Len, Reader, copy};
 use crate::crypto::{CipherAlgorithm, CipherBlock, Seal};
 use crate::limits::MAX_REPLY_BYTES;
@@ -101,14 +103,9 @@ pub struct Exchange {
     plain_len: u32,
     accept_plain: AcceptPlain,
     phase: Phase,
-    /// Bytes of the message that are still to come, as MsgSize said.
-    left: u32,
+    fields: Fields,
     cipher: CipherAlgorithm,
     block_len: u32,
-    /// A field that is being collected.
-    field: [u8; BLOCK_HEAD_BYTES],
-    have: usize,
-    need: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -138,12 +135,9 @@ impl Exchange {
             plain_len,
             accept_plain,
             phase: Phase::Header,
-            left: 0,
+            fields: Fields::NEW,
             cipher: CipherAlgorithm::None,
             block_len: 0,
-            field: [0; BLOCK_HEAD_BYTES],
-            have: 0,
-            need: TRANSPORT_BYTES + HEADER_BYTES,
         }
     }
 
@@ -176,13 +170,12 @@ impl Exchange {
                 (len, Ok(Step::More))
             }
             _ => {
-                let room = self.field.get_mut(self.have..self.need).unwrap_or_default();
-                let used = copy(room, bytes);
-                self.have = self.have.saturating_add(used);
-                if self.have < self.need {
+                let (used, whole) = self.fields.fill(bytes);
+                if !whole {
                     return (used, Ok(Step::More));
                 }
-                let step = self.field_complete();
+                let fields = self.fields;
+                let step = self.field_complete(&mut fields.reader());
                 if step.is_err() {
                     self.phase = Phase::Done;
                 }
@@ -192,28 +185,15 @@ impl Exchange {
     }
 
     fn collect(&mut self, phase: Phase, need: usize) {
-        (self.phase, self.have, self.need) = (phase, 0, need);
+        self.phase = phase;
+        self.fields.collect(need);
     }
 
-    /// Takes `count` bytes off what MsgSize announced.
-    fn spend(&mut self, count: u32) -> Result<(), Refusal> {
-        self.left = self.left.checked_sub(count).ok_or(Refusal::Malformed)?;
-        Ok(())
-    }
-
-    fn field_complete(&mut self) -> Result<Step<'static>, Refusal> {
-        let field = self.field;
-        let mut reader = Reader::new(field.get(..self.need).unwrap_or_default());
-        self.phase_complete(&mut reader)
-    }
-
-    fn phase_complete(&mut self, reader: &mut Reader<'_>) -> Result<Step<'static>, Refusal> {
+    fn field_complete(&mut self, reader: &mut Reader<'_>) -> Result<Step<'static>, Refusal> {
         let malformed = |_| Refusal::Malformed;
         match self.phase {
             Phase::Header => {
-                let header = opening(reader)?;
-                self.left = header.size;
-                self.spend(HEADER_BYTES as u32)?;
+                let header = self.fields.open(reader)?;
                 self.header(header)
             }
             Phase::IdSize => {
@@ -222,7 +202,7 @@ impl Exchange {
                     return Err(Refusal::NotAsked);
                 }
                 let need = len.saturating_add(pad(len)).saturating_add(12);
-                self.spend(need as u32)?;
+                self.fields.spend(need as u32)?;
                 self.collect(Phase::Id(len), need);
                 Ok(Step::More)
             }
@@ -243,8 +223,8 @@ impl Exchange {
                 reader.take(pad(self.block_len as usize)).map_err(malformed)?;
                 let size = reader.u32_be().map_err(malformed)?;
                 let skipped = size.checked_add(pad(size as usize) as u32).ok_or(Refusal::Malformed)?;
-                self.spend(skipped)?;
-                self.spend(4)?;
+                self.fields.spend(skipped)?;
+                self.fields.spend(4)?;
                 match skipped {
                     0 => self.collect(Phase::IvSize, 4),
                     _ => self.phase = Phase::Vrf(skipped),
@@ -253,10 +233,7 @@ impl Exchange {
             }
             Phase::IvSize => self.iv_size(reader.u32_be().map_err(malformed)?),
             Phase::Iv => self.done(*reader.array().map_err(malformed)?),
-            Phase::Negotiation => {
-                let range = VersionRange::parse(reader.array().map_err(malformed)?);
-                self.end(Step::Negotiation(range))
-            }
+            Phase::Negotiation => self.end(Step::Negotiation(versions(reader)?)),
             // These do not collect a field.
             Phase::Block(_) | Phase::Vrf(_) | Phase::Done => Err(Refusal::Malformed),
         }
@@ -265,13 +242,13 @@ impl Exchange {
     fn header(&mut self, header: Header) -> Result<Step<'static>, Refusal> {
         match header.message {
             MessageType::NegotiationResponse => {
-                self.spend(8)?;
+                self.fields.spend(8)?;
                 self.collect(Phase::Negotiation, 8);
             }
             MessageType::Block => {
                 // The reply's own CryptoAlgoId counts, not what was asked for (fact 34).
                 self.cipher = header.cipher.algorithm().ok_or(Refusal::Cipher)?;
-                self.spend(4)?;
+                self.fields.spend(4)?;
                 self.collect(Phase::IdSize, 4);
             }
             _ => return Err(Refusal::Unexpected),
@@ -281,9 +258,9 @@ impl Exchange {
 
     fn block(&mut self, size: u32) -> Result<Step<'static>, Refusal> {
         self.block_len = size;
-        self.spend(size)?;
+        self.fields.spend(size)?;
         let behind = (pad(size as usize) + 4) as u32;
-        self.spend(behind)?;
+        self.fields.spend(behind)?;
         if size == 0 {
             self.collect(Phase::VrfSize, 4);
             return Ok(Step::More);
@@ -299,7 +276,7 @@ impl Exchange {
     }
 
     fn iv_size(&mut self, size: u32) -> Result<Step<'static>, Refusal> {
-        self.spend(size)?;
+        self.fields.spend(size)?;
         match size as usize {
             // A missing block may come with or without an IV (fact 36), a plain one does not need it; a
             // sealed one does.
@@ -321,24 +298,82 @@ impl Exchange {
 
     fn end(&mut self, step: Step<'static>) -> Result<Step<'static>, Refusal> {
         self.phase = Phase::Done;
+        self.fields.end(step)
+    }
+}
+
+/// The fields of a reply, collected one after the other as its bytes come.
+#[derive(Clone, Copy)]
+struct Fields {
+    /// Bytes of the message that are still to come, as MsgSize said.
+    left: u32,
+    field: [u8; BLOCK_HEAD_BYTES],
+    have: usize,
+    need: usize,
+}
+
+impl Fields {
+    /// Both headers come first.
+    const NEW: Self =
+        Self { left: 0, field: [0; BLOCK_HEAD_BYTES], have: 0, need: TRANSPORT_BYTES + HEADER_BYTES };
+
+    /// Takes bytes: how many were used, and whether the field is whole.
+    fn fill(&mut self, bytes: &[u8]) -> (usize, bool) {
+        let room = self.field.get_mut(self.have..self.need).unwrap_or_default();
+        let used = copy(room, bytes);
+        self.have = self.have.saturating_add(used);
+        (used, self.have >= self.need)
+    }
+
+    /// The field that is whole.
+    fn reader(&self) -> Reader<'_> {
+        Reader::new(self.field.get(..self.need).unwrap_or_default())
+    }
+
+    /// Begins with the next field, of `need` bytes.
+    fn collect(&mut self, need: usize) {
+        (self.have, self.need) = (0, need);
+    }
+
+    /// Takes `count` bytes off what MsgSize announced.
+    fn spend(&mut self, count: u32) -> Result<(), Refusal> {
+        self.left = self.left.checked_sub(count).ok_or(Refusal::Malformed)?;
+        Ok(())
+    }
+
+    /// Reads both headers of a reply; MsgSize is what both of them say.
+    fn open(&mut self, reader: &mut Reader<'_>) -> Result<Header, Refusal> {
+        let malformed = |_| Refusal::Malformed;
+        let announced = reader.u32_be().map_err(malformed)?;
+        let header = Header::parse(reader.array().map_err(malformed)?);
+        // 2.2.3: a reply MUST be 16 to 393,216 bytes; both lengths mean the same bytes.
+        if announced != header.size || announced > MAX_REPLY_BYTES {
+            return Err(Refusal::Malformed);
+        }
+        // The type fixes the version (fact 32), and another major one is not for us (fact 36).
+        if header.version.major != header.message.version().major {
+            return Err(Refusal::Unexpected);
+        }
+        self.left = header.size;
+        self.spend(HEADER_BYTES as u32)?;
+        Ok(header)
+    }
+
+    /// What the reply comes to, if it ends here.
+    fn end<T>(&self, step: T) -> Result<T, Refusal> {
         if self.left == 0 { Ok(step) } else { Err(Refusal::Malformed) }
     }
 }
 
-/// Reads both headers of a reply; `size` is what both of them say.
-fn opening(reader: &mut Reader<'_>) -> Result<Header, Refusal> {
-    let malformed = |_| Refusal::Malformed;
-    let announced = reader.u32_be().map_err(malformed)?;
-    let header = Header::parse(reader.array().map_err(malformed)?);
-    // 2.2.3: a reply MUST be 16 to 393,216 bytes; both lengths mean the same bytes.
-    if announced != header.size || announced > MAX_REPLY_BYTES {
-        return Err(Refusal::Malformed);
-    }
-    // The type fixes the version (fact 32), and another major one is not for us (fact 36).
-    if header.version.major != header.message.version().major {
-        return Err(Refusal::Unexpected);
-    }
-    Ok(header)
+fn versions(reader: &mut Reader<'_>) -> Result<VersionRange, Refusal> {
+    reader.array().map(VersionRange::parse).map_err(|_| Refusal::Malformed)
+}
+
+/// A range of blocks or of segments.
+fn range(reader: &mut Reader<'_>) -> Result<Range, Refusal> {
+    let range = Range::from_wire(*reader.array().map_err(|_| Refusal::Malformed)?);
+    // 2.2.1.1, 2.2.1.2: Count MUST be greater than 0.
+    if range.count == 0 { Err(Refusal::Malformed) } else { Ok(range) }
 }
 
 #[cfg(test)]

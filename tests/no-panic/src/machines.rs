@@ -529,7 +529,7 @@ pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
             2 => id.iter().for_each(|id| Fetch::cancel(store, jobs, *id)),
             3 => keep(ask.map(|ask| fetch.is_awaited(jobs, &ask))),
             4 => keep(fetch.work(now(), jobs, store, crypto, &mut Entropy)),
-            5 => *ask = fetch.next_ask(now(), jobs, &mut Entropy),
+            5 => *ask = fetch.next_ask(now(), jobs, &mut Entropy, &|_| unknown() > 0),
             6 => ask.iter().for_each(|ask| fetch.not_carried(now(), jobs, ask)),
             7 => {
                 if let Ok(peerdist_core::discovery::wire::Message::ProbeMatches(matches)) =
@@ -566,6 +566,7 @@ pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
                 keep((SegmentId::from_slice(input).map(crowd), fetch.news()));
             }
             21 => answer = Some(Answer::Taken),
+            23 => SegmentId::from_slice(input).iter().for_each(|id| fetch.end_survey(id)),
             22 => {
                 let mut writer = Writer::new(output);
                 keep(writer.text(cause().as_str()));

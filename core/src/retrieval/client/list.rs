@@ -1,14 +1,11 @@
 //! The exchange of MSG_GETBLKLIST: which of some blocks a peer has.
 
-use super::{Refusal, opening};
-use crate::bytes::{NoRoom, Reader, Writer, copy};
+use super::{Fields, Refusal, range, versions};
+use crate::bytes::{NoRoom, Reader, Writer};
 use crate::content::SegmentId;
 use crate::crypto::CipherAlgorithm;
 use crate::retrieval::set::IndexSet;
-use crate::retrieval::wire::{
-    GetBlockList, HEADER_BYTES, LIST_HEAD_BYTES, MessageType, RANGE_BYTES, Range, TRANSPORT_BYTES,
-    VersionRange, pad,
-};
+use crate::retrieval::wire::{GetBlockList, MessageType, RANGE_BYTES, Range, VersionRange, pad};
 
 /// What the next bytes of a reply turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +25,7 @@ pub struct ListExchange {
     asked: IndexSet,
     listed: IndexSet,
     phase: Phase,
-    /// Bytes of the message that are still to come, as MsgSize said.
-    left: u32,
-    /// A field that is being collected.
-    field: [u8; LIST_HEAD_BYTES],
-    have: usize,
-    need: usize,
+    fields: Fields,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,16 +43,7 @@ enum Phase {
 impl ListExchange {
     /// An exchange that asks which of the blocks `asked` of `segment` the peer has.
     pub fn new(segment: SegmentId, asked: IndexSet) -> Self {
-        Self {
-            segment,
-            asked,
-            listed: IndexSet::EMPTY,
-            phase: Phase::Header,
-            left: 0,
-            field: [0; LIST_HEAD_BYTES],
-            have: 0,
-            need: TRANSPORT_BYTES + HEADER_BYTES,
-        }
+        Self { segment, asked, listed: IndexSet::EMPTY, phase: Phase::Header, fields: Fields::NEW }
     }
 
     /// Writes the request, the same each time: 2,140 bytes at most. 3.1.4.2: its segment id and
@@ -83,14 +66,12 @@ impl ListExchange {
             let step = if bytes.is_empty() { Ok(ListStep::More) } else { Err(Refusal::Malformed) };
             return (bytes.len(), step);
         }
-        let room = self.field.get_mut(self.have..self.need).unwrap_or_default();
-        let used = copy(room, bytes);
-        self.have = self.have.saturating_add(used);
-        if self.have < self.need {
+        let (used, whole) = self.fields.fill(bytes);
+        if !whole {
             return (used, Ok(ListStep::More));
         }
-        let field = self.field;
-        let step = self.field_complete(&mut Reader::new(field.get(..self.need).unwrap_or_default()));
+        let fields = self.fields;
+        let step = self.field_complete(&mut fields.reader());
         if step.is_err() {
             self.phase = Phase::Done;
         }
@@ -98,23 +79,20 @@ impl ListExchange {
     }
 
     fn collect(&mut self, phase: Phase, need: usize) -> Result<ListStep, Refusal> {
-        self.left = self.left.checked_sub(need as u32).ok_or(Refusal::Malformed)?;
-        (self.phase, self.have, self.need) = (phase, 0, need);
+        self.fields.spend(need as u32)?;
+        self.fields.collect(need);
+        self.phase = phase;
         Ok(ListStep::More)
     }
 
     fn field_complete(&mut self, reader: &mut Reader<'_>) -> Result<ListStep, Refusal> {
         let malformed = |_| Refusal::Malformed;
         match self.phase {
-            Phase::Header => {
-                let header = opening(reader)?;
-                self.left = header.size.checked_sub(HEADER_BYTES as u32).ok_or(Refusal::Malformed)?;
-                match header.message {
-                    MessageType::NegotiationResponse => self.collect(Phase::Negotiation, 8),
-                    MessageType::BlockList => self.collect(Phase::IdSize, 4),
-                    _ => Err(Refusal::Unexpected),
-                }
-            }
+            Phase::Header => match self.fields.open(reader)?.message {
+                MessageType::NegotiationResponse => self.collect(Phase::Negotiation, 8),
+                MessageType::BlockList => self.collect(Phase::IdSize, 4),
+                _ => Err(Refusal::Unexpected),
+            },
             Phase::IdSize => {
                 let len = self.segment.as_bytes().len();
                 if reader.u32_be().map_err(malformed)? as usize != len {
@@ -132,15 +110,12 @@ impl ListExchange {
                 self.ranges(reader.u32_be().map_err(malformed)?)
             }
             Phase::Range(left) => {
-                self.range(Range::from_wire(*reader.array().map_err(malformed)?))?;
+                self.range(range(reader)?)?;
                 self.ranges(left)
             }
             // NextBlockIndex is not to be trusted (fact 40), and says nothing that was asked.
             Phase::Next => self.end(ListStep::Blocks(self.listed)),
-            Phase::Negotiation => {
-                let range = VersionRange::parse(reader.array().map_err(malformed)?);
-                self.end(ListStep::Negotiation(range))
-            }
+            Phase::Negotiation => self.end(ListStep::Negotiation(versions(reader)?)),
             // This does not collect a field.
             Phase::Done => Err(Refusal::Malformed),
         }
@@ -156,10 +131,6 @@ impl ListExchange {
     /// 3.1.5.2: MUST check that the ranges overlap with those of the request, or else discard the
     /// reply. Of a range that reaches beyond them, what was asked for counts.
     fn range(&mut self, range: Range) -> Result<(), Refusal> {
-        // 2.2.1.1: Count MUST be greater than 0.
-        if range.count == 0 {
-            return Err(Refusal::Malformed);
-        }
         let mut blocks = IndexSet::EMPTY;
         blocks.insert_range(range);
         let blocks = blocks.intersection(&self.asked);
@@ -172,7 +143,7 @@ impl ListExchange {
 
     fn end(&mut self, step: ListStep) -> Result<ListStep, Refusal> {
         self.phase = Phase::Done;
-        if self.left == 0 { Ok(step) } else { Err(Refusal::Malformed) }
+        self.fields.end(step)
     }
 }
 

@@ -1,15 +1,14 @@
 //! The exchange of MSG_GETSEGLIST: which of many segments a hosted cache has, and since when.
 
-use super::{Refusal, opening};
+use super::{Fields, Refusal, range, versions};
 use crate::ages::{AGE_BYTES, BLOB_HEAD_BYTES, parse_age, parse_head};
-use crate::bytes::{NoRoom, Reader, Writer, copy};
+use crate::bytes::{NoRoom, Reader, Writer};
 use crate::content::SegmentId;
 use crate::crypto::CipherAlgorithm;
 use crate::limits::MAX_REQUEST_BYTES;
 use crate::retrieval::set::{IndexSet, SET_INDICES};
 use crate::retrieval::wire::{
-    GetSegmentList, HEADER_BYTES, MessageType, RANGE_BYTES, REQUEST_ID_BYTES, Range, SEGMENT_LIST_HEAD_BYTES,
-    TRANSPORT_BYTES, VersionRange,
+    GetSegmentList, MessageType, RANGE_BYTES, REQUEST_ID_BYTES, Range, VersionRange,
 };
 use crate::time::Duration;
 
@@ -69,12 +68,7 @@ pub struct SegmentExchange {
     /// The first segment of the first range, from which the numbers of ages count.
     first: u32,
     phase: Phase,
-    /// Bytes of the message that are still to come, as MsgSize said.
-    left: u32,
-    /// A field that is being collected.
-    field: [u8; SEGMENT_LIST_HEAD_BYTES],
-    have: usize,
-    need: usize,
+    fields: Fields,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -128,10 +122,7 @@ impl SegmentExchange {
             listed: IndexSet::EMPTY,
             first: 0,
             phase: Phase::Header,
-            left: 0,
-            field: [0; SEGMENT_LIST_HEAD_BYTES],
-            have: 0,
-            need: TRANSPORT_BYTES + HEADER_BYTES,
+            fields: Fields::NEW,
         })
     }
 
@@ -153,20 +144,17 @@ impl SegmentExchange {
             Phase::Done if bytes.is_empty() => (0, Ok(SegmentStep::More)),
             Phase::Done => (bytes.len(), Err(Refusal::Malformed)),
             Phase::Surplus => {
-                let used = bytes.len().min(self.left as usize);
-                self.left = self.left.saturating_sub(used as u32);
+                let used = bytes.len().min(self.fields.left as usize);
+                self.fields.left = self.fields.left.saturating_sub(used as u32);
                 (used, Ok(self.surplus()))
             }
             _ => {
-                let room = self.field.get_mut(self.have..self.need).unwrap_or_default();
-                let used = copy(room, bytes);
-                self.have = self.have.saturating_add(used);
-                if self.have < self.need {
+                let (used, whole) = self.fields.fill(bytes);
+                if !whole {
                     return (used, Ok(SegmentStep::More));
                 }
-                let field = self.field;
-                let mut reader = Reader::new(field.get(..self.need).unwrap_or_default());
-                (used, self.field_complete(&mut reader, age))
+                let fields = self.fields;
+                (used, self.field_complete(&mut fields.reader(), age))
             }
         };
         if step.is_err() {
@@ -176,8 +164,9 @@ impl SegmentExchange {
     }
 
     fn collect(&mut self, phase: Phase, need: usize) -> Result<SegmentStep, Refusal> {
-        self.left = self.left.checked_sub(need as u32).ok_or(Refusal::Malformed)?;
-        (self.phase, self.have, self.need) = (phase, 0, need);
+        self.fields.spend(need as u32)?;
+        self.fields.collect(need);
+        self.phase = phase;
         Ok(SegmentStep::More)
     }
 
@@ -188,15 +177,11 @@ impl SegmentExchange {
     ) -> Result<SegmentStep, Refusal> {
         let malformed = |_| Refusal::Malformed;
         match self.phase {
-            Phase::Header => {
-                let header = opening(reader)?;
-                self.left = header.size.checked_sub(HEADER_BYTES as u32).ok_or(Refusal::Malformed)?;
-                match header.message {
-                    MessageType::NegotiationResponse => self.collect(Phase::Negotiation, 8),
-                    MessageType::SegmentList => self.collect(Phase::RequestId, REQUEST_ID_BYTES + 4),
-                    _ => Err(Refusal::Unexpected),
-                }
-            }
+            Phase::Header => match self.fields.open(reader)?.message {
+                MessageType::NegotiationResponse => self.collect(Phase::Negotiation, 8),
+                MessageType::SegmentList => self.collect(Phase::RequestId, REQUEST_ID_BYTES + 4),
+                _ => Err(Refusal::Unexpected),
+            },
             Phase::RequestId => {
                 // 3.1.5.4: MUST verify that the RequestID is that of the request, or else discard.
                 if *reader.array().map_err(malformed)? != self.request_id {
@@ -205,12 +190,12 @@ impl SegmentExchange {
                 self.ranges(reader.u32_be().map_err(malformed)?)
             }
             Phase::Range(left) => {
-                self.range(Range::from_wire(*reader.array().map_err(malformed)?))?;
+                self.range(range(reader)?)?;
                 self.ranges(left)
             }
             Phase::BlobSize => {
                 // Nothing comes behind it (fact 33), so it is all that is left.
-                if reader.u32_be().map_err(malformed)? != self.left {
+                if reader.u32_be().map_err(malformed)? != self.fields.left {
                     return Err(Refusal::Malformed);
                 }
                 // 2.2.6, fact 42: a blob that is too short MUST be discarded; the message is good.
@@ -222,7 +207,7 @@ impl SegmentExchange {
             Phase::BlobHead => {
                 // 2.2.6.1.1: a version, a unit or a count that cannot be: the blob MUST be discarded.
                 let head = parse_head(*reader.array().map_err(malformed)?);
-                let fits = |count: u8| u32::from(count).saturating_mul(AGE_BYTES as u32) <= self.left;
+                let fits = |count: u8| u32::from(count).saturating_mul(AGE_BYTES as u32) <= self.fields.left;
                 let (unit, count) = head.filter(|(_, count)| fits(*count)).unwrap_or_default();
                 self.ages(unit, count)
             }
@@ -236,9 +221,8 @@ impl SegmentExchange {
                 self.ages(unit, count)
             }
             Phase::Negotiation => {
-                let range = VersionRange::parse(reader.array().map_err(malformed)?);
                 self.phase = Phase::Done;
-                if self.left == 0 { Ok(SegmentStep::Negotiation(range)) } else { Err(Refusal::Malformed) }
+                self.fields.end(SegmentStep::Negotiation(versions(reader)?))
             }
             // These do not collect a field.
             Phase::Surplus | Phase::Done => Err(Refusal::Malformed),
@@ -255,10 +239,6 @@ impl SegmentExchange {
     /// 3.1.5.4: MUST make sure that all of the range lies within the ids that were asked for, or
     /// else discard the reply.
     fn range(&mut self, range: Range) -> Result<(), Refusal> {
-        // 2.2.1.2: Count MUST be greater than 0.
-        if range.count == 0 {
-            return Err(Refusal::Malformed);
-        }
         if range.index.checked_add(range.count).is_none_or(|end| end > self.asked) {
             return Err(Refusal::NotAsked);
         }
@@ -278,7 +258,7 @@ impl SegmentExchange {
 
     /// Passes over what is left of the blob, if anything is.
     fn surplus(&mut self) -> SegmentStep {
-        if self.left > 0 {
+        if self.fields.left > 0 {
             self.phase = Phase::Surplus;
             return SegmentStep::More;
         }

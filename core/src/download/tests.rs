@@ -1,0 +1,196 @@
+extern crate std;
+
+use std::vec;
+use std::vec::Vec as StdVec;
+
+use rand_core::{TryCryptoRng, TryRng};
+
+use super::*;
+use crate::content::{publish, server_secret, v1};
+use crate::crypto::{CipherAlgorithm, HashAlgorithm, SoftCrypto};
+use crate::encoding::InfoVersion;
+use crate::fetch::{Cause, Config, Fetch, Job};
+use crate::store::Store;
+use crate::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
+
+/// Always draws the same number.
+struct Fixed;
+
+impl TryRng for Fixed {
+    type Error = core::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        Ok(4)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        Ok(4)
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        bytes.fill(4);
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Fixed {}
+
+const BLOCKS: usize = 3;
+
+/// A download with its surroundings, where there are no peers.
+struct World {
+    now: Instant,
+    download: Download,
+    client: Client,
+    fetch: Fetch,
+    jobs: [Job; 4],
+    store: RamStore<StdVec<Page>, StdVec<Entry>, StdVec<u8>>,
+    content: StdVec<u8>,
+    info: StdVec<u8>,
+}
+
+fn published(content: &[u8]) -> StdVec<u8> {
+    let (algorithm, len) = (HashAlgorithm::Sha256, content.len() as u64);
+    let mut info = vec![0; v1::info_len(algorithm, len).unwrap() as usize];
+    let ks = server_secret(&mut SoftCrypto, algorithm, b"secret");
+    let mut publisher = publish::v1::Publisher::new(algorithm, ks, len).unwrap();
+    publisher.update(&mut SoftCrypto, content, &mut info.as_mut_slice()).unwrap();
+    publisher.finish(&mut info.as_mut_slice()).unwrap();
+    info
+}
+
+impl World {
+    /// The content information is here, and no peer has any of it.
+    fn reading() -> Self {
+        let now = Instant::from_millis(1_000);
+        let (host, path) = ("origin".try_into().unwrap(), "/".try_into().unwrap());
+        let url = Url { origin: ([10, 1, 0, 1], 80).into(), host, path };
+        let content: StdVec<u8> = (0..BLOCKS * 65_536).map(|at| (at / 7) as u8).collect();
+        let pages = vec![Page::EMPTY; BLOCKS * BLOCK_PAGES];
+        let mut world = Self {
+            now,
+            download: Download::new(now, url.clone()),
+            client: Client::default(),
+            fetch: Fetch::new(Config { distributed: false, ..Config::default() }),
+            jobs: [const { Job::FREE }; 4],
+            store: RamStore::new(pages, vec![Entry::EMPTY; BLOCKS], vec![0; 8_192]),
+            info: published(&content),
+            content,
+        };
+        let need = world.need().unwrap();
+        assert_eq!(need.want, Want::Info);
+        let head = std::format!(
+            "HTTP/1.1 200 OK\r\nContent-Encoding: peerdist\r\nX-P2P-PeerDist: Version=1.0, \
+             ContentLength={}\r\nContent-Length: {}\r\n\r\n",
+            world.content.len(),
+            world.info.len()
+        );
+        let reply = [head.as_bytes(), &world.info].concat();
+        world.origin_answers(&need, &reply);
+        world.settle();
+        world
+    }
+
+    fn with<T>(&mut self, run: impl FnOnce(&mut Download, &mut Client, &mut Parts<'_>, Instant) -> T) -> T {
+        let Self { now, download, client, fetch, jobs, store, .. } = self;
+        let (crypto, rng, cipher) = (&mut SoftCrypto, &mut Fixed, CipherAlgorithm::Aes128);
+        run(download, client, &mut Parts { storage: store, crypto, rng, fetch, jobs, cipher }, *now)
+    }
+
+    fn need(&mut self) -> Option<Need> {
+        self.with(|download, client, parts, now| download.need(now, client, parts))
+    }
+
+    /// A connection carries `need`, and `reply` comes.
+    fn origin_answers(&mut self, need: &Need, reply: &[u8]) {
+        self.with(|download, client, parts, now| {
+            let mut origin = OriginStream::new(now);
+            let (url, len) = (download.url().clone(), download.content_len());
+            assert!(origin.ask(now, &url, InfoVersion::V1, need.want.clone(), len));
+            download.taken(now, need);
+            let mut rest = reply;
+            loop {
+                let (used, event) = download.handle_origin(now, &mut origin, client, parts, rest);
+                rest = &rest[used..];
+                if event.is_none() && rest.is_empty() {
+                    break;
+                }
+            }
+        });
+    }
+
+    /// All that can be done now is done.
+    fn settle(&mut self) {
+        for _ in 0..20 {
+            let mut completions = Deque::<Completion, 16>::new();
+            self.with(|download, client, parts, now| {
+                assert!(download.work(now, client, parts).is_none());
+                client.work(now, parts, &mut completions);
+                while let Some(completion) = completions.pop_front() {
+                    download.handle_completion(now, client, completion);
+                }
+                let Parts { storage, crypto, rng, fetch, jobs, .. } = parts;
+                fetch.work(now, jobs, *storage, *crypto, *rng);
+            });
+        }
+    }
+
+    /// Another download brings all blocks.
+    fn store_all(&mut self) {
+        let (content, info) = (self.content.clone(), self.info.clone());
+        self.with(|_, client, parts, now| {
+            let other = client.open_content(parts.storage, [1; 16]).unwrap();
+            client.add_content_information(parts.storage, other, &info).unwrap();
+            client.complete_content_information(parts.storage, other).unwrap();
+            while client.is_ready(other).unwrap().is_none() {
+                client.work(now, parts, &mut Deque::<Completion, 1>::new());
+            }
+            for (offset, block) in (0..).step_by(65_536).zip(content.chunks(65_536)) {
+                assert_eq!(client.add_data(parts, other, offset, block), Ok((65_536, Added::Committed)));
+            }
+        });
+    }
+}
+
+/// What another download has brought is read as soon as that is seen.
+#[test]
+fn a_missing_block_that_is_here_is_read_at_once() {
+    let mut world = World::reading();
+    assert!(!world.download.take_more());
+    world.store_all();
+    assert!(world.need().is_none() && world.download.reads_under_way() == 0);
+    assert!(world.download.take_more() && !world.download.take_more());
+    world.with(|download, client, parts, now| download.work(now, client, parts));
+    assert_eq!(world.download.reads_under_way(), 1);
+}
+
+/// A block of the origin's that the store lost, and has no room for any more, is no block that waits to be
+/// read: the origin is asked again.
+#[test]
+fn what_landed_and_has_no_room_is_forgotten() {
+    let mut world = World::reading();
+    let need = world.need().unwrap();
+    let Want::Range(range) = need.want.clone() else { panic!("not for a block") };
+    let head = std::format!(
+        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {}-{}/{}\r\nContent-Length: {}\r\n\r\n",
+        range.start,
+        range.end - 1,
+        world.content.len(),
+        range.end - range.start
+    );
+    let reply = [head.as_bytes(), &world.content[range.start as usize..range.end as usize]].concat();
+    world.origin_answers(&need, &reply);
+    world.with(|download, client, parts, now| download.work(now, client, parts));
+    let (read, index) = world.download.reads[0];
+    let segment = *world.download.surveyed.as_ref().unwrap().segment();
+    let stored = world.store.find(&BlockId { segment, index }).unwrap();
+    world.store.release(stored.slot);
+    let failures = Failures::from_slice(&[Failure { peer: None, cause: Cause::StoreFull }]).unwrap();
+    let content = world.download.content.unwrap();
+    let result = ReadResult::Missing { range };
+    let completion = Completion { read, content, result, failures };
+    world.download.handle_completion(world.now, &world.client, completion);
+    assert!(world.need().is_none(), "not before there may be room");
+    world.now += ASK_LATER;
+    assert!(world.need().is_some());
+}

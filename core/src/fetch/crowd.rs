@@ -29,8 +29,9 @@ const LIST_AGAIN: Duration = Duration::from_millis(1_000);
 /// so that a block finds its way through a crowd of any size from neighbour to neighbour.
 const NEIGHBOURS: usize = 8;
 
-/// Block lists known at once: those of two segments.
-pub const MAX_LISTS: usize = 2 * NEIGHBOURS;
+/// Block lists known at once: those of two segments, and of neighbours that have been replaced and still
+/// count as members.
+pub const MAX_LISTS: usize = 4 * NEIGHBOURS;
 
 /// A list that is older than this says nothing of what the peer does not have.
 const FRESH: Duration = Duration::from_secs(10);

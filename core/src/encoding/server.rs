@@ -51,7 +51,11 @@ impl Coding {
                 version.emit(writer)?;
                 writer.put(b", ContentLength=")?;
                 writer.decimal(content_len)?;
-                writer.put(b"\r\n")?;
+                // The ETag is that of the content, which clients name when they fetch the rest. So
+                // a cache that holds both forms could take a 304 about one for the other, and hand
+                // this to somebody who did not ask. It holds segment secrets, too: it is for one
+                // client.
+                writer.put(b"\r\nCache-Control: private\r\n")?;
             }
             Self::Plain { make_hash_request: true } => {
                 // MS-PCCRTP 3.2.5.1: the server SHOULD say so if the hashes are not available.
@@ -113,6 +117,11 @@ impl ServerRequest {
     /// Whether the client could not get this data from its peers.
     pub fn is_missing_data(&self) -> bool {
         self.missing_data == Param::Value(true)
+    }
+
+    /// Whether the client would take content information in some version, if there were any.
+    pub fn wants_info(&self, method: &[u8], http_1_1: bool) -> bool {
+        self.wanted(method, http_1_1).is_some()
     }
 
     /// Decides how to answer, when all headers are noted. `method` is case-sensitive, as in

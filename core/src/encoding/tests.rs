@@ -135,6 +135,22 @@ fn hash_requests() {
     assert_eq!(answer(&again.replace("=true", "=1"), ALL), PLAIN);
 }
 
+#[test]
+fn who_would_take_content_information() {
+    for (head, http_1_1, wants) in [
+        (ASK_1_0, true, true),
+        (ASK_1_0, false, true),
+        (ASK_1_1, true, true),
+        ("X-P2P-PeerDist: Version=1.1\nX-P2P-PeerDistEx: HashRequest=true", true, true),
+        ("X-P2P-PeerDist: Version=1.1\nX-P2P-PeerDistEx: HashRequest=true", false, false),
+        ("X-P2P-PeerDist: Version=1.1,MissingDataRequest=true\nAccept-Encoding: peerdist", true, false),
+        ("Accept-Encoding: peerdist", true, false),
+    ] {
+        assert_eq!(request(head).wants_info(b"GET", http_1_1), wants, "{head}");
+        assert!(!request(head).wants_info(b"HEAD", http_1_1), "{head}");
+    }
+}
+
 fn emitted(emit: impl FnOnce(&mut Writer<'_>) -> Result<(), NoRoom>) -> std::string::String {
     let mut buf = [0; 256];
     let mut writer = Writer::new(&mut buf);
@@ -154,11 +170,13 @@ fn headers_of_answers() {
         ),
         (
             V1_OF_1_0,
-            "Content-Encoding: peerdist\r\nX-P2P-PeerDist: Version=1.0, ContentLength=5000000000\r\n",
+            "Content-Encoding: peerdist\r\nX-P2P-PeerDist: Version=1.0, ContentLength=5000000000\r\n\
+                 Cache-Control: private\r\n",
         ),
         (
             V2_OF_1_1,
-            "Content-Encoding: peerdist\r\nX-P2P-PeerDist: Version=1.1, ContentLength=5000000000\r\n",
+            "Content-Encoding: peerdist\r\nX-P2P-PeerDist: Version=1.1, ContentLength=5000000000\r\n\
+                 Cache-Control: private\r\n",
         ),
     ] {
         let head = emitted(|writer| coding.emit_headers(writer, 5_000_000_000));
@@ -169,7 +187,7 @@ fn headers_of_answers() {
         };
         assert_eq!(reply(&head), Ok(understood));
     }
-    for room in 0..90 {
+    for room in 0..110 {
         let mut buf = [0; 256];
         let result = V1_OF_1_0.emit_headers(&mut Writer::new(&mut buf[..room]), 7);
         assert_eq!(result, Err(NoRoom));

@@ -119,6 +119,11 @@ impl ServerRequest {
         self.missing_data == Param::Value(true)
     }
 
+    /// Whether the client has the content, and comes again for content information alone.
+    pub fn is_hash_request(&self) -> bool {
+        self.hash_request == Param::Value(true)
+    }
+
     /// Whether the client would take content information in some version, if there were any.
     pub fn wants_info(&self, method: &[u8], http_1_1: bool) -> bool {
         self.wanted(method, http_1_1).is_some()
@@ -137,7 +142,7 @@ impl ServerRequest {
         } else {
             // The hint is for clients of 1.1 or higher (fact 19). Who sends a hash request was
             // told already: telling it again would have it fetch the content over and over.
-            let hint = version >= Version::V1_1 && self.hash_request != Param::Value(true);
+            let hint = version >= Version::V1_1 && !self.is_hash_request();
             return Coding::Plain { make_hash_request: available.coming && hint };
         };
         Coding::Encoded { version, info }
@@ -157,7 +162,7 @@ impl ServerRequest {
         }
         // MS-PCCRTP 3.2: an HTTP/1.0 request has to name the coding; a hash request of HTTP/1.1
         // may come without (fact 19).
-        let hash_request = http_1_1 && self.hash_request == Param::Value(true);
+        let hash_request = http_1_1 && self.is_hash_request();
         if !self.accepts && !hash_request {
             return None;
         }

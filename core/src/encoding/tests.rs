@@ -129,6 +129,7 @@ fn hash_requests() {
     // MS-PCCRTP 4: without Accept-Encoding.
     let again = "X-P2P-PeerDist: Version=1.1\n\
         X-P2P-PeerDistEx: MinContentInformation=1.0, MaxContentInformation=2.0, HashRequest=true";
+    assert!(request(again).is_hash_request() && !request(ASK_1_1).is_hash_request());
     assert_eq!(answer(again, ALL), V2_OF_1_1);
     assert_eq!(answer(again, SOON), PLAIN);
     assert_eq!(request(again).decide(b"GET", false, ALL), PLAIN);

@@ -500,7 +500,7 @@ fn encoding_server(input: &[u8], output: &mut [u8]) {
             request.header(header.name, header.value);
         }
     }
-    keep(request.is_missing_data());
+    keep((request.is_missing_data(), request.is_hash_request()));
     let flags = unknown_u32();
     keep(request.wants_info(input, flags & 8 > 0));
     let available = Available { v1: flags & 1 > 0, v2: flags & 2 > 0, coming: flags & 4 > 0 };

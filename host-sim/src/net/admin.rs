@@ -29,6 +29,7 @@ use peerdist_core::limits::MAX_DIGEST_BYTES;
 use serde_json::{Value, json};
 
 use super::http1::{self, Body, Names};
+use super::listen::listen;
 use super::percent;
 
 /// Where the endpoint is unless somebody says otherwise, and where `peerdist status` looks.
@@ -111,9 +112,7 @@ impl Admin {
                 "can be reached from elsewhere: --admin-remote allows it",
             ));
         }
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(Self { listener })
+        Ok(Self { listener: listen(address)? })
     }
 
     /// Where it is.

@@ -9,4 +9,6 @@
 
 pub mod admin;
 pub mod http1;
+pub mod listen;
+pub mod origin;
 pub mod percent;

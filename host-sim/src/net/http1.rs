@@ -26,6 +26,9 @@ use self::patience::Patient;
 /// Bytes of a request's head: what browsers and proxies send, with cookies, takes a few KiB.
 const MAX_HEAD_BYTES: usize = 32 * 1_024;
 
+/// Bytes that wait to be sent on a connection before more are read, which come on top.
+const SEND_BYTES: usize = 64 * 1_024;
+
 /// How long the head of a request may take, from when the connection is free for it: who has nothing to ask
 /// is in nobody's way for longer.
 const HEAD_TIME: Duration = Duration::from_secs(30);
@@ -79,6 +82,7 @@ pub async fn serve<A, F>(
 fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_header_size(MAX_HEAD_BYTES);
+    builder.max_buf_size(SEND_BYTES);
     // For the trick of `Names`.
     builder.title_case_headers(true);
     builder

@@ -14,7 +14,7 @@ use super::files::State;
 use crate::net::http1::Chunks;
 
 /// Bytes that are read at a time: more would not go any faster.
-const CHUNK_BYTES: u64 = 256 * 1_024;
+const CHUNK_BYTES: u64 = 128 * 1_024;
 
 /// Bytes that were sent, counted as they are read.
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! Content is hashed by all cores, in one pass and in about 2 MiB for each core, whatever its length.
+//! Content is hashed by many cores, in one pass and in about 2 MiB for each core, whatever its length.
 //!
 //! ```text
 //!            reads and cuts          hashes            takes the hashes
@@ -34,18 +34,24 @@ const MAX_WORKERS: usize = 16;
 /// stopped for a while does not stop the others at once.
 const AHEAD: u64 = 4;
 
-/// Cuts `content` as `segmentation` says, hashes the segments with all cores, each core with a
-/// `crypto` of its own, and gives `each` the digests and lengths in the order of the content.
+/// How many cores there are, of those that are of use.
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).min(MAX_WORKERS)
+}
+
+/// Cuts `content` as `segmentation` says, hashes the segments with as many cores as `workers`, at least
+/// one, each core with a `crypto` of its own, and gives `each` the digests and lengths in the order of the content.
 ///
 /// Stops at the first error of `content` or `each`.
 pub fn hash_segments<C: Crypto + Clone + Send, E: From<io::Error> + Send>(
     crypto: &C,
+    workers: usize,
     algorithm: HashAlgorithm,
     segmentation: Segmentation,
     content: &mut (dyn Read + Send),
     each: &mut (dyn FnMut(&Digest, u32) -> Result<(), E> + Send),
 ) -> Result<(), E> {
-    let workers = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_WORKERS);
+    let workers = workers.clamp(1, MAX_WORKERS);
     let scale = Scale { workers, room: AHEAD * workers as u64, read_bytes: READ_BYTES };
     scale.hash_segments(crypto, algorithm, segmentation, content, each)
 }
@@ -304,7 +310,7 @@ mod tests {
             hashes.push((*digest, len));
             if hashes.len() == stop_after { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
         };
-        let outcome = hash_segments(&SoftCrypto, ALGORITHM, segmentation, content, &mut each);
+        let outcome = hash_segments(&SoftCrypto, cores(), ALGORITHM, segmentation, content, &mut each);
         (hashes, outcome)
     }
 

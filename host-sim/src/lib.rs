@@ -13,6 +13,8 @@
 //!   publish ──▶ hashing ──▶ crypto        content information of files, by all cores
 //!                             │
 //!                           lanes         SHA-512 of several messages at once
+//!
+//!   net                                   what serves on the sockets of this machine
 //! ```
 //!
 //! A run is its [`scenario`]: the same scenario gives the same frames at the same times. [`link`] and [`switch`]
@@ -62,6 +64,7 @@ pub mod host;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 pub mod link;
+pub mod net;
 pub mod origin;
 pub mod pcap;
 pub mod publish;

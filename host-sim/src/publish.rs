@@ -1,4 +1,4 @@
-//! Content information of what a file or a pipe holds, made by all cores in a few MiB of memory.
+//! Content information of what a file or a pipe holds, made by many cores in a few MiB of memory.
 
 use std::fmt;
 use std::fs::File;
@@ -90,6 +90,8 @@ pub struct Order<'a> {
     pub layout: Layout,
     /// The server secret key it is published under.
     pub key: &'a [u8],
+    /// How many cores may hash at once.
+    pub workers: usize,
     /// Is told again and again how many bytes are done.
     pub watch: &'a mut (dyn FnMut(u64) + Send),
 }
@@ -142,7 +144,7 @@ pub fn publish<S: InfoSink + Send>(
         (order.watch)(done);
         maker.push(digest, bytes, sink)
     };
-    hash_segments(&FastCrypto, algorithm, segmentation, content, &mut each)?;
+    hash_segments(&FastCrypto, order.workers, algorithm, segmentation, content, &mut each)?;
     if len.is_some_and(|len| len != done) {
         return Err(Error::Changed);
     }
@@ -243,6 +245,7 @@ mod tests {
     use tempfile::NamedTempFile;
 
     use super::*;
+    use crate::hashing::cores;
 
     const LAYOUTS: [Layout; 2] =
         [Layout::V1(HashAlgorithm::Sha256), Layout::V2(Segmentation::ContentDefined)];
@@ -259,7 +262,7 @@ mod tests {
                 change(file, path);
             }
         };
-        let order = Order { layout, key: b"key", watch: &mut watch };
+        let order = Order { layout, key: b"key", workers: cores(), watch: &mut watch };
         let mut room = vec![0; 100_000];
         publish_file(named.reopen().expect("it is there"), order, &mut room.as_mut_slice())
     }
@@ -287,7 +290,7 @@ mod tests {
         let content = vec![7; 200_000];
         for layout in LAYOUTS {
             for len in [0, 1, 131_072, 199_999, 200_001, 262_144, 300_000] {
-                let order = Order { layout, key: b"key", watch: &mut |_| {} };
+                let order = Order { layout, key: b"key", workers: cores(), watch: &mut |_| {} };
                 let mut room = vec![0; 100_000];
                 let outcome = publish(&mut &content[..], Some(len), order, &mut room.as_mut_slice());
                 assert!(matches!(outcome, Err(Error::Changed)), "{layout:?} {len}: {outcome:?}");

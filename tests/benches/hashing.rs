@@ -12,6 +12,7 @@ use peerdist_core::content::v1::info_len;
 use peerdist_core::crypto::{Crypto, Digest, HashAlgorithm, SoftCrypto};
 use peerdist_core::limits::HASH_BATCH;
 use peerdist_sim::crypto::FastCrypto;
+use peerdist_sim::hashing::cores;
 use peerdist_sim::publish::{Layout, Order};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -90,7 +91,7 @@ fn host_publications(c: &mut Criterion) {
         let mut info = vec![0; 64 * 1_024];
         group.bench_function(name, |b| {
             b.iter(|| {
-                let order = Order { layout, key: b"no more secrets", watch: &mut |_| {} };
+                let order = Order { layout, key: b"no more secrets", workers: cores(), watch: &mut |_| {} };
                 let (mut content, sink) = (io::Cursor::new(&content), &mut info.as_mut_slice());
                 peerdist_sim::publish::publish(&mut content, Some(CONTENT as u64), order, sink)
                     .expect("the sink has room")

@@ -13,6 +13,7 @@ use peerdist_core::content::segmenter::{SegmentLen, Segmentation};
 use peerdist_core::content::{EmitError, EndForm, Info};
 use peerdist_core::crypto::HashAlgorithm;
 use peerdist_hal::file::InfoFile;
+use peerdist_sim::hashing::cores;
 use peerdist_sim::publish::{self, Layout, Order, publish, publish_file};
 use peerdist_sim::scenario::parse_size;
 use zeroize::Zeroizing;
@@ -325,7 +326,7 @@ impl Job {
         // Files of the system, such as those in /proc, have bytes of which their length tells nothing.
         let bar = bar::of_bytes(len.map(|metadata| metadata.len()).filter(|len| *len > 0));
         bar.set_message(self.name());
-        let order = Order { layout, key, watch: &mut |done| bar.set_position(done) };
+        let order = Order { layout, key, workers: cores(), watch: &mut |done| bar.set_position(done) };
         let published = match file {
             Some(file) => publish_file(file, order, sink),
             None => publish(&mut io::stdin(), None, order, sink),
@@ -419,7 +420,7 @@ mod tests {
             Layout::V2(Segmentation::Fixed(SegmentLen::new(100).expect("a length"))),
         ] {
             let mut whole = open("whole", true);
-            let order = Order { layout, key: b"key", watch: &mut |_| {} };
+            let order = Order { layout, key: b"key", workers: cores(), watch: &mut |_| {} };
             let info =
                 publish(&mut &[7; 5_000][..], Some(5_000), order, &mut whole).expect("a disk with room");
             let info = info.expect("not empty");

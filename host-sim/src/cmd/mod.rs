@@ -7,8 +7,10 @@ mod hash;
 mod info;
 mod inspect;
 mod key;
+mod origin;
 mod secret;
 mod sim;
+mod status;
 mod temporary;
 mod verify;
 
@@ -43,6 +45,8 @@ enum Command {
     Inspect(inspect::Args),
     Verify(verify::Args),
     Key(key::Args),
+    Origin(origin::Args),
+    Status(status::Args),
 }
 
 /// How a command ended that could be run.
@@ -62,6 +66,8 @@ pub fn main() -> ExitCode {
     let ending = match Args::try_parse() {
         Ok(args) => match args.command.unwrap_or_else(|| Command::Sim(sim::Args::default())) {
             Command::Key(args) => key::run(args),
+            Command::Origin(args) => origin::run(args),
+            Command::Status(args) => status::run(args),
             Command::Sim(args) => sim::run(args),
             Command::Inspect(args) => inspect::run(args),
             Command::Verify(args) => verify::run(args),

@@ -24,7 +24,8 @@ use peerdist_core::encoding::{
     Available, Coding, InfoVersion, ReplyCoding, ServerRequest, emit_ask, emit_hash_request,
     emit_missing_data,
 };
-use peerdist_core::http::wire as http;
+use peerdist_core::http::select::{Selection, Validators};
+use peerdist_core::http::{date, wire as http};
 use peerdist_core::retrieval::set::IndexSet;
 use peerdist_core::retrieval::wire as retrieval;
 use peerdist_core::time::Duration;
@@ -64,6 +65,7 @@ pub static ALL: &[Codec] = &[
     encoding_client,
     http_parse,
     http_emit,
+    http_select,
     retrieval_request,
     retrieval_reply,
     retrieval_emit,
@@ -498,8 +500,9 @@ fn encoding_server(input: &[u8], output: &mut [u8]) {
             request.header(header.name, header.value);
         }
     }
-    keep(request.is_missing_data());
+    keep((request.is_missing_data(), request.is_hash_request()));
     let flags = unknown_u32();
+    keep(request.wants_info(input, flags & 8 > 0));
     let available = Available { v1: flags & 1 > 0, v2: flags & 2 > 0, coming: flags & 4 > 0 };
     let coding: Coding = request.decide(input, flags & 8 > 0, available);
     keep(coding);
@@ -551,7 +554,22 @@ fn http_emit(input: &[u8], output: &mut [u8]) {
     keep(http::ByteRange::parse(input).map(|range| range.emit(&mut writer)));
     keep(http::ContentRange::parse(input).map(|range| range.emit(&mut writer)));
     keep(http::emit_head_end(&mut writer));
+    keep(date::emit(&mut writer, unknown_u64()));
     keep(checksum(writer.finish()));
+}
+
+#[inline(never)]
+fn http_select(input: &[u8], output: &mut [u8]) {
+    let validators =
+        Validators { etag: output, modified: unknown_u64(), modified_is_strong: unknown_u32() == 0 };
+    let mut selection = Selection::new(validators);
+    for line in input.split(|&byte| byte == 0) {
+        if let Ok(header) = http::parse_header(line) {
+            selection.header(header.name, header.value);
+        }
+    }
+    keep(selection.decide(input, unknown_u64()));
+    keep(date::parse(input));
 }
 
 #[inline(never)]

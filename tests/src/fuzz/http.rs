@@ -3,9 +3,11 @@
 use httparse::Status;
 use peerdist_core::bytes::{Writer, decode_hex, parse_decimal};
 use peerdist_core::http::conn::{Body, Conn, ConnError, Event, HEADERS, LINE_BYTES};
+use peerdist_core::http::date::{self, MAX_DATE};
+use peerdist_core::http::select::{Selected, Selection, Validators};
 use peerdist_core::http::wire::{
     ByteRange, ContentRange, Version, emit_header, emit_request_line, emit_status_line, is_token, items,
-    parse_chunk_line, parse_header, parse_request_line, parse_status_line,
+    name_eq, parse_chunk_line, parse_header, parse_request_line, parse_status_line,
 };
 
 use super::numbers;
@@ -46,6 +48,13 @@ pub fn http_lines(data: &[u8]) {
         let again = emitted(data, |writer| range.emit(writer).unwrap());
         assert_eq!(ContentRange::parse(parse_header(&again).unwrap().value), Ok(range));
     }
+    if let Some(seconds) = date::parse(data) {
+        assert!(seconds <= MAX_DATE + 1, "a leap second may be the last");
+        let again = date_of(seconds);
+        assert_eq!(date::parse(&again), Some(seconds.min(MAX_DATE)));
+    }
+    assert_eq!(date::parse(&date_of(numbers(data).0)), Some(numbers(data).0.min(MAX_DATE)));
+    select(data);
     for item in items(data) {
         assert!(!item.token.is_empty() || data.contains(&b';'));
         assert!(!item.token.contains(&b',') && !item.params.contains(&b','));
@@ -60,6 +69,39 @@ pub fn http_lines(data: &[u8]) {
         writer.hex_upper(bytes).unwrap();
         assert!(writer.finish().eq_ignore_ascii_case(data));
     }
+}
+
+/// Whatever is selected lies within the content, and is of the state that the request names.
+fn select(data: &[u8]) {
+    let validators = Validators { etag: b"\"a\"", modified: numbers(data).0, modified_is_strong: true };
+    let lines = data.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut selection = Selection::new(validators);
+    let mut refused = false;
+    for header in lines.filter_map(|line| parse_header(line).ok()) {
+        selection.header(header.name, header.value);
+        refused |= name_eq(header.name, b"If-Match") && !header.value.contains(&b'"') && header.value != b"*";
+    }
+    for len in [0, 1, numbers(data).0 % 1_000, u64::MAX] {
+        let selected = selection.decide(b"GET", len);
+        match selected {
+            Selected::Part { first, last } => assert!(first <= last && last < len),
+            Selected::Whole | Selected::NotModified | Selected::Failed | Selected::Unsatisfied => {}
+        }
+        let of_head = selection.decide(b"HEAD", len);
+        assert!(of_head == selected || of_head == Selected::Whole);
+        assert!(!matches!(selection.decide(b"PUT", len), Selected::Part { .. } | Selected::NotModified));
+    }
+    let accepted = |line: &[u8]| parse_header(line).is_ok_and(|header| name_eq(header.name, b"If-Match"));
+    if refused && data.split(|&byte| byte == b'\n').filter(|line| accepted(line)).count() == 1 {
+        assert_eq!(selection.decide(b"GET", 1), Selected::Failed);
+    }
+}
+
+fn date_of(seconds: u64) -> Vec<u8> {
+    let mut buf = [0; 32];
+    let mut writer = Writer::new(&mut buf);
+    date::emit(&mut writer, seconds).unwrap();
+    writer.finish().to_vec()
 }
 
 /// What `emit` writes of `data`, without its line end.

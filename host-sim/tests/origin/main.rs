@@ -1,0 +1,6 @@
+//! `peerdist origin` and `peerdist status`, from outside: over sockets, byte for byte.
+
+mod admin;
+mod files;
+mod rules;
+mod server;

@@ -188,6 +188,8 @@ pub enum Output<'a> {
         stream: StreamId,
         /// To where.
         remote: SocketAddr,
+        /// The download whose origin that is; its connections may have to be secured.
+        download: Option<DownloadId>,
     },
     /// Send what has been polled, then close. The stream is forgotten here.
     Close {
@@ -229,8 +231,9 @@ impl core::fmt::Debug for Output<'_> {
             Self::Datagram { to, data } => {
                 f.debug_struct("Datagram").field("to", to).field("data", &Len(data)).finish()
             }
-            Self::Connect { stream, remote } => {
-                f.debug_struct("Connect").field("stream", stream).field("remote", remote).finish()
+            Self::Connect { stream, remote, download } => {
+                let mut shown = f.debug_struct("Connect");
+                shown.field("stream", stream).field("remote", remote).field("download", download).finish()
             }
             Self::Close { stream } => f.debug_struct("Close").field("stream", stream).finish(),
             Self::Abort { stream } => f.debug_struct("Abort").field("stream", stream).finish(),

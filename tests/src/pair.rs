@@ -430,7 +430,7 @@ impl Net {
                     let group = to.ip().is_multicast();
                     self.send_datagram(discovery_address(index), (!group).then_some(to), &data);
                 }
-                Output::Connect { stream, remote } => {
+                Output::Connect { stream, remote, .. } => {
                     self.note(format!("{index} connect {stream:?} to {remote}"));
                     self.connect(index, stream, remote);
                 }

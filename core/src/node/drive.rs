@@ -442,7 +442,13 @@ where
         for (index, row) in (0u16..).zip(&mut self.streams) {
             let stream = StreamId { index, generation: row.generation };
             match row.due.take() {
-                Some(Due::Connect(remote)) => return Some(Output::Connect { stream, remote }),
+                Some(Due::Connect(remote)) => {
+                    let download = match row.role {
+                        Role::Origin(index, _) => Some(self.download_id(index)),
+                        _ => None,
+                    };
+                    return Some(Output::Connect { stream, remote, download });
+                }
                 Some(Due::Close) => {
                     row.free();
                     return Some(Output::Close { stream });

@@ -729,7 +729,7 @@ fn keep_output(output: Output<'_>) {
     match output {
         Output::Datagram { to, data } => keep((to, checksum(data))),
         Output::Data { download, offset, data } => keep((download, offset, checksum(data))),
-        Output::Connect { stream, remote } => keep((stream, remote)),
+        Output::Connect { stream, remote, download } => keep((stream, remote, download)),
         Output::Close { stream } | Output::Abort { stream } | Output::Resume { stream } => keep(stream),
         Output::Download { download, event: DownloadEvent::Failed(error) } => keep((download, error)),
         Output::Download { download, event } => keep((download, event)),

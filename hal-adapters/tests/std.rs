@@ -1,0 +1,197 @@
+//! Nodes on the kernel's own sockets, on the loopback interface: each at an address of its own.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use peerdist_core::crypto::SoftCrypto;
+use peerdist_core::discovery::Subnet;
+use peerdist_core::download::{DownloadError, DownloadEvent, Url, origin::OriginFailure};
+use peerdist_core::fetch::Source;
+use peerdist_core::node::{Config, DownloadId, Node, Output};
+use peerdist_core::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
+use peerdist_hal::std::{Clock, Driver, Local, OpenError, Options};
+use peerdist_tests::origin::{Manner, Origin};
+use peerdist_tests::site::Site;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng as _;
+
+const BLOCKS: usize = 64;
+
+/// A test that takes longer hangs.
+const LONG: Duration = Duration::from_secs(120);
+
+type TestNode = Node<RamStore<Vec<Page>, Vec<Entry>, Vec<u8>>, SoftCrypto, ChaCha20Rng, 16, 8>;
+
+/// A node, its sockets, and what it has been given.
+struct Host {
+    clock: Clock,
+    driver: Driver,
+    node: Box<TestNode>,
+    content: Vec<u8>,
+    sources: Vec<Source>,
+    ended: Option<Result<u64, DownloadError>>,
+}
+
+fn local(address: impl Into<IpAddr>) -> Local {
+    let address = address.into();
+    let prefix = if address.is_ipv4() { 8 } else { 128 };
+    Local { subnet: Subnet { address, prefix }, interface: 1 }
+}
+
+fn loopback(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 77, last)
+}
+
+fn content(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 31 + i / 251) as u8).collect()
+}
+
+impl Host {
+    fn new(address: impl Into<IpAddr>, seed: u8) -> Self {
+        let local = local(address);
+        let options = Options { addresses: vec![local], serve: true, port: 0, connections: 24 };
+        let driver = Driver::new(&options).unwrap();
+        let store = RamStore::new(
+            vec![Page::EMPTY; BLOCKS * BLOCK_PAGES],
+            vec![Entry::EMPTY; BLOCKS],
+            vec![0; 64 * 1024],
+        );
+        let config = Config { port: driver.port(), ..Config::default() };
+        let mut node =
+            Box::new(TestNode::new(config, store, SoftCrypto, ChaCha20Rng::from_seed([seed; 32])));
+        node.set_addresses(&[local.subnet]);
+        let (content, sources) = (Vec::new(), Vec::new());
+        Self { clock: Clock::new(), driver, node, content, sources, ended: None }
+    }
+
+    fn download(&mut self, origin: SocketAddr) -> DownloadId {
+        let host = origin.to_string().as_str().try_into().unwrap();
+        let url = Url { origin, host, path: "/content".try_into().unwrap() };
+        (self.content, self.sources, self.ended) = (Vec::new(), Vec::new(), None);
+        self.node.download(self.clock.now(), url).unwrap()
+    }
+
+    /// Does what can be done, and waits for a millisecond.
+    fn step(&mut self) {
+        let Self { clock, driver, node, content, sources, ended, .. } = self;
+        driver.poll(clock.now(), node, &mut |output| match output {
+            Output::Data { offset, data, .. } => {
+                let end = offset as usize + data.len();
+                content.resize(content.len().max(end), 0);
+                content[offset as usize..end].copy_from_slice(data);
+            }
+            Output::Download { event: DownloadEvent::Block { source, .. }, .. } => sources.push(source),
+            Output::Download { event: DownloadEvent::Done { len }, .. } => *ended = Some(Ok(len)),
+            Output::Download { event: DownloadEvent::Failed(error), .. } => *ended = Some(Err(error)),
+            _ => {}
+        });
+        driver.wait(Some(Duration::from_millis(1))).unwrap();
+    }
+}
+
+/// Lets all act until it is so.
+fn until(hosts: &mut [&mut Host], done: impl Fn(&[&mut Host]) -> bool) {
+    let begun = std::time::Instant::now();
+    while !done(hosts) {
+        hosts.iter_mut().for_each(|host| host.step());
+        assert!(begun.elapsed() < LONG, "it hangs");
+    }
+}
+
+fn share(addresses: [IpAddr; 3]) {
+    let content = content(1_000_000);
+    let site = Site::open(addresses[0], Origin::new(content.clone()), Duration::ZERO);
+    let (mut first, mut second) = (Host::new(addresses[1], 1), Host::new(addresses[2], 2));
+    first.download(site.address);
+    until(&mut [&mut first, &mut second], |hosts| hosts[0].ended.is_some());
+    assert_eq!(first.ended, Some(Ok(1_000_000)));
+    assert!(first.content == content && first.sources.iter().all(|source| *source == Source::Origin));
+    let before = site.origin().body_bytes;
+
+    second.download(site.address);
+    until(&mut [&mut first, &mut second], |hosts| hosts[1].ended.is_some());
+    assert_eq!(second.ended, Some(Ok(1_000_000)));
+    assert!(second.content == content);
+    let peer = SocketAddr::new(addresses[1], first.driver.port());
+    assert_eq!(second.sources, [Source::Peer(peer); 16]);
+    assert_eq!(site.origin().body_bytes, before, "the origin gave no more than content information");
+    assert!(first.driver.counters().sent > 1_000_000 && first.driver.counters().accepted > 0);
+}
+
+#[test]
+fn what_one_has_the_other_gets_from_it() {
+    share([1, 2, 3].map(|last| loopback(last).into()));
+}
+
+/// Only ::1 is there without asking for more; so the port tells the nodes apart, and the kernel gives
+/// answers to who came last.
+#[cfg(target_os = "linux")]
+#[test]
+fn over_ipv6_too() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("this system has no ::1");
+        return;
+    }
+    share([IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]); 3]);
+}
+
+#[test]
+fn an_origin_without_the_coding_and_one_that_is_not_there() {
+    let mut origin = Origin::new(content(300_000));
+    origin.info.clear();
+    origin.manner = Manner { closes: true, ..Manner::default() };
+    let site = Site::open(loopback(10).into(), origin, Duration::ZERO);
+    let mut host = Host::new(loopback(11), 3);
+    host.download(site.address);
+    until(&mut [&mut host], |hosts| hosts[0].ended.is_some());
+    assert_eq!((host.ended, host.content == content(300_000)), (Some(Ok(300_000)), true));
+
+    // Nobody listens on a port that was just given up.
+    let gone = TcpListener::bind((loopback(10), 0)).unwrap().local_addr().unwrap();
+    let download = host.download(gone);
+    let mut trouble = None;
+    let begun = std::time::Instant::now();
+    while trouble.is_none() && begun.elapsed() < LONG {
+        host.step();
+        trouble = host.driver.take_trouble(download);
+    }
+    let trouble = trouble.expect("a refusal is told at once");
+    assert_eq!((trouble.connected, trouble.error.kind()), (false, std::io::ErrorKind::ConnectionRefused));
+    until(&mut [&mut host], |hosts| hosts[0].ended.is_some());
+    assert_eq!(host.ended, Some(Err(DownloadError::Origin(OriginFailure::Unreachable))));
+}
+
+#[test]
+fn connections_beyond_the_bound_end() {
+    let mut host = Host::new(loopback(20), 4);
+    let server = SocketAddr::from((loopback(20), host.driver.port()));
+    let mut clients: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(server).unwrap()).collect();
+    until(&mut [&mut host], |hosts| {
+        let counters = hosts[0].driver.counters();
+        counters.accepted + counters.refused >= 40
+    });
+    let counters = host.driver.counters();
+    assert!(counters.refused > 0 && host.driver.connections() <= 24, "{counters:?}");
+    clients.clear();
+    until(&mut [&mut host], |hosts| hosts[0].driver.connections() == 0);
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let taken = TcpListener::bind((loopback(30), 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let options =
+        Options { addresses: vec![local(loopback(30))], serve: true, port, connections: 1 };
+    let error = Driver::new(&options).err().unwrap();
+    assert!(matches!(error, OpenError::Listen(address, _) if address.port() == port), "{error}");
+}
+
+#[test]
+fn a_waker_wakes() {
+    let options = Options { addresses: Vec::new(), serve: false, port: 0, connections: 1 };
+    let mut driver = Driver::new(&options).unwrap();
+    let waker = driver.waker();
+    let thread = std::thread::spawn(move || waker.wake());
+    driver.wait(Some(LONG)).unwrap();
+    thread.join().unwrap();
+}

@@ -106,7 +106,8 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
     }
 
     /// Moves everything that can be moved at `now` between the network and the node. `buffer`
-    /// takes at least [`MIN_BUFFER`] bytes. [`Output::Data`] and [`Output::Download`] go to
+    /// takes at least [`MIN_BUFFER`] bytes. [`Output::Data`], [`Output::Moved`] and
+    /// [`Output::Download`] go to
     /// `application`. Returns when to poll again at the latest.
     #[allow(clippy::too_many_arguments, reason = "the caller keeps all of these, and lends them")]
     pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
@@ -215,7 +216,9 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
                         *blocked = false;
                     }
                 }
-                other @ (Output::Data { .. } | Output::Download { .. }) => application(other),
+                other @ (Output::Data { .. } | Output::Moved { .. } | Output::Download { .. }) => {
+                    application(other);
+                }
             }
         }
         drained

@@ -235,7 +235,7 @@ impl Driver {
     }
 
     /// Moves everything that can be moved at `now` between the network and the node.
-    /// [`Output::Data`] and [`Output::Download`] go to `application`. Returns when to poll again at
+    /// [`Output::Data`], [`Output::Moved`] and [`Output::Download`] go to `application`. Returns when to poll again at
     /// the latest; `now` means at once, after [`wait`](Self::wait) has looked for events.
     pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
         &mut self,
@@ -398,7 +398,9 @@ impl Driver {
                         connection.receive_held(now, node);
                     }
                 }
-                other @ (Output::Data { .. } | Output::Download { .. }) => application(other),
+                other @ (Output::Data { .. } | Output::Moved { .. } | Output::Download { .. }) => {
+                    application(other);
+                }
             }
         }
         self.output = buffer;

@@ -459,6 +459,7 @@ impl Net {
                     host.seen(download).data(offset, data);
                     self.note(line);
                 }
+                Output::Moved { .. } => unreachable!("no origin here has moved"),
                 Output::Download { download, event } => {
                     let now = self.now;
                     let line = format!("{index} event {event:?}");

@@ -472,6 +472,11 @@ where
             let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
             let Some(slot) = downloads.get_mut(index) else { continue };
             let Some(download) = slot else { continue };
+            if let Some(len) = download.poll_moved(buf) {
+                *slot = None;
+                let download = self.download_id(index);
+                return Some(Output::Moved { download, location: buf.get(..len)? });
+            }
             if let Some((offset, len, event)) = download.poll_data(client, &mut parts, buf) {
                 // There is room again for what the origin still has to say.
                 let ours = |stream: &&mut Stream| matches!(&stream.role, Role::Origin(of, _) if *of == index);

@@ -303,6 +303,7 @@ impl World {
                     }
                 }
             }
+            Output::Moved { download, .. } => self.downloads.retain(|other| other.id != download),
             Output::Download { download: id, event } => {
                 let position = self.downloads.iter().position(|other| other.id == id);
                 let position = position.expect("it is under way");

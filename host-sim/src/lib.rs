@@ -15,6 +15,8 @@
 //!                           lanes         SHA-512 of several messages at once
 //! ```
 //!
+//! [`net`] takes the same node to real networks.
+//!
 //! A run is its [`scenario`]: the same scenario gives the same frames at the same times. [`link`] and [`switch`]
 //! are machines without input and output; [`world`] moves frames between them and whatever implements
 //! [`world::Host`], so a test can build any LAN from these parts:
@@ -62,6 +64,7 @@ pub mod host;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 pub mod link;
+pub mod net;
 pub mod origin;
 pub mod pcap;
 pub mod publish;

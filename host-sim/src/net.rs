@@ -1,0 +1,8 @@
+//! The command on a real network: a node on the kernel's sockets, with its blocks in files.
+//!
+//! [`local`] finds our addresses, [`cache`] opens the files, [`station`] is the node that runs over
+//! them, and what others may ask of it.
+
+pub mod cache;
+pub mod local;
+pub mod station;

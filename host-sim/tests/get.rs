@@ -376,6 +376,19 @@ fn what_cannot_be_run() {
     assert_eq!(got.code, 2);
     assert!(got.errors.contains("in use"), "{}", got.errors);
 
+    let taken = TcpListener::bind((place.address(3), 0)).expect("a free port");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    let mut peer = Command::new(env!("CARGO_BIN_EXE_peerdist"));
+    peer.args(["peer", "--port", &port, "--bind", &place.address(3).to_string()]);
+    let output = peer.arg("--cache").arg(place.path("other")).output().expect("it starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let ourselves = format!("(process {})", std::process::id());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        errors.contains(&port) && (!cfg!(target_os = "linux") || errors.contains(&ourselves)),
+        "{errors}"
+    );
+
     let mut peer = Command::new(env!("CARGO_BIN_EXE_peerdist"));
     peer.args(["peer", "--bind", "203.0.113.1", "--cache"]).arg(place.path("other"));
     let output = peer.output().expect("it starts");

@@ -235,8 +235,7 @@ impl Download {
                     self.surveyed.iter_mut().for_each(|surveyed| surveyed.progress(now));
                 }
                 // A block's bytes are counted in 32 bits everywhere.
-                let part =
-                    |offset: u64| offset.clamp(range.start, range.end).saturating_sub(range.start) as u32;
+                let part = |offset: u64| offset.min(range.end).saturating_sub(range.start) as u32;
                 let len = part(self.wanted.end);
                 // What was handed out of it before is not handed out again.
                 let torn = self.torn.take_if(|(torn, _)| *torn == block);

@@ -1,11 +1,13 @@
 //! `peerdist peer`: a serving peer on a real network.
 
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use peerdist_hal::std::OpenError;
 use peerdist_sim::net::cache::{self, Limits};
-use peerdist_sim::net::local;
-use peerdist_sim::net::station::{Setup, Station};
+use peerdist_sim::net::station::{Setup, SetupError, Station};
+use peerdist_sim::net::{holder, local};
 
 use super::{Ending, Failure, print, signals};
 
@@ -61,7 +63,7 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
         .map_err(|error| Failure(format!("--cache {error}")))?;
     let size = storage.blocks.size();
     let mut station = Station::open(Setup { addresses, serve: Some(args.port), storage })
-        .map_err(|error| Failure(error.to_string()))?;
+        .map_err(|error| Failure(why(&error)))?;
     let control = station.control();
     signals::on_end(move || control.stop());
     let ready = std::net::SocketAddr::new(args.bind, station.driver.port());
@@ -71,4 +73,15 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
         station.wait(wait).map_err(|error| Failure(format!("waiting for the network: {error}")))?;
     }
     Ok(Ending::Good)
+}
+
+/// The error, and who has the port if it is taken.
+fn why(error: &SetupError) -> String {
+    let holder = match error {
+        SetupError::Sockets(OpenError::Listen(address, reason)) if reason.kind() == ErrorKind::AddrInUse => {
+            holder::of_port(*address)
+        }
+        _ => None,
+    };
+    holder.map_or_else(|| error.to_string(), |holder| format!("{error}, by {holder}"))
 }

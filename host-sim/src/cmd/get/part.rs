@@ -23,12 +23,20 @@ impl Part {
         let mut name = end.as_os_str().to_os_string();
         name.push(SUFFIX);
         let path = PathBuf::from(name);
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another process is fetching it")),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
+        let file = loop {
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(io::Error::other("another process is fetching it"));
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            // Another process may just have given it its final name.
+            if is_at(&file, &path) {
+                break file;
+            }
+        };
         file.set_len(0)?;
         Ok(Self { file, path, end: end.to_path_buf(), at: 0, complete: false })
     }
@@ -52,6 +60,22 @@ impl Part {
         self.complete = true;
         Ok(())
     }
+}
+
+/// Whether the file is still the one of that name.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+/// Elsewhere, a file that is open keeps its name.
+#[cfg(not(unix))]
+fn is_at(_file: &File, _path: &Path) -> bool {
+    true
 }
 
 impl Drop for Part {

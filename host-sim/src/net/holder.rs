@@ -1,6 +1,6 @@
 //! Who has a port that we wanted.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The process that listens on the TCP port of `address`, as its name and number, where the system
 /// tells: on Linux, of all processes to root, and of his own to anybody.
@@ -8,13 +8,12 @@ use std::net::SocketAddr;
 pub fn of_port(address: SocketAddr) -> Option<String> {
     let tables =
         ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
-    let sockets: Vec<String> = tables
-        .iter()
-        .flat_map(|table| table.lines())
-        .filter_map(|line| listener(line, address.port()))
-        .collect();
+    let sockets: Vec<String> =
+        tables.iter().flat_map(|table| table.lines()).filter_map(|line| listener(line, address)).collect();
     for process in std::fs::read_dir("/proc").ok()?.flatten() {
-        let number = process.file_name().into_string().unwrap_or_default();
+        let Some(number) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         let files = std::fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
         let mut links = files.filter_map(|file| std::fs::read_link(file.path()).ok());
         if links.any(|link| sockets.iter().any(|socket| link.as_os_str() == socket.as_str())) {
@@ -31,16 +30,24 @@ pub fn of_port(_address: SocketAddr) -> Option<String> {
     None
 }
 
-/// What the file of a socket links to, if a line of the table is one that listens on `port`.
+/// What the file of a socket links to, if a line of the table is one that listens there.
 #[cfg(target_os = "linux")]
-fn listener(line: &str, port: u16) -> Option<String> {
+fn listener(line: &str, address: SocketAddr) -> Option<String> {
     const LISTEN: &str = "0A";
     let mut fields = line.split_whitespace();
     let local = fields.nth(1)?;
-    let (_, its) = local.split_once(':')?;
+    let (ip, port) = local.split_once(':')?;
+    let everywhere = ip.bytes().all(|digit| digit == b'0');
+    let same = match address.ip() {
+        // The table has the bytes in the order of the machine.
+        IpAddr::V4(ours) => ip == format!("{:08X}", u32::from_ne_bytes(ours.octets())),
+        IpAddr::V6(_) => ip.len() == 32,
+    };
     let state = fields.nth(1)?;
     let inode = fields.nth(5)?;
-    (u16::from_str_radix(its, 16) == Ok(port) && state == LISTEN).then(|| format!("socket:[{inode}]"))
+    let is_it =
+        (everywhere || same) && u16::from_str_radix(port, 16) == Ok(address.port()) && state == LISTEN;
+    is_it.then(|| format!("socket:[{inode}]"))
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -49,12 +56,17 @@ mod tests {
 
     #[test]
     fn a_line_of_the_table() {
-        let line = "   0: 0100007F:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 \
+        let at = |address: &str| address.parse().expect("an address");
+        let line = "   0: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 \
                     18446 1 0000000000000000 100 0 0 10 0";
-        assert_eq!(listener(line, 80).as_deref(), Some("socket:[18446]"));
-        assert_eq!(listener(line, 81), None);
-        assert_eq!(listener(&line.replace(" 0A ", " 01 "), 80), None);
-        assert_eq!(listener("  sl  local_address rem_address   st tx_queue", 80), None);
+        assert_eq!(listener(line, at("192.0.2.1:80")).as_deref(), Some("socket:[18446]"));
+        assert_eq!(listener(line, at("192.0.2.1:81")), None);
+        assert_eq!(listener(&line.replace(" 0A ", " 01 "), at("192.0.2.1:80")), None);
+        assert_eq!(listener(&line.replace("00000000:0050", "7F7F7F7F:0050"), at("192.0.2.1:80")), None);
+        assert!(
+            listener(&line.replace("00000000:0050", "7F7F7F7F:0050"), at("127.127.127.127:80")).is_some()
+        );
+        assert_eq!(listener("  sl  local_address rem_address   st tx_queue", at("192.0.2.1:80")), None);
     }
 
     #[test]

@@ -85,7 +85,7 @@
 //!     while let Some(output) = node.poll_output(now, &mut buffer) {
 //!         match output {
 //!             Output::Datagram { to, data } => println!("{} bytes to {to}", data.len()),
-//!             Output::Connect { stream, remote } => {
+//!             Output::Connect { stream, remote, .. } => {
 //!                 println!("connect to {remote}");
 //!                 node.handle_input(now, Input::Lost { stream }); // There is no network.
 //!             }

@@ -9,6 +9,7 @@
 //! until [`poll_timeout`](Node::poll_timeout). The crate's front page shows the loop.
 
 use core::net::SocketAddr;
+use core::ops::Range;
 
 use heapless::Deque;
 use rand_core::CryptoRng;
@@ -188,6 +189,8 @@ pub enum Output<'a> {
         stream: StreamId,
         /// To where.
         remote: SocketAddr,
+        /// The download whose origin that is; its connections may have to be secured.
+        download: Option<DownloadId>,
     },
     /// Send what has been polled, then close. The stream is forgotten here.
     Close {
@@ -214,6 +217,13 @@ pub enum Output<'a> {
         /// What they are.
         data: &'a [u8],
     },
+    /// The origin says that the content is at another place; the download is over.
+    Moved {
+        /// Which.
+        download: DownloadId,
+        /// The value of `Location` (RFC 9110, 10.2.2): a URL, absolute or relative, if it is well made.
+        location: &'a [u8],
+    },
     /// Something happened to a download.
     Download {
         /// Which.
@@ -229,8 +239,9 @@ impl core::fmt::Debug for Output<'_> {
             Self::Datagram { to, data } => {
                 f.debug_struct("Datagram").field("to", to).field("data", &Len(data)).finish()
             }
-            Self::Connect { stream, remote } => {
-                f.debug_struct("Connect").field("stream", stream).field("remote", remote).finish()
+            Self::Connect { stream, remote, download } => {
+                let mut shown = f.debug_struct("Connect");
+                shown.field("stream", stream).field("remote", remote).field("download", download).finish()
             }
             Self::Close { stream } => f.debug_struct("Close").field("stream", stream).finish(),
             Self::Abort { stream } => f.debug_struct("Abort").field("stream", stream).finish(),
@@ -239,6 +250,9 @@ impl core::fmt::Debug for Output<'_> {
                 let data = &Len(data);
                 let mut shown = f.debug_struct("Data");
                 shown.field("download", download).field("offset", offset).field("data", data).finish()
+            }
+            Self::Moved { download, location } => {
+                f.debug_struct("Moved").field("download", download).field("location", &Len(location)).finish()
             }
             Self::Download { download, event } => {
                 f.debug_struct("Download").field("download", download).field("event", event).finish()
@@ -525,11 +539,17 @@ where
 
     /// Begins to download `url`; `None` while [`DOWNLOADS`] are under way.
     pub fn download(&mut self, now: Instant, url: Url) -> Option<DownloadId> {
+        self.download_range(now, url, 0..u64::MAX)
+    }
+
+    /// The same of what lies in `range`, which may reach beyond the end, but not be empty. Whole blocks are
+    /// fetched and kept; what is outside is not handed out.
+    pub fn download_range(&mut self, now: Instant, url: Url, range: Range<u64>) -> Option<DownloadId> {
         let places = self.downloads.iter_mut().zip(&mut self.download_generations);
         let (index, (slot, generation)) = (0u8..).zip(places).find(|(_, (slot, _))| slot.is_none())?;
         *generation = generation.wrapping_add(1);
         let generation = *generation;
-        *slot = Some(Download::new(now, url));
+        *slot = Some(Download::new(now, url, range));
         Some(DownloadId { index, generation })
     }
 

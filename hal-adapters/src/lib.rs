@@ -2,13 +2,14 @@
 //!
 //! An adapter moves bytes and time, and decides nothing: what to send, to whom and when is the
 //! node's business. There is one file per world, each behind a feature of the same name.
-#![no_std]
+#![cfg_attr(not(any(feature = "file", feature = "std")), no_std)]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "file")]
-extern crate std;
-
-#[cfg(feature = "file")]
 pub mod file;
+#[cfg(any(feature = "smoltcp", feature = "std"))]
+mod machine;
 #[cfg(feature = "smoltcp")]
 pub mod smoltcp;
+#[cfg(feature = "std")]
+pub mod std;

@@ -13,7 +13,7 @@ use core::net::{IpAddr, SocketAddr};
 use peerdist_core::crypto::Crypto;
 use peerdist_core::discovery::{GROUP_V4, GROUP_V6, PORT as DISCOVERY_PORT};
 use peerdist_core::limits::UPLOAD_TIMEOUT;
-use peerdist_core::node::{Input, Node, Output, StreamError, StreamId};
+use peerdist_core::node::{Input, Node, Output, StreamId};
 use peerdist_core::store::Storage;
 use peerdist_core::time::{Duration, Instant, earliest};
 use rand_core::CryptoRng;
@@ -22,6 +22,7 @@ use smoltcp::phy::Device;
 use smoltcp::socket::{tcp, udp};
 use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint};
 
+use crate::machine::Machine;
 use neighbors::{Hints, Learning};
 
 /// One in so many sockets of the pool listens: they are the backlog, and a connection that finds
@@ -75,37 +76,6 @@ enum State {
     },
 }
 
-/// A node, whatever it is made of: so the driver's code exists once.
-trait Machine {
-    fn accept(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId>;
-    fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize;
-    fn poll_output<'b>(&mut self, now: Instant, buffer: &'b mut [u8]) -> Option<Output<'b>>;
-    fn poll_stream(&mut self, now: Instant, stream: StreamId, room: &mut [u8]) -> Result<usize, StreamError>;
-}
-
-impl<S, C, R, const STREAMS: usize, const BLOCKS: usize> Machine for Node<S, C, R, STREAMS, BLOCKS>
-where
-    S: Storage,
-    C: Crypto,
-    R: CryptoRng,
-{
-    fn accept(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
-        self.accept(now, remote)
-    }
-
-    fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {
-        self.handle_input(now, input)
-    }
-
-    fn poll_output<'b>(&mut self, now: Instant, buffer: &'b mut [u8]) -> Option<Output<'b>> {
-        self.poll_output(now, buffer)
-    }
-
-    fn poll_stream(&mut self, now: Instant, stream: StreamId, room: &mut [u8]) -> Result<usize, StreamError> {
-        self.poll_stream(now, stream, room)
-    }
-}
-
 impl<const SOCKETS: usize> Driver<SOCKETS> {
     /// Takes over the sockets with these handles: `udp` for discovery, `tcp` for streams. Joins
     /// the discovery group of IPv4, and that of IPv6 if the feature `ipv6` is on and the interface
@@ -136,7 +106,8 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
     }
 
     /// Moves everything that can be moved at `now` between the network and the node. `buffer`
-    /// takes at least [`MIN_BUFFER`] bytes. [`Output::Data`] and [`Output::Download`] go to
+    /// takes at least [`MIN_BUFFER`] bytes. [`Output::Data`], [`Output::Moved`] and
+    /// [`Output::Download`] go to
     /// `application`. Returns when to poll again at the latest.
     #[allow(clippy::too_many_arguments, reason = "the caller keeps all of these, and lends them")]
     pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
@@ -221,7 +192,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
                         self.dropped_datagrams = self.dropped_datagrams.wrapping_add(1);
                     }
                 }
-                Output::Connect { stream, remote } => {
+                Output::Connect { stream, remote, .. } => {
                     if let Err(failed) = self.connect(interface, sockets, stream, remote) {
                         node.handle_input(now, failed);
                     }
@@ -243,7 +214,9 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
                         *blocked = false;
                     }
                 }
-                other @ (Output::Data { .. } | Output::Download { .. }) => application(other),
+                other @ (Output::Data { .. } | Output::Moved { .. } | Output::Download { .. }) => {
+                    application(other);
+                }
             }
         }
         drained

@@ -17,6 +17,8 @@
 //!   net                                   what serves on the sockets of this machine
 //! ```
 //!
+//! [`net`] takes the same node to real networks.
+//!
 //! A run is its [`scenario`]: the same scenario gives the same frames at the same times. [`link`] and [`switch`]
 //! are machines without input and output; [`world`] moves frames between them and whatever implements
 //! [`world::Host`], so a test can build any LAN from these parts:

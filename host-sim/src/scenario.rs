@@ -17,8 +17,8 @@ use peerdist_core::time::Duration;
 pub use self::file::{FileError, LoadError};
 pub use self::swarm::CALM;
 pub use self::units::{
-    parse_clients, parse_content_info, parse_delay, parse_line, parse_loss, parse_rate, parse_seed,
-    parse_size, parse_time,
+    parse_clients, parse_content_info, parse_delay, parse_line, parse_loss, parse_rate, parse_room,
+    parse_seed, parse_size, parse_time,
 };
 use crate::link::{DEFAULT_QUEUE, LinkConfig, Probability};
 use crate::report;

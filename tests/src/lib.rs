@@ -7,3 +7,4 @@ pub mod info;
 pub mod origin;
 pub mod pair;
 pub mod shared;
+pub mod site;

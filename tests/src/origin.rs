@@ -22,6 +22,8 @@ pub struct Origin {
     pub info: Vec<u8>,
     /// How it misbehaves.
     pub manner: Manner,
+    /// Where it sends those who ask for all of it, and with what status.
+    pub moved: Option<(u16, String)>,
     /// Bytes of content sent.
     pub body_bytes: u64,
     /// Bytes of content information sent.
@@ -66,7 +68,8 @@ impl Origin {
     pub fn new(content: Vec<u8>) -> Self {
         let info = publish(&content);
         let manner = Manner::default();
-        Self { content, info, manner, body_bytes: 0, info_bytes: 0, requests: Vec::new() }
+        let (body_bytes, info_bytes, requests) = (0, 0, Vec::new());
+        Self { content, info, manner, moved: None, body_bytes, info_bytes, requests }
     }
 
     fn reply(&mut self, session: &Session) -> (Vec<u8>, bool) {
@@ -86,6 +89,13 @@ impl Origin {
         }
         if let Some(status) = status {
             return (head(status, |writer| http::emit_content_length(writer, 0).unwrap()), false);
+        }
+        if let (None, Some((status, location))) = (session.range, &self.moved) {
+            let redirect = head(*status, |writer| {
+                http::emit_header(writer, b"Location", location.as_bytes()).unwrap();
+                http::emit_content_length(writer, 0).unwrap();
+            });
+            return (redirect, false);
         }
         let range = range.filter(|_| !manner.ignores_ranges);
         let has_info = !self.info.is_empty() && session.range.is_none();
@@ -206,7 +216,7 @@ pub fn publish_v2(content: &[u8], segmentation: Segmentation) -> Vec<u8> {
 }
 
 fn head(status: u16, fields: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
-    let mut buf = [0; 512];
+    let mut buf = [0; 4_096];
     let mut writer = Writer::new(&mut buf);
     http::emit_status_line(&mut writer, status).unwrap();
     fields(&mut writer);

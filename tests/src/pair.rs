@@ -433,7 +433,7 @@ impl Net {
                     let group = to.ip().is_multicast();
                     self.send_datagram(discovery_address(index), (!group).then_some(to), &data);
                 }
-                Output::Connect { stream, remote } => {
+                Output::Connect { stream, remote, .. } => {
                     self.note(format!("{index} connect {stream:?} to {remote}"));
                     self.connect(index, stream, remote);
                 }
@@ -462,6 +462,7 @@ impl Net {
                     host.seen(download).data(offset, data);
                     self.note(line);
                 }
+                Output::Moved { .. } => unreachable!("no origin here has moved"),
                 Output::Download { download, event } => {
                     let line = format!("{index} event {event:?}");
                     host.seen(download).events.push((self.now, event));

@@ -526,7 +526,7 @@ impl Alone {
                         holder.discovery.handle_probe(now, &mut self.rng, from, &probe, &mut |_| 2);
                     }
                 }
-                Output::Connect { stream, remote } => {
+                Output::Connect { stream, remote, .. } => {
                     let holder = self.holders.iter_mut().enumerate();
                     let mut holder = holder.filter(|(index, _)| fake_address(*index) == remote);
                     let (_, holder) = holder.next().expect("a holder");

@@ -141,7 +141,7 @@ pub struct Counters {
     /// Segments in matches that the probe had not asked for, or with no block.
     pub not_asked: u32,
     /// Messages of matches from elsewhere than the local subnet, and addresses in others that are not
-    /// on it, or loopback's.
+    /// on it, or loopback's where we are elsewhere.
     pub not_local: u32,
     /// Addresses in matches beyond those that are taken of one.
     pub surplus: u32,
@@ -393,7 +393,10 @@ impl Client {
             return;
         };
         count(&mut counters.answers);
-        let is_peer = |ip: IpAddr| is_local(ip) && !ip.is_loopback();
+        // Peers on loopback are ourselves, unless that is the network that we are on.
+        let ours = addresses.of_family(from.ip());
+        let on_loopback = ours.is_some_and(|ours| ours.is_loopback());
+        let is_peer = |ip: IpAddr| is_local(ip) && (on_loopback || !ip.is_loopback());
         // A peer of both families answers in each, so where we ask in both, one of them is counted.
         let counts = from.is_ipv4() || !groups.v4;
         let mut report = |probe: &mut Outstanding, peers: &[SocketAddr], index, extent, age| {

@@ -10,6 +10,7 @@
 mod crowd;
 mod event;
 pub mod origin;
+mod pieces;
 mod stretch;
 mod sweep;
 
@@ -28,6 +29,7 @@ use crate::time::{Duration, Instant, earliest};
 use crowd::Surveyed;
 pub use event::{DownloadError, DownloadEvent, HOST_BYTES, PATH_BYTES, Url};
 use origin::{OriginEvent, OriginFailure, OriginStream, Want};
+use pieces::{Hole, Landed, Ready};
 use stretch::Stretch;
 use sweep::Sweep;
 
@@ -49,6 +51,12 @@ const ALL_ROOM: usize = WINDOW + ORIGIN_STREAMS;
 
 /// Plain bytes from the origin that wait to be handed out.
 const STAGE_BYTES: usize = 2_048;
+
+/// Where a range ends if nobody knows how long the content is: servers count in 63 bits.
+const OPEN_END: u64 = i64::MAX as u64;
+
+/// What is said of a range behind the content's end, as a server would.
+const BEYOND_END: DownloadError = DownloadError::Origin(OriginFailure::Status(416));
 
 /// Failures of the origin in a row before the download ends.
 const ORIGIN_ATTEMPTS: u8 = 8;
@@ -72,6 +80,8 @@ const STEADY_BLOCKS: u8 = 16;
 /// One download under way.
 pub struct Download {
     url: Url,
+    /// Offsets of what is to be handed out; what the content does not have of it is not missed.
+    wanted: Range<u64>,
     phase: Phase,
     content: Option<ContentHandle>,
     /// The blocks that are worked on, once content information is here; `u32`s below count them.
@@ -122,45 +132,20 @@ enum Phase {
     Asked,
     /// The origin gives the content itself.
     Plain,
+    /// A part of the content is to be asked for: there is no content information.
+    AskingPart,
+    /// The origin gives that part.
+    Part,
     /// All plain bytes are here; some wait to be handed out.
     PlainEnd,
+    /// The origin has told where the content is instead.
+    Moved,
     /// The content information is being checked.
     Checking,
     /// Blocks are being read.
     Reading,
     /// Over, one way or the other.
     Over,
-}
-
-/// A read with data that is being handed out.
-struct Ready {
-    read: ReadId,
-    block: u32,
-    start: u64,
-    /// Bytes of it, and how many of them have been handed out.
-    len: u32,
-    given: u32,
-    source: Source,
-    failures: Failures,
-}
-
-/// A block from the origin, in the store.
-struct Landed {
-    block: u32,
-    failures: Failures,
-    reading: bool,
-    /// By this download.
-    fetched: bool,
-}
-
-/// A block being fetched from the origin.
-struct Hole {
-    block: u32,
-    /// What is fetched.
-    range: Range<u64>,
-    failures: Failures,
-    received: u32,
-    since: Instant,
 }
 
 /// A request for the origin that a connection has to be found for.
@@ -173,10 +158,11 @@ pub struct Need {
 }
 
 impl Download {
-    /// Begins.
-    pub fn new(now: Instant, url: Url) -> Self {
+    /// Begins to download what lies in `wanted`, which is not empty.
+    pub fn new(now: Instant, url: Url, wanted: Range<u64>) -> Self {
         Self {
             url,
+            wanted,
             phase: Phase::Asking,
             content: None,
             stretch: None,
@@ -218,7 +204,7 @@ impl Download {
 
     /// Whether the origin gives it plainly, no faster than it is handed out.
     pub fn is_plain(&self) -> bool {
-        self.phase == Phase::Plain
+        matches!(self.phase, Phase::Plain | Phase::Part)
     }
 
     /// How many blocks are being asked for.
@@ -249,11 +235,12 @@ impl Download {
                 if from_peer {
                     self.surveyed.iter_mut().for_each(|surveyed| surveyed.progress(now));
                 }
+                // A block's bytes are counted in 32 bits everywhere.
+                let part = |offset: u64| offset.min(range.end).saturating_sub(range.start) as u32;
+                let len = part(self.wanted.end);
                 // What was handed out of it before is not handed out again.
                 let torn = self.torn.take_if(|(torn, _)| *torn == block);
-                let given = torn.map_or(0, |(_, given)| given);
-                // A block's bytes are counted in 32 bits everywhere.
-                let len = range.end.saturating_sub(range.start) as u32;
+                let given = torn.map_or(part(self.wanted.start), |(_, given)| given);
                 let ready = Ready { read, block, start: range.start, len, given, source, failures };
                 // There is room for all reads that can be under way.
                 let _ = self.ready.push_back(ready);
@@ -311,6 +298,10 @@ impl Download {
         }
         match self.phase {
             Phase::Asking => Some(Need { want: Want::Info, block: None }),
+            Phase::AskingPart => {
+                let end = self.wanted.end.min(self.plain_len.unwrap_or(OPEN_END));
+                Some(Need { want: Want::Range(self.wanted.start..end), block: None })
+            }
             Phase::Reading => self.need_block(now, client, parts),
             _ => None,
         }
@@ -354,15 +345,15 @@ impl Download {
         None
     }
 
-    /// Bytes of the content, once content information has told.
+    /// Bytes of the content, once the origin has told.
     pub fn content_len(&self) -> Option<u64> {
-        self.content.map(|_| self.announced)
+        self.content.map(|_| self.announced).or(self.plain_len)
     }
 
     /// A connection carries `need`.
     pub fn taken(&mut self, now: Instant, need: &Need) {
         let (Want::Range(range), Some(block)) = (&need.want, need.block) else {
-            self.phase = Phase::Asked;
+            self.phase = if self.phase == Phase::AskingPart { Phase::Part } else { Phase::Asked };
             return;
         };
         let failures = self.sweep.take(block);
@@ -387,6 +378,7 @@ impl Download {
         match want {
             Want::Info if self.phase == Phase::Asked => self.phase = Phase::Asking,
             Want::Info => {}
+            Want::Range(_) if self.phase == Phase::Part => self.phase = Phase::AskingPart,
             Want::Range(range) => self.put_block_back(range.start, client, parts),
         }
     }
@@ -416,10 +408,17 @@ impl Download {
                 Ok(None) => return (used, None),
                 Ok(Some(event)) => self.origin_event(now, event, client, parts),
                 Err(failure) => {
+                    if self.is_moved(stream) {
+                        return (used, None);
+                    }
                     return (used, self.origin_failed(now, stream.take_want(), failure, client, parts));
                 }
             };
-            if stream.is_spare(&|start| self.holes.iter().any(|hole| hole.range.start == start)) {
+            let part = self.phase == Phase::Part;
+            // What else comes of this reply, nobody wants.
+            if matches!(self.phase, Phase::AskingPart | Phase::Over)
+                || stream.is_spare(&|start| part || self.holes.iter().any(|hole| hole.range.start == start))
+            {
                 stream.take_want();
                 return (bytes.len(), result);
             }
@@ -454,16 +453,18 @@ impl Download {
     ) -> Option<DownloadEvent> {
         match want {
             None => return None,
-            Some(Want::Info) => {
+            Some(Want::Range(range)) if self.phase != Phase::Part => {
+                self.put_block_back(range.start, client, parts);
+            }
+            Some(_) => {
                 self.drop_content(client, parts);
                 if self.handed_out > 0 || !self.stage.is_empty() || failure.is_final() {
                     // Plain bytes are out already, and there is no telling whether a second
                     // attempt would continue them.
                     return self.fail(DownloadError::Origin(failure), client, parts);
                 }
-                self.phase = Phase::Asking;
+                self.phase = if self.phase == Phase::Part { Phase::AskingPart } else { Phase::Asking };
             }
-            Some(Want::Range(range)) => self.put_block_back(range.start, client, parts),
         }
         self.attempts = self.attempts.saturating_add(1);
         if self.attempts >= ORIGIN_ATTEMPTS {
@@ -494,6 +495,8 @@ impl Download {
         }
         while let Some(ready) = self.ready.front_mut() {
             let given = u64::from(ready.given);
+            let rest = ready.len.saturating_sub(ready.given) as usize;
+            let buf = buf.get_mut(..rest.min(buf.len())).unwrap_or_default();
             let len = match client.copy_read(parts.storage, parts.crypto, ready.read, given, buf) {
                 Ok(len) if len > 0 => len,
                 // It rotted, or it is gone: it is looked for again.
@@ -524,10 +527,19 @@ impl Download {
                 (self.room, self.steady) = (ALL_ROOM.min(self.room + 1), 0);
             }
             let Ready { start, len: bytes, source, failures, .. } = ready;
-            let range = start..start.saturating_add(bytes.into());
+            let range = start.max(self.wanted.start)..start.saturating_add(bytes.into());
             return Some((offset, len, Some(DownloadEvent::Block { range, source, failures })));
         }
         None
+    }
+
+    /// Fills the front of `buf` with where the content is instead, if the origin said so; that ends it.
+    pub fn poll_moved(&mut self, buf: &mut [u8]) -> Option<usize> {
+        let moved = self.phase == Phase::Moved;
+        moved.then(|| {
+            self.phase = Phase::Over;
+            copy(buf, &self.stage)
+        })
     }
 
     /// Whether more to do at once has come up since this was asked last.
@@ -580,8 +592,12 @@ impl Download {
                 }
             }
             OriginEvent::PlainBegun { len } => {
-                self.phase = Phase::Plain;
-                self.plain_len = len;
+                let all = self.wanted.start == 0 && self.wanted.end >= len.unwrap_or(OPEN_END);
+                self.phase = if all { Phase::Plain } else { Phase::AskingPart };
+                (self.plain_len, self.stage_offset) = (len, self.wanted.start);
+                if len.is_some_and(|len| len <= self.wanted.start && !all) {
+                    return self.fail(BEYOND_END, client, parts);
+                }
                 Some(DownloadEvent::Begun { len, encoded: false })
             }
             OriginEvent::Plain(bytes) => {
@@ -590,6 +606,20 @@ impl Download {
                 None
             }
             OriginEvent::PlainEnd => {
+                self.phase = Phase::PlainEnd;
+                None
+            }
+            OriginEvent::Data { bytes, .. } if self.phase == Phase::Part => {
+                // No more was offered than there is room for.
+                let _ = self.stage.extend_from_slice(bytes);
+                None
+            }
+            OriginEvent::DataEnd { start } if self.phase == Phase::Part => {
+                let end = self.stage_offset.saturating_add(self.stage.len() as u64);
+                if self.plain_len.is_some_and(|len| end < len.min(self.wanted.end)) {
+                    let want = Some(Want::Range(start..self.wanted.end));
+                    return self.origin_failed(now, want, OriginFailure::BadReply, client, parts);
+                }
                 self.phase = Phase::PlainEnd;
                 None
             }
@@ -701,8 +731,11 @@ impl Download {
                 self.fail(DownloadError::Origin(OriginFailure::BadReply), client, parts)
             }
             Ok(Some(info)) => {
-                let (version, range) = (info.version(), info.range());
-                match Stretch::before(client, parts.storage, self.content?, version, &range) {
+                let wanted = self.wanted.start..self.wanted.end.min(self.announced);
+                if wanted.is_empty() {
+                    return self.fail(BEYOND_END, client, parts);
+                }
+                match Stretch::before(client, parts.storage, self.content?, info.version(), wanted) {
                     Ok(before) => self.stretch = Some(before),
                     Err(error) => return self.fail(info_error(error), client, parts),
                 }
@@ -811,6 +844,20 @@ impl Download {
         stretch.span(client, storage, content, block)
     }
 
+    /// Keeps where the content is instead, if the origin's answer to the first request said so.
+    fn is_moved(&mut self, stream: &mut OriginStream) -> bool {
+        let location = stream.location().filter(|_| self.phase == Phase::Asked);
+        let moved = location.is_some_and(|location| {
+            self.stage.clear();
+            self.stage.extend_from_slice(location).is_ok()
+        });
+        if moved {
+            self.phase = Phase::Moved;
+            stream.take_want();
+        }
+        moved
+    }
+
     fn drop_content(&mut self, client: &mut Client, parts: &mut Parts<'_>) {
         self.end_survey(parts);
         if let Some(content) = self.content.take() {
@@ -831,17 +878,6 @@ impl Download {
     ) -> Option<DownloadEvent> {
         self.cancel(client, parts);
         Some(DownloadEvent::Failed(error))
-    }
-}
-
-impl Hole {
-    fn is_nearly_full(&self) -> bool {
-        let len = self.range.end.saturating_sub(self.range.start);
-        u64::from(self.received).saturating_mul(4) >= len.saturating_mul(3)
-    }
-
-    fn is_half_full(&self) -> bool {
-        u64::from(self.received).saturating_mul(2) >= self.range.end.saturating_sub(self.range.start)
     }
 }
 

@@ -129,6 +129,8 @@ pub struct OriginStream {
     offset: u64,
     /// Bytes of the content, once content information has told.
     content_len: u64,
+    /// The reply says that the content is elsewhere, and `out` where.
+    moved: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -156,6 +158,7 @@ impl OriginStream {
             content_range: None,
             offset: 0,
             content_len: u64::MAX,
+            moved: false,
         }
     }
 
@@ -204,6 +207,11 @@ impl OriginStream {
         self.deadline
     }
 
+    /// Where the content is instead, if the reply to a request for content information said so.
+    pub fn location(&self) -> Option<&[u8]> {
+        self.moved.then_some(&*self.out)
+    }
+
     /// Whether another request can follow on this connection.
     pub fn keeps_open(&self) -> bool {
         self.conn.keep_alive()
@@ -230,6 +238,7 @@ impl OriginStream {
         }
         (self.coding, self.content_range) = (ReplyCoding::default(), None);
         (self.body, self.content_len) = (Carries::Nothing, content_len.unwrap_or(u64::MAX));
+        self.moved = false;
         self.want = Some(want);
         self.deadline = now + SILENCE;
         true
@@ -262,7 +271,7 @@ impl OriginStream {
         }
         let mut used = 0usize;
         loop {
-            let Self { conn, coding, content_range, status, .. } = self;
+            let Self { conn, coding, content_range, status, out, sent, moved, .. } = self;
             let (taken, event) = conn.handle(bytes.get(used..).unwrap_or_default());
             used = used.saturating_add(taken);
             match event {
@@ -273,6 +282,14 @@ impl OriginStream {
                     coding.header(name, value);
                     if http::name_eq(name, b"Content-Range") {
                         *content_range = ContentRange::parse(value).ok();
+                    }
+                    // RFC 9110, 15.4: of these, the content is at another place.
+                    if matches!(*status, 301 | 302 | 303 | 307 | 308) && http::name_eq(name, b"Location") {
+                        // It takes the place of the request, which has its answer. A longer one than
+                        // that is none.
+                        out.clear();
+                        *moved = out.extend_from_slice(value).is_ok() && !value.is_empty();
+                        *sent = out.len();
                     }
                 }
                 Ok(Some(Event::Request { .. })) => {}
@@ -336,8 +353,9 @@ impl OriginStream {
                 self.offset = match (self.status, self.content_range) {
                     (200, _) => 0,
                     // All that was asked for, or all there is of it.
-                    (_, Some(ContentRange::Part { first, last, .. }))
-                        if first == range.start && last.saturating_add(1) >= end =>
+                    (_, Some(ContentRange::Part { first, last, total }))
+                        if first == range.start
+                            && last.saturating_add(1) >= end.min(total.unwrap_or(u64::MAX)) =>
                     {
                         first
                     }

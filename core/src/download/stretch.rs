@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::api::client::{ApiError, Client, ContentHandle, NEAR_SEGMENTS};
 use crate::content::{Segment, Version};
-use crate::limits::SEGMENT_BLOCKS;
+use crate::limits::{BLOCK_BYTES, SEGMENT_BLOCKS};
 use crate::store::Storage;
 
 /// Segments of content information 2.0 in a stretch, each a block. So many are near each other,
@@ -21,22 +21,24 @@ const _: () = assert!(STRETCH_SEGMENTS <= STRETCH_BLOCKS);
 pub(super) struct Stretch {
     version: Version,
     segments: Range<u32>,
-    /// The segments of the whole content end there.
+    /// The segments of all that is wanted end there.
     end: u32,
+    wanted: Range<u64>,
 }
 
 impl Stretch {
-    /// The empty stretch in front of a content of `range`.
+    /// The empty stretch in front of what is `wanted`, which is not empty.
     pub(super) fn before(
         client: &Client,
         storage: &dyn Storage,
         content: ContentHandle,
         version: Version,
-        range: &Range<u64>,
+        wanted: Range<u64>,
     ) -> Result<Self, ApiError> {
+        let first = client.segment_at(storage, content, wanted.start)?.index();
         // Content information may describe segments behind its range.
-        let last = client.segment_at(storage, content, range.end.saturating_sub(1))?;
-        Ok(Self { version, segments: 0..0, end: last.index().saturating_add(1) })
+        let last = client.segment_at(storage, content, wanted.end.saturating_sub(1))?;
+        Ok(Self { version, segments: first..first, end: last.index().saturating_add(1), wanted })
     }
 
     /// Goes on to the next stretch: its blocks, or `None` behind the last.
@@ -53,7 +55,14 @@ impl Stretch {
         let segment = client.segment(storage, content, first)?;
         client.go_to(content, &segment);
         let (segments, blocks) = match self.version {
-            Version::V1 => (1, segment.blocks_in_range()),
+            Version::V1 => {
+                let Range { start, end } = segment.blocks_in_range();
+                let before = |offset: u64| offset.saturating_sub(segment.offset());
+                let first = before(self.wanted.start) / u64::from(BLOCK_BYTES);
+                let behind = before(self.wanted.end).div_ceil(BLOCK_BYTES.into());
+                // Those that are compared with are 32 bits long.
+                (1, first.max(start.into()) as u32..behind.min(end.into()) as u32)
+            }
             Version::V2 => {
                 let segments = self.end.saturating_sub(first).min(STRETCH_SEGMENTS);
                 (segments, 0..segments)

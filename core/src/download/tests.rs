@@ -69,7 +69,7 @@ impl World {
         let pages = vec![Page::EMPTY; BLOCKS * BLOCK_PAGES];
         let mut world = Self {
             now,
-            download: Download::new(now, url.clone()),
+            download: Download::new(now, url.clone(), 0..u64::MAX),
             client: Client::default(),
             fetch: Fetch::new(Config { distributed: false, ..Config::default() }),
             jobs: [const { Job::FREE }; 4],

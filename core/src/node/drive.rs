@@ -459,7 +459,13 @@ where
         for (index, row) in (0u16..).zip(&mut self.streams) {
             let stream = StreamId { index, generation: row.generation };
             match row.due.take() {
-                Some(Due::Connect(remote)) => return Some(Output::Connect { stream, remote }),
+                Some(Due::Connect(remote)) => {
+                    let download = match row.role {
+                        Role::Origin(index, _) => Some(self.download_id(index)),
+                        _ => None,
+                    };
+                    return Some(Output::Connect { stream, remote, download });
+                }
                 Some(Due::Close) => {
                     row.free();
                     return Some(Output::Close { stream });
@@ -483,6 +489,11 @@ where
             let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
             let Some(slot) = downloads.get_mut(index) else { continue };
             let Some(download) = slot else { continue };
+            if let Some(len) = download.poll_moved(buf) {
+                *slot = None;
+                let download = self.download_id(index);
+                return Some(Output::Moved { download, location: buf.get(..len)? });
+            }
             if let Some((offset, len, event)) = download.poll_data(client, &mut parts, buf) {
                 // There is room again for what the origin still has to say.
                 let ours = |stream: &&mut Stream| matches!(&stream.role, Role::Origin(of, _) if *of == index);

@@ -83,7 +83,7 @@ fn a_connection_that_is_not_wanted_any_more_is_not_asked_for() {
     };
     let [first, second] = [1, 2].map(|last| download(&mut node, last));
     let mut buf = [0; 2_048];
-    let Some(Output::Connect { stream, remote }) = node.poll_output(now, &mut buf) else { panic!() };
+    let Some(Output::Connect { stream, remote, .. }) = node.poll_output(now, &mut buf) else { panic!() };
     assert_eq!(remote, ([10, 1, 0, 1], 80).into());
     node.cancel_download(second);
     assert!(node.poll_output(now, &mut buf).is_none());

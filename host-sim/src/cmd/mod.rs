@@ -1,14 +1,18 @@
 //! The command line: one file per subcommand. Errors are one line on stderr.
 //!
-//! Exit codes: 0, all is well; 1, it ran but the result is not what it should be; 2, it could not be run.
+//! Exit codes: 0, all is well; 1, it ran but the result is not what it should be; 2, it could not be run. A
+//! command with more of them says so in its help.
 
 mod bar;
+mod get;
 mod hash;
 mod info;
 mod inspect;
 mod key;
 mod origin;
+mod peer;
 mod secret;
+mod signals;
 mod sim;
 mod status;
 mod temporary;
@@ -41,6 +45,8 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     Sim(sim::Args),
+    Get(get::Args),
+    Peer(peer::Args),
     Hash(hash::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
@@ -56,6 +62,8 @@ enum Ending {
     Bad,
     /// It could not all be run; the command has said what and why.
     Partial,
+    /// This code says how.
+    Code(u8),
 }
 
 /// Why a command could not be run: one line that names the thing and the reason.
@@ -65,6 +73,8 @@ struct Failure(String);
 pub fn main() -> ExitCode {
     let ending = match Args::try_parse() {
         Ok(args) => match args.command.unwrap_or_else(|| Command::Sim(sim::Args::default())) {
+            Command::Get(args) => get::run(args),
+            Command::Peer(args) => peer::run(args),
             Command::Key(args) => key::run(args),
             Command::Origin(args) => origin::run(args),
             Command::Status(args) => status::run(args),
@@ -79,6 +89,7 @@ pub fn main() -> ExitCode {
         Ok(Ending::Good) => ExitCode::SUCCESS,
         Ok(Ending::Bad) => ExitCode::from(1),
         Ok(Ending::Partial) => ExitCode::from(2),
+        Ok(Ending::Code(code)) => ExitCode::from(code),
         Err(failure) => {
             failure.tell();
             ExitCode::from(2)

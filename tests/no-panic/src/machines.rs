@@ -642,7 +642,7 @@ impl Machine {
 #[inline(never)]
 pub(crate) fn download(input: &[u8], output: &mut [u8]) {
     let Some(url) = url(input) else { return };
-    let (mut machine, mut download) = (Machine::new(), Download::new(now(), url));
+    let (mut machine, mut download) = (Machine::new(), Download::new(now(), url, unknown_u64()..unknown_u64()));
     let mut origin = OriginStream::new(now());
     let mut completion: Option<Completion> = None;
     while unknown() > 0 {
@@ -683,6 +683,7 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
                     download.handle_completion(now(), client, completion);
                 }
             }
+            11 => keep((download.poll_moved(output), checksum(output))),
             _ => keep((download.is_over(), download.is_plain(), download.reads_under_way())),
         }
         keep(download.poll_timeout(now()));
@@ -731,7 +732,8 @@ fn keep_output(output: Output<'_>) {
     match output {
         Output::Datagram { to, data } => keep((to, checksum(data))),
         Output::Data { download, offset, data } => keep((download, offset, checksum(data))),
-        Output::Connect { stream, remote } => keep((stream, remote)),
+        Output::Moved { download, location } => keep((download, checksum(location))),
+        Output::Connect { stream, remote, download } => keep((stream, remote, download)),
         Output::Close { stream } | Output::Abort { stream } | Output::Resume { stream } => keep(stream),
         Output::Download { download, event: DownloadEvent::Failed(error) } => keep((download, error)),
         Output::Download { download, event } => keep((download, event)),
@@ -771,7 +773,10 @@ pub(crate) fn node(input: &[u8], output: &mut [u8]) {
             8 => keep(node.poll_timeout(now())),
             9 => keep(node.accept(now(), unknown_address())),
             10 => node.set_addresses(&subnets()),
-            11 => download = url(input).and_then(|url| node.download(now(), url)),
+            11 => {
+                let range = unknown_u64()..unknown_u64();
+                download = url(input).and_then(|url| node.download_range(now(), url, range));
+            }
             12 => keep(forget(&mut download).map(|download| node.cancel_download(download))),
             13 => content = node.open_content(unknown_array()).ok(),
             14 => read = node.poll_completion().map(|completion| completion.read),

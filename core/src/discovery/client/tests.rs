@@ -231,14 +231,15 @@ fn section_3_1_4_1_peers_elsewhere_are_dropped() {
     assert!(!subnet.contains("127.0.0.1".parse().unwrap()));
 }
 
-/// Our own subnet is one more; and nobody's blocks are to be found on ourselves.
+/// Our own subnet is one more; and nobody's blocks are to be found on ourselves, unless loopback is where
+/// all of us are.
 #[test]
 fn own_subnet_and_loopback() {
     let subnet = |address: &str| Subnet { address: address.parse().unwrap(), prefix: 24 };
     for (own, xaddr, reported) in [
         (Some("192.0.2.1"), "192.0.2.7:80", 1),
         (Some("192.0.3.1"), "192.0.2.7:80", 0),
-        (Some("127.0.0.1"), "127.0.0.1:80", 0),
+        (Some("127.0.0.1"), "127.0.0.2:80", 1),
         (None, "127.0.0.1:80", 0),
     ] {
         let mut client = Client::new(Config::default());

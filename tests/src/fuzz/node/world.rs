@@ -134,6 +134,7 @@ impl World {
             content: content.clone(),
             info: info.clone(),
             manner: Manner::default(),
+            moved: None,
             body_bytes: 0,
             info_bytes: 0,
             requests: Vec::new(),
@@ -276,7 +277,7 @@ impl World {
                     self.probe = Some(data.to_vec());
                 }
             }
-            Output::Connect { stream, remote } => {
+            Output::Connect { stream, remote, .. } => {
                 let http = Box::new(Conn::server());
                 let other = match remote {
                     ORIGIN => Other::Origin(Box::default()),
@@ -302,6 +303,7 @@ impl World {
                     }
                 }
             }
+            Output::Moved { download, .. } => self.downloads.retain(|other| other.id != download),
             Output::Download { download: id, event } => {
                 let position = self.downloads.iter().position(|other| other.id == id);
                 let position = position.expect("it is under way");

@@ -1,0 +1,555 @@
+//! Drives a node over the sockets of an operating system.
+//!
+//! For each address: a UDP socket for discovery, one more that hears the group where the node
+//! answers probes, and there a listener for streams. All are non-blocking; the caller's thread is
+//! the only one. It calls [`Driver::poll`], which moves all that can be moved, then
+//! [`Driver::wait`], which sleeps until there is something to move or somebody calls
+//! [`Waker::wake`], and so on.
+//!
+//! Sockets are bound to one address, never to all: several nodes on a machine then hear the
+//! answers to their own probes only, if each has an address of its own. Of nodes that share one,
+//! the kernel gives answers to whoever came last, on Linux; that is the one that asks, if it came
+//! to fetch something from the others.
+
+mod connection;
+mod pipe;
+mod sockets;
+#[cfg(feature = "tls")]
+mod tls;
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time;
+use std::vec::Vec;
+
+use mio::{Events, Poll, Token};
+use peerdist_core::crypto::Crypto;
+use peerdist_core::discovery::Subnet;
+use peerdist_core::node::{DownloadId, Input, Node, Output, StreamId};
+use peerdist_core::store::Storage;
+use peerdist_core::time::{self as node_time, Instant, earliest};
+use rand_core::CryptoRng;
+
+use self::connection::{Connection, Moved};
+use self::pipe::Pipe;
+use self::sockets::{Echoes, Way};
+use crate::machine::Machine;
+
+#[cfg(feature = "tls")]
+pub use rustls;
+
+/// Bytes that are taken from the node, or read from a socket, at once: a block with its headers.
+const BUFFER_BYTES: usize = 128 * 1024;
+
+/// Passes over all sockets in one [`Driver::poll`]; what is left is for the next, so that the
+/// caller gets a word in.
+const PASSES: usize = 16;
+
+/// Datagrams that are taken from a socket in one pass.
+const DATAGRAMS: usize = 64;
+
+/// How long no connection is taken after one found no room in the system's table of files.
+const FILES_WAIT: node_time::Duration = node_time::Duration::from_millis(100);
+
+/// Events that one [`Driver::wait`] fetches.
+const EVENTS: usize = 256;
+
+const WAKER: Token = Token(0);
+
+/// The tokens of a way's three sockets begin here; there are as many as there are families.
+const FIRST_WAY: usize = 1;
+const WAY_SOCKETS: usize = 3;
+
+/// The tokens of connections begin here.
+const FIRST_CONNECTION: usize = 16;
+
+/// An address of this machine, with its network and the number of its interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// The address, and how much of it is the network's.
+    pub subnet: Subnet,
+    /// The index of its interface, which addresses of IPv6 with a link-local scope need.
+    pub interface: u32,
+}
+
+/// What sockets a driver opens.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where peers are looked for, one address of each family at most: without any, nowhere.
+    pub addresses: Vec<Local>,
+    /// Whether probes are heard and connections taken.
+    pub serve: bool,
+    /// The TCP port for that; 0 has the system choose one, for [`Driver::port`] to tell.
+    pub port: u16,
+    /// Connections at once, those that are being closed among them.
+    pub connections: usize,
+}
+
+/// Which socket could not be opened, and why.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The system has no way to wait for sockets.
+    Poll(io::Error),
+    /// The socket for discovery.
+    Discovery(SocketAddr, io::Error),
+    /// The group, on the interface of this address.
+    Join(IpAddr, io::Error),
+    /// The listener.
+    Listen(SocketAddr, io::Error),
+}
+
+/// A clock for a node: time since it was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(time::Instant);
+
+/// Wakes a driver that waits, from any thread.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<mio::Waker>);
+
+/// How the latest connection to the origin of a download ended.
+#[derive(Debug)]
+pub struct Trouble {
+    /// Whether any connection to it came about so far.
+    pub connected: bool,
+    /// The reason.
+    pub error: io::Error,
+}
+
+/// What happened, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Datagrams that could not be sent.
+    pub dropped_datagrams: u64,
+    /// Connections taken.
+    pub accepted: u64,
+    /// Connections that were refused, since the driver or the node had no room.
+    pub refused: u64,
+    /// Bytes received over connections, and sent.
+    pub received: u64,
+    /// See `received`.
+    pub sent: u64,
+}
+
+/// What is known of a download's connections.
+#[derive(Default)]
+struct Origin {
+    connected: bool,
+    error: Option<io::Error>,
+    #[cfg(feature = "tls")]
+    tls: Option<tls::Peer>,
+}
+
+/// The sockets of a node.
+pub struct Driver {
+    poll: Poll,
+    events: Events,
+    waker: Waker,
+    ways: Vec<Way>,
+    port: u16,
+    echoes: Echoes,
+    connections: Vec<Option<Connection>>,
+    /// Where in `connections` a stream is.
+    by_stream: HashMap<StreamId, usize>,
+    origins: HashMap<DownloadId, Origin>,
+    /// Before then, no connection is taken: there was no room for the last one.
+    accept_after: Instant,
+    buffer: Vec<u8>,
+    output: Vec<u8>,
+    counters: Counters,
+}
+
+impl Driver {
+    /// Opens the sockets.
+    pub fn new(options: &Options) -> Result<Self, OpenError> {
+        let poll = Poll::new().map_err(OpenError::Poll)?;
+        let waker = mio::Waker::new(poll.registry(), WAKER).map_err(OpenError::Poll)?;
+        let (mut ways, mut port) = (Vec::new(), options.port);
+        for (index, local) in options.addresses.iter().enumerate().take(2) {
+            let first = FIRST_WAY.saturating_add(index.saturating_mul(WAY_SOCKETS));
+            let way = Way::open(local, options.serve.then_some(port), poll.registry(), first)?;
+            port = way.port().unwrap_or(port);
+            ways.push(way);
+        }
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            waker: Waker(Arc::new(waker)),
+            ways,
+            port,
+            echoes: Echoes::default(),
+            connections: (0..options.connections).map(|_| None).collect(),
+            by_stream: HashMap::new(),
+            origins: HashMap::new(),
+            accept_after: Instant::ZERO,
+            buffer: std::vec![0; BUFFER_BYTES],
+            output: std::vec![0; BUFFER_BYTES],
+            counters: Counters::default(),
+        })
+    }
+
+    /// The port that it listens on, if it does.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What other threads wake it by.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How many connections there are, those that are being closed among them.
+    pub fn connections(&self) -> usize {
+        self.connections.iter().flatten().count()
+    }
+
+    /// The connections of a download to its origin are secured by TLS, and the origin has to prove
+    /// that it is `name`. To be called before the node is polled.
+    #[cfg(feature = "tls")]
+    pub fn secure(
+        &mut self,
+        download: DownloadId,
+        config: Arc<rustls::ClientConfig>,
+        name: rustls::pki_types::ServerName<'static>,
+    ) {
+        self.origins.entry(download).or_default().tls = Some(tls::Peer { config, name });
+    }
+
+    /// Why the latest connection of a download to its origin failed, once.
+    pub fn take_trouble(&mut self, download: DownloadId) -> Option<Trouble> {
+        let origin = self.origins.get_mut(&download)?;
+        origin.error.take().map(|error| Trouble { connected: origin.connected, error })
+    }
+
+    /// A download is over: nothing of it is kept.
+    pub fn forget(&mut self, download: DownloadId) {
+        self.origins.remove(&download);
+    }
+
+    /// Moves everything that can be moved at `now` between the network and the node.
+    /// [`Output::Data`], [`Output::Moved`] and [`Output::Download`] go to `application`. Returns when to poll again at
+    /// the latest; `now` means at once, after [`wait`](Self::wait) has looked for events.
+    pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
+        &mut self,
+        now: Instant,
+        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
+        application: &mut dyn FnMut(Output<'_>),
+    ) -> Option<Instant>
+    where
+        S: Storage,
+        C: Crypto,
+        R: CryptoRng,
+    {
+        for _ in 0..PASSES {
+            let mut more = self.receive_datagrams(now, node);
+            more |= self.accept(now, node);
+            more |= self.receive_streams(now, node);
+            more |= self.drain(now, node, application);
+            more |= self.send_streams(now, node);
+            if !more {
+                return earliest(self.deadline(now), node.poll_timeout(now));
+            }
+        }
+        Some(now)
+    }
+
+    /// Sleeps until a socket is ready, the waker wakes, or `timeout` is over; without one, for as
+    /// long as it takes.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        for event in &self.events {
+            let Token(token) = event.token();
+            let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+            let writable = event.is_writable() || event.is_write_closed() || event.is_error();
+            if let Some(index) = token.checked_sub(FIRST_CONNECTION) {
+                if let Some(connection) = self.connections.get_mut(index).and_then(Option::as_mut) {
+                    connection.ready(readable, writable);
+                }
+            } else if let Some(token) = token.checked_sub(FIRST_WAY)
+                && let Some(way) = self.ways.get_mut(token / WAY_SOCKETS)
+            {
+                way.ready(token % WAY_SOCKETS);
+            }
+        }
+        Ok(())
+    }
+
+    fn receive_datagrams(&mut self, now: Instant, node: &mut dyn Machine) -> bool {
+        let mut received = false;
+        for way in &mut self.ways {
+            for _ in 0..DATAGRAMS {
+                let Some((len, from)) = way.receive(&mut self.buffer) else { break };
+                received = true;
+                let data = self.buffer.get(..len).unwrap_or_default();
+                // The group brings back what we send to it ourselves.
+                if !self.echoes.heard(data) {
+                    node.handle_input(now, Input::Datagram { from: unscoped(from), data });
+                }
+            }
+        }
+        received
+    }
+
+    fn accept(&mut self, now: Instant, node: &mut dyn Machine) -> bool {
+        let mut accepted = false;
+        if now < self.accept_after {
+            return false;
+        }
+        for index in 0..self.ways.len() {
+            while let Some(result) = self.ways.get_mut(index).and_then(Way::accept) {
+                let Ok((socket, from)) = result else {
+                    self.accept_after = now + FILES_WAIT;
+                    return accepted;
+                };
+                accepted = true;
+                let room = self.room();
+                let stream = room.and_then(|room| Some((room, node.accept(now, unscoped(from))?)));
+                let Some((room, stream)) = stream else {
+                    self.counters.refused += 1;
+                    Pipe::new(socket).reset();
+                    continue;
+                };
+                self.counters.accepted += 1;
+                let connection = Connection::accepted(Pipe::new(socket), stream);
+                if !self.keep(room, connection, stream) {
+                    node.handle_input(now, Input::Lost { stream });
+                }
+            }
+        }
+        accepted
+    }
+
+    fn receive_streams(&mut self, now: Instant, node: &mut dyn Machine) -> bool {
+        let mut moved = false;
+        let Self { connections, by_stream, origins, buffer, counters, .. } = self;
+        for slot in connections {
+            let Some(connection) = slot else { continue };
+            match connection.receive(now, node, buffer, counters) {
+                Moved::Nothing => {}
+                Moved::Something => moved = true,
+                Moved::Connected => {
+                    moved = true;
+                    if let Some(origin) = connection.download.and_then(|download| origins.get_mut(&download))
+                    {
+                        origin.connected = true;
+                    }
+                }
+                Moved::Lost(stream, error) => {
+                    moved = true;
+                    if let Some(origin) = connection.download.and_then(|download| origins.get_mut(&download))
+                    {
+                        origin.error = Some(error);
+                    }
+                    by_stream.remove(&stream);
+                    *slot = None;
+                    node.handle_input(now, Input::Lost { stream });
+                }
+                Moved::Gone => *slot = None,
+            }
+        }
+        moved
+    }
+
+    fn drain(
+        &mut self,
+        now: Instant,
+        node: &mut dyn Machine,
+        application: &mut dyn FnMut(Output<'_>),
+    ) -> bool {
+        let mut drained = false;
+        let mut buffer = std::mem::take(&mut self.output);
+        while let Some(output) = node.poll_output(now, &mut buffer) {
+            drained = true;
+            match output {
+                Output::Datagram { to, data } => self.send_datagram(to, data),
+                Output::Connect { stream, remote, download } => {
+                    if let Err(failed) = self.connect(stream, remote, download) {
+                        node.handle_input(now, failed);
+                    }
+                }
+                Output::Close { stream } => {
+                    if let Some(connection) = self.take(stream) {
+                        connection.close(now);
+                    }
+                }
+                Output::Abort { stream } => {
+                    if let Some(index) = self.by_stream.remove(&stream)
+                        && let Some(connection) = self.connections.get_mut(index).and_then(Option::take)
+                    {
+                        connection.reset();
+                    }
+                }
+                Output::Resume { stream } => {
+                    let index = self.by_stream.get(&stream).copied();
+                    let connection = index.and_then(|index| self.connections.get_mut(index)?.as_mut());
+                    if let Some(connection) = connection {
+                        connection.resume();
+                        connection.receive_held(now, node);
+                    }
+                }
+                other @ (Output::Data { .. } | Output::Moved { .. } | Output::Download { .. }) => {
+                    application(other);
+                }
+            }
+        }
+        self.output = buffer;
+        drained
+    }
+
+    fn send_streams(&mut self, now: Instant, node: &mut dyn Machine) -> bool {
+        let mut moved = false;
+        let Self { connections, by_stream, buffer, counters, .. } = self;
+        for slot in connections {
+            let Some(connection) = slot else { continue };
+            match connection.send(now, node, buffer, counters) {
+                Moved::Nothing | Moved::Connected => {}
+                Moved::Something => moved = true,
+                // What broke while it was written is told by what is read, or by the node's own
+                // deadline; only what the node itself gave up ends here.
+                Moved::Lost(stream, _) => {
+                    moved = true;
+                    by_stream.remove(&stream);
+                    if let Some(connection) = slot.take() {
+                        connection.reset();
+                    }
+                }
+                Moved::Gone => *slot = None,
+            }
+        }
+        moved
+    }
+
+    fn send_datagram(&mut self, to: SocketAddr, data: &[u8]) {
+        if to.ip().is_multicast() {
+            self.echoes.sent(data);
+        }
+        let way = self.ways.iter().find(|way| way.local.subnet.address.is_ipv4() == to.is_ipv4());
+        if !way.is_some_and(|way| way.send(data, way.scoped(to))) {
+            self.counters.dropped_datagrams += 1;
+        }
+    }
+
+    fn connect(
+        &mut self,
+        stream: StreamId,
+        remote: SocketAddr,
+        download: Option<DownloadId>,
+    ) -> Result<(), Input<'static>> {
+        let room = self.room().ok_or(Input::NoSocket { stream })?;
+        let way = self.ways.iter().find(|way| way.local.subnet.address.is_ipv4() == remote.is_ipv4());
+        let remote = way.map_or(remote, |way| way.scoped(remote));
+        let origin = download.map(|download| self.origins.entry(download).or_default());
+        #[cfg(feature = "tls")]
+        let tls = origin.as_ref().and_then(|origin| origin.tls.clone());
+        let pipe = match Pipe::connect(remote) {
+            #[cfg(feature = "tls")]
+            Ok(pipe) => pipe.secured(tls),
+            result => result,
+        };
+        match pipe {
+            Ok(pipe) => {
+                let connection = Connection::connecting(pipe, stream, download);
+                if self.keep(room, connection, stream) { Ok(()) } else { Err(Input::NoSocket { stream }) }
+            }
+            Err(error) if sockets::is_shortage(&error) => Err(Input::NoSocket { stream }),
+            Err(error) => {
+                if let Some(origin) = origin {
+                    origin.error = Some(error);
+                }
+                Err(Input::Lost { stream })
+            }
+        }
+    }
+
+    /// A place for a connection: an empty one, or that of one that has only to be closed.
+    fn room(&mut self) -> Option<usize> {
+        let empty = self.connections.iter().position(Option::is_none);
+        let index = empty.or_else(|| {
+            let closing = self.connections.iter().enumerate();
+            let deadlines = closing.filter_map(|(index, it)| Some((it.as_ref()?.closing_deadline()?, index)));
+            deadlines.min().map(|(_, index)| index)
+        })?;
+        if let Some(connection) = self.connections.get_mut(index).and_then(Option::take) {
+            connection.reset();
+        }
+        Some(index)
+    }
+
+    fn keep(&mut self, index: usize, mut connection: Connection, stream: StreamId) -> bool {
+        let token = Token(FIRST_CONNECTION.saturating_add(index));
+        let kept = connection.register(self.poll.registry(), token).is_ok();
+        if let (true, Some(slot)) = (kept, self.connections.get_mut(index)) {
+            *slot = Some(connection);
+            self.by_stream.insert(stream, index);
+        }
+        kept
+    }
+
+    fn take(&mut self, stream: StreamId) -> Option<&mut Connection> {
+        let index = self.by_stream.remove(&stream)?;
+        self.connections.get_mut(index)?.as_mut()
+    }
+
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        let accept = Some(self.accept_after).filter(|at| *at > now);
+        let closing = self.connections.iter().flatten().filter_map(Connection::closing_deadline).min();
+        earliest(accept, closing)
+    }
+}
+
+impl Clock {
+    /// Begins now. The time is not zero then, as in a system that has run for a while.
+    #[allow(clippy::new_without_default, reason = "it depends on when it is called")]
+    pub fn new() -> Self {
+        Self(time::Instant::now())
+    }
+
+    /// The time.
+    pub fn now(&self) -> Instant {
+        let micros = self.0.elapsed().as_micros();
+        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX).saturating_add(1))
+    }
+
+    /// How long to wait until then.
+    pub fn until(&self, then: Option<Instant>) -> Option<Duration> {
+        then.map(|then| Duration::from_micros(then.since(self.now()).micros()))
+    }
+}
+
+impl Waker {
+    /// Ends the wait that is under way, or the next.
+    pub fn wake(&self) {
+        // Who cannot be woken is gone, or wakes for something else before long.
+        let _ = self.0.wake();
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Poll(error) => write!(f, "cannot wait for sockets: {error}"),
+            Self::Discovery(address, error) => write!(f, "UDP {address}: {error}"),
+            Self::Join(address, error) => write!(f, "no multicast on the interface of {address}: {error}"),
+            Self::Listen(address, error) => write!(f, "TCP {address}: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for OpenError {}
+
+/// The address as the node knows it: the number of an interface means nothing to it, and would make two
+/// peers out of one.
+fn unscoped(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

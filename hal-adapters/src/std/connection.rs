@@ -1,0 +1,289 @@
+//! A connection between the node and a socket.
+
+use std::io;
+use std::vec::Vec;
+
+use mio::{Registry, Token};
+use peerdist_core::limits::UPLOAD_TIMEOUT;
+use peerdist_core::node::{DownloadId, Input, StreamId};
+use peerdist_core::time::{Duration, Instant};
+
+use super::Counters;
+use super::pipe::Pipe;
+use crate::machine::Machine;
+
+/// How long a closed connection waits for the other side to close, too. What has come and was not
+/// read would otherwise have the system reset it, and the other side lose what it was sent last.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Bytes that are read from a connection in one pass, so that none starves the others.
+const PASS_BYTES: usize = 512 * 1024;
+
+pub(super) struct Connection {
+    pipe: Pipe,
+    state: State,
+    /// Whose origin it goes to.
+    pub(super) download: Option<DownloadId>,
+    readable: bool,
+    writable: bool,
+    /// Read, and not used by the node so far: what is behind `used`.
+    held: Vec<u8>,
+    used: usize,
+    /// Given by the node, and not taken by the socket so far.
+    unsent: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open {
+        stream: StreamId,
+        connected: bool,
+        eof: bool,
+        blocked: bool,
+    },
+    /// Closed by us, and dropped at `deadline` at the latest.
+    Closing {
+        deadline: Instant,
+        /// All that was to be sent is the system's.
+        drained: bool,
+    },
+}
+
+/// What came of moving bytes.
+pub(super) enum Moved {
+    Nothing,
+    Something,
+    /// The connection came about.
+    Connected,
+    /// The stream has to be forgotten, and the node told.
+    Lost(StreamId, io::Error),
+    /// There is nothing left to do for it.
+    Gone,
+}
+
+impl Connection {
+    pub(super) fn accepted(pipe: Pipe, stream: StreamId) -> Self {
+        Self::new(pipe, stream, None, true)
+    }
+
+    pub(super) fn connecting(pipe: Pipe, stream: StreamId, download: Option<DownloadId>) -> Self {
+        Self::new(pipe, stream, download, false)
+    }
+
+    fn new(pipe: Pipe, stream: StreamId, download: Option<DownloadId>, connected: bool) -> Self {
+        let state = State::Open { stream, connected, eof: false, blocked: false };
+        // The first event says when it is ready; what is open may be so before.
+        let (readable, writable) = (connected, connected);
+        let (held, unsent) = (Vec::new(), Vec::new());
+        Self { pipe, state, download, readable, writable, held, used: 0, unsent }
+    }
+
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.pipe.register(registry, token)
+    }
+
+    pub(super) fn ready(&mut self, readable: bool, writable: bool) {
+        self.readable |= readable;
+        self.writable |= writable;
+    }
+
+    /// The node takes bytes again.
+    pub(super) fn resume(&mut self) {
+        if let State::Open { blocked, .. } = &mut self.state {
+            *blocked = false;
+        }
+    }
+
+    /// Sends what has been given, then closes.
+    pub(super) fn close(&mut self, now: Instant) {
+        // What was polled may still be on its way: it has the time of an upload.
+        self.state = State::Closing { deadline: now + UPLOAD_TIMEOUT, drained: false };
+        (self.held, self.readable) = (Vec::new(), true);
+    }
+
+    pub(super) fn reset(self) {
+        self.pipe.reset();
+    }
+
+    pub(super) fn closing_deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Open { .. } => None,
+            State::Closing { deadline, .. } => Some(deadline),
+        }
+    }
+
+    /// Reads what has come, for the node.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        node: &mut dyn Machine,
+        buffer: &mut [u8],
+        counters: &mut Counters,
+    ) -> Moved {
+        let stream = match self.state {
+            State::Closing { deadline, drained } => return self.linger(now, deadline, drained, buffer),
+            State::Open { stream, connected: false, .. } => {
+                if !self.readable && !self.writable {
+                    return Moved::Nothing;
+                }
+                return match self.pipe.finish_connect() {
+                    Ok(true) => {
+                        // Bytes may have come with the end of the handshake.
+                        (self.readable, self.writable) = (true, true);
+                        self.state = State::Open { stream, connected: true, eof: false, blocked: false };
+                        node.handle_input(now, Input::Connected { stream });
+                        Moved::Connected
+                    }
+                    Ok(false) => {
+                        (self.readable, self.writable) = (false, false);
+                        Moved::Nothing
+                    }
+                    Err(error) => Moved::Lost(stream, error),
+                };
+            }
+            State::Open { stream, .. } => stream,
+        };
+        let mut moved = self.receive_held(now, node);
+        let mut passed = 0usize;
+        while let State::Open { eof: false, blocked: false, .. } = self.state
+            && self.readable
+            && self.held.is_empty()
+            && passed < PASS_BYTES
+        {
+            match self.pipe.read(buffer) {
+                Ok(0) => {
+                    self.state = State::Open { stream, connected: true, eof: true, blocked: false };
+                    node.handle_input(now, Input::Eof { stream });
+                    moved = true;
+                }
+                Ok(len) => {
+                    let data = buffer.get(..len).unwrap_or_default();
+                    let used = node.handle_input(now, Input::Data { stream, data });
+                    if let Some(rest) = data.get(used..).filter(|rest| !rest.is_empty()) {
+                        (self.held, self.used) = (rest.to_vec(), 0);
+                        self.block();
+                    }
+                    counters.received = counters.received.saturating_add(len as u64);
+                    passed = passed.saturating_add(len);
+                    moved = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Moved::Lost(stream, error),
+            }
+        }
+        if moved { Moved::Something } else { Moved::Nothing }
+    }
+
+    /// Offers the node what it did not use before; whether it used any.
+    pub(super) fn receive_held(&mut self, now: Instant, node: &mut dyn Machine) -> bool {
+        let State::Open { stream, blocked: false, .. } = self.state else { return false };
+        if self.held.is_empty() {
+            return false;
+        }
+        let data = self.held.get(self.used..).unwrap_or_default();
+        let used = node.handle_input(now, Input::Data { stream, data });
+        self.used = self.used.saturating_add(used);
+        if self.used < self.held.len() {
+            self.block();
+        } else {
+            self.held = Vec::new();
+        }
+        used > 0
+    }
+
+    /// The node takes no more for now.
+    fn block(&mut self) {
+        if let State::Open { blocked, .. } = &mut self.state {
+            *blocked = true;
+        }
+    }
+
+    /// Sends what the node has.
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        node: &mut dyn Machine,
+        buffer: &mut [u8],
+        counters: &mut Counters,
+    ) -> Moved {
+        let State::Open { stream, connected: true, .. } = self.state else { return Moved::Nothing };
+        let mut moved = false;
+        // What broke is told by what is read.
+        self.readable |= self.writable && self.pipe.flush().is_err();
+        while self.writable {
+            if !self.unsent.is_empty() {
+                moved |= self.send_unsent(counters);
+                continue;
+            }
+            let len = match node.poll_stream(now, stream, buffer) {
+                Ok(0) => break,
+                Ok(len) => len,
+                Err(error) => return Moved::Lost(stream, io::Error::other(error)),
+            };
+            moved = true;
+            let bytes = buffer.get(..len).unwrap_or_default();
+            let sent = self.write(bytes, counters);
+            self.unsent.extend_from_slice(bytes.get(sent..).unwrap_or_default());
+        }
+        if moved { Moved::Something } else { Moved::Nothing }
+    }
+
+    fn send_unsent(&mut self, counters: &mut Counters) -> bool {
+        let unsent = std::mem::take(&mut self.unsent);
+        let sent = self.write(&unsent, counters);
+        self.unsent = unsent;
+        self.unsent.drain(..sent);
+        if self.unsent.is_empty() {
+            self.unsent = Vec::new();
+        }
+        sent > 0
+    }
+
+    /// Writes the front of `bytes`: how much. A connection that is broken takes nothing more; what is read
+    /// from it tells why.
+    fn write(&mut self, bytes: &[u8], counters: &mut Counters) -> usize {
+        loop {
+            match self.pipe.write(bytes) {
+                Ok(sent) => {
+                    counters.sent = counters.sent.saturating_add(sent as u64);
+                    return sent;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.writable = false;
+                    self.readable |= error.kind() != io::ErrorKind::WouldBlock;
+                    return 0;
+                }
+            }
+        }
+    }
+
+    /// Sends the rest, and waits for the other side to close.
+    fn linger(&mut self, now: Instant, deadline: Instant, mut drained: bool, buffer: &mut [u8]) -> Moved {
+        if now >= deadline {
+            return Moved::Gone;
+        }
+        let mut counters = Counters::default();
+        while self.writable && !self.unsent.is_empty() {
+            self.send_unsent(&mut counters);
+        }
+        if !drained && self.unsent.is_empty() && self.pipe.flush().unwrap_or(true) {
+            self.pipe.shutdown();
+            (drained, self.readable) = (true, true);
+            self.state = State::Closing { deadline: now + LINGER, drained };
+        }
+        let mut passed = 0usize;
+        while self.readable && passed < PASS_BYTES {
+            match self.pipe.read(buffer) {
+                Ok(0) if drained => return Moved::Gone,
+                Ok(0) => self.readable = false,
+                Ok(len) => passed = passed.saturating_add(len),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Moved::Gone,
+            }
+        }
+        if passed > 0 { Moved::Something } else { Moved::Nothing }
+    }
+}

@@ -1,0 +1,331 @@
+//! One URL on its way to a file.
+
+use std::cell::LazyCell;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use peerdist_core::download::origin::OriginFailure;
+use peerdist_core::download::{self, DownloadError, DownloadEvent, HOST_BYTES, PATH_BYTES};
+use peerdist_core::node::{DownloadId, Output};
+use peerdist_hal::std::rustls::ClientConfig;
+use peerdist_hal::std::rustls::pki_types::ServerName;
+use peerdist_sim::net::station::Station;
+use url::Url;
+
+use super::part::Part;
+use super::report::Sources;
+
+/// Redirects that are followed: as many as browsers follow.
+const MAX_REDIRECTS: u32 = 20;
+
+/// One URL.
+pub struct Task {
+    /// As it was asked for.
+    pub asked: Url,
+    /// Where redirects have led.
+    pub url: Url,
+    /// Where it goes.
+    pub file: PathBuf,
+    range: Range<u64>,
+    /// How far it is.
+    pub state: State,
+    redirects: u32,
+    /// Addresses of the origin that were not tried.
+    addresses: VecDeque<SocketAddr>,
+    part: Option<Part>,
+    /// Bytes that were written.
+    pub received: u64,
+    /// Whether the origin gave content information.
+    pub encoded: bool,
+    total: Option<u64>,
+    /// Where they came from.
+    pub sources: Sources,
+    /// What went wrong with the latest connection.
+    trouble: Option<String>,
+    /// Where it goes on.
+    moved: Option<String>,
+    fault: Option<Fault>,
+}
+
+/// How far a task is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It waits for a free download, or to go on elsewhere.
+    Waiting,
+    /// By this download.
+    Running(DownloadId),
+    /// The download has ended, and the file has to be put in its place.
+    Ended(DownloadId),
+    /// The file is there, with so many bytes.
+    Done(u64),
+    /// It is not to be had; see [`Task::fault`].
+    Failed,
+}
+
+/// Why a task failed.
+pub struct Fault {
+    /// Of what kind.
+    pub kind: Kind,
+    /// A line that names the URL and the reason.
+    pub text: String,
+}
+
+/// The exit codes of faults.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The origin does not give the content.
+    Content = 1,
+    /// Something on this machine.
+    Local = 2,
+    /// The way to the origin.
+    Network = 3,
+}
+
+impl Task {
+    /// A URL, for a file.
+    pub fn new(url: Url, file: PathBuf, range: Range<u64>) -> Self {
+        Self {
+            asked: url.clone(),
+            url,
+            file,
+            range,
+            state: State::Waiting,
+            redirects: 0,
+            addresses: VecDeque::new(),
+            part: None,
+            received: 0,
+            encoded: false,
+            total: None,
+            sources: Sources::default(),
+            trouble: None,
+            moved: None,
+            fault: None,
+        }
+    }
+
+    /// Whether it has come to an end.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Done(_) | State::Failed)
+    }
+
+    /// Why it failed, if it did.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
+    }
+
+    /// Bytes that are wanted, once that is known.
+    pub fn len(&self) -> Option<u64> {
+        let total = self.total?;
+        Some(self.range.end.min(total).saturating_sub(self.range.start))
+    }
+
+    /// Bytes that came from the origin without content information.
+    pub fn plain(&self) -> u64 {
+        if self.encoded { 0 } else { self.received }
+    }
+
+    /// Begins, if there is a download free; whether it did something.
+    pub fn begin(&mut self, station: &mut Station, tls: &LazyCell<Arc<ClientConfig>>) -> bool {
+        if self.state != State::Waiting {
+            return false;
+        }
+        if let Err(fault) = self.try_begin(station, tls) {
+            self.fail(fault.kind, &fault.text);
+        }
+        self.state != State::Waiting
+    }
+
+    fn try_begin(&mut self, station: &mut Station, tls: &LazyCell<Arc<ClientConfig>>) -> Result<(), Fault> {
+        let fault = |kind, text: String| Fault { kind, text };
+        let local = |text: &str| fault(Kind::Local, text.to_string());
+        if self.part.is_none() {
+            let part = Part::new(&self.file);
+            self.part = Some(part.map_err(|error| local(&format!("{}.part: {error}", self.file.display())))?);
+        }
+        if self.addresses.is_empty() {
+            let addresses = self.url.socket_addrs(|| None);
+            let addresses = addresses.map_err(|error| fault(Kind::Network, error.to_string()))?;
+            self.addresses = addresses.into();
+        }
+        let &origin = self.addresses.front().ok_or(fault(Kind::Network, "the name has no address".into()))?;
+        let name = self.url.host_str().ok_or(local("no host"))?;
+        let host = match self.url.port() {
+            Some(port) => format!("{name}:{port}"),
+            None => name.to_string(),
+        };
+        let path = match self.url.query() {
+            Some(query) => format!("{}?{query}", self.url.path()),
+            None => self.url.path().to_string(),
+        };
+        let too_long = |what: &str, most: usize| local(&format!("{what} of more than {most} bytes"));
+        let host = host.as_str().try_into().map_err(|_| too_long("a host", HOST_BYTES))?;
+        let path = path.as_str().try_into().map_err(|_| too_long("a path", PATH_BYTES))?;
+        let now = station.now();
+        let url = download::Url { origin, host, path };
+        // All are in use: later.
+        let Some(id) = station.node.download_range(now, url, self.range.clone()) else { return Ok(()) };
+        self.addresses.pop_front();
+        self.state = State::Running(id);
+        if self.url.scheme() == "https" {
+            let bare = name.trim_start_matches('[').trim_end_matches(']').to_string();
+            match ServerName::try_from(bare) {
+                Ok(name) => station.driver.secure(id, (**tls).clone(), name),
+                Err(error) => {
+                    station.node.cancel_download(id);
+                    return Err(local(&error.to_string()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what its download hands out.
+    pub fn take(&mut self, output: Output<'_>) {
+        match output {
+            Output::Data { offset, data, .. } => {
+                let Some(part) = &mut self.part else { return };
+                if let Err(error) = part.write_at(offset.saturating_sub(self.range.start), data) {
+                    let text = format!("{}.part, byte {offset}: {error}", self.file.display());
+                    self.fault = Some(Fault { kind: Kind::Local, text });
+                    self.part = None;
+                }
+                self.received += data.len() as u64;
+            }
+            Output::Moved { download, location } => {
+                self.moved = Some(String::from_utf8_lossy(location).into_owned());
+                self.state = State::Ended(download);
+            }
+            Output::Download { event: DownloadEvent::Begun { len, encoded }, .. } => {
+                (self.total, self.encoded) = (len, encoded);
+            }
+            Output::Download { event: DownloadEvent::Block { range, source, failures }, .. } => {
+                self.sources.block(range, source, &failures);
+            }
+            Output::Download { download, event: DownloadEvent::Done { .. } } => {
+                self.state = State::Ended(download);
+            }
+            Output::Download { download, event: DownloadEvent::Failed(error) } => {
+                let kind = match error {
+                    DownloadError::Origin(OriginFailure::Unreachable | OriginFailure::Broken) => {
+                        Kind::Network
+                    }
+                    DownloadError::Origin(OriginFailure::Url) | DownloadError::Full => Kind::Local,
+                    _ => Kind::Content,
+                };
+                self.fault = Some(Fault { kind, text: error.to_string() });
+                self.state = State::Ended(download);
+            }
+            _ => {}
+        }
+    }
+
+    /// Draws the conclusions from what was handed out; whether something came to an end.
+    pub fn settle(&mut self, station: &mut Station) -> bool {
+        match self.state {
+            State::Running(id) => {
+                // A disk that is full, or a file that is not ours any more.
+                if let Some(fault) = self.fault.take() {
+                    self.cancel(station);
+                    self.fail(fault.kind, &fault.text);
+                    return true;
+                }
+                let Some(trouble) = station.driver.take_trouble(id) else { return false };
+                self.trouble = Some(trouble.error.to_string());
+                // Nobody is there under this address; under another there may be.
+                if !trouble.connected {
+                    self.cancel(station);
+                    self.state = State::Waiting;
+                    if self.addresses.is_empty() {
+                        self.fail(Kind::Network, &trouble.error.to_string());
+                    }
+                    return true;
+                }
+                false
+            }
+            State::Ended(id) => {
+                station.driver.forget(id);
+                self.state = State::Waiting;
+                if let Some(fault) = self.fault.take() {
+                    let mut text = fault.text;
+                    let file = station.node.storage().blocks.take_error();
+                    let reason = file.map(|file| format!("{}: {}", file.path.display(), file.error));
+                    let reason = if fault.kind == Kind::Local { reason } else { None };
+                    for reason in reason.into_iter().chain(self.trouble.take()) {
+                        text += &format!(" ({reason})");
+                    }
+                    self.fail(fault.kind, &text);
+                } else if let Some(location) = self.moved.take() {
+                    if let Err(text) = self.follow(&location) {
+                        self.fail(Kind::Content, &text);
+                    }
+                } else if let Some(part) = self.part.take() {
+                    let len = self.received;
+                    match part.persist(len) {
+                        Ok(()) => self.state = State::Done(len),
+                        Err(error) => {
+                            self.fail(Kind::Local, &format!("{}: {error}", self.file.display()));
+                        }
+                    }
+                }
+                true
+            }
+            State::Waiting | State::Done(_) | State::Failed => false,
+        }
+    }
+
+    /// Goes on at another URL.
+    fn follow(&mut self, location: &str) -> Result<(), String> {
+        self.redirects += 1;
+        if self.redirects > MAX_REDIRECTS {
+            return Err(format!("more than {MAX_REDIRECTS} redirects, the last to {location}"));
+        }
+        let wrong = |why: &dyn std::fmt::Display| format!("redirect to {location}: {why}");
+        let next = self.url.join(location).map_err(|error| wrong(&error))?;
+        check(&next).map_err(|why| wrong(&why))?;
+        if self.url.scheme() == "https" && next.scheme() != "https" {
+            return Err(wrong(&"from https to http"));
+        }
+        self.url = next;
+        self.addresses.clear();
+        Ok(())
+    }
+
+    /// Ends its download, if it has one.
+    pub fn cancel(&mut self, station: &mut Station) {
+        if let State::Running(id) = self.state {
+            station.node.cancel_download(id);
+            station.driver.forget(id);
+        }
+        self.state = State::Waiting;
+    }
+
+    fn fail(&mut self, kind: Kind, text: &str) {
+        self.part = None;
+        self.state = State::Failed;
+        self.fault = Some(Fault { kind, text: format!("{}: {text}", self.url) });
+    }
+}
+
+/// Whether it can be fetched.
+pub fn check(url: &Url) -> Result<(), String> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("`{}` is neither http nor https", url.scheme()));
+    }
+    if !url.has_host() {
+        return Err("it names no host".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("names and passwords in URLs are not sent".into());
+    }
+    Ok(())
+}
+
+/// The name of a file for it: the last part of its path.
+pub fn name_of(url: &Url) -> Option<String> {
+    let name = url.path_segments()?.next_back()?;
+    // What is an escape stays one, so that no name leads out of the folder.
+    (!name.is_empty() && !name.starts_with('.')).then(|| name.to_string())
+}

@@ -1,0 +1,87 @@
+//! `peerdist peer`: a serving peer on a real network.
+
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use peerdist_hal::std::OpenError;
+use peerdist_sim::net::cache::{self, Limits};
+use peerdist_sim::net::station::{Setup, SetupError, Station};
+use peerdist_sim::net::{holder, local};
+
+use super::{Ending, Failure, print, signals};
+
+/// Joins the local network as a peer that serves what its cache has.
+///
+/// It answers probes on UDP port 3702 and serves blocks on the TCP port until a signal ends it. When it is
+/// ready it prints a line: `ready ADDR:PORT`, then how many bytes the cache has, and where it is.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The address of this machine on the network to serve; its interface is the one that is used
+    #[arg(long, value_name = "ADDR")]
+    bind: IpAddr,
+
+    /// The folder with the blocks; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    cache: PathBuf,
+
+    /// The TCP port on which blocks are served
+    #[arg(long, value_name = "N", default_value_t = 80)]
+    port: u16,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// How much a cache keeps.
+#[derive(clap::Args)]
+pub struct LimitArgs {
+    /// How much the cache holds, such as 500MiB or 20GiB: beyond, what was not used for longest goes
+    #[arg(long, value_name = "SIZE", default_value = "16GiB", value_parser = size)]
+    max_size: u64,
+
+    /// How many days a block is kept
+    #[arg(long, value_name = "DAYS", default_value_t = cache::DEFAULT_MAX_AGE_DAYS)]
+    max_age: u64,
+}
+
+impl LimitArgs {
+    /// The same for a cache.
+    pub fn limits(&self) -> Limits {
+        Limits { max_size: self.max_size, max_age: cache::days(self.max_age) }
+    }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    peerdist_sim::scenario::parse_room(text).map_err(|error| error.to_string())
+}
+
+/// Serves until a signal comes.
+pub fn run(args: Args) -> Result<Ending, Failure> {
+    let addresses = local::of_interface(args.bind).map_err(|error| Failure(format!("--bind: {error}")))?;
+    let storage = cache::open(&args.cache, args.limits.limits())
+        .map_err(|error| Failure(format!("--cache {error}")))?;
+    let size = storage.blocks.size();
+    let mut station = Station::open(Setup { addresses, serve: Some(args.port), storage })
+        .map_err(|error| Failure(why(&error)))?;
+    let control = station.control();
+    signals::on_end(move || control.stop());
+    let ready = std::net::SocketAddr::new(args.bind, station.driver.port());
+    print(&format!("ready {ready}, {size} bytes in {}\n", args.cache.display()))?;
+    while !station.is_stopped() {
+        let wait = station.poll(&mut |_| {});
+        station.wait(wait).map_err(|error| Failure(format!("waiting for the network: {error}")))?;
+    }
+    Ok(Ending::Good)
+}
+
+/// The error, and who has the port if it is taken.
+fn why(error: &SetupError) -> String {
+    let holder = match error {
+        SetupError::Sockets(OpenError::Listen(address, reason)) if reason.kind() == ErrorKind::AddrInUse => {
+            holder::of_port(*address)
+        }
+        _ => None,
+    };
+    holder.map_or_else(|| error.to_string(), |holder| format!("{error}, by {holder}"))
+}

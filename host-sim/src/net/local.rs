@@ -1,0 +1,81 @@
+//! Our own addresses: those of one interface.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+
+use if_addrs::{IfAddr, Interface, get_if_addrs};
+use peerdist_core::discovery::{GROUP_V4, Subnet};
+use peerdist_hal::std::Local;
+
+/// Why there is no such address.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// The system does not tell its interfaces.
+    #[error("the interfaces of this machine: {0}")]
+    Interfaces(std::io::Error),
+    /// No interface has it.
+    #[error("{address} is not an address of this machine, which has {known}")]
+    Unknown {
+        /// What was asked for.
+        address: IpAddr,
+        /// What there is.
+        known: String,
+    },
+}
+
+/// The address `bind` first, then one of the other family on the same interface, if there is one.
+pub fn of_interface(bind: IpAddr) -> Result<Vec<Local>, LocalError> {
+    let interfaces = get_if_addrs().map_err(LocalError::Interfaces)?;
+    // All of 127.0.0.0/8 is ours, and one address of it is listed.
+    let has = |it: &&Interface| it.ip() == bind || (bind.is_ipv4() && bind.is_loopback() && it.is_loopback());
+    let Some(interface) = interfaces.iter().find(has) else {
+        let known = interfaces.iter().map(|it| it.ip().to_string()).collect::<Vec<_>>().join(", ");
+        return Err(LocalError::Unknown { address: bind, known });
+    };
+    let mut locals = vec![local(interface, bind)];
+    // Loopback has no multicast of IPv6, and nobody there who would speak only that.
+    if !bind.is_loopback() {
+        let others = interfaces.iter().filter(|it| it.name == interface.name);
+        let others = others.filter(|it| it.ip().is_ipv4() != bind.is_ipv4());
+        // Where hosts have several, the link-local one is what all of them share.
+        let other = others.min_by_key(|it| !it.is_link_local());
+        locals.extend(other.map(|it| local(it, it.ip())));
+    }
+    Ok(locals)
+}
+
+/// The address from which the system would send to the group: `None` if it would not.
+pub fn usual() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(GROUP_V4).ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified())
+}
+
+fn local(interface: &Interface, address: IpAddr) -> Local {
+    let prefix = match &interface.addr {
+        IfAddr::V4(v4) => v4.prefixlen,
+        IfAddr::V6(v6) => v6.prefixlen,
+    };
+    Local { subnet: Subnet { address, prefix }, interface: interface.index.unwrap_or(0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_ours_and_alone() {
+        for last in [1, 77] {
+            let address = IpAddr::from([127, 0, 0, last]);
+            let locals = of_interface(address).expect("there is a loopback interface");
+            assert_eq!(locals.len(), 1);
+            assert_eq!(locals[0].subnet, Subnet { address, prefix: 8 });
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours() {
+        // TEST-NET-3, which nobody has (RFC 5737).
+        let error = of_interface(IpAddr::from([203, 0, 113, 1])).expect_err("nobody has it");
+        assert!(error.to_string().contains("203.0.113.1 is not an address of this machine"), "{error}");
+    }
+}

@@ -4,15 +4,14 @@
 //! The way it treats a node is the contract in the documentation of
 //! [`node`](peerdist_core::node), and it panics where a node never comes to rest.
 
+mod counting;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use peerdist_core::api::client::ContentHandle;
 use peerdist_core::content::SegmentId;
-use peerdist_core::crypto::{
-    CipherBlock, CipherKey, Crypto, Digest, HashAlgorithm, HashState, Secret, SoftCrypto,
-};
 use peerdist_core::discovery::Subnet;
 use peerdist_core::discovery::server::{self as answering, Server};
 use peerdist_core::discovery::wire::{Message, parse};
@@ -26,6 +25,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use crate::origin::{Origin, Session};
+pub use counting::Counting;
 
 /// Both stores of a node under test, which the test can look into.
 pub type Storage = crate::shared::Shared;
@@ -47,17 +47,6 @@ const PREFIX: u8 = 16;
 
 /// Rounds in which everybody may act without time passing.
 const MAX_ROUNDS: u32 = 200_000;
-
-/// [`SoftCrypto`] that counts how often it is called.
-#[derive(Default)]
-pub struct Counting {
-    /// Hashes begun.
-    pub hashes: u64,
-    /// HMACs.
-    pub hmacs: u64,
-    /// Calls of the cipher, either way.
-    pub ciphers: u64,
-}
 
 /// A node and what it has handed out.
 pub struct Host {
@@ -841,36 +830,6 @@ impl Seen {
         }
         self.data[start..end].copy_from_slice(bytes);
         self.times[start..end].iter_mut().for_each(|times| *times += 1);
-    }
-}
-
-impl Crypto for Counting {
-    fn hash_start(&mut self, algorithm: HashAlgorithm) -> HashState {
-        self.hashes += 1;
-        SoftCrypto.hash_start(algorithm)
-    }
-
-    fn hash_update(&mut self, state: &mut HashState, data: &[u8]) {
-        SoftCrypto.hash_update(state, data);
-    }
-
-    fn hash_finish(&mut self, state: HashState) -> Digest {
-        SoftCrypto.hash_finish(state)
-    }
-
-    fn hmac(&mut self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Secret {
-        self.hmacs += 1;
-        SoftCrypto.hmac(algorithm, key, parts)
-    }
-
-    fn cbc_encrypt(&mut self, key: CipherKey<'_>, chain: &mut CipherBlock, blocks: &mut [CipherBlock]) {
-        self.ciphers += 1;
-        SoftCrypto.cbc_encrypt(key, chain, blocks);
-    }
-
-    fn cbc_decrypt(&mut self, key: CipherKey<'_>, chain: &mut CipherBlock, blocks: &mut [CipherBlock]) {
-        self.ciphers += 1;
-        SoftCrypto.cbc_decrypt(key, chain, blocks);
     }
 }
 

@@ -1,14 +1,20 @@
-//! What serves on the sockets of this machine: the content server, and the endpoint that tells how a server
-//! does.
+//! The command on a real network: a node on the kernel's sockets, the content server, and the endpoint that
+//! tells how a server does.
 //!
 //! ```text
-//!   origin    admin        what is answered
-//!       │      │
-//!       └─http1─┘           connections and their limits, by hyper
+//!   station      origin    admin        a node that runs; what is answered
+//!    │   │          │        │
+//!  local cache      └─http1──┘          addresses and files; connections and their limits, by hyper
 //! ```
+//!
+//! [`holder`] says who has a port that we wanted.
 
 pub mod admin;
+pub mod cache;
+pub mod holder;
 pub mod http1;
 pub mod listen;
+pub mod local;
 pub mod origin;
 pub mod percent;
+pub mod station;

@@ -247,7 +247,8 @@ impl Download {
                 let from_peer = matches!(source, Source::Peer(_));
                 self.sweep.found(block, from_peer);
                 if from_peer {
-                    self.surveyed.iter_mut().for_each(|surveyed| surveyed.progress(now));
+                    let pace = self.pace;
+                    self.surveyed.iter_mut().for_each(|surveyed| surveyed.progress(now, pace));
                 }
                 // What was handed out of it before is not handed out again.
                 let torn = self.torn.take_if(|(torn, _)| *torn == block);

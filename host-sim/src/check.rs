@@ -148,10 +148,10 @@ impl Delivery {
         self.received
     }
 
-    /// The SHA-256 of the bytes so far, in the order of the content.
+    /// The SHA-256 of the bytes so far, in the order of the content. Of a complete delivery it is that of
+    /// the content, with which every byte was compared.
     pub fn sha256(&self) -> [u8; 32] {
         if self.verdict() == Verdict::Complete {
-            // Every byte was compared with the content's.
             return self.content.sha256;
         }
         let bytes = self.differing.as_deref().unwrap_or(&self.content.bytes);

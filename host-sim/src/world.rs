@@ -305,8 +305,8 @@ impl<H: Host, O: Observer> World<H, O> {
         &self.switch
     }
 
-    /// SHA-256 over all frames so far as they entered a link, each with its time, port and direction: of
-    /// one that leaves the switch by several ports, the bytes are hashed once.
+    /// SHA-256 over all frames so far as they entered a link: the bytes of each, then its time, length and
+    /// direction with each port, of which a frame that leaves the switch may have several.
     pub fn trace_sha256(&self) -> [u8; 32] {
         self.trace.clone().finalize().into()
     }
@@ -426,6 +426,9 @@ impl<H: Host, O: Observer> World<H, O> {
 
     /// Sends `frame` out of the ports in `egress`.
     fn send_down(&mut self, frame: Frame) {
+        if self.egress.is_empty() {
+            return;
+        }
         let egress = std::mem::take(&mut self.egress);
         self.trace.update(&*frame);
         for &id in &egress {

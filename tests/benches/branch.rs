@@ -1,7 +1,5 @@
 //! How fast the simulator runs: a small branch, whole.
 
-use std::time::Instant;
-
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peerdist_core::time::Duration;
 use peerdist_sim::run::{RunOptions, run};
@@ -46,22 +44,5 @@ fn figures(c: &mut Criterion) {
     group.finish();
 }
 
-/// Crowds that begin together: how often the content crosses the WAN is printed, and how long the run takes. A
-/// single one each: the last takes a minute.
-fn crowds(_: &mut Criterion) {
-    for clients in [20, 60, 200] {
-        let content = ContentSource::Generated(20 << 20);
-        let crowd = Scenario { clients, content, start: Start::Together, ..Scenario::branch() };
-        let begun = Instant::now();
-        let report = run(&crowd, &RunOptions::default(), &mut ()).expect("a run");
-        assert!(report.ok());
-        let factor = report.wan.bytes as f64 / report.content.bytes as f64;
-        println!(
-            "{clients} clients together: {factor:.2} x the content, {:.1} s",
-            begun.elapsed().as_secs_f32()
-        );
-    }
-}
-
-criterion_group!(benches, branch, figures, crowds);
+criterion_group!(benches, branch, figures);
 criterion_main!(benches);

@@ -2,7 +2,7 @@
 
 use crate::content::SegmentId;
 use crate::crypto::HashAlgorithm;
-use crate::fetch::Fetch;
+use crate::fetch::{Fetch, GETTERS};
 use crate::time::{Duration, Instant, earliest};
 
 use super::sweep::Sweep;
@@ -12,8 +12,8 @@ use super::sweep::Sweep;
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// A block that it is another's turn for is waited for while the crowd gets on: twice as long as we
-/// take for one, within these bounds. Then so long again for each doubling of those it was the turn
-/// of before us, so that not all who wait lose patience at once.
+/// take for one, within these bounds. Then so long again for each doubling of those whose turn it is
+/// before ours, so that not all who wait lose patience at once.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(30)];
 
 /// A segment that peers are surveyed for.
@@ -25,7 +25,7 @@ pub(super) struct Surveyed {
     /// What [`Fetch::news`] said when it was last looked.
     news: Option<u32>,
     again: Option<Instant>,
-    /// When a peer last gave us a block: while they do, others get on.
+    /// Until then others got on, as fast as is worth waiting for.
     grown: Instant,
     /// Nothing is to be got from the origin before.
     look_at: Instant,
@@ -49,9 +49,10 @@ impl Surveyed {
         }
     }
 
-    /// A peer has given a block: others get on, and are worth waiting for.
-    pub(super) fn progress(&mut self, now: Instant) {
-        (self.grown, self.look_at) = (now, now);
+    /// A peer has given a block: others get on, and are worth waiting for as long as we would take for
+    /// two. Whoever claims to get blocks and trickles them makes us no slower than half of what we could be.
+    pub(super) fn progress(&mut self, now: Instant, pace: Duration) {
+        (self.grown, self.look_at) = ((self.grown + pace + pace).min(now), now);
     }
 
     /// How many may be before us for the block that we get from the origin next; `None` if there
@@ -64,6 +65,7 @@ impl Surveyed {
             0 => 0,
             1 => 1,
             2 => 3,
+            3 => GETTERS - 1,
             _ => usize::MAX,
         })
     }
@@ -108,11 +110,41 @@ mod tests {
         let mut surveyed = surveyed();
         for (pace, patience) in [(0, 3), (1, 3), (5, 10), (99, 30)] {
             assert_eq!(before_us(&surveyed, patience - 1, pace), Some(0), "{pace}");
-            let later = [1, 2, 3].map(|times| before_us(&surveyed, times * patience, pace));
-            assert_eq!(later, [1, 3, usize::MAX].map(Some), "the next in turn lose it first, {pace}");
+            let later = [1, 2, 3, 4].map(|times| before_us(&surveyed, times * patience, pace));
+            assert_eq!(later, [1, 3, 7, usize::MAX].map(Some), "the next in turn lose it first, {pace}");
         }
-        surveyed.progress(BEGUN + Duration::from_secs(4));
+        surveyed.progress(BEGUN + Duration::from_secs(4), Duration::from_secs(2));
         assert_eq!((before_us(&surveyed, 6, 0), before_us(&surveyed, 7, 0)), (Some(0), Some(1)));
+    }
+
+    /// Eight forged getters and one that gives a block every 20 s, all of which could come from the origin
+    /// in a second each.
+    #[test]
+    fn a_trickle_is_no_reason_to_wait() {
+        let pace = Duration::from_secs(1);
+        let mut surveyed = surveyed();
+        let mut ours = 0;
+        for second in 0..1_000 {
+            let now = BEGUN + Duration::from_secs(second);
+            if second % 20 == 19 {
+                surveyed.progress(now, pace);
+            }
+            ours += u32::from(surveyed.patience(now, pace) == Some(usize::MAX));
+        }
+        assert!(ours >= 980, "{ours} blocks in 1,000 s");
+    }
+
+    /// Who gets on no slower than we would is waited for.
+    #[test]
+    fn a_crowd_that_gets_on_is_left_to_it() {
+        let mut surveyed = surveyed();
+        for second in 0..1_000 {
+            let now = BEGUN + Duration::from_secs(second);
+            if second % 2 == 1 {
+                surveyed.progress(now, Duration::from_secs(1));
+            }
+            assert_eq!(surveyed.patience(now, Duration::from_secs(1)), Some(0));
+        }
     }
 
     /// Where there was nothing to get, it is looked again after a while, or once there may be something.
@@ -128,7 +160,7 @@ mod tests {
         surveyed.wake();
         assert_eq!(patience(&surveyed, 1), Some(0));
         surveyed.rest(BEGUN);
-        surveyed.progress(BEGUN + Duration::from_millis(1));
+        surveyed.progress(BEGUN + Duration::from_millis(1), Duration::ZERO);
         assert_eq!(patience(&surveyed, 1), Some(0));
     }
 }

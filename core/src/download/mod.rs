@@ -233,7 +233,8 @@ impl Download {
                 let from_peer = matches!(source, Source::Peer(_));
                 self.sweep.found(block, from_peer);
                 if from_peer {
-                    self.surveyed.iter_mut().for_each(|surveyed| surveyed.progress(now));
+                    let pace = self.pace;
+                    self.surveyed.iter_mut().for_each(|surveyed| surveyed.progress(now, pace));
                 }
                 // A block's bytes are counted in 32 bits everywhere.
                 let part = |offset: u64| offset.min(range.end).saturating_sub(range.start) as u32;

@@ -12,9 +12,11 @@ use core::net::IpAddr;
 use heapless::Vec;
 
 use super::Fetch;
+use super::holdings::LONGEST_WATCH;
 use super::peers::{PeerSet, Peers, only, places};
 use crate::content::SegmentId;
 use crate::crypto::HashAlgorithm;
+use crate::limits::REQUEST_TIMEOUT;
 use crate::retrieval::set::IndexSet;
 use crate::retrieval::wire::Range;
 use crate::time::{Duration, Instant, earliest};
@@ -44,12 +46,17 @@ const IDLE: Duration = Duration::from_secs(10);
 /// nobody can ask for.
 pub const GETTERS: usize = 8;
 
-/// Probes that are remembered: those of the getters of two segments.
+/// Probes that are remembered: those of the getters of two segments, as many as are surveyed at a time.
 const MAX_HEARD: usize = 2 * GETTERS;
 
-/// Who probes and is not heard again for this long is no member any more; those who are getting a
-/// segment probe for it more often than that.
-const HEARD: Duration = Duration::from_secs(20);
+/// Who probes and is not heard again for this long is no member any more: one lost frame must not
+/// make it one for some and none for others.
+const HEARD: Duration = Duration::from_secs(36);
+const _: () = assert!(HEARD.micros() > 2 * LONGEST_WATCH.micros());
+
+/// A survey waits for the lists of those it finds first: the probe's time, and that of a question. Later ones
+/// come as they come.
+const SETTLES: Duration = Duration::from_micros(2 * REQUEST_TIMEOUT.micros());
 
 /// What is known of a segment by now.
 #[derive(Clone, Debug)]
@@ -113,7 +120,7 @@ impl Lists {
         let fresh = |list: &List| list.state == State::Known && now.since(list.at) <= FRESH;
         match self.get(key, place) {
             Some(list) => fresh(list) && !list.blocks.contains(block),
-            None => self.0.iter().any(|list| list.key == key && fresh(list)),
+            None => self.0.iter().filter(|list| list.key == key && fresh(list)).count() >= NEIGHBOURS,
         }
     }
 
@@ -218,27 +225,45 @@ impl Member {
 }
 
 impl Heard {
+    /// Each segment has room for its getters: who would be none is not remembered.
     fn note(&mut self, now: Instant, member: Member) {
         if let Some((_, at)) = self.0.iter_mut().find(|(known, _)| *known == member) {
             *at = now;
-        } else if let Err(new) = self.0.push((member, now)) {
-            let order = |(member, at): &(Member, Instant)| (*at + HEARD >= now, *member);
-            let last = self.0.iter_mut().min_by_key(|row| order(row));
-            if let Some(last) = last.filter(|last| order(last) < order(&new)) {
-                *last = new;
-            }
+            return;
         }
+        let silent = |at: Instant| at + HEARD < now;
+        let of_segment = self.0.iter().filter(|(other, at)| other.key == member.key && !silent(*at)).count();
+        let gives_way = |(other, at): &(Member, Instant)| {
+            silent(*at) || (of_segment >= GETTERS && other.key == member.key && *other < member)
+        };
+        if of_segment < GETTERS && self.0.push((member, now)).is_ok() {
+            return;
+        }
+        let rows = self.0.iter_mut().filter(|row| gives_way(row));
+        if let Some(row) = rows.min_by_key(|(other, at)| (!silent(*at), *other)) {
+            *row = (member, now);
+        }
+    }
+
+    /// The segment is not surveyed any more.
+    fn forget(&mut self, segment: &SegmentId) {
+        let key = key(segment);
+        self.0.retain(|(member, _)| member.key != key);
     }
 }
 
 impl Fetch {
-    /// Another host probes for `segment`.
+    /// Another host probes for `segment`. Nothing proves that it gets any of it: whoever waits for
+    /// others does so for a time only.
     pub fn heard(&mut self, now: Instant, from: IpAddr, segment: &SegmentId) {
-        // In one family alone: who probes in both is one member.
-        let us = self.us.map(|us| us.ip()).filter(|us| us.is_ipv4() == from.is_ipv4() && *us != from);
-        if us.is_some() && self.holdings.is_watched(segment) {
+        if self.may_be_member(from) && self.holdings.is_surveyed(segment) {
             self.heard.note(now, Member::new(key(segment), from));
         }
+    }
+
+    /// In one family alone: who is known in both is one member.
+    fn may_be_member(&self, other: IpAddr) -> bool {
+        self.us.is_some_and(|us| us.is_ipv4() == other.is_ipv4() && us.ip() != other)
     }
 
     /// What is known of a segment of so many blocks, several of which are wanted since `since`; call
@@ -283,7 +308,7 @@ impl Fetch {
             if list.state == State::Known {
                 survey.again = earliest(survey.again, Some(again));
             }
-            survey.settled &= list.told;
+            survey.settled &= list.told || now.since(since) > SETTLES;
             survey.held = survey.held.union(&list.blocks);
         }
         survey
@@ -292,6 +317,10 @@ impl Fetch {
     /// The segment is not surveyed any more: the lists of it make room for others'.
     pub fn end_survey(&mut self, segment: &SegmentId) {
         self.lists.leave(segment);
+        self.heard.forget(segment);
+        if let Some(holding) = self.holdings.get_mut(segment) {
+            holding.end_survey();
+        }
     }
 
     /// Who is getting this segment at the moment. `pace` is how long we take for a block.
@@ -307,7 +336,7 @@ impl Fetch {
         let gets_on = |list: &&List| list.key == key && now.since(list.grown) <= idle;
         for list in self.lists.0.iter().filter(gets_on) {
             let peer = self.peers.get(list.place).filter(|_| self.peers.willing(now, only(list.place)) != 0);
-            if let Some(peer) = peer {
+            if let Some(peer) = peer.filter(|peer| self.may_be_member(peer.address.ip())) {
                 crowd.add(Member::new(key, peer.address.ip()));
             }
         }
@@ -354,6 +383,10 @@ fn neighbours(now: Instant, set: PeerSet, lists: &Lists, peers: &Peers, key: u64
         let Some(peer) = peers.get(place) else { continue };
         let stuck = lists.get(key, place).is_some_and(|list| now.since(list.grown) > IDLE);
         let row = (stuck, mix(us ^ word(peer.address.ip())), place);
+        // Of one host, one port is enough.
+        if drawn.iter().any(|other| other.1 == row.1) {
+            continue;
+        }
         if let Err(row) = drawn.push(row)
             && let Some(last) = drawn.iter_mut().max().filter(|last| **last > row)
         {

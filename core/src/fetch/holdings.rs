@@ -26,6 +26,9 @@ const ENOUGH_HOLDERS: u32 = 16;
 /// The pause then.
 const CROWD_PAUSE: Duration = Duration::from_secs(16);
 
+/// Whoever watches a segment probes for it as often as this, request timer included.
+pub(super) const LONGEST_WATCH: Duration = Duration::from_secs(17);
+
 /// The table, and the client that fills it.
 pub(super) struct Holdings {
     pub(super) discovery: Client,
@@ -44,6 +47,8 @@ pub(super) struct Holding {
     used: Instant,
     /// Between two searches while it is watched.
     pause: Duration,
+    /// It is watched.
+    surveyed: bool,
     /// It was searched for already since then, so what is being searched for now is only more.
     watched: Option<Instant>,
     pub(super) holders: PeerSet,
@@ -79,8 +84,8 @@ impl Holdings {
     }
 
     /// Whether others are looked for again and again who have `segment`, or want it.
-    pub(super) fn is_watched(&self, segment: &SegmentId) -> bool {
-        self.get(segment).is_some_and(|holding| !holding.version2)
+    pub(super) fn is_surveyed(&self, segment: &SegmentId) -> bool {
+        self.get(segment).is_some_and(|holding| holding.surveyed)
     }
 
     /// The peers that are thought to have some of `segment`.
@@ -110,6 +115,7 @@ impl Holdings {
             search: if trusted == 0 { Search::Due } else { Search::Untried },
             used: now,
             pause: SEARCH_AGAIN,
+            surveyed: false,
             watched: None,
             holders: trusted,
             recent: 0,
@@ -234,7 +240,7 @@ impl Holding {
             Search::Due | Search::Out(_) => true,
             Search::Ended(at) if at + SEARCH_AGAIN >= since => false,
             Search::Untried | Search::Ended(_) => {
-                self.search = Search::Due;
+                (self.search, self.watched) = (Search::Due, None);
                 true
             }
         }
@@ -243,9 +249,10 @@ impl Holding {
     /// Has holders looked for if it is time to do so for one that is watched since `since`. Whether
     /// all who could answer by then have.
     pub(super) fn watch(&mut self, now: Instant, since: Instant) -> bool {
+        self.surveyed = true;
         let fresh = matches!(self.search, Search::Ended(at) if at + SEARCH_AGAIN >= since);
         match self.search {
-            Search::Due | Search::Out(_) => return self.watched == Some(since),
+            Search::Due | Search::Out(_) => return self.watched.is_some_and(|watched| watched >= since),
             _ if !fresh => (self.search, self.pause, self.watched) = (Search::Due, SEARCH_AGAIN, None),
             _ if self.search_at().is_some_and(|at| at <= now) => {
                 let pause = (self.pause + self.pause).min(LONGEST_PAUSE);
@@ -254,6 +261,11 @@ impl Holding {
             _ => {}
         }
         fresh
+    }
+
+    /// It is not watched any more.
+    pub(super) fn end_survey(&mut self) {
+        (self.surveyed, self.watched) = (false, None);
     }
 
     /// When that is.

@@ -18,8 +18,11 @@ where
         let Self { storage, rng, server, fetch, config, counters, .. } = self;
         match discovery::wire::parse(data) {
             Ok(Message::Probe(probe)) => {
+                let is_us = server.addresses().contains(from.ip());
                 server.handle_probe(now, rng, from, &probe, &mut |segment| {
-                    fetch.heard(now, from.ip(), segment);
+                    if !is_us {
+                        fetch.heard(now, from.ip(), segment);
+                    }
                     storage.blocks(segment)
                 });
             }

@@ -561,7 +561,9 @@ pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
                 keep(survey.map(|survey| (held(&survey), survey.anybody, survey.settled, survey.again)));
             }
             20 => {
-                SegmentId::from_slice(input).iter().for_each(|id| fetch.heard(now(), unknown_address().ip(), id));
+                SegmentId::from_slice(input)
+                    .iter()
+                    .for_each(|id| fetch.heard(now(), unknown_address().ip(), id));
                 let crowd = |id| fetch.crowd(now(), &id, duration()).turn(unknown_u32());
                 keep((SegmentId::from_slice(input).map(crowd), fetch.news()));
             }

@@ -40,9 +40,9 @@ fn a_probe_makes_a_member_for_a_while() {
     let beaten = |world: &World| (0..64).any(|block| turn(world, block) > 0);
     let mut world = member(1, 2);
     assert!(beaten(&world));
-    world.now += Duration::from_secs(15);
+    world.now += Duration::from_secs(30);
     world.fetch.heard(world.now, peer(2).ip(), &segment());
-    world.now += Duration::from_secs(20);
+    world.now += Duration::from_secs(36);
     assert!(beaten(&world), "it probed again");
     world.now += Duration::from_millis(1);
     assert!(!beaten(&world));
@@ -63,10 +63,29 @@ fn a_probe_makes_a_member_for_a_while() {
 #[test]
 fn the_silent_do_not_fill_the_memory() {
     let mut world = member(1, 40);
-    world.now += Duration::from_secs(21);
+    world.now += Duration::from_secs(37);
     (50..52).for_each(|other| world.fetch.heard(world.now, peer(other).ip(), &segment()));
     let turns = (0..64).map(|block| turn(&world, block)).max();
     assert_eq!(turns, Some(2));
+}
+
+/// A large crowd leaves room for that of another segment, and goes when it is not surveyed any more.
+#[test]
+fn a_large_crowd_does_not_hide_a_small_one() {
+    let mut world = member(1, 40);
+    let small = segment_v2(8);
+    world.fetch.survey(world.now, &small, HashAlgorithm::Sha256, 64, world.now);
+    (50..53).for_each(|other| world.fetch.heard(world.now, peer(other).ip(), &small));
+    (60..200).for_each(|other| world.fetch.heard(world.now, peer(other).ip(), &segment()));
+    let most = |world: &World, id: &SegmentId| {
+        let crowd = world.fetch.crowd(world.now, id, Duration::ZERO);
+        (0..64).map(|block| crowd.turn(block)).max()
+    };
+    assert_eq!((most(&world, &segment()), most(&world, &small)), (Some(GETTERS), Some(3)));
+    world.fetch.end_survey(&segment());
+    assert_eq!((most(&world, &segment()), most(&world, &small)), (Some(0), Some(3)));
+    world.fetch.heard(world.now, peer(2).ip(), &segment());
+    assert_eq!(most(&world, &segment()), Some(0), "nobody wants it any more");
 }
 
 /// A survey of a crowd that has a part each: whose lists were asked for.
@@ -135,4 +154,39 @@ fn a_search_that_is_repeated_sends_once() {
     assert_eq!(sends(&mut world), 2);
     world.after(1_000);
     assert_eq!(sends(&mut world), 1);
+    world.fetch.end_survey(&segment());
+    world.after(10_000);
+    world.want(5).unwrap();
+    world.work();
+    let mut sends = 0;
+    for _ in 0..400 {
+        sends += usize::from(world.peers_answer(&[]));
+        world.after(1);
+    }
+    assert_eq!(sends, 2, "this one is not repeated");
+}
+
+/// One host has no more neighbours than one, whatever ports it names.
+#[test]
+fn a_host_is_one_neighbour() {
+    let mut world = World::new();
+    world.fetch.set_us(Some(peer(1)));
+    world.survey(64);
+    world.work();
+    let ports: Vec<SocketAddr, 4> = (81..85).map(|port| SocketAddr::new(peer(2).ip(), port)).collect();
+    world.peers_answer(&ports);
+    assert_eq!(lists(&mut world, &IndexSet::EMPTY).count_ones(), 1);
+}
+
+/// Lists that never come keep nobody from the origin for long.
+#[test]
+fn a_survey_settles_without_those_who_come_later() {
+    let mut world = World::new();
+    world.survey(64);
+    world.work();
+    world.peers_answer(&[peer(2)]);
+    world.after(300);
+    assert!(!world.survey(64).settled, "its list may come");
+    world.after(3_701);
+    assert!(world.survey(64).settled);
 }

@@ -3,7 +3,7 @@
 //!
 //! In a sweep every block that is not here yet is asked for once among the peers, in random order.
 //! What nobody has is missing: it may go to the origin, and is asked for again in the next sweep.
-//! While no peer answers at all, a sweep is a single block.
+//! While no peer answers at all, a sweep is a few blocks, as many as one probe can ask for.
 //!
 //! Where a [`Survey`] tells what peers have, only that is asked for, as soon as it is there, and all
 //! the rest is missing at once.
@@ -20,6 +20,10 @@ use crate::time::{Duration, Instant};
 
 /// How often blocks that nobody had are asked for again among the peers.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Blocks that are asked for to see whether anybody is there: as many as one probe can carry, so that a
+/// peer which has only a part is hardly missed.
+const CANARIES: u32 = 16;
 
 /// Blocks whose failures are kept in full; of others it is only known whether any peer answered.
 const NOTES: usize = 8;
@@ -53,8 +57,10 @@ pub(super) struct Sweep {
     /// Blocks asked for whose answer is awaited.
     awaited: u32,
     met_peers: bool,
-    /// Only one block of this sweep is asked for, unless it meets a peer.
+    /// Only [`CANARIES`] of this sweep are asked for, unless they meet a peer.
     canary: bool,
+    /// One of them met nobody: no others follow before all have come back.
+    doubt: bool,
 }
 
 impl Sweep {
@@ -62,12 +68,12 @@ impl Sweep {
     pub(super) fn new(now: Instant, range: Range<u32>) -> Self {
         let mut todo = IndexSet::EMPTY;
         todo.insert_range(BlockRange { index: range.start, count: range.end.saturating_sub(range.start) });
-        Self { todo, begun: now, ..Self::default() }
+        Self { todo, begun: now, canary: true, ..Self::default() }
     }
 
     /// Peers will be surveyed, beside whom the blocks in `local` are here.
     pub(super) fn expect_survey(&mut self, local: IndexSet) {
-        (self.local, self.held) = (local, Some(IndexSet::EMPTY));
+        (self.local, self.held, self.canary) = (local, Some(IndexSet::EMPTY), false);
     }
 
     /// What is known of the peers by now; whether they have more than before.
@@ -101,7 +107,7 @@ impl Sweep {
 
     /// The next block to ask the peers for; it counts as asked.
     pub(super) fn next(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Option<u32> {
-        if self.canary && self.awaited > 0 {
+        if self.canary && (self.doubt || self.awaited >= CANARIES) {
             return None;
         }
         let open = self.todo.without(&self.busy).without(&self.asked);
@@ -129,6 +135,7 @@ impl Sweep {
         self.answered(from_peer);
         self.missing.remove(block);
         self.notes.retain(|(noted, _)| *noted != block);
+        self.spare_rest();
     }
 
     /// No peer had the block.
@@ -136,11 +143,21 @@ impl Sweep {
         let alone = matches!(*failures, [Failure { peer: None, cause: Cause::NoPeer }]);
         self.answered(!alone);
         self.tried.insert(block);
-        if core::mem::take(&mut self.canary) && alone {
-            // Still nobody there: the rest of the sweep can be spared.
-            self.asked = self.asked.union(&self.todo);
-        }
+        self.doubt |= self.canary && alone;
         self.put_back(block, failures);
+        self.spare_rest();
+    }
+
+    /// Once all canaries have come back and met nobody, the rest of the sweep is missing without being asked
+    /// for.
+    fn spare_rest(&mut self) {
+        if self.canary && self.doubt && self.awaited == 0 {
+            (self.canary, self.doubt) = (false, false);
+            let rest = self.todo.without(&self.busy).without(&self.asked);
+            self.asked = self.asked.union(&self.todo);
+            self.missing = self.missing.union(&rest);
+            self.alone = self.alone.union(&rest);
+        }
     }
 
     /// A peer has the block, and the store had no room for it: it is asked for anew.
@@ -244,7 +261,7 @@ impl Sweep {
         self.awaited = self.awaited.saturating_sub(1);
         self.met_peers |= met_peer;
         if met_peer {
-            self.canary = false;
+            (self.canary, self.doubt) = (false, false);
         }
     }
 
@@ -330,23 +347,43 @@ mod tests {
         assert!(sweep.is_done());
     }
 
+    /// Asks for what can be asked for: how many.
+    fn ask(sweep: &mut Sweep, millis: u64) -> u32 {
+        (0..).take_while(|_| sweep.next(at(millis), &mut Fixed(0)).is_some()).count() as u32
+    }
+
     #[test]
-    fn a_canary_looks_whether_anybody_is_there() {
-        let mut sweep = Sweep::new(at(0), 0..3);
+    fn canaries_look_whether_anybody_is_there() {
+        let mut sweep = Sweep::new(at(0), 0..100);
         let rng = &mut Fixed(0);
-        for block in 0..3 {
-            assert_eq!(sweep.next(at(0), rng), Some(block));
+        assert_eq!(ask(&mut sweep, 0), 16);
+        assert_eq!(sweep.wanted(rng, &|_| 0, 0), None);
+        for block in 0..16 {
+            assert_eq!(ask(&mut sweep, 300), 0, "the canaries are out");
             sweep.nobody(block, failures(Cause::NoPeer));
         }
-        assert_eq!(sweep.next(at(1_000), rng), Some(0));
-        assert_eq!(sweep.next(at(1_000), rng), None, "the canary is out");
-        assert_eq!(sweep.wanted(rng, &|_| 0, 0), Some(1), "which does not keep the origin waiting");
-        sweep.nobody(0, failures(Cause::NoPeer));
-        assert_eq!(sweep.next(at(1_500), rng), None, "nobody there");
+        assert_eq!(ask(&mut sweep, 300), 0, "nobody there");
+        sweep.missing.iter().for_each(|block| assert!(sweep.alone.contains(block)));
+        assert_eq!(sweep.missing.count(), 100, "all may come from the origin");
+        assert_eq!(*sweep.take(99), *failures(Cause::NoPeer));
 
-        assert_eq!(sweep.next(at(2_000), rng), Some(0));
-        sweep.nobody(0, failures(Cause::NotHeld));
-        assert_eq!(sweep.next(at(2_000), rng), Some(1), "somebody came");
+        assert_eq!(ask(&mut sweep, 1_000), 16, "others may have come");
+        sweep.nobody(0, failures(Cause::NoPeer));
+        sweep.nobody(1, failures(Cause::NotHeld));
+        assert_eq!(ask(&mut sweep, 1_000), 99 - 16, "somebody came");
+    }
+
+    /// What is in the store already is read whether peers are there or not.
+    #[test]
+    fn local_blocks_are_no_canaries() {
+        let mut sweep = Sweep::new(at(0), 0..100);
+        for block in 0..50 {
+            assert_eq!(sweep.next(at(0), &mut Fixed(0)), Some(block));
+            sweep.found(block, false);
+            sweep.handed_out(block);
+        }
+        assert_eq!(ask(&mut sweep, 0), 16);
+        assert_eq!(sweep.todo.count(), 50);
     }
 
     #[test]

@@ -1,136 +1,19 @@
-//! `peerdist get` and `peerdist peer` as processes on loopback, with origins that the test runs itself.
+//! Fetching, from origins and peers that do their part, and being killed.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::net::TcpListener;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use peerdist_core::content::segmenter::Segmentation;
 use peerdist_hal::std::rustls::crypto::ring;
 use peerdist_hal::std::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use peerdist_hal::std::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use peerdist_tests::check::content;
-use peerdist_tests::origin::{Manner, Origin, publish_v2};
-use peerdist_tests::site::Site;
-use serde_json::Value;
-use tempfile::TempDir;
+use peerdist_tests::origin::Manner;
 
-/// A folder for everything, and addresses that no other test uses.
-struct Place {
-    folder: TempDir,
-    net: u8,
-}
-
-/// What a get has said.
-struct Got {
-    code: i32,
-    json: Value,
-    errors: String,
-}
-
-/// A process that is killed in the end.
-struct Peer(Child);
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        _ = self.0.kill();
-        _ = self.0.wait();
-    }
-}
-
-impl Place {
-    fn new(net: u8) -> Self {
-        Self { folder: TempDir::new().expect("a folder"), net }
-    }
-
-    fn address(&self, last: u8) -> Ipv4Addr {
-        Ipv4Addr::new(127, 1, self.net, last)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn site(&self, origin: Origin) -> Site {
-        self.slow_site(origin, Duration::ZERO)
-    }
-
-    fn slow_site(&self, origin: Origin, pace: Duration) -> Site {
-        Site::open(self.address(1).into(), origin, pace)
-    }
-
-    /// A get from address 2, with a cache of that name.
-    fn command(&self, cache: &str, url: &str, file: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_peerdist"));
-        command.args(["get", url, "--json", "-o"]).arg(self.path(file));
-        command.arg("--cache").arg(self.path(cache)).args(["--bind", &self.address(2).to_string()]);
-        command.stdin(Stdio::null());
-        command
-    }
-
-    fn get(&self, cache: &str, url: &str, file: &str, more: &[&str]) -> Got {
-        Got::of(&self.command(cache, url, file).args(more).output().expect("it starts"))
-    }
-
-    /// A peer at address 3 with a cache of that name, that is ready.
-    fn peer(&self, cache: &str) -> Peer {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_peerdist"));
-        command.args(["peer", "--port", "0", "--bind", &self.address(3).to_string()]);
-        command.arg("--cache").arg(self.path(cache));
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        assert!(line.starts_with(&format!("ready {}:", self.address(3))), "{line}");
-        Peer(child)
-    }
-
-    fn read(&self, file: &str) -> Vec<u8> {
-        fs::read(self.path(file)).expect("it is there")
-    }
-
-    /// No file has that name, finished or not.
-    fn assert_nothing(&self, file: &str) {
-        for file in [file.to_string(), format!("{file}.part")] {
-            assert!(!self.path(&file).exists(), "{file}");
-        }
-    }
-}
-
-impl Got {
-    fn of(output: &Output) -> Self {
-        Self {
-            code: output.status.code().expect("no signal"),
-            json: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
-            errors: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    fn source(&self, name: &str) -> u64 {
-        let source = &self.json["files"][0]["sources"][name];
-        match source.as_object() {
-            Some(peers) => peers.values().filter_map(Value::as_u64).sum(),
-            None => source.as_u64().expect("a number"),
-        }
-    }
-
-    #[track_caller]
-    fn assert_good(&self) {
-        assert_eq!((self.code, self.errors.as_str()), (0, ""), "{}", self.json);
-    }
-}
-
-fn origin(len: usize, v2: bool) -> Origin {
-    let mut origin = Origin::new(content(len));
-    if v2 {
-        origin.info = publish_v2(&origin.content, Segmentation::ContentDefined);
-    }
-    origin
-}
+use super::place::{Got, Place, origin};
 
 #[test]
 fn a_server_that_does_not_speak_peerdist_gives_the_file() {
@@ -221,63 +104,6 @@ fn killed_at_any_moment_it_goes_on() {
     assert!(all - asked.len() <= 6 * 3, "{all} requests");
 }
 
-#[test]
-fn redirects() {
-    let place = Place::new(6);
-    let end = place.site(origin(100_000, false));
-    let mut first = origin(1, false);
-    first.moved = Some((302, end.url()));
-    let first = place.site(first);
-    let got = place.get("cache", &first.url(), "file", &[]);
-    got.assert_good();
-    assert!(place.read("file") == content(100_000));
-    assert_eq!(got.json["files"][0]["final_url"], end.url());
-
-    for (location, reason) in [
-        ("/content", "more than 20 redirects"),
-        ("ftp://127.0.0.1/", "neither http nor https"),
-        ("http://", "redirect to http://: "),
-    ] {
-        let mut lost = origin(1, false);
-        lost.moved = Some((301, location.into()));
-        let got = place.get("cache", &place.site(lost).url(), "lost", &[]);
-        assert_eq!(got.code, 1, "{}", got.errors);
-        assert!(got.errors.contains(reason) && got.errors.lines().count() == 1, "{}", got.errors);
-        place.assert_nothing("lost");
-    }
-}
-
-#[test]
-fn origins_that_do_not_give_it() {
-    let place = Place::new(7);
-    let mut missing = origin(1_000, false);
-    missing.manner.status = Some(404);
-    let missing = place.site(missing);
-    let got = place.get("cache", &missing.url(), "file", &[]);
-    assert_eq!(got.code, 1);
-    assert!(got.errors.contains(&missing.url()) && got.errors.contains("404"), "{}", got.errors);
-
-    // What it gives is not what its content information says.
-    let mut liar = origin(200_000, false);
-    liar.content[70_000] ^= 1;
-    let liar = place.site(liar);
-    let got = place.get("cache", &liar.url(), "file", &[]);
-    assert_eq!(got.code, 1);
-    assert!(got.errors.contains("changed at byte 65536"), "{}", got.errors);
-
-    let gone: SocketAddr = {
-        let listener = TcpListener::bind((place.address(1), 0)).expect("a free port");
-        listener.local_addr().expect("it is bound")
-    };
-    let got = place.get("cache", &format!("http://{gone}/file"), "file", &[]);
-    assert_eq!(got.code, 3);
-    assert!(got.errors.contains("refused"), "{}", got.errors);
-    place.assert_nothing("file");
-
-    let got = place.get("cache", "http://name.invalid/", "file", &[]);
-    assert_eq!((got.code, got.errors.lines().count()), (3, 1), "{}", got.errors);
-}
-
 /// It answers probes no more, but its port is still known; or it is gone altogether.
 #[test]
 fn a_peer_that_dies() {
@@ -350,58 +176,4 @@ fn https() {
     assert_eq!(got.code, 3);
     assert!(got.errors.contains("certificate") && got.errors.lines().count() == 1, "{}", got.errors);
     place.assert_nothing("none");
-}
-
-#[test]
-fn what_cannot_be_run() {
-    let place = Place::new(11);
-    let site = place.site(origin(1_000, false));
-    let url = site.url();
-    for (file, more, reason) in [
-        ("no/folder/file", &[][..], "No such file"),
-        ("file", &["--range", "7-7"], "no bytes"),
-        ("file", &["ftp://example.com/file"], "neither http nor https"),
-        ("file", &["http://user@example.com/file"], "not sent"),
-        ("file", &["http://example.com/other"], "a folder that exists"),
-    ] {
-        let got = place.get("cache", &url, file, more);
-        assert_eq!((got.code, got.errors.lines().count()), (2, 1), "{}", got.errors);
-        assert!(got.errors.contains(reason), "{reason}: {}", got.errors);
-    }
-    assert!(!Path::new("file").exists());
-
-    // One cache is one process's.
-    let _peer = place.peer("cache");
-    let got = place.get("cache", &url, "file", &[]);
-    assert_eq!(got.code, 2);
-    assert!(got.errors.contains("in use"), "{}", got.errors);
-
-    let taken = TcpListener::bind((place.address(3), 0)).expect("a free port");
-    let port = taken.local_addr().expect("it is bound").port().to_string();
-    let mut peer = Command::new(env!("CARGO_BIN_EXE_peerdist"));
-    peer.args(["peer", "--port", &port, "--bind", &place.address(3).to_string()]);
-    let output = peer.arg("--cache").arg(place.path("other")).output().expect("it starts");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let ourselves = format!("(process {})", std::process::id());
-    assert_eq!(output.status.code(), Some(2));
-    assert!(
-        errors.contains(&port) && (!cfg!(target_os = "linux") || errors.contains(&ourselves)),
-        "{errors}"
-    );
-
-    let mut peer = Command::new(env!("CARGO_BIN_EXE_peerdist"));
-    peer.args(["peer", "--bind", "203.0.113.1", "--cache"]).arg(place.path("other"));
-    let output = peer.output().expect("it starts");
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("not an address of this machine"));
-}
-
-#[cfg(unix)]
-#[test]
-fn a_peer_ends_cleanly_when_it_is_told_to() {
-    let place = Place::new(12);
-    let mut peer = place.peer("cache");
-    let kill = Command::new("kill").arg(peer.0.id().to_string()).status().expect("there is kill");
-    assert!(kill.success());
-    assert_eq!(peer.0.wait().expect("it was started").code(), Some(0));
 }

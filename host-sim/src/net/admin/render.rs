@@ -14,12 +14,12 @@ const STYLE: &str = "\
 body { background: var(--back); font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 72em; padding: 1.5em 1em }
 h1 { font-size: 1.5em; margin: 0 0 .7em }
 h2 { font-size: 1em; margin: 0; padding: .6em .8em .3em }
-main { display: grid; gap: 1em; grid-template-columns: repeat(auto-fit, minmax(min(26em, 100%), 1fr)) }
+main { align-items: start; display: grid; gap: 1em; grid-template-columns: repeat(auto-fit, minmax(min(26em, 100%), 1fr)) }
 section { background: var(--card); border: 1px solid var(--line); border-radius: .5em; padding: .2em 0 }
 table { border-collapse: collapse; width: 100% }
 th, td { border-top: 1px solid var(--line); overflow-wrap: anywhere; padding: .25em .8em; text-align: left }
 tr:first-child > * { border-top: 0 }
-th { color: var(--dim); font-weight: normal; width: 60% }
+th { color: var(--dim); font-weight: normal; width: 65% }
 td { font-variant-numeric: tabular-nums; text-align: right }
 p { color: var(--dim); font-size: .87em }
 ";

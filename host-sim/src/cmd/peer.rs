@@ -12,7 +12,7 @@ use peerdist_sim::net::station::{Setup, SetupError, Station};
 use peerdist_sim::net::{holder, local};
 
 use super::admin::{self, AdminArgs};
-use super::{Ending, Failure, print, signals};
+use super::{Ending, Failure, print, signals, tell};
 
 /// What `--help` says at its end.
 const EXIT_CODES: &str = "\
@@ -69,9 +69,17 @@ fn size(text: &str) -> Result<u64, String> {
     peerdist_sim::scenario::parse_room(text).map_err(|error| error.to_string())
 }
 
+/// Says so where no peer can be found.
+pub fn warn_of_no_multicast(bind: IpAddr) {
+    if let Some(interface) = local::without_multicast(bind) {
+        tell(&format!("{interface}, which has {bind}, takes no multicast: no peers are found there"));
+    }
+}
+
 /// Serves until a signal comes.
 pub fn run(args: Args) -> Result<Ending, Failure> {
     let addresses = local::of_interface(args.bind).map_err(|error| Failure(format!("--bind: {error}")))?;
+    warn_of_no_multicast(args.bind);
     let admin = args.admin.bind()?;
     let limits = args.limits.limits();
     let storage = cache::open(&args.cache, limits).map_err(|error| Failure(format!("--cache {error}")))?;

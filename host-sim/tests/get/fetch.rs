@@ -1,19 +1,23 @@
 //! Fetching, from origins and peers that do their part, and being killed.
 
+use std::collections::HashMap;
 use std::fs;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use peerdist_core::content::Info;
+use peerdist_core::crypto::SoftCrypto;
 use peerdist_hal::std::rustls::crypto::ring;
 use peerdist_hal::std::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use peerdist_hal::std::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use peerdist_tests::check::content;
 use peerdist_tests::origin::Manner;
 
-use super::place::{Got, Place, origin};
+use super::place::{Draw, Got, Place, hex, origin};
 
 #[test]
 fn a_server_that_does_not_speak_peerdist_gives_the_file() {
@@ -79,29 +83,78 @@ fn a_range_and_no_more() {
     }
 }
 
-/// Killed over and over, it ends with the right file, and no block that was verified is fetched twice.
+/// What an attempt is left to ask for at most before it is killed.
+const MAX_REQUESTS: u64 = 6;
+
+/// And how long it then goes on.
+const MAX_PAUSE_MS: u64 = 25;
+
+/// Killed over and over, at a moment drawn from a seed, it ends with the right file, and nothing that was
+/// verified and committed is asked for again.
 #[test]
 fn killed_at_any_moment_it_goes_on() {
-    let (place, len) = (Place::new(5), 6_000_000usize);
-    let site = place.slow_site(origin(len, false), Duration::from_millis(5));
-    let mut state = 12_345u64;
-    for _ in 0..6 {
+    killed_over_and_over(5, false, 50);
+}
+
+#[test]
+fn and_with_segments_cut_by_content() {
+    killed_over_and_over(15, true, 15);
+}
+
+fn killed_over_and_over(net: u8, v2: bool, kills: u32) {
+    // More blocks than all attempts together can ask for.
+    let (place, len) = (&Place::new(net), 32_000_000);
+    let site = place.slow_site(origin(len, v2), Duration::from_millis(4));
+    let blocks = blocks_of(&site.origin().info);
+    let mut draw = Draw(12_345);
+    let (mut asked, mut committed) = (0, Vec::new());
+    let mut kept = 0;
+    let mut check = |committed: &[Range<u64>]| {
+        let requests = site.origin().requests.clone();
+        for (first, last) in requests.iter().skip(asked).flatten() {
+            let again = committed.iter().find(|block| block.start <= *last && *first < block.end);
+            assert!(again.is_none(), "{first}-{last} was asked for, and {again:?} was there");
+        }
+        asked = requests.len();
+        asked
+    };
+    for _ in 0..kills {
+        let (requests, pause) = (draw.below(MAX_REQUESTS), draw.below(MAX_PAUSE_MS));
+        let before = site.origin().requests.len() as u64;
         let mut child = place.command("cache", &site.url(), "file").spawn().expect("it starts");
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        thread::sleep(Duration::from_millis(state >> 33 & 255));
+        while (site.origin().requests.len() as u64) < before + requests {
+            assert!(child.try_wait().expect("it was started").is_none(), "it ended by itself");
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(Duration::from_millis(pause));
         child.kill().expect("it can be killed");
         child.wait().expect("it was started");
+        assert!(!place.path("file").exists());
+        check(&committed);
+        committed = place.committed("cache").iter().map(|name| blocks[name].clone()).collect();
+        assert!(committed.len() >= kept, "what was kept stays");
+        kept = committed.len();
     }
+    assert!((1..blocks.len()).contains(&kept), "{kept} of {} blocks", blocks.len());
     place.get("cache", &site.url(), "file", &[]).assert_good();
+    check(&committed);
     assert!(place.read("file") == content(len));
     assert!(!place.path("file.part").exists());
-    // Each run may have had two blocks on their way when it was killed, and they alone come again.
-    let mut asked: Vec<_> = site.origin().requests.iter().flatten().copied().collect();
-    let all = asked.len();
-    asked.sort_unstable();
-    asked.dedup();
-    assert_eq!(asked.len(), len.div_ceil(65_536));
-    assert!(all - asked.len() <= 6 * 3, "{all} requests");
+}
+
+/// The names of the blocks' files, and where each block lies.
+fn blocks_of(info: &[u8]) -> HashMap<String, Range<u64>> {
+    let parsed = Info::parse(&info).expect("our own");
+    let (mut blocks, mut offset) = (HashMap::new(), 0);
+    while let Some(segment) = parsed.segment_at(&info, offset).expect("readable") {
+        let id = hex(segment.id(&mut SoftCrypto).as_bytes());
+        for index in 0..segment.block_count() {
+            let end = offset + u64::from(segment.block_len(index).expect("there is one"));
+            blocks.insert(format!("peerdist-block-{id}-{index:08x}"), offset..end);
+            offset = end;
+        }
+    }
+    blocks
 }
 
 /// It answers probes no more, but its port is still known; or it is gone altogether.

@@ -1,6 +1,5 @@
 //! A peer, and what it tells of itself.
 
-use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -10,7 +9,7 @@ use peerdist_core::crypto::SoftCrypto;
 use peerdist_tests::check::content;
 use serde_json::{Value, json};
 
-use super::place::{Place, origin};
+use super::place::{Place, hex, origin};
 
 /// What the endpoint answers.
 fn ask(admin: SocketAddr, request: &str) -> (u16, String) {
@@ -32,10 +31,7 @@ fn ask_json(admin: SocketAddr, request: &str) -> Value {
 fn first_segment(info: &[u8]) -> String {
     let parsed = Info::parse(&info).expect("our own");
     let segment = parsed.segment(&info, 0).expect("there is one");
-    segment.id(&mut SoftCrypto).as_bytes().iter().fold(String::new(), |mut text, byte| {
-        _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(segment.id(&mut SoftCrypto).as_bytes())
 }
 
 #[test]

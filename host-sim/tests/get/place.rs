@@ -1,5 +1,6 @@
 //! Where tests take place: a folder, addresses of loopback, and processes.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Lines};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,6 +28,9 @@ pub struct Got {
     pub errors: String,
 }
 
+/// Numbers from a seed.
+pub struct Draw(pub u64);
+
 /// A process that is killed in the end.
 pub struct Peer(pub Child);
 
@@ -34,6 +38,14 @@ impl Drop for Peer {
     fn drop(&mut self) {
         _ = self.0.kill();
         _ = self.0.wait();
+    }
+}
+
+impl Draw {
+    /// A number below this one.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
     }
 }
 
@@ -99,6 +111,13 @@ impl Place {
         (Peer(child), lines)
     }
 
+    /// The names of the files of committed blocks in the cache of that name; none if there is no cache yet.
+    pub fn committed(&self, cache: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(cache).join("blocks")).into_iter().flatten();
+        let names = entries.map(|entry| entry.expect("readable").file_name().into_string().expect("UTF-8"));
+        names.filter(|name| name.starts_with("peerdist-block-") && !name.contains('.')).collect()
+    }
+
     pub fn read(&self, file: &str) -> Vec<u8> {
         fs::read(self.path(file)).expect("it is there")
     }
@@ -140,4 +159,12 @@ pub fn origin(len: usize, v2: bool) -> Origin {
         origin.info = publish_v2(&origin.content, Segmentation::ContentDefined);
     }
     origin
+}
+
+/// In lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -400,6 +400,11 @@ where
         &self.storage
     }
 
+    /// The same, to have blocks forgotten: none that is pinned, for those are being read or sent.
+    pub fn storage_mut(&mut self) -> &mut S {
+        &mut self.storage
+    }
+
     /// The crypto provider.
     pub fn crypto(&self) -> &C {
         &self.crypto

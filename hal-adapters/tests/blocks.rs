@@ -876,3 +876,22 @@ mod failing {
         assert!(has(&mut store, 0, 100) && has(&mut store, 1, 100));
     }
 }
+
+#[test]
+fn what_is_forgotten_is_what_nobody_reads() {
+    let (directory, mut store) = fresh(ROOM);
+    let slots: Vec<_> = (0..5).map(|index| put(&mut store, index, 100).unwrap()).collect();
+    store.pin(slots[1]);
+    // In use: it goes last.
+    assert!(has(&mut store, 0, 100));
+    let pending = reserve(&mut store, &block(9), 100).unwrap();
+    assert_eq!((store.count(), store.forget(2)), (5, 2));
+    assert_eq!(which(&store, 0..6), [0, 1, 4]);
+    assert_eq!(store.forget(usize::MAX), 2);
+    assert_eq!((store.forget(usize::MAX), store.count(), which(&store, 0..6)), (0, 1, vec![1]));
+    store.unpin(slots[1]);
+    store.write(pending, 0, &[1]).unwrap();
+    assert_eq!((store.forget(1), store.count()), (1, 0));
+    store.release(pending);
+    assert_eq!((store.size(), files(directory.path()).len()), (0, 0));
+}

@@ -9,6 +9,7 @@ mod bench;
 mod fuzz;
 mod large;
 mod no_panic;
+mod page;
 mod run;
 mod size;
 mod soak;
@@ -25,10 +26,12 @@ const USAGE: &str = "\
 usage: cargo xtask <chore>
 
   test        everything that must hold: format, lints, documentation, tests, release run,
-              a few dozen drawn simulations, a large file, bare-metal build, no-panic link
+              a few dozen drawn simulations, a large file, the status page in a browser,
+              bare-metal build, no-panic link
   bare-metal  builds firmware-example for thumbv7m-none-eabi
   no-panic    links every codec and machine without a panic path; checks that the proof can fail
   large-file  describes and verifies a file of more than 4 GiB with the command as it is released
+  page        renders the status page in headless Chromium, with scripts and without
   size        builds firmware-example and prints its flash and static RAM
   fuzz [TARGET] [--seconds N]
               runs every fuzz target, or one, for 10 seconds, or N: on random bytes, so not in test
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         ["size"] => step("size", size),
         ["large-file"] => step("large-file", large_file),
         ["fuzz", ref options @ ..] => step("fuzz", || fuzz::check(options)),
+        ["page"] => step("page", page::check),
         ["soak", ref options @ ..] => step("soak", || soak::soak(options)),
         ["bench"] => step("bench", bench::bench),
         ["help" | "--help" | "-h"] => {
@@ -86,6 +90,7 @@ fn test() -> Result<()> {
     step("release", release)?;
     step("soak", soak::check)?;
     step("large-file", large_file)?;
+    step("page", page::check)?;
     step("bare-metal", bare_metal)?;
     step("no-panic", no_panic::check)?;
     println!("==> all steps passed in {:.1} s", start.elapsed().as_secs_f64());

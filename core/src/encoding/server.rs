@@ -54,7 +54,7 @@ impl Coding {
                 // The ETag is that of the content, which clients name when they fetch the rest. So
                 // a cache that holds both forms could take a 304 about one for the other, and hand
                 // this to somebody who did not ask. It holds segment secrets, too: it is for one
-                // client.
+                // client (facts 52 and 53).
                 writer.put(b"\r\nCache-Control: private\r\n")?;
             }
             Self::Plain { make_hash_request: true } => {

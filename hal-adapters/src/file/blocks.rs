@@ -218,6 +218,20 @@ impl FileBlocks {
         self.size
     }
 
+    /// Committed blocks.
+    pub fn count(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Forgets up to `at_most` committed blocks, those first that were not used for longest, but for
+    /// those that are pinned, and says how many. To remove a file can take a disk a millisecond.
+    pub fn forget(&mut self, at_most: usize) -> usize {
+        let loose = self.by_use.values().copied().filter(|&row| self.loose(row).is_some());
+        let rows: Vec<u32> = loose.take(at_most).collect();
+        rows.iter().for_each(|&row| self.remove(row));
+        rows.len()
+    }
+
     /// What became of blocks.
     pub fn counters(&self) -> Counters {
         self.counters

@@ -16,7 +16,7 @@ use peerdist_sim::net::station::{Setup, Station};
 use peerdist_sim::net::{cache, local};
 use url::Url;
 
-use super::peer::LimitArgs;
+use super::peer::{LimitArgs, warn_of_no_multicast};
 use super::{Ending, Failure, bar, print, signals, tell};
 use task::{State, Task};
 
@@ -118,6 +118,9 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
             begun |= task.begin(&mut station, &tls);
         }
         let wait = station.poll(&mut |output| take(&mut tasks, output));
+        if let Some(trouble) = station.node.storage().blocks.take_error() {
+            tasks.iter_mut().for_each(|task| task.take_file_trouble(&trouble));
+        }
         // What ends makes room for what waits.
         let ended = tasks.iter_mut().fold(false, |ended, task| task.settle(&mut station) | ended);
         report::show(&bar, &tasks);
@@ -178,6 +181,9 @@ impl Args {
             Ok(addresses) => addresses.unwrap_or_default(),
             Err(error) => return Err(Failure(format!("--bind: {error}"))),
         };
+        if let Some(bind) = bind {
+            warn_of_no_multicast(bind);
+        }
         if addresses.is_empty() && !self.no_peers {
             tell("no network with multicast: no peers are looked for");
         }

@@ -3,6 +3,7 @@
 //! Exit codes: 0, all is well; 1, it ran but the result is not what it should be; 2, it could not be run. A
 //! command with more of them says so in its help.
 
+mod admin;
 mod bar;
 mod get;
 mod hash;

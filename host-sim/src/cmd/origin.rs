@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use peerdist_sim::hashing::cores;
-use peerdist_sim::net::admin::{Admin, DEFAULT_ADDRESS};
 use peerdist_sim::net::origin::{Config, Origin, StartError, When};
 use peerdist_sim::scenario::parse_size;
 
+use super::admin::{self, AdminArgs};
 use super::secret::SecretArgs;
 use super::{Ending, Failure, one_line, print, tell};
 
@@ -69,13 +69,8 @@ pub struct Args {
     )]
     hash_cache_size: u64,
 
-    /// Where to tell how it does, for `peerdist status` and for Prometheus
-    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = DEFAULT_ADDRESS)]
-    admin: Option<SocketAddr>,
-
-    /// Let --admin be reached from other machines
-    #[arg(long, requires = "admin")]
-    admin_remote: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -116,11 +111,7 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
         workers: args.hash_threads,
         tell,
     };
-    // Before anything is begun: of two addresses, one may be taken.
-    let admin = args.admin.map(|address| {
-        Admin::bind(address, args.admin_remote).map_err(|error| failure(format!("--admin {address}"), &error))
-    });
-    let admin = admin.transpose()?;
+    let admin = args.admin.bind()?;
     let origin = Origin::start(config).map_err(|error| {
         let what = match error {
             StartError::Root(_) | StartError::Served(_) => format!("--root {}", args.root.display()),
@@ -132,11 +123,7 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
     })?;
     let mut lines = format!("listening on http://{}/\n", origin.address());
     if let Some(admin) = admin {
-        let started = admin.local_addr().and_then(|address| {
-            lines += &format!("admin on http://{address}/\n");
-            admin.start(origin.administered())
-        });
-        started.map_err(|error| failure("--admin".into(), &error))?;
+        lines += &admin::start(admin, origin.administered())?;
     }
     lines += &format!("hash cache in {}\n", one_line(&hash_cache.display().to_string()));
     print(&lines)?;

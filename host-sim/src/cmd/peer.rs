@@ -1,21 +1,31 @@
 //! `peerdist peer`: a serving peer on a real network.
 
 use std::io::ErrorKind;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use peerdist_hal::std::OpenError;
 use peerdist_sim::net::cache::{self, Limits};
+use peerdist_sim::net::peer::Peer;
 use peerdist_sim::net::station::{Setup, SetupError, Station};
 use peerdist_sim::net::{holder, local};
 
-use super::{Ending, Failure, print, signals};
+use super::admin::{self, AdminArgs};
+use super::{Ending, Failure, print, signals, tell};
+
+/// What `--help` says at its end.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it was asked to end, by SIGTERM or Ctrl-C, and did
+  2  it could not be started: one line on stderr says why";
 
 /// Joins the local network as a peer that serves what its cache has.
 ///
 /// It answers probes on UDP port 3702 and serves blocks on the TCP port until a signal ends it. When it is
 /// ready it prints a line: `ready ADDR:PORT`, then how many bytes the cache has, and where it is.
 #[derive(clap::Args)]
+#[command(after_help = EXIT_CODES)]
 pub struct Args {
     /// The address of this machine on the network to serve; its interface is the one that is used
     #[arg(long, value_name = "ADDR")]
@@ -31,6 +41,9 @@ pub struct Args {
 
     #[command(flatten)]
     limits: LimitArgs,
+
+    #[command(flatten)]
+    admin: AdminArgs,
 }
 
 /// How much a cache keeps.
@@ -56,18 +69,32 @@ fn size(text: &str) -> Result<u64, String> {
     peerdist_sim::scenario::parse_room(text).map_err(|error| error.to_string())
 }
 
+/// Says so where no peer can be found.
+pub fn warn_of_no_multicast(bind: IpAddr) {
+    if let Some(interface) = local::without_multicast(bind) {
+        tell(&format!("{interface}, which has {bind}, takes no multicast: no peers are found there"));
+    }
+}
+
 /// Serves until a signal comes.
 pub fn run(args: Args) -> Result<Ending, Failure> {
     let addresses = local::of_interface(args.bind).map_err(|error| Failure(format!("--bind: {error}")))?;
-    let storage = cache::open(&args.cache, args.limits.limits())
-        .map_err(|error| Failure(format!("--cache {error}")))?;
+    warn_of_no_multicast(args.bind);
+    let admin = args.admin.bind()?;
+    let limits = args.limits.limits();
+    let storage = cache::open(&args.cache, limits).map_err(|error| Failure(format!("--cache {error}")))?;
     let size = storage.blocks.size();
     let mut station = Station::open(Setup { addresses, serve: Some(args.port), storage })
         .map_err(|error| Failure(why(&error)))?;
     let control = station.control();
     signals::on_end(move || control.stop());
-    let ready = std::net::SocketAddr::new(args.bind, station.driver.port());
-    print(&format!("ready {ready}, {size} bytes in {}\n", args.cache.display()))?;
+    let ready = SocketAddr::new(args.bind, station.driver.port());
+    let mut lines = format!("ready {ready}, {size} bytes in {}\n", args.cache.display());
+    if let Some(admin) = admin {
+        let peer = Peer { control: station.control(), cache: args.cache, limits };
+        lines += &admin::start(admin, Arc::new(peer))?;
+    }
+    print(&lines)?;
     while !station.is_stopped() {
         let wait = station.poll(&mut |_| {});
         station.wait(wait).map_err(|error| Failure(format!("waiting for the network: {error}")))?;

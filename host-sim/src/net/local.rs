@@ -50,6 +50,29 @@ pub fn usual() -> Option<IpAddr> {
     socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified())
 }
 
+/// The name of the interface with this address, if the system says that it takes no multicast: nobody is
+/// found there. What is told of loopback does not count, as it brings everything back.
+pub fn without_multicast(bind: IpAddr) -> Option<String> {
+    let interface = get_if_addrs().ok()?.into_iter().find(|it| it.ip() == bind && !it.is_loopback())?;
+    (!takes_multicast(&interface.name)?).then_some(interface.name)
+}
+
+/// On Linux, by the flags of the interface.
+#[cfg(target_os = "linux")]
+fn takes_multicast(interface: &str) -> Option<bool> {
+    /// `IFF_MULTICAST` of netdevice(7).
+    const MULTICAST: u32 = 0x1000;
+    let flags = std::fs::read_to_string(format!("/sys/class/net/{interface}/flags")).ok()?;
+    let flags = u32::from_str_radix(flags.trim().strip_prefix("0x")?, 16).ok()?;
+    Some(flags & MULTICAST != 0)
+}
+
+/// Elsewhere nobody says.
+#[cfg(not(target_os = "linux"))]
+fn takes_multicast(_interface: &str) -> Option<bool> {
+    None
+}
+
 fn local(interface: &Interface, address: IpAddr) -> Local {
     let prefix = match &interface.addr {
         IfAddr::V4(v4) => v4.prefixlen,
@@ -70,6 +93,15 @@ mod tests {
             assert_eq!(locals.len(), 1);
             assert_eq!(locals[0].subnet, Subnet { address, prefix: 8 });
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn flags_of_interfaces() {
+        // Loopback lacks the flag, and takes it all the same.
+        assert_eq!((takes_multicast("lo"), takes_multicast("none such")), (Some(false), None));
+        assert_eq!(without_multicast(IpAddr::from([127, 0, 0, 1])), None);
+        assert_eq!(without_multicast(IpAddr::from([203, 0, 113, 1])), None);
     }
 
     #[test]

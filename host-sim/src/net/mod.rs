@@ -2,9 +2,11 @@
 //! tells how a server does.
 //!
 //! ```text
-//!   station      origin    admin        a node that runs; what is answered
-//!    │   │          │        │
-//!  local cache      └─http1──┘          addresses and files; connections and their limits, by hyper
+//!             peer                      what a node tells of itself
+//!            │    │
+//!   station──┘    └──admin    origin     a node that runs; what is answered
+//!    │   │            │         │
+//!  local cache        └──http1──┘        addresses and files; connections and their limits, by hyper
 //! ```
 //!
 //! [`holder`] says who has a port that we wanted.
@@ -16,5 +18,6 @@ pub mod http1;
 pub mod listen;
 pub mod local;
 pub mod origin;
+pub mod peer;
 pub mod percent;
 pub mod station;

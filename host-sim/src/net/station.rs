@@ -32,6 +32,9 @@ const BLOCKS: usize = 32;
 /// How old a snapshot may be while the node is at work.
 const SNAPSHOT_AGE: peerdist_core::time::Duration = peerdist_core::time::Duration::from_millis(100);
 
+/// How long who asks something of the node waits for it to have the time.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The node.
 pub type NetNode = Node<Storage, FastCrypto, ChaCha20Rng, STREAMS, BLOCKS>;
 
@@ -76,6 +79,7 @@ pub struct Station {
 #[derive(Clone)]
 pub struct Control {
     waker: Waker,
+    clock: Clock,
     stop: Arc<AtomicBool>,
     commands: Sender<Command>,
     snapshot: Arc<Mutex<Snapshot>>,
@@ -98,6 +102,8 @@ pub struct Snapshot {
     pub connections: usize,
     /// What became of stored blocks.
     pub blocks: file::Counters,
+    /// How many there are.
+    pub count: usize,
     /// Bytes that they take.
     pub size: u64,
 }
@@ -144,15 +150,18 @@ impl Station {
             sockets: driver.counters(),
             connections: 0,
             blocks: node.storage().blocks.counters(),
+            count: node.storage().blocks.count(),
             size: node.storage().blocks.size(),
         };
+        let clock = Clock::new();
         let control = Control {
             waker: driver.waker(),
+            clock,
             stop: Arc::default(),
             commands: sender,
             snapshot: Arc::new(Mutex::new(snapshot)),
         };
-        Ok(Self { driver, node, clock: Clock::new(), control, commands, taken: Instant::ZERO })
+        Ok(Self { driver, node, clock, control, commands, taken: Instant::ZERO })
     }
 
     /// How other threads reach it.
@@ -198,7 +207,7 @@ impl Station {
         snapshot.sockets = self.driver.counters();
         snapshot.connections = self.driver.connections();
         let blocks = &self.node.storage().blocks;
-        (snapshot.blocks, snapshot.size) = (blocks.counters(), blocks.size());
+        (snapshot.blocks, snapshot.count, snapshot.size) = (blocks.counters(), blocks.count(), blocks.size());
     }
 }
 
@@ -215,6 +224,22 @@ impl Control {
         let sent = self.commands.send(command).is_ok();
         self.waker.wake();
         sent
+    }
+
+    /// Asks it something and waits for the answer; `None` if it is gone, or has no time.
+    pub fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut NetNode) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (answer, answered) = channel();
+        // Who asked may have given up.
+        let sent = self.send(Box::new(move |node| _ = answer.send(question(node))));
+        if sent { answered.recv_timeout(PATIENCE).ok() } else { None }
+    }
+
+    /// The time of the node.
+    pub fn now(&self) -> Instant {
+        self.clock.now()
     }
 
     /// What it counted, a moment ago.

@@ -2,6 +2,7 @@
 
 use std::cell::LazyCell;
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use peerdist_core::download::origin::OriginFailure;
 use peerdist_core::download::{self, DownloadError, DownloadEvent, HOST_BYTES, PATH_BYTES};
 use peerdist_core::node::{DownloadId, Output};
+use peerdist_hal::file::FileError;
 use peerdist_hal::std::rustls::ClientConfig;
 use peerdist_hal::std::rustls::pki_types::ServerName;
 use peerdist_sim::net::station::Station;
@@ -45,6 +47,8 @@ pub struct Task {
     pub sources: Sources,
     /// What went wrong with the latest connection.
     trouble: Option<String>,
+    /// What went wrong with the latest file of the cache.
+    file_trouble: Option<String>,
     /// Where it goes on.
     moved: Option<String>,
     fault: Option<Fault>,
@@ -101,6 +105,7 @@ impl Task {
             total: None,
             sources: Sources::default(),
             trouble: None,
+            file_trouble: None,
             moved: None,
             fault: None,
         }
@@ -222,6 +227,19 @@ impl Task {
         }
     }
 
+    /// A file of the cache could not be made, written or read.
+    pub fn take_file_trouble(&mut self, trouble: &FileError) {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let lasts = [FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull];
+        let is_running = matches!(self.state, State::Running(_));
+        if is_running && lasts.contains(&trouble.error.kind()) && self.fault.is_none() {
+            // The download itself would wait for room, which the cache does not make.
+            self.fault = Some(Fault { kind: Kind::Local, text: trouble.to_string() });
+        } else {
+            self.file_trouble = Some(trouble.to_string());
+        }
+    }
+
     /// Draws the conclusions from what was handed out; whether something came to an end.
     pub fn settle(&mut self, station: &mut Station) -> bool {
         match self.state {
@@ -250,9 +268,7 @@ impl Task {
                 self.state = State::Waiting;
                 if let Some(fault) = self.fault.take() {
                     let mut text = fault.text;
-                    let file = station.node.storage().blocks.take_error();
-                    let reason = file.map(|file| format!("{}: {}", file.path.display(), file.error));
-                    let reason = if fault.kind == Kind::Local { reason } else { None };
+                    let reason = self.file_trouble.take().filter(|_| fault.kind == Kind::Local);
                     for reason in reason.into_iter().chain(self.trouble.take()) {
                         text += &format!(" ({reason})");
                     }

@@ -7,19 +7,34 @@ use serde_json::{Map, Value};
 /// Seconds after which the page is loaded again.
 const REFRESH: u32 = 5;
 
+/// Colours follow the browser's; numbers stand below each other.
+const STYLE: &str = "\
+:root { color-scheme: light dark; --line: #d9dde3; --card: #fff; --back: #f3f5f8; --dim: #5a6472 }
+@media (prefers-color-scheme: dark) { :root { --line: #343b45; --card: #1d2229; --back: #14181d; --dim: #9aa5b3 } }
+body { background: var(--back); font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 72em; padding: 1.5em 1em }
+h1 { font-size: 1.5em; margin: 0 0 .7em }
+h2 { font-size: 1em; margin: 0; padding: .6em .8em .3em }
+main { align-items: start; display: grid; gap: 1em; grid-template-columns: repeat(auto-fit, minmax(min(26em, 100%), 1fr)) }
+section { background: var(--card); border: 1px solid var(--line); border-radius: .5em; padding: .2em 0 }
+table { border-collapse: collapse; width: 100% }
+th, td { border-top: 1px solid var(--line); overflow-wrap: anywhere; padding: .25em .8em; text-align: left }
+tr:first-child > * { border-top: 0 }
+th { color: var(--dim); font-weight: normal; width: 65% }
+td { font-variant-numeric: tabular-nums; text-align: right }
+p { color: var(--dim); font-size: .87em }
+";
+
 /// A page with a table for each section; it needs no script.
 pub fn page(status: &Value) -> String {
     let mut html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n\
-         <meta http-equiv=\"refresh\" content=\"{REFRESH}\">\n<title>peerdist</title>\n<style>\n\
-         body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 50em; padding: 0 1em; }}\n\
-         table {{ border-collapse: collapse; width: 100%; }}\n\
-         th, td {{ border-bottom: 1px solid #ccc; padding: .2em .5em; text-align: left; \
-         overflow-wrap: anywhere; }}\n\
-         th {{ font-weight: normal; width: 45%; }}\n</style>\n</head>\n<body>\n<h1>peerdist</h1>\n"
+         <meta http-equiv=\"refresh\" content=\"{REFRESH}\">\n<title>peerdist</title>\n\
+         <link rel=\"icon\" href=\"data:,\">\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <h1>peerdist</h1>\n<main>\n"
     );
     each_section(status, &mut |name, fields| {
+        html += "<section>\n";
         if let Some(name) = name {
             // Writing to a string cannot fail.
             _ = writeln!(html, "<h2>{}</h2>", escaped(name));
@@ -33,8 +48,12 @@ pub fn page(status: &Value) -> String {
                 escaped(&plain(value))
             );
         }
-        html += "</table>\n";
+        html += "</table>\n</section>\n";
     });
+    _ = writeln!(
+        html,
+        "</main>\n<p>Loaded again every {REFRESH} s. The same as JSON: /status; for Prometheus: /metrics.</p>"
+    );
     html + "</body>\n</html>\n"
 }
 

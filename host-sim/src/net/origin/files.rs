@@ -71,6 +71,8 @@ impl Root {
         let path = fs::canonicalize(path)?;
         let metadata = fs::metadata(&path)?;
         if metadata.is_dir() {
+            // A folder may be opened that nothing can be read from.
+            fs::read_dir(&path)?;
             return Ok(Self { dir: Dir::open_ambient_dir(&path, ambient_authority())?, only: None, path });
         }
         match (path.parent(), path.file_name()) {

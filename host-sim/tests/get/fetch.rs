@@ -1,0 +1,232 @@
+//! Fetching, from origins and peers that do their part, and being killed.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::TcpListener;
+use std::ops::Range;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use peerdist_core::content::Info;
+use peerdist_core::crypto::SoftCrypto;
+use peerdist_hal::std::rustls::crypto::ring;
+use peerdist_hal::std::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use peerdist_hal::std::rustls::{ServerConfig, ServerConnection, StreamOwned};
+use peerdist_tests::check::content;
+use peerdist_tests::origin::Manner;
+
+use super::place::{Draw, Got, Place, hex, origin};
+
+#[test]
+fn a_server_that_does_not_speak_peerdist_gives_the_file() {
+    let place = Place::new(1);
+    for (len, chunked, closes) in [(0, false, false), (300_000, true, false), (300_000, false, true)] {
+        let mut origin = origin(len, false);
+        origin.info.clear();
+        origin.manner = Manner { chunked, closes, ..Manner::default() };
+        let site = place.site(origin);
+        let got = place.get("cache", &site.url(), "file", &[]);
+        got.assert_good();
+        assert!(place.read("file") == content(len));
+        assert_eq!((got.source("origin"), got.source("peers")), (len as u64, 0));
+        assert_eq!(got.json["files"][0]["content_information"], false);
+    }
+}
+
+#[test]
+fn the_second_gets_it_from_the_first() {
+    for (net, v2) in [(2, false), (3, true)] {
+        let (place, len) = (Place::new(net), 3_000_000);
+        let site = place.site(origin(len, v2));
+        let got = place.get("first", &site.url(), "one", &[]);
+        got.assert_good();
+        assert!(place.read("one") == content(len));
+        assert_eq!(got.source("origin"), len as u64);
+        let before = site.origin().body_bytes;
+
+        let _peer = place.peer("first");
+        let got = place.get("second", &site.url(), "two", &["--why"]);
+        got.assert_good();
+        assert!(place.read("two") == content(len));
+        assert_eq!((got.source("peers"), got.source("origin")), (len as u64, 0), "{}", got.json);
+        assert_eq!(site.origin().body_bytes, before, "no content comes from the origin");
+
+        // And from its own cache, whoever is there.
+        let got = place.get("second", &site.url(), "three", &[]);
+        got.assert_good();
+        assert!(place.read("three") == content(len));
+        assert_eq!((got.source("cache"), site.origin().body_bytes), (len as u64, before));
+    }
+}
+
+#[test]
+fn a_range_and_no_more() {
+    let place = Place::new(4);
+    for (v2, plain) in [(false, false), (true, false), (false, true)] {
+        let mut origin = origin(1_000_000, v2);
+        if plain {
+            origin.info.clear();
+        }
+        let site = place.site(origin);
+        let cache = format!("cache-{v2}-{plain}");
+        for (range, start, end) in [("70000-70001", 70_000, 70_001), ("300000-", 300_000, 1_000_000)] {
+            let got = place.get(&cache, &site.url(), "file", &["--range", range]);
+            got.assert_good();
+            assert!(place.read("file") == content(1_000_000)[start..end], "{v2} {plain} {range}");
+        }
+        let got = place.get(&cache, &site.url(), "none", &["--range", "1000000-1000001"]);
+        assert_eq!(got.code, 1);
+        assert!(got.errors.contains("416"), "{}", got.errors);
+        place.assert_nothing("none");
+    }
+}
+
+/// What an attempt is left to ask for at most before it is killed.
+const MAX_REQUESTS: u64 = 6;
+
+/// And how long it then goes on.
+const MAX_PAUSE_MS: u64 = 25;
+
+/// Killed over and over, at a moment drawn from a seed, it ends with the right file, and nothing that was
+/// verified and committed is asked for again.
+#[test]
+fn killed_at_any_moment_it_goes_on() {
+    killed_over_and_over(5, false, 50);
+}
+
+#[test]
+fn and_with_segments_cut_by_content() {
+    killed_over_and_over(15, true, 15);
+}
+
+fn killed_over_and_over(net: u8, v2: bool, kills: u32) {
+    // More blocks than all attempts together can ask for.
+    let (place, len) = (&Place::new(net), 32_000_000);
+    let site = place.slow_site(origin(len, v2), Duration::from_millis(4));
+    let blocks = blocks_of(&site.origin().info);
+    let mut draw = Draw(12_345);
+    let (mut asked, mut committed) = (0, Vec::new());
+    let mut kept = 0;
+    let mut check = |committed: &[Range<u64>]| {
+        let requests = site.origin().requests.clone();
+        for (first, last) in requests.iter().skip(asked).flatten() {
+            let again = committed.iter().find(|block| block.start <= *last && *first < block.end);
+            assert!(again.is_none(), "{first}-{last} was asked for, and {again:?} was there");
+        }
+        asked = requests.len();
+        asked
+    };
+    for _ in 0..kills {
+        let (requests, pause) = (draw.below(MAX_REQUESTS), draw.below(MAX_PAUSE_MS));
+        let before = site.origin().requests.len() as u64;
+        let mut child = place.command("cache", &site.url(), "file").spawn().expect("it starts");
+        while (site.origin().requests.len() as u64) < before + requests {
+            assert!(child.try_wait().expect("it was started").is_none(), "it ended by itself");
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(Duration::from_millis(pause));
+        child.kill().expect("it can be killed");
+        child.wait().expect("it was started");
+        assert!(!place.path("file").exists());
+        check(&committed);
+        committed = place.committed("cache").iter().map(|name| blocks[name].clone()).collect();
+        assert!(committed.len() >= kept, "what was kept stays");
+        kept = committed.len();
+    }
+    assert!((1..blocks.len()).contains(&kept), "{kept} of {} blocks", blocks.len());
+    place.get("cache", &site.url(), "file", &[]).assert_good();
+    check(&committed);
+    assert!(place.read("file") == content(len));
+    assert!(!place.path("file.part").exists());
+}
+
+/// The names of the blocks' files, and where each block lies.
+fn blocks_of(info: &[u8]) -> HashMap<String, Range<u64>> {
+    let parsed = Info::parse(&info).expect("our own");
+    let (mut blocks, mut offset) = (HashMap::new(), 0);
+    while let Some(segment) = parsed.segment_at(&info, offset).expect("readable") {
+        let id = hex(segment.id(&mut SoftCrypto).as_bytes());
+        for index in 0..segment.block_count() {
+            let end = offset + u64::from(segment.block_len(index).expect("there is one"));
+            blocks.insert(format!("peerdist-block-{id}-{index:08x}"), offset..end);
+            offset = end;
+        }
+    }
+    blocks
+}
+
+/// It answers probes no more, but its port is still known; or it is gone altogether.
+#[test]
+fn a_peer_that_dies() {
+    let (place, len) = (Place::new(8), 8_000_000);
+    let site = place.slow_site(origin(len, false), Duration::from_millis(1));
+    place.get("first", &site.url(), "one", &[]).assert_good();
+    let peer = place.peer("first");
+    let mut get = place.command("second", &site.url(), "two");
+    let get = get.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    thread::sleep(Duration::from_millis(300));
+    drop(peer);
+    let got = Got::of(&get.wait_with_output().expect("it ends"));
+    got.assert_good();
+    assert!(place.read("two") == content(len));
+    assert_eq!(got.source("peers") + got.source("origin"), len as u64);
+}
+
+#[test]
+fn several_at_once_into_a_folder() {
+    let place = Place::new(9);
+    fs::create_dir(place.path("folder")).expect("a writable folder");
+    let sites = [100_000, 200_000, 300_000, 50].map(|len| (len, place.site(origin(len, len % 200_000 == 0))));
+    let names = ["a", "b", "c", "d"];
+    let mut command = place.command("cache", &format!("http://{}/a", sites[0].1.address), "folder");
+    for ((_, site), name) in sites.iter().zip(names).skip(1) {
+        command.arg(format!("http://{}/path/{name}?query", site.address));
+    }
+    let got = Got::of(&command.output().expect("it starts"));
+    got.assert_good();
+    for ((len, _), name) in sites.iter().zip(names) {
+        assert!(place.read(&format!("folder/{name}")) == content(*len), "{name}");
+    }
+}
+
+/// Through TLS, with a certificate that the machine trusts, and with one that it does not.
+#[cfg(target_os = "linux")]
+#[test]
+fn https() {
+    let place = Place::new(10);
+    let site = place.site(origin(500_000, false));
+    let own = rcgen::generate_simple_self_signed([place.address(1).to_string()]).expect("a certificate");
+    fs::write(place.path("roots.pem"), own.cert.pem()).expect("a writable folder");
+    let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|config| {
+            let chain = vec![CertificateDer::from(own.cert.der().to_vec())];
+            config.with_no_client_auth().with_single_cert(chain, key.into())
+        });
+    let config = Arc::new(config.expect("a certificate with its key"));
+    let listener = TcpListener::bind((place.address(1), 0)).expect("a free port");
+    let url = format!("https://{}/content", listener.local_addr().expect("it is bound"));
+    let behind = site.clone();
+    thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let session = ServerConnection::new(config.clone()).expect("a good configuration");
+            let site = behind.clone();
+            thread::spawn(move || site.serve(StreamOwned::new(session, socket), Duration::ZERO));
+        }
+    });
+
+    let mut trusting = place.command("cache", &url, "file");
+    trusting.env("SSL_CERT_FILE", place.path("roots.pem"));
+    let got = Got::of(&trusting.output().expect("it starts"));
+    got.assert_good();
+    assert!(place.read("file") == content(500_000));
+    assert_eq!(got.source("origin"), 500_000);
+
+    let got = place.get("cache", &url, "none", &[]);
+    assert_eq!(got.code, 3);
+    assert!(got.errors.contains("certificate") && got.errors.lines().count() == 1, "{}", got.errors);
+    place.assert_nothing("none");
+}

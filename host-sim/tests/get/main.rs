@@ -1,0 +1,6 @@
+//! `peerdist get` and `peerdist peer` as processes on loopback, with origins that the test runs itself.
+
+mod bad;
+mod fetch;
+mod peer;
+mod place;

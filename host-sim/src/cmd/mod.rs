@@ -17,6 +17,7 @@ mod sim;
 mod status;
 mod temporary;
 mod verify;
+mod wire;
 
 use std::fs::File;
 use std::io::{self, Write as _};

@@ -1,14 +1,15 @@
 //! `peerdist peer`: a serving peer on a real network.
 
 use std::io::ErrorKind;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
+use peerdist_core::encoding::InfoVersion;
 use peerdist_hal::std::OpenError;
 use peerdist_sim::net::cache::{self, Limits};
 use peerdist_sim::net::station::{Setup, SetupError, Station};
 use peerdist_sim::net::{holder, local};
 
+use super::wire::{Bind, WireArgs};
 use super::{Ending, Failure, print, signals};
 
 /// Joins the local network as a peer that serves what its cache has.
@@ -19,7 +20,10 @@ use super::{Ending, Failure, print, signals};
 pub struct Args {
     /// The address of this machine on the network to serve; its interface is the one that is used
     #[arg(long, value_name = "ADDR")]
-    bind: IpAddr,
+    bind: Bind,
+
+    #[command(flatten)]
+    wire: WireArgs,
 
     /// The folder with the blocks; made if it is not there
     #[arg(long, value_name = "DIR")]
@@ -58,15 +62,24 @@ fn size(text: &str) -> Result<u64, String> {
 
 /// Serves until a signal comes.
 pub fn run(args: Args) -> Result<Ending, Failure> {
-    let addresses = local::of_interface(args.bind).map_err(|error| Failure(format!("--bind: {error}")))?;
+    let bind = args.bind.address;
+    let tap = args.wire.tap(Some(args.bind))?;
+    let addresses = if tap.is_some() { Ok(Vec::new()) } else { local::of_interface(bind) };
+    let addresses = addresses.map_err(|error| Failure(format!("--bind: {error}")))?;
     let storage = cache::open(&args.cache, args.limits.limits())
         .map_err(|error| Failure(format!("--cache {error}")))?;
     let size = storage.blocks.size();
-    let mut station = Station::open(Setup { addresses, serve: Some(args.port), storage })
-        .map_err(|error| Failure(why(&error)))?;
+    let mut station = Station::open(Setup {
+        addresses,
+        tap,
+        serve: Some(args.port),
+        content_info: InfoVersion::V2,
+        storage,
+    })
+    .map_err(|error| Failure(why(&error)))?;
     let control = station.control();
     signals::on_end(move || control.stop());
-    let ready = std::net::SocketAddr::new(args.bind, station.driver.port());
+    let ready = std::net::SocketAddr::new(bind, station.driver.port());
     print(&format!("ready {ready}, {size} bytes in {}\n", args.cache.display()))?;
     while !station.is_stopped() {
         let wait = station.poll(&mut |_| {});

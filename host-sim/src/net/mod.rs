@@ -1,10 +1,10 @@
-//! The command on a real network: a node on the kernel's sockets, the content server, and the endpoint that
-//! tells how a server does.
+//! The command on a real network: a node on the kernel's sockets or on a TAP device, the content server, and
+//! the endpoint that tells how a server does.
 //!
 //! ```text
-//!   station      origin    admin        a node that runs; what is answered
-//!    │   │          │        │
-//!  local cache      └─http1──┘          addresses and files; connections and their limits, by hyper
+//!      station      origin    admin     a node that runs; what is answered
+//!    │    │    │         │        │
+//!  wire local cache     └─http1──┘       sockets, addresses and files; connections and their limits, by hyper
 //! ```
 //!
 //! [`holder`] says who has a port that we wanted.
@@ -18,3 +18,4 @@ pub mod local;
 pub mod origin;
 pub mod percent;
 pub mod station;
+pub mod wire;

@@ -171,12 +171,15 @@ impl Task {
         self.state = State::Running(id);
         if self.url.scheme() == "https" {
             let bare = name.trim_start_matches('[').trim_end_matches(']').to_string();
-            match ServerName::try_from(bare) {
-                Ok(name) => station.driver.secure(id, (**tls).clone(), name),
-                Err(error) => {
-                    station.node.cancel_download(id);
-                    return Err(local(&error.to_string()));
+            let secured = match ServerName::try_from(bare) {
+                Ok(name) if !station.driver.secure(id, (**tls).clone(), name.clone()) => {
+                    Err("there is no TLS on --tap".into())
                 }
+                result => result.map(drop).map_err(|error| error.to_string()),
+            };
+            if let Err(error) = secured {
+                station.node.cancel_download(id);
+                return Err(local(&error));
             }
         }
         Ok(())

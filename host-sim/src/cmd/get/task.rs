@@ -2,6 +2,7 @@
 
 use std::cell::LazyCell;
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -235,6 +236,16 @@ impl Task {
                     self.fail(fault.kind, &fault.text);
                     return true;
                 }
+                // A block that cannot be stored cannot be verified, and would be waited for in vain.
+                if let Some(file) = station.node.storage().blocks.take_error() {
+                    let text = format!("{}: {}", file.path.display(), file.error);
+                    if is_lasting(&file.error) {
+                        self.cancel(station);
+                        self.fail(Kind::Local, &text);
+                        return true;
+                    }
+                    self.trouble = Some(text);
+                }
                 let Some(trouble) = station.driver.take_trouble(id) else { return false };
                 self.trouble = Some(trouble.error.to_string());
                 // Nobody is there under this address; under another there may be.
@@ -310,6 +321,12 @@ impl Task {
         self.state = State::Failed;
         self.fault = Some(Fault { kind, text: format!("{}: {text}", self.url) });
     }
+}
+
+/// Whether it does not pass by itself: a disk that is full, or that nobody may write to.
+fn is_lasting(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
 }
 
 /// Whether it can be fetched.

@@ -13,3 +13,5 @@ mod machine;
 pub mod smoltcp;
 #[cfg(feature = "std")]
 pub mod std;
+#[cfg(all(feature = "tap", target_os = "linux"))]
+pub mod tap;

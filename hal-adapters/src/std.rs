@@ -528,6 +528,11 @@ impl Clock {
 }
 
 impl Waker {
+    #[cfg(all(feature = "tap", target_os = "linux"))]
+    pub(crate) fn new(waker: mio::Waker) -> Self {
+        Self(Arc::new(waker))
+    }
+
     /// Ends the wait that is under way, or the next.
     pub fn wake(&self) {
         // Who cannot be woken is gone, or wakes for something else before long.

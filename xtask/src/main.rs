@@ -7,7 +7,10 @@ mod apt;
 mod bare_metal;
 mod bench;
 mod fuzz;
+mod lab;
 mod large;
+mod net_soak;
+mod netns;
 mod no_panic;
 mod page;
 mod run;
@@ -26,10 +29,12 @@ const USAGE: &str = "\
 usage: cargo xtask <chore>
 
   test        everything that must hold: format, lints, documentation, tests, release run,
-              a few dozen drawn simulations, a large file, the status page in a browser,
-              bare-metal build, no-panic link
+              a few dozen drawn simulations, a network of namespaces, a large file, the status
+              page in a browser, bare-metal build, no-panic link
   bare-metal  builds firmware-example for thumbv7m-none-eabi
   no-panic    links every codec and machine without a panic path; checks that the proof can fail
+  net         in namespaces of Linux: clients, one on a TAP device, get a file from each other, not from
+              the origin; then a short `soak --net`
   large-file  describes and verifies a file of more than 4 GiB with the command as it is released
   page        renders the status page in headless Chromium, with scripts and without
   size        builds firmware-example and prints its flash and static RAM
@@ -37,6 +42,9 @@ usage: cargo xtask <chore>
               runs every fuzz target, or one, for 10 seconds, or N: on random bytes, so not in test
   soak [--seeds N] [--from SEED]
               simulates 1,000 branches, or N, each drawn from its seed, and names the seeds that fail
+  soak --net [--seconds N] [--seed SEED]
+              for 60 seconds, or N: 64 clients at once in namespaces of Linux, while processes are killed
+              and disks are full
   bench       runs the benchmarks; compares `peerdist hash` with openssl, in time and memory";
 
 /// Sets of features beside what the workspace builds anyway; `log` and `defmt` exclude each other.
@@ -57,9 +65,11 @@ fn main() -> ExitCode {
         ["bare-metal"] => step("bare-metal", bare_metal),
         ["no-panic"] => step("no-panic", no_panic::check),
         ["size"] => step("size", size),
+        ["net"] => step("net", net),
         ["large-file"] => step("large-file", large_file),
         ["fuzz", ref options @ ..] => step("fuzz", || fuzz::check(options)),
         ["page"] => step("page", page::check),
+        ["soak", "--net", ref options @ ..] => step("soak", || net_soak::soak(options)),
         ["soak", ref options @ ..] => step("soak", || soak::soak(options)),
         ["bench"] => step("bench", bench::bench),
         ["help" | "--help" | "-h"] => {
@@ -89,6 +99,7 @@ fn test() -> Result<()> {
     step("tests", || run(cargo().args(["test", "--workspace"])))?;
     step("release", release)?;
     step("soak", soak::check)?;
+    step("net", net)?;
     step("large-file", large_file)?;
     step("page", page::check)?;
     step("bare-metal", bare_metal)?;
@@ -145,6 +156,12 @@ fn release() -> Result<()> {
         return Ok(());
     }
     run(cargo().args(["run", "--release"]))
+}
+
+fn net() -> Result<()> {
+    run(cargo().args(["build", "--release", "--package", "peerdist-sim"]))?;
+    netns::check()?;
+    net_soak::check()
 }
 
 fn large_file() -> Result<()> {

@@ -5,18 +5,20 @@ mod report;
 mod task;
 
 use std::cell::LazyCell;
-use std::net::IpAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use peerdist_core::encoding::InfoVersion;
 use peerdist_core::node::Output;
 use peerdist_hal::std::rustls::{ClientConfig, RootCertStore, crypto};
 use peerdist_sim::net::station::{Setup, Station};
 use peerdist_sim::net::{cache, local};
+use peerdist_sim::scenario;
 use url::Url;
 
 use super::peer::{LimitArgs, warn_of_no_multicast};
+use super::wire::{Bind, WireArgs};
 use super::{Ending, Failure, bar, print, signals, tell};
 use task::{State, Task};
 
@@ -54,7 +56,10 @@ pub struct Args {
 
     /// The address of this machine on the network with the peers [default: where the system sends multicast]
     #[arg(long, value_name = "ADDR")]
-    bind: Option<IpAddr>,
+    bind: Option<Bind>,
+
+    #[command(flatten)]
+    wire: WireArgs,
 
     /// The folder for blocks, which are found there again [default: peerdist in the user's cache folder]
     #[arg(long, value_name = "DIR")]
@@ -66,6 +71,10 @@ pub struct Args {
     /// Do not look for peers
     #[arg(long, conflicts_with_all = ["bind", "serve"])]
     no_peers: bool,
+
+    /// The newest version of content information that the origin is asked for
+    #[arg(long, value_name = "VERSION", default_value = "2", value_parser = scenario::parse_content_info)]
+    content_info: InfoVersion,
 
     /// Serve peers meanwhile what is here already
     #[arg(long)]
@@ -176,7 +185,9 @@ impl Args {
     }
 
     fn station(&self) -> Result<Station, Failure> {
-        let bind = self.bind.or_else(local::usual).filter(|_| !self.no_peers);
+        let tap = self.wire.tap(self.bind)?;
+        let bind = self.bind.map(|bind| bind.address).or_else(local::usual);
+        let bind = bind.filter(|_| !self.no_peers && tap.is_none());
         let addresses = match bind.map(local::of_interface).transpose() {
             Ok(addresses) => addresses.unwrap_or_default(),
             Err(error) => return Err(Failure(format!("--bind: {error}"))),
@@ -184,7 +195,7 @@ impl Args {
         if let Some(bind) = bind {
             warn_of_no_multicast(bind);
         }
-        if addresses.is_empty() && !self.no_peers {
+        if addresses.is_empty() && !self.no_peers && tap.is_none() {
             tell("no network with multicast: no peers are looked for");
         }
         let limits = self.limits.limits();
@@ -194,7 +205,8 @@ impl Args {
         };
         let storage = storage.map_err(|error| Failure(format!("--cache {error}")))?;
         let serve = self.serve.then_some(0);
-        Station::open(Setup { addresses, serve, storage }).map_err(|error| Failure(error.to_string()))
+        Station::open(Setup { addresses, tap, serve, content_info: self.content_info, storage })
+            .map_err(|error| Failure(error.to_string()))
     }
 }
 

@@ -18,6 +18,7 @@ mod sim;
 mod status;
 mod temporary;
 mod verify;
+mod wire;
 
 use std::fs::File;
 use std::io::{self, Write as _};

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use peerdist_core::encoding::InfoVersion;
 use peerdist_hal::std::OpenError;
 use peerdist_sim::net::cache::{self, Limits};
 use peerdist_sim::net::peer::Peer;
@@ -12,6 +13,7 @@ use peerdist_sim::net::station::{Setup, SetupError, Station};
 use peerdist_sim::net::{holder, local};
 
 use super::admin::{self, AdminArgs};
+use super::wire::{Bind, WireArgs};
 use super::{Ending, Failure, print, signals, tell};
 
 /// What `--help` says at its end.
@@ -29,7 +31,10 @@ Exit codes:
 pub struct Args {
     /// The address of this machine on the network to serve; its interface is the one that is used
     #[arg(long, value_name = "ADDR")]
-    bind: IpAddr,
+    bind: Bind,
+
+    #[command(flatten)]
+    wire: WireArgs,
 
     /// The folder with the blocks; made if it is not there
     #[arg(long, value_name = "DIR")]
@@ -78,17 +83,28 @@ pub fn warn_of_no_multicast(bind: IpAddr) {
 
 /// Serves until a signal comes.
 pub fn run(args: Args) -> Result<Ending, Failure> {
-    let addresses = local::of_interface(args.bind).map_err(|error| Failure(format!("--bind: {error}")))?;
-    warn_of_no_multicast(args.bind);
+    let bind = args.bind.address;
+    let tap = args.wire.tap(Some(args.bind))?;
+    let addresses = if tap.is_some() { Ok(Vec::new()) } else { local::of_interface(bind) };
+    let addresses = addresses.map_err(|error| Failure(format!("--bind: {error}")))?;
+    if tap.is_none() {
+        warn_of_no_multicast(bind);
+    }
     let admin = args.admin.bind()?;
     let limits = args.limits.limits();
     let storage = cache::open(&args.cache, limits).map_err(|error| Failure(format!("--cache {error}")))?;
     let size = storage.blocks.size();
-    let mut station = Station::open(Setup { addresses, serve: Some(args.port), storage })
-        .map_err(|error| Failure(why(&error)))?;
+    let mut station = Station::open(Setup {
+        addresses,
+        tap,
+        serve: Some(args.port),
+        content_info: InfoVersion::V2,
+        storage,
+    })
+    .map_err(|error| Failure(why(&error)))?;
     let control = station.control();
     signals::on_end(move || control.stop());
-    let ready = SocketAddr::new(args.bind, station.driver.port());
+    let ready = SocketAddr::new(bind, station.driver.port());
     let mut lines = format!("ready {ready}, {size} bytes in {}\n", args.cache.display());
     if let Some(admin) = admin {
         let peer = Peer { control: station.control(), cache: args.cache, limits };

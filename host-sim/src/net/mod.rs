@@ -1,12 +1,12 @@
-//! The command on a real network: a node on the kernel's sockets, the content server, and the endpoint that
-//! tells how a server does.
+//! The command on a real network: a node on the kernel's sockets or on a TAP device, the content server, and
+//! the endpoint that tells how a server does.
 //!
 //! ```text
 //!             peer                      what a node tells of itself
 //!            │    │
 //!   station──┘    └──admin    origin     a node that runs; what is answered
-//!    │   │            │         │
-//!  local cache        └──http1──┘        addresses and files; connections and their limits, by hyper
+//!    │   │   │        │         │
+//!  wire local cache   └──http1──┘        sockets, addresses and files; connections and limits, by hyper
 //! ```
 //!
 //! [`holder`] says who has a port that we wanted.
@@ -21,3 +21,4 @@ pub mod origin;
 pub mod peer;
 pub mod percent;
 pub mod station;
+pub mod wire;

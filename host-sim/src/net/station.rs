@@ -1,4 +1,4 @@
-//! A node on the kernel's sockets, and what other threads may know and ask of it.
+//! A node on the network, and what other threads may know and ask of it.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +11,13 @@ use peerdist_core::node::{Config, Counters, Node, Output};
 use peerdist_core::time::Instant;
 use peerdist_hal::file;
 use peerdist_hal::std::{Clock, Counters as SocketCounters, Driver, Local, OpenError, Options, Waker};
+#[cfg(target_os = "linux")]
+use peerdist_hal::tap;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
 use super::cache::Storage;
+use super::wire::{Tap, Wire};
 use crate::crypto::FastCrypto;
 
 /// Connections of a node at once: those of 64 uploads, and of our own downloads.
@@ -45,8 +48,12 @@ pub type Command = Box<dyn FnOnce(&mut NetNode) + Send>;
 pub struct Setup {
     /// Where peers are looked for; none: nowhere.
     pub addresses: Vec<Local>,
+    /// A stack of its own, in place of the kernel's sockets at these addresses.
+    pub tap: Option<Tap>,
     /// Whether others are served, and on which port; 0: any.
     pub serve: Option<u16>,
+    /// The newest content information that origins are asked for.
+    pub content_info: InfoVersion,
     /// What it keeps its things in.
     pub storage: Storage,
 }
@@ -57,6 +64,10 @@ pub enum SetupError {
     /// Sockets.
     #[error("{0}")]
     Sockets(#[from] OpenError),
+    /// The TAP device.
+    #[cfg(target_os = "linux")]
+    #[error("--tap: {0}")]
+    Tap(#[from] tap::OpenError),
     /// No random numbers, so no keys.
     #[error("the random source of the system: {0}")]
     Random(#[from] getrandom::Error),
@@ -65,7 +76,7 @@ pub enum SetupError {
 /// A node with its sockets.
 pub struct Station {
     /// The sockets.
-    pub driver: Driver,
+    pub driver: Wire,
     /// The node.
     pub node: Box<NetNode>,
     clock: Clock,
@@ -111,20 +122,12 @@ pub struct Snapshot {
 impl Station {
     /// Opens the sockets. Where there is an address of each family, the second may be without.
     pub fn open(setup: Setup) -> Result<Self, SetupError> {
-        let Setup { mut addresses, serve, storage } = setup;
-        let mut options = Options {
-            addresses: addresses.clone(),
-            serve: serve.is_some(),
-            port: serve.unwrap_or(0),
-            connections: CONNECTIONS,
-        };
-        let driver = match Driver::new(&options) {
-            Err(_) if addresses.len() > 1 => {
-                addresses.truncate(1);
-                options.addresses = addresses.clone();
-                Driver::new(&options)?
-            }
-            result => result?,
+        let Setup { addresses, tap, serve, content_info, storage } = setup;
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)?;
+        let (driver, addresses) = match tap {
+            Some(tap) => on_tap(tap, serve)?,
+            None => on_sockets(addresses, serve)?,
         };
         let started = SystemTime::now();
         let config = Config {
@@ -133,11 +136,9 @@ impl Station {
             instance_id: started.duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs() as u32),
             reserved_streams: RESERVED_STREAMS,
             distributed: !addresses.is_empty(),
-            content_information: InfoVersion::V2,
+            content_information: content_info,
             ..Config::default()
         };
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed)?;
         let mut node = Box::new(Node::new(config, storage, FastCrypto, ChaCha20Rng::from_seed(seed)));
         let subnets: Vec<_> = addresses.iter().map(|local| local.subnet).collect();
         node.set_addresses(&subnets);
@@ -209,6 +210,42 @@ impl Station {
         let blocks = &self.node.storage().blocks;
         (snapshot.blocks, snapshot.count, snapshot.size) = (blocks.counters(), blocks.count(), blocks.size());
     }
+}
+
+/// The kernel's sockets, and the addresses that they have.
+fn on_sockets(mut addresses: Vec<Local>, serve: Option<u16>) -> Result<(Wire, Vec<Local>), SetupError> {
+    let mut options = Options {
+        addresses: addresses.clone(),
+        serve: serve.is_some(),
+        port: serve.unwrap_or(0),
+        connections: CONNECTIONS,
+    };
+    let driver = match Driver::new(&options) {
+        Err(_) if addresses.len() > 1 => {
+            addresses.truncate(1);
+            options.addresses = addresses.clone();
+            Driver::new(&options)?
+        }
+        result => result?,
+    };
+    Ok((Wire::Sockets(Box::new(driver)), addresses))
+}
+
+/// A stack of its own, and the addresses that it has.
+#[cfg(target_os = "linux")]
+fn on_tap(tap: Tap, serve: Option<u16>) -> Result<(Wire, Vec<Local>), SetupError> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed)?;
+    let options = Tap { serve, seed: u64::from_le_bytes(seed), ..tap };
+    let driver = tap::Driver::new(&options)?;
+    let addresses = options.addresses.iter().map(|&subnet| Local { subnet, interface: 0 }).collect();
+    Ok((Wire::Tap(Box::new(driver)), addresses))
+}
+
+/// There are none of them here.
+#[cfg(not(target_os = "linux"))]
+fn on_tap(tap: Tap, _serve: Option<u16>) -> Result<(Wire, Vec<Local>), SetupError> {
+    match tap {}
 }
 
 impl Control {

@@ -176,12 +176,15 @@ impl Task {
         self.state = State::Running(id);
         if self.url.scheme() == "https" {
             let bare = name.trim_start_matches('[').trim_end_matches(']').to_string();
-            match ServerName::try_from(bare) {
-                Ok(name) => station.driver.secure(id, (**tls).clone(), name),
-                Err(error) => {
-                    station.node.cancel_download(id);
-                    return Err(local(&error.to_string()));
+            let secured = match ServerName::try_from(bare) {
+                Ok(name) if !station.driver.secure(id, (**tls).clone(), name.clone()) => {
+                    Err("there is no TLS on --tap".into())
                 }
+                result => result.map(drop).map_err(|error| error.to_string()),
+            };
+            if let Err(error) = secured {
+                station.node.cancel_download(id);
+                return Err(local(&error));
             }
         }
         Ok(())
@@ -249,6 +252,16 @@ impl Task {
                     self.cancel(station);
                     self.fail(fault.kind, &fault.text);
                     return true;
+                }
+                // A block that cannot be stored cannot be verified, and would be waited for in vain.
+                if let Some(file) = station.node.storage().blocks.take_error() {
+                    let text = format!("{}: {}", file.path.display(), file.error);
+                    if is_lasting(&file.error) {
+                        self.cancel(station);
+                        self.fail(Kind::Local, &text);
+                        return true;
+                    }
+                    self.trouble = Some(text);
                 }
                 let Some(trouble) = station.driver.take_trouble(id) else { return false };
                 self.trouble = Some(trouble.error.to_string());
@@ -323,6 +336,12 @@ impl Task {
         self.state = State::Failed;
         self.fault = Some(Fault { kind, text: format!("{}: {text}", self.url) });
     }
+}
+
+/// Whether it does not pass by itself: a disk that is full, or that nobody may write to.
+fn is_lasting(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
 }
 
 /// Whether it can be fetched.

@@ -1,0 +1,129 @@
+//! The two ways of a node onto the network: the sockets of the kernel, and smoltcp on a TAP device.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peerdist_core::node::{DownloadId, Output};
+use peerdist_core::time::Instant;
+use peerdist_hal::std::rustls::ClientConfig;
+use peerdist_hal::std::rustls::pki_types::ServerName;
+use peerdist_hal::std::{Counters, Driver, Trouble, Waker};
+#[cfg(target_os = "linux")]
+use peerdist_hal::tap;
+
+use super::station::NetNode;
+
+/// A stack of its own on a TAP device.
+#[cfg(target_os = "linux")]
+pub type Tap = tap::Options;
+
+/// There are none here.
+#[cfg(not(target_os = "linux"))]
+#[derive(Clone, Copy, Debug)]
+pub enum Tap {}
+
+/// What moves a node's bytes.
+pub enum Wire {
+    /// The kernel's sockets.
+    Sockets(Box<Driver>),
+    /// The stack of the firmware.
+    #[cfg(target_os = "linux")]
+    Tap(Box<tap::Driver>),
+}
+
+impl Wire {
+    /// The port that it listens on, if it does.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Sockets(driver) => driver.port(),
+            #[cfg(target_os = "linux")]
+            Self::Tap(driver) => driver.port(),
+        }
+    }
+
+    /// What other threads wake it by.
+    pub fn waker(&self) -> Waker {
+        match self {
+            Self::Sockets(driver) => driver.waker(),
+            #[cfg(target_os = "linux")]
+            Self::Tap(driver) => driver.waker(),
+        }
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Counters {
+        match self {
+            Self::Sockets(driver) => driver.counters(),
+            #[cfg(target_os = "linux")]
+            Self::Tap(driver) => driver.counters(),
+        }
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        match self {
+            Self::Sockets(driver) => driver.connections(),
+            #[cfg(target_os = "linux")]
+            Self::Tap(driver) => driver.connections(),
+        }
+    }
+
+    /// Secures the connections of a download by TLS; `false` where there is none.
+    pub fn secure(
+        &mut self,
+        download: DownloadId,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> bool {
+        match self {
+            Self::Sockets(driver) => {
+                driver.secure(download, config, name);
+                true
+            }
+            #[cfg(target_os = "linux")]
+            Self::Tap(_) => false,
+        }
+    }
+
+    /// Why the latest connection of a download to its origin failed, once, if that is known.
+    pub fn take_trouble(&mut self, download: DownloadId) -> Option<Trouble> {
+        match self {
+            Self::Sockets(driver) => driver.take_trouble(download),
+            #[cfg(target_os = "linux")]
+            Self::Tap(_) => None,
+        }
+    }
+
+    /// A download is over: nothing of it is kept.
+    pub fn forget(&mut self, download: DownloadId) {
+        match self {
+            Self::Sockets(driver) => driver.forget(download),
+            #[cfg(target_os = "linux")]
+            Self::Tap(_) => {}
+        }
+    }
+
+    /// Moves all that can be moved.
+    pub fn poll(
+        &mut self,
+        now: Instant,
+        node: &mut NetNode,
+        application: &mut dyn FnMut(Output<'_>),
+    ) -> Option<Instant> {
+        match self {
+            Self::Sockets(driver) => driver.poll(now, node, application),
+            #[cfg(target_os = "linux")]
+            Self::Tap(driver) => driver.poll(now, node, application),
+        }
+    }
+
+    /// Waits until something comes, for so long at most.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Self::Sockets(driver) => driver.wait(timeout),
+            #[cfg(target_os = "linux")]
+            Self::Tap(driver) => driver.wait(timeout),
+        }
+    }
+}

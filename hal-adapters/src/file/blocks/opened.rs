@@ -1,5 +1,6 @@
-//! Committed blocks that are being read, whole in memory: who reads a block in small pieces costs the
-//! disk one read of it.
+//! Committed blocks that are being read: in small pieces from memory, so that they cost the disk one
+//! read; as a whole, as one serves it, straight from the file, which stays open for the next one who
+//! wants it.
 
 use std::format;
 use std::fs::File;
@@ -14,9 +15,22 @@ use super::{Block, read_exact_at};
 /// readers are in the middle of.
 const MAX_OPENED: usize = 32;
 
-/// Blocks in memory, most recently used first.
+/// Files that are held open: of blocks that many want at about the same time. Systems give a process
+/// as few as 256.
+const MAX_FILES: usize = 64;
+
+/// Blocks and files, each most recently used first.
 #[derive(Default)]
-pub struct Opened(Vec<OpenBlock>);
+pub struct Opened {
+    blocks: Vec<OpenBlock>,
+    files: Vec<OpenFile>,
+}
+
+struct OpenFile {
+    row: u32,
+    file: File,
+    header: Header,
+}
 
 struct OpenBlock {
     row: u32,
@@ -37,23 +51,39 @@ impl Opened {
         buf: &mut [u8],
         open: impl FnOnce() -> io::Result<File>,
     ) -> io::Result<()> {
-        let position = match self.0.iter().position(|open| open.row == row) {
-            Some(position) => position,
-            // Who wants all of it will not come again soon: serving reads into what is sent.
-            None if buf.len() == block.len as usize => return read_whole(&open()?, block, buf),
-            None => {
-                let open = OpenBlock::load(row, block, &open()?)?;
-                self.insert(open);
-                0
-            }
-        };
-        self.0.get_mut(..=position).unwrap_or_default().rotate_right(1);
-        let result = self.0.first_mut().map_or(Ok(()), |open| open.read(offset, buf));
+        let result = self.read_from(row, block, offset, buf, open);
         if result.is_err() {
             // Whoever tries again reads the file again.
             self.forget(row);
         }
         result
+    }
+
+    fn read_from(
+        &mut self,
+        row: u32,
+        block: &Block,
+        offset: u32,
+        buf: &mut [u8],
+        open: impl FnOnce() -> io::Result<File>,
+    ) -> io::Result<()> {
+        if let Some(position) = self.blocks.iter().position(|open| open.row == row) {
+            self.blocks.get_mut(..=position).unwrap_or_default().rotate_right(1);
+        } else if buf.len() == block.len as usize {
+            match self.files.iter().position(|open| open.row == row) {
+                Some(position) => self.files.get_mut(..=position).unwrap_or_default().rotate_right(1),
+                None => {
+                    let open = OpenFile::new(row, block, open()?)?;
+                    self.files.truncate(MAX_FILES - 1);
+                    self.files.insert(0, open);
+                }
+            }
+            return self.files.first().map_or(Ok(()), |open| open.read_whole(buf));
+        } else {
+            let open = OpenBlock::load(row, block, &open()?)?;
+            self.insert(open);
+        }
+        self.blocks.first_mut().map_or(Ok(()), |open| open.read(offset, buf))
     }
 
     /// Holds a block that was just committed, as its file has it: who fetched it is about to read it.
@@ -63,12 +93,13 @@ impl Opened {
 
     /// Drops the block of a row.
     pub fn forget(&mut self, row: u32) {
-        self.0.retain(|open| open.row != row);
+        self.blocks.retain(|open| open.row != row);
+        self.files.retain(|open| open.row != row);
     }
 
     fn insert(&mut self, open: OpenBlock) {
-        self.0.truncate(MAX_OPENED - 1);
-        self.0.insert(0, open);
+        self.blocks.truncate(MAX_OPENED - 1);
+        self.blocks.insert(0, open);
     }
 }
 
@@ -102,18 +133,24 @@ impl OpenBlock {
     }
 }
 
-/// Reads a whole block into `buf`, which is as long.
-fn read_whole(file: &File, block: &Block, buf: &mut [u8]) -> io::Result<()> {
-    let mut bytes = [0; HEADER_BYTES];
-    read_exact_at(file, &mut bytes, 0)?;
-    let header = header(&bytes, block)?;
-    let pages = header.pages.iter().enumerate().take(buf.len().div_ceil(PAGE_BYTES));
-    let read = read_exact_at(file, buf, HEADER_BYTES as u64);
-    let result = read.and_then(|()| pages.map(|(page, crc)| check(buf, page, *crc)).collect());
-    if result.is_err() {
-        buf.fill(0);
+impl OpenFile {
+    fn new(row: u32, block: &Block, file: File) -> io::Result<Self> {
+        let mut bytes = [0; HEADER_BYTES];
+        read_exact_at(&file, &mut bytes, 0)?;
+        let header = header(&bytes, block)?;
+        Ok(Self { row, file, header })
     }
-    result
+
+    /// Reads the block into `buf`, which is as long.
+    fn read_whole(&self, buf: &mut [u8]) -> io::Result<()> {
+        let mut pages = self.header.pages.iter().enumerate().take(buf.len().div_ceil(PAGE_BYTES));
+        let read = read_exact_at(&self.file, buf, HEADER_BYTES as u64);
+        let result = read.and_then(|()| pages.try_for_each(|(page, crc)| check(buf, page, *crc)));
+        if result.is_err() {
+            buf.fill(0);
+        }
+        result
+    }
 }
 
 /// The header in front of a block's bytes, if it is the one of `block`.

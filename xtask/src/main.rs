@@ -34,7 +34,8 @@ usage: cargo xtask <chore>
               runs every fuzz target, or one, for 10 seconds, or N: on random bytes, so not in test
   soak [--seeds N] [--from SEED]
               simulates 1,000 branches, or N, each drawn from its seed, and names the seeds that fail
-  bench       runs the benchmarks; compares `peerdist hash` with openssl, in time and memory";
+  bench [net] runs the benchmarks; compares `peerdist hash` with openssl and `peerdist peer` with nginx, and
+              measures `peerdist get`, in time and memory; or only what goes over the network";
 
 /// Sets of features beside what the workspace builds anyway; `log` and `defmt` exclude each other.
 const FEATURE_SETS: &[(&str, &[&str])] = &[
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
         ["large-file"] => step("large-file", large_file),
         ["fuzz", ref options @ ..] => step("fuzz", || fuzz::check(options)),
         ["soak", ref options @ ..] => step("soak", || soak::soak(options)),
-        ["bench"] => step("bench", bench::bench),
+        ["bench", ref options @ ..] => step("bench", || bench::bench(options)),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

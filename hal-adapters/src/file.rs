@@ -4,9 +4,9 @@
 //! [`Split`](peerdist_core::store::split::Split). Give each a directory of its own: content
 //! information has the keys of the blocks, and who copies those should not get these as well.
 //!
-//! Each read of content information goes to the file. Core reads in two places by turns when it parses, so that a page kept
-//! here would be fetched in vain, and segment secrets would lie in one more place. Core's traits
-//! say little of a failure; all three types keep the reason, for `take_error` to give.
+//! Content information that a node keeps has a few pages in memory, which are wiped: a search in version
+//! 2.0 reads the same segments again and again. Core's traits say little of a failure; all three types
+//! keep the reason, for `take_error` to give.
 
 mod blocks;
 mod infos;

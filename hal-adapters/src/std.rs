@@ -42,8 +42,9 @@ use crate::machine::Machine;
 #[cfg(feature = "tls")]
 pub use rustls;
 
-/// Bytes that are taken from the node, or read from a socket, at once: a block with its headers.
-const BUFFER_BYTES: usize = 128 * 1024;
+/// Bytes that are taken from the node, or read from a socket, at once: the longest block, with its
+/// headers.
+const BUFFER_BYTES: usize = 132 * 1024;
 
 /// Passes over all sockets in one [`Driver::poll`]; what is left is for the next, so that the
 /// caller gets a word in.
@@ -254,8 +255,10 @@ impl Driver {
             more |= self.receive_streams(now, node);
             more |= self.drain(now, node, application);
             more |= self.send_streams(now, node);
-            if !more {
-                return earliest(self.deadline(now), node.poll_timeout(now));
+            let next = earliest(self.deadline(now), node.poll_timeout(now));
+            // What the node has left to do needs no event.
+            if !more && next.is_none_or(|next| next > now) {
+                return next;
             }
         }
         Some(now)

@@ -1,4 +1,7 @@
-//! How fast it is: the benchmarks, and `peerdist hash` beside openssl with the same file.
+//! How fast it is: the benchmarks, `peerdist hash` beside openssl with the same file, and `peer` and
+//! `get` on loopback.
+
+mod net;
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -28,9 +31,20 @@ const COMPARISONS: &[(&str, &[&str], &str, f64, f64)] = &[
     ("version 2, content-defined", &["--content-info", "2"], "-sha512", 1.6, 0.9),
 ];
 
-/// Runs the benchmarks, and prints what `peerdist hash` takes beside its limits. Being too slow is no
-/// failure: the machine may be busy.
-pub fn bench() -> Result<()> {
+/// Runs the benchmarks, and prints what is measured beside its limits: of the command as a whole, of `net`
+/// only what it does on a network. Being too slow is no failure: the machine may be busy.
+pub fn bench(options: &[&str]) -> Result<()> {
+    match options {
+        [] => hash().and_then(|()| net::bench()),
+        ["net"] => {
+            run(cargo().args(["build", "--release", "--package", "peerdist-sim"]))?;
+            net::bench()
+        }
+        _ => Err("usage: cargo xtask bench [net]".into()),
+    }
+}
+
+fn hash() -> Result<()> {
     run(cargo().args(["bench", "--package", "peerdist-tests"]))?;
     if first_program(&["openssl"]).is_none() {
         apt::install(&["openssl"])?;
@@ -39,7 +53,7 @@ pub fn bench() -> Result<()> {
     let folder = target_dir().join("bench");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let content = folder.join("content");
-    let compared = write_content(&content).and_then(|()| compare(&content, &folder.join("info")));
+    let compared = write_content(&content, FILE_BYTES).and_then(|()| compare(&content, &folder.join("info")));
     // A GiB that nobody needs any more.
     _ = fs::remove_file(&content);
     compared
@@ -85,12 +99,12 @@ pub fn peerdist() -> PathBuf {
 }
 
 /// Bytes in which places to cut are found, from a fixed seed.
-fn write_content(path: &Path) -> Result<()> {
+fn write_content(path: &Path, bytes: usize) -> Result<()> {
     let failure = |error| format!("{}: {error}", path.display());
     let mut file = File::create(path).map_err(failure)?;
     let mut state = 1u64;
-    let mut piece = vec![0; 1 << 20];
-    for _ in 0..FILE_BYTES / piece.len() {
+    let mut piece = vec![0; bytes.min(1 << 20)];
+    for _ in 0..bytes / piece.len() {
         for word in piece.chunks_exact_mut(8) {
             // Xorshift (Marsaglia 2003).
             state ^= state << 13;
@@ -112,7 +126,10 @@ pub struct Cost {
 }
 
 fn median(costs: &[Cost], part: fn(&Cost) -> f64) -> f64 {
-    let mut values: Vec<f64> = costs.iter().map(part).collect();
+    middle(costs.iter().map(part).collect())
+}
+
+fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

@@ -45,7 +45,8 @@ usage: cargo xtask <chore>
   soak --net [--seconds N] [--seed SEED]
               for 60 seconds, or N: 64 clients at once in namespaces of Linux, while processes are killed
               and disks are full
-  bench       runs the benchmarks; compares `peerdist hash` with openssl, in time and memory";
+  bench [net] runs the benchmarks; compares `peerdist hash` with openssl and `peerdist peer` with nginx, and
+              measures `peerdist get`, in time and memory; or only what goes over the network";
 
 /// Sets of features beside what the workspace builds anyway; `log` and `defmt` exclude each other.
 const FEATURE_SETS: &[(&str, &[&str])] = &[
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
         ["page"] => step("page", page::check),
         ["soak", "--net", ref options @ ..] => step("soak", || net_soak::soak(options)),
         ["soak", ref options @ ..] => step("soak", || soak::soak(options)),
-        ["bench"] => step("bench", bench::bench),
+        ["bench", ref options @ ..] => step("bench", || bench::bench(options)),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

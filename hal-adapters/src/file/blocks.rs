@@ -1,13 +1,15 @@
 //! A [`Store`] over a directory, with one file for each block.
 
 mod disk;
+mod index;
 mod opened;
 
 use core::cell::{Cell, RefCell};
 use core::fmt;
+use core::ops::Range;
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirEntry, File};
+use std::collections::BTreeMap;
+use std::fs::{self, DirEntry, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{self, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,15 +23,16 @@ use peerdist_core::store::{BlockId, MAX_AGE, ReserveError, SlotId, Store, StoreE
 use peerdist_core::time::{self, Instant};
 
 use self::disk::{HEADER_BYTES, Header, MAX_LEN, PAGE_BYTES, file_name, parse_file_name};
+use self::index::{Block, Index};
 use self::opened::Opened;
 use super::{Lock, OpenError, lock, private, read_exact_at, write_all_at};
 
-/// Blocks kept at once: 64 GiB of full ones. The index takes about 300 bytes of memory for each
+/// Blocks kept at once: 256 GiB of full ones. The index takes about 140 bytes of memory for each
 /// that is there.
-pub const MAX_BLOCKS: usize = 1 << 20;
+pub const MAX_BLOCKS: usize = 1 << 22;
 
-/// Blocks reserved at once. A node has one for each that it fetches or takes in; each holds a file
-/// open, of which systems give a process as few as 256.
+/// Blocks reserved at once. A node has one for each that it fetches or takes in; each is in memory
+/// until it is committed, 128 KiB at most.
 pub const MAX_RESERVED: usize = 64;
 
 /// The file that is locked while a directory is in use. It stays, for whoever removes a lock file
@@ -70,9 +73,11 @@ impl Options {
 
 /// A directory of blocks, which outlive this value and the process.
 ///
-/// Blocks are kept as they travel, encrypted; their keys are elsewhere. A block that is not
-/// committed has another name, and is removed when the directory is opened the next time. So is
-/// what is damaged, as far as the header tells; the rest is checked, page by page, when it is read.
+/// Blocks are kept as they travel, encrypted; their keys are elsewhere. A block comes into memory, and
+/// is written at once when it is committed, under another name until it is whole; what has that name
+/// is removed when the directory is opened the next time. So is what is damaged, as far as the header
+/// tells; the rest is checked, page by page, when it is read. After a file could not be written,
+/// blocks have their room on the disk before they come, so that nobody fetches for a disk that is full.
 /// Opening reads the directory and 256 bytes of each block, at most [`MAX_BLOCKS`] times.
 ///
 /// The time comes from outside, in seconds since the beginning of 1970, and goes on by what
@@ -83,20 +88,14 @@ pub struct FileBlocks {
     directory: PathBuf,
     options: Options,
     clock: Cell<Clock>,
-    rows: Vec<Row>,
-    /// Rows without a block.
-    free: Vec<u32>,
-    /// The rows of committed blocks, by name.
-    index: BTreeMap<(SegmentId, u32), u32>,
-    /// The rows of committed blocks, least recently used first.
-    by_use: BTreeMap<u64, u32>,
-    /// The rows of committed blocks with when that was, oldest first.
-    by_age: BTreeSet<(u64, u32)>,
-    /// Counts uses of blocks.
-    uses: u64,
-    /// Files that are written, by row.
-    reserved: BTreeMap<u32, File>,
+    index: Index,
+    /// Blocks that come, by row.
+    reserved: BTreeMap<u32, Pending>,
     opened: Opened,
+    /// A file could not be written: the disk may be full.
+    suspect: bool,
+    /// What is closed when there are too many open files.
+    spare: RefCell<Option<File>>,
     /// Bytes that all files take.
     size: u64,
     counters: Counters,
@@ -149,24 +148,30 @@ impl Clock {
     }
 }
 
-/// A place in the table that slots name.
-struct Row {
-    generation: u32,
-    block: Option<Block>,
+/// A block that is not committed.
+struct Pending {
+    /// What its file is to have: [`HEADER_BYTES`], and the block.
+    bytes: Vec<u8>,
+    /// The file, if its room had to be taken first.
+    file: Option<File>,
 }
 
-#[derive(Clone, Copy)]
-struct Block {
-    id: BlockId,
-    seal: Seal,
-    len: u32,
-    plain_len: u32,
-    created: u64,
-    /// When it was last used, by the store's own count.
-    used: u64,
-    /// The time of last use that its file has.
-    stamped: u64,
-    pins: u32,
+impl Pending {
+    fn new(len: u32) -> Self {
+        Self { bytes: vec![0; HEADER_BYTES.saturating_add(len as usize)], file: None }
+    }
+
+    fn data(&self) -> &[u8] {
+        self.bytes.get(HEADER_BYTES..).unwrap_or_default()
+    }
+
+    fn data_mut(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(HEADER_BYTES..).unwrap_or_default()
+    }
+
+    fn set_header(&mut self, header: &[u8]) {
+        self.bytes.iter_mut().zip(header).for_each(|(to, from)| *to = *from);
+    }
 }
 
 impl FileBlocks {
@@ -181,20 +186,18 @@ impl FileBlocks {
             directory,
             options,
             clock: Cell::new(Clock { unix: now, set: None, told: None }),
-            rows: Vec::new(),
-            free: Vec::new(),
-            index: BTreeMap::new(),
-            by_use: BTreeMap::new(),
-            by_age: BTreeSet::new(),
-            uses: 0,
+            index: Index::default(),
             reserved: BTreeMap::new(),
             opened: Opened::default(),
+            suspect: false,
+            spare: RefCell::new(None),
             size: 0,
             counters: Counters::default(),
             error: RefCell::new(None),
             _lock: lock,
         };
         store.load()?;
+        store.take_spare();
         store.remove_expired(usize::MAX);
         store.make_room(0);
         Ok(store)
@@ -226,7 +229,7 @@ impl FileBlocks {
     /// Forgets up to `at_most` committed blocks, those first that were not used for longest, but for
     /// those that are pinned, and says how many. To remove a file can take a disk a millisecond.
     pub fn forget(&mut self, at_most: usize) -> usize {
-        let loose = self.by_use.values().copied().filter(|&row| self.loose(row).is_some());
+        let loose = self.index.by_use().filter(|&row| self.loose(row).is_some());
         let rows: Vec<u32> = loose.take(at_most).collect();
         rows.iter().for_each(|&row| self.remove(row));
         rows.len()
@@ -255,8 +258,8 @@ impl FileBlocks {
                 &mut self.counters.evicted
             } else {
                 match inspect(&entry, &id) {
-                    Ok(kept) => {
-                        found.push(kept);
+                    Ok(block) => {
+                        found.push((block.stamped, self.index.insert(&block).index));
                         continue;
                     }
                     Err(error) => {
@@ -277,84 +280,42 @@ impl FileBlocks {
                 self.error.replace(Some(FileError { path: entry.path(), error }));
             }
         }
-        let now = self.now();
-        found.sort_by_key(|block: &Block| block.stamped);
-        for block in found {
-            let block = Block { stamped: block.stamped.min(now), ..block };
+        let now = seconds(self.now());
+        found.sort_unstable();
+        for (_, row) in found {
+            let Some(block) = self.index.block(row) else { continue };
             self.size = self.size.saturating_add(disk_size(block.len));
-            let index = self.insert(block);
-            self.publish(index, block);
+            self.index.publish(row, &Block { stamped: block.stamped.min(now), ..block });
         }
         Ok(())
     }
 
-    fn insert(&mut self, block: Block) -> u32 {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.rows.push(Row { generation: 0, block: None });
-            // There are at most MAX_BLOCKS.
-            self.rows.len().saturating_sub(1) as u32
-        });
-        if let Some(row) = self.rows.get_mut(index as usize) {
-            row.block = Some(block);
-        }
-        index
-    }
-
-    /// Makes a block visible.
-    fn publish(&mut self, index: u32, block: Block) {
-        if let Some(row) = self.rows.get_mut(index as usize) {
-            row.block = Some(block);
-        }
-        self.by_age.insert((block.created, index));
-        self.index.insert((block.id.segment, block.id.index), index);
-        self.touch(index);
-    }
-
-    /// Counts a use of a committed block.
-    fn touch(&mut self, index: u32) {
-        let Some(block) = self.rows.get_mut(index as usize).and_then(|row| row.block.as_mut()) else {
-            return;
-        };
-        self.by_use.remove(&block.used);
-        self.uses = self.uses.saturating_add(1);
-        block.used = self.uses;
-        self.by_use.insert(block.used, index);
-    }
-
-    fn block(&self, slot: SlotId) -> Result<&Block, StoreError> {
-        let row = self.rows.get(slot.index as usize).filter(|row| row.generation == slot.generation);
-        row.and_then(|row| row.block.as_ref()).ok_or(StoreError::Stale)
-    }
-
-    fn block_mut(&mut self, slot: SlotId) -> Option<&mut Block> {
-        let row = self.rows.get_mut(slot.index as usize)?;
-        row.block.as_mut().filter(|_| row.generation == slot.generation)
+    fn block(&self, slot: SlotId) -> Result<Block, StoreError> {
+        self.index.at(slot).ok_or(StoreError::Stale)
     }
 
     /// The committed blocks of `segment` from `index` on that are not too old, in order.
-    fn committed(&self, segment: &SegmentId, index: u32) -> impl Iterator<Item = &Block> {
-        let range = self.index.range((*segment, index)..=(*segment, u32::MAX));
-        let blocks = range.filter_map(|(_, &row)| self.rows.get(row as usize)?.block.as_ref());
+    fn committed(&self, segment: &SegmentId, index: u32) -> impl Iterator<Item = Block> {
+        let blocks = self.index.of_segment(segment, index..=u32::MAX).map(|(_, block)| block);
         blocks.filter(|block| !self.is_expired(block))
     }
 
     fn is_expired(&self, block: &Block) -> bool {
-        Duration::from_secs(self.now().saturating_sub(block.created)) > self.options.max_age
+        Duration::from_secs(self.now().saturating_sub(block.created.into())) > self.options.max_age
     }
 
     /// The block of a row, unless it is pinned.
-    fn loose(&self, index: u32) -> Option<&Block> {
-        self.rows.get(index as usize)?.block.as_ref().filter(|block| block.pins == 0)
+    fn loose(&self, row: u32) -> Option<Block> {
+        self.index.block(row).filter(|block| block.pins == 0)
     }
 
     /// Removes the committed blocks that are too old, unless they are pinned, and up to `at_most`.
     fn remove_expired(&mut self, at_most: usize) {
-        let block = |row: u32| self.rows.get(row as usize)?.block.as_ref();
-        let rows = self.by_age.iter().map(|&(_, row)| row);
-        let rows = rows.take_while(|&row| block(row).is_some_and(|block| self.is_expired(block)));
+        let is_old = |row: &u32| self.index.block(*row).is_some_and(|block| self.is_expired(&block));
+        let rows = self.index.by_age().take_while(is_old);
         let rows: Vec<u32> = rows.filter(|&row| self.loose(row).is_some()).take(at_most).collect();
-        for index in rows {
-            self.remove(index);
+        for row in rows {
+            self.remove(row);
             self.counters.expired += 1;
         }
     }
@@ -364,7 +325,7 @@ impl FileBlocks {
     fn make_room(&mut self, wanted: u64) -> bool {
         let mut size = self.size.saturating_add(wanted);
         let mut count = self.index.len() + self.reserved.len();
-        let mut loose = self.by_use.values().filter_map(|&row| Some((row, self.loose(row)?.len)));
+        let mut loose = self.index.by_use().filter_map(|row| Some((row, self.loose(row)?.len)));
         let mut going = Vec::new();
         while size > self.options.max_size || count >= MAX_BLOCKS {
             let Some((row, len)) = loose.next() else { return false };
@@ -372,6 +333,7 @@ impl FileBlocks {
             count = count.saturating_sub(1);
             going.push(row);
         }
+        drop(loose);
         for row in going {
             self.remove(row);
             self.counters.evicted += 1;
@@ -381,19 +343,11 @@ impl FileBlocks {
 
     /// Removes a block, reserved or committed, and its file.
     fn remove(&mut self, index: u32) {
-        let Some(row) = self.rows.get_mut(index as usize) else { return };
-        let Some(block) = row.block.take() else { return };
-        row.generation = row.generation.wrapping_add(1);
-        self.free.push(index);
+        let Some((block, committed)) = self.index.remove(index) else { return };
         self.size = self.size.saturating_sub(disk_size(block.len));
         // Not every system removes what is open.
-        let committed = self.reserved.remove(&index).is_none();
+        self.reserved.remove(&index);
         self.opened.forget(index);
-        if committed {
-            self.by_use.remove(&block.used);
-            self.by_age.remove(&(block.created, index));
-            self.index.remove(&(block.id.segment, block.id.index));
-        }
         let path = self.path(&block.id, committed);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => self.note(path, error),
@@ -417,44 +371,67 @@ impl FileBlocks {
         StoreError::Damaged
     }
 
-    /// Makes the file of a block, and has it take all its room, so that a full disk shows before
-    /// the block has come.
-    fn create(&self, id: &BlockId, len: u32) -> io::Result<File> {
-        let path = self.path(id, false);
-        let file = private().create_new(true).open(&path)?;
-        let room = vec![0; HEADER_BYTES.saturating_add(len as usize)];
-        write_all_at(&file, &room, 0).inspect_err(|_| {
+    /// Takes a place in the table of open files, for when there is no other.
+    fn take_spare(&self) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.is_none() {
+            *spare = File::open(self.directory.join(LOCK_NAME)).ok();
+        }
+    }
+
+    /// Opens a file, in the spare place if there is no other.
+    fn open_file(&self, options: &OpenOptions, path: &Path) -> io::Result<File> {
+        options.open(path).or_else(|error| {
+            drop(self.spare.take().ok_or(error)?);
+            options.open(path)
+        })
+    }
+
+    /// Makes the file of a block that is not committed.
+    fn create(&self, id: &BlockId) -> io::Result<File> {
+        self.open_file(private().create_new(true), &self.path(id, false))
+    }
+
+    /// The same, with all its room taken.
+    fn create_full(&self, id: &BlockId, bytes: &[u8]) -> io::Result<File> {
+        let file = self.create(id)?;
+        write_all_at(&file, bytes, 0).inspect_err(|_| {
             // Should it not go now, it does at the next opening.
-            let _ = fs::remove_file(&path);
+            let _ = fs::remove_file(self.path(id, false));
         })?;
         Ok(file)
     }
 
-    /// Writes the header of a whole block and gives the file its name. Until then, and if the
-    /// process ends before, there is no such block.
-    fn finish(&self, file: &File, block: &Block) -> io::Result<()> {
+    /// Writes a whole block and gives its file its name. Until then, and if the process ends before,
+    /// there is no such block.
+    fn finish(&self, pending: &mut Pending, block: &Block) -> io::Result<()> {
         let mut header = Header {
             id: block.id,
             seal: block.seal,
             len: block.len,
             plain_len: block.plain_len,
-            created: block.created,
+            created: block.created.into(),
             pages: [0; _],
         };
-        let (mut page, mut at, mut left) = ([0; PAGE_BYTES], HEADER_BYTES as u64, block.len as usize);
-        for crc in header.pages.iter_mut().take(left.div_ceil(PAGE_BYTES)) {
-            let piece = page.get_mut(..left.min(PAGE_BYTES)).unwrap_or_default();
-            read_exact_at(file, piece, at)?;
-            *crc = crc32fast::hash(piece);
-            (at, left) = (at.saturating_add(piece.len() as u64), left.saturating_sub(piece.len()));
+        for (crc, page) in header.pages.iter_mut().zip(pending.data().chunks(PAGE_BYTES)) {
+            *crc = crc32fast::hash(page);
         }
-        write_all_at(file, &header.emit(), 0)?;
-        stamp(file, block.stamped)?;
-        if self.options.sync {
-            file.sync_all()?;
-        }
+        pending.set_header(&header.emit());
+        let file = match pending.file.take() {
+            Some(file) => file,
+            None => self.create(&block.id)?,
+        };
+        let part = self.path(&block.id, false);
         let path = self.path(&block.id, true);
-        fs::rename(self.path(&block.id, false), &path)?;
+        let written = write_all_at(&file, &pending.bytes, 0)
+            .and_then(|_| stamp(&file, block.stamped.into()))
+            .and_then(|()| if self.options.sync { file.sync_all() } else { Ok(()) })
+            .and_then(|()| fs::rename(&part, &path));
+        if written.is_err() {
+            // Should it not go now, it does at the next opening.
+            let _ = fs::remove_file(&part);
+        }
+        written?;
         if self.options.sync
             && let Err(error) = sync_directory(&self.directory)
         {
@@ -466,18 +443,20 @@ impl FileBlocks {
     }
 
     fn read_committed(&mut self, index: u32, block: &Block, offset: u32, buf: &mut [u8]) -> io::Result<()> {
-        let path = self.path(&block.id, true);
-        self.opened.read(index, block, &path, offset, buf)?;
+        let mut opened = core::mem::take(&mut self.opened);
+        let open = || self.open_file(File::options().read(true), &self.path(&block.id, true));
+        let result = opened.read(index, block, offset, buf, open);
+        self.opened = opened;
+        self.take_spare();
+        result?;
         if offset == 0 {
-            self.touch(index);
             let now = self.now();
-            if now.saturating_sub(block.stamped) >= USE_STAMP_SECONDS {
+            let is_due = now.saturating_sub(block.stamped.into()) >= USE_STAMP_SECONDS;
+            if is_due {
                 // Should it fail, only the order of use after the next opening is less exact.
-                let _ = self.opened.last().map(|file| stamp(file, now));
-                if let Some(block) = self.rows.get_mut(index as usize).and_then(|row| row.block.as_mut()) {
-                    block.stamped = now;
-                }
+                let _ = private().open(self.path(&block.id, true)).and_then(|file| stamp(&file, now));
             }
+            self.index.touch(index, if is_due { seconds(now) } else { block.stamped });
         }
         Ok(())
     }
@@ -486,10 +465,8 @@ impl FileBlocks {
 impl Store for FileBlocks {
     fn reserve(&mut self, block: &BlockId, len: u32) -> Result<SlotId, ReserveError> {
         self.remove_expired(EXPIRED_AT_ONCE);
-        let is_same = |row: &u32| {
-            self.rows.get(*row as usize).and_then(|row| row.block).is_some_and(|have| have.id == *block)
-        };
-        if self.index.contains_key(&(block.segment, block.index)) || self.reserved.keys().any(is_same) {
+        let is_same = |row: &u32| self.index.block(*row).is_some_and(|have| have.id == *block);
+        if self.index.find(block).is_some() || self.reserved.keys().any(is_same) {
             return Err(ReserveError::Exists);
         }
         let size = disk_size(len);
@@ -499,60 +476,63 @@ impl Store for FileBlocks {
         if !self.make_room(size) {
             return Err(ReserveError::Full);
         }
-        let file = self.create(block, len).map_err(|error| {
-            self.failed(block, false, error);
-            ReserveError::Full
-        })?;
+        let mut pending = Pending::new(len);
+        if self.suspect {
+            let file = self.create_full(block, &pending.bytes).map_err(|error| {
+                self.failed(block, false, error);
+                ReserveError::Full
+            })?;
+            (pending.file, self.suspect) = (Some(file), false);
+        }
         let seal = Seal { algorithm: CipherAlgorithm::None, iv: [0; 16] };
-        let index = self.insert(Block {
-            id: *block,
-            seal,
-            len,
-            plain_len: 0,
-            created: 0,
-            used: 0,
-            stamped: 0,
-            pins: 0,
-        });
-        self.reserved.insert(index, file);
+        let (id, plain_len) = (*block, len);
+        let slot = self.index.insert(&Block { id, seal, len, plain_len, created: 0, stamped: 0, pins: 0 });
+        self.reserved.insert(slot.index, pending);
         self.size = self.size.saturating_add(size);
-        let generation = self.rows.get(index as usize).map_or(0, |row| row.generation);
-        Ok(SlotId { index, generation })
+        Ok(slot)
     }
 
     fn write(&mut self, slot: SlotId, offset: u32, bytes: &[u8]) -> Result<(), StoreError> {
-        let Block { id, len, .. } = *self.block(slot)?;
-        let file = self.reserved.get(&slot.index).ok_or(StoreError::Stale)?;
-        let at = position(len, offset, bytes.len())?;
-        write_all_at(file, bytes, at).map_err(|error| self.failed(&id, false, error))?;
+        let len = self.block(slot)?.len;
+        let range = within(len, offset, bytes.len())?;
+        let pending = self.reserved.get_mut(&slot.index).ok_or(StoreError::Stale)?;
+        let room = pending.data_mut().get_mut(range).ok_or(StoreError::OutOfRange)?;
+        room.copy_from_slice(bytes);
         Ok(())
     }
 
     fn read(&mut self, slot: SlotId, offset: u32, buf: &mut [u8]) -> Result<(), StoreError> {
-        let block = *self.block(slot)?;
-        let at = position(block.len, offset, buf.len())?;
-        match self.reserved.get(&slot.index) {
-            Some(file) => read_exact_at(file, buf, at).map_err(|error| self.failed(&block.id, false, error)),
-            None => self
-                .read_committed(slot.index, &block, offset, buf)
-                .map_err(|error| self.failed(&block.id, true, error)),
+        let block = self.block(slot)?;
+        let range = within(block.len, offset, buf.len())?;
+        if let Some(pending) = self.reserved.get(&slot.index) {
+            buf.copy_from_slice(pending.data().get(range).ok_or(StoreError::OutOfRange)?);
+            return Ok(());
         }
+        self.read_committed(slot.index, &block, offset, buf)
+            .map_err(|error| self.failed(&block.id, true, error))
     }
 
     fn commit(&mut self, verified: Verified) -> Result<(), StoreError> {
         let slot = verified.slot();
-        let now = self.now();
+        let now = seconds(self.now());
         let block = Block {
             seal: verified.seal(),
             plain_len: verified.plain_len(),
             created: now,
             stamped: now,
-            ..*self.block(slot)?
+            ..self.block(slot)?
         };
-        let file = self.reserved.get(&slot.index).ok_or(StoreError::Stale)?;
-        self.finish(file, &block).map_err(|error| self.failed(&block.id, false, error))?;
-        self.reserved.remove(&slot.index);
-        self.publish(slot.index, block);
+        let mut pending = self.reserved.remove(&slot.index).ok_or(StoreError::Stale)?;
+        let finished = self.finish(&mut pending, &block);
+        self.take_spare();
+        if let Err(error) = finished {
+            // The slot is its owner's to release.
+            self.reserved.insert(slot.index, pending);
+            self.suspect = true;
+            return Err(self.failed(&block.id, false, error));
+        }
+        self.index.publish(slot.index, &block);
+        self.opened.keep(slot.index, pending.bytes);
         Ok(())
     }
 
@@ -563,28 +543,19 @@ impl Store for FileBlocks {
     }
 
     fn pin(&mut self, slot: SlotId) {
-        if let Some(block) = self.block_mut(slot) {
-            block.pins = block.pins.saturating_add(1);
-        }
+        self.index.pin(slot, true);
     }
 
     fn unpin(&mut self, slot: SlotId) {
-        if let Some(block) = self.block_mut(slot) {
-            block.pins = block.pins.saturating_sub(1);
-        }
+        self.index.pin(slot, false);
         self.remove_expired(EXPIRED_AT_ONCE);
     }
 
     fn find(&self, block: &BlockId) -> Option<Stored> {
-        let &index = self.index.get(&(block.segment, block.index))?;
-        let row = self.rows.get(index as usize)?;
-        let block = row.block.as_ref().filter(|block| !self.is_expired(block))?;
-        Some(Stored {
-            slot: SlotId { index, generation: row.generation },
-            seal: block.seal,
-            len: block.len,
-            plain_len: block.plain_len,
-        })
+        let row = self.index.find(block)?;
+        let block = self.index.block(row).filter(|block| !self.is_expired(block))?;
+        let Block { seal, len, plain_len, .. } = block;
+        Some(Stored { slot: self.index.slot(row), seal, len, plain_len })
     }
 
     fn blocks(&self, segment: &SegmentId) -> u32 {
@@ -605,7 +576,7 @@ impl Store for FileBlocks {
     fn age(&self, segment: &SegmentId, now: Instant) -> Option<time::Duration> {
         let oldest = self.committed(segment, 0).map(|block| block.created).min()?;
         let now = self.clock.get().at(Some(now));
-        Some(time::Duration::from_secs(now.saturating_sub(oldest)))
+        Some(time::Duration::from_secs(now.saturating_sub(oldest.into())))
     }
 }
 
@@ -654,16 +625,20 @@ fn inspect(entry: &DirEntry, id: &BlockId) -> io::Result<Block> {
     }
     let stamped = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
     let Header { id, seal, len, plain_len, created, .. } = header;
-    Ok(Block { id, seal, len, plain_len, created, used: 0, stamped: stamped.as_secs(), pins: 0 })
+    let (created, stamped) = (seconds(created), seconds(stamped.as_secs()));
+    Ok(Block { id, seal, len, plain_len, created, stamped, pins: 0 })
 }
 
-/// Where the bytes of a block lie in its file.
-fn position(block_len: u32, offset: u32, len: usize) -> Result<u64, StoreError> {
-    let end = u64::from(offset).saturating_add(len as u64);
-    if end > block_len.into() {
-        return Err(StoreError::OutOfRange);
-    }
-    Ok((HEADER_BYTES as u64).saturating_add(offset.into()))
+/// Which bytes of a block are meant, if it has them.
+fn within(block_len: u32, offset: u32, len: usize) -> Result<Range<usize>, StoreError> {
+    let start = offset as usize;
+    let end = start.checked_add(len).filter(|end| *end <= block_len as usize);
+    end.map(|end| start..end).ok_or(StoreError::OutOfRange)
+}
+
+/// Seconds of Unix as the index has them; what is later than the year 2106 is of that year.
+fn seconds(unix: u64) -> u32 {
+    u32::try_from(unix).unwrap_or(u32::MAX)
 }
 
 /// Bytes of a disk that the file of a block takes.

@@ -1,6 +1,7 @@
 //! An [`InfoStore`] over a directory, with one file for each content information.
 
 use core::cell::RefCell;
+use core::fmt;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::format;
@@ -8,9 +9,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{self, Path, PathBuf};
 use std::string::String;
+use std::vec;
+use std::vec::Vec;
 
 use peerdist_core::content::InfoUnreadable;
 use peerdist_core::store::{InfoId, InfoStore, InfoStoreFull};
+use zeroize::Zeroizing;
 
 use super::{Lock, OpenError, lock, private, read_within, write_all_at};
 
@@ -24,6 +28,13 @@ const LOCK_NAME: &str = "peerdist-info.lock";
 
 /// What names of content information begin with; two hexadecimal digits, the id, follow.
 const PREFIX: &str = "peerdist-info-";
+
+/// Bytes that are read at once: whoever searches segments reads a few dozen at a time.
+const PAGE_BYTES: u64 = 4_096;
+
+/// Pages of each content information in memory: the segments that a search of version 2.0 walks over, and
+/// the two places that parsing reads by turns.
+const PAGES: usize = 8;
 
 /// Bytes that are overwritten at once.
 const WIPE_BYTES: usize = 16 * 1_024;
@@ -46,10 +57,48 @@ pub struct FileInfos {
 }
 
 /// A content information, and how many bytes it has.
-#[derive(Debug)]
 struct Kept {
     file: File,
     len: u64,
+    /// The pages that were read last, the latest first.
+    pages: RefCell<Vec<Page>>,
+}
+
+/// Bytes of a content information, wiped when they are dropped.
+struct Page {
+    start: u64,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Kept {
+    /// Fills `buf` from `offset` on, by way of the pages; what is long goes past them.
+    fn read(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let start = offset / PAGE_BYTES * PAGE_BYTES;
+        let end = self.len.min(start.saturating_add(PAGE_BYTES));
+        if offset.checked_add(buf.len() as u64).is_none_or(|wanted| wanted > end) {
+            return read_within(&self.file, self.len, offset, buf);
+        }
+        let mut pages = self.pages.borrow_mut();
+        match pages.iter().position(|page| page.start == start) {
+            Some(position) => pages.get_mut(..=position).unwrap_or_default().rotate_right(1),
+            None => {
+                let mut bytes = Zeroizing::new(vec![0; end.saturating_sub(start) as usize]);
+                read_within(&self.file, self.len, start, &mut bytes)?;
+                pages.truncate(PAGES - 1);
+                pages.insert(0, Page { start, bytes });
+            }
+        }
+        let within = offset.saturating_sub(start) as usize;
+        let page = pages.first().and_then(|page| page.bytes.get(within..within.saturating_add(buf.len())));
+        buf.copy_from_slice(page.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").field("len", &self.len).finish_non_exhaustive()
+    }
 }
 
 impl FileInfos {
@@ -97,7 +146,7 @@ impl InfoStore for FileInfos {
         self.next = id.wrapping_add(1);
         match private().create_new(true).open(self.path(id)) {
             Ok(file) => {
-                self.infos.insert(id, Kept { file, len: 0 });
+                self.infos.insert(id, Kept { file, len: 0, pages: RefCell::default() });
                 Ok(InfoId(id))
             }
             Err(error) => {
@@ -108,7 +157,9 @@ impl InfoStore for FileInfos {
     }
 
     fn append_info(&mut self, id: InfoId, bytes: &[u8]) -> Result<(), InfoStoreFull> {
-        let Kept { file, len } = self.infos.get_mut(&id.0).ok_or(InfoStoreFull)?;
+        let Kept { file, len, pages } = self.infos.get_mut(&id.0).ok_or(InfoStoreFull)?;
+        // The last page has become longer.
+        pages.get_mut().clear();
         match write_all_at(file, bytes, *len) {
             Ok(end) => {
                 *len = end;
@@ -129,8 +180,8 @@ impl InfoStore for FileInfos {
 
     fn read_info(&self, id: InfoId, offset: u64, buf: &mut [u8]) -> Result<(), InfoUnreadable> {
         let unreadable = InfoUnreadable { offset };
-        let Kept { file, len } = self.infos.get(&id.0).ok_or(unreadable)?;
-        read_within(file, *len, offset, buf).map_err(|error| {
+        let kept = self.infos.get(&id.0).ok_or(unreadable)?;
+        kept.read(offset, buf).map_err(|error| {
             self.error.replace(Some(error));
             unreadable
         })
@@ -193,8 +244,6 @@ fn is_ours(name: &OsStr) -> bool {
 #[cfg(test)]
 mod tests {
     use std::string::ToString;
-    use std::vec;
-    use std::vec::Vec;
 
     use peerdist_core::content::InfoSource;
     use peerdist_core::store::InfoView;
@@ -241,6 +290,30 @@ mod tests {
         for offset in [4, 7, u64::MAX] {
             assert_eq!(view.read_at(offset, &mut buf), Err(InfoUnreadable { offset }));
             assert_eq!(infos.take_error().unwrap().kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+
+    /// Whatever is in memory by then, within pages and across them, while it grows.
+    #[test]
+    fn any_bytes_in_any_order() {
+        let (_directory, mut infos) = fresh();
+        let id = infos.create_info().unwrap();
+        let all: Vec<u8> = (0..12 * 4_096u32 + 77).map(|at| (at ^ (at >> 8)) as u8).collect();
+        let mut random = 1u32;
+        for piece in all.chunks(7_777) {
+            infos.append_info(id, piece).unwrap();
+            for _ in 0..200 {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let start = (random >> 8) as usize % infos.info_len(id) as usize;
+                let end = all.len().min(start + (random >> 28) as usize * 40);
+                let mut buf = vec![0; end - start];
+                let read = infos.read_info(id, start as u64, &mut buf);
+                if end as u64 <= infos.info_len(id) {
+                    assert_eq!((read, &buf[..]), (Ok(()), &all[start..end]));
+                } else {
+                    assert_eq!(read, Err(InfoUnreadable { offset: start as u64 }));
+                }
+            }
         }
     }
 

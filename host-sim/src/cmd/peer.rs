@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use peerdist_core::encoding::InfoVersion;
+use peerdist_hal::file::MAX_BLOCKS;
 use peerdist_hal::std::OpenError;
 use peerdist_sim::net::cache::{self, Limits};
 use peerdist_sim::net::peer::Peer;
@@ -71,7 +72,12 @@ impl LimitArgs {
 }
 
 fn size(text: &str) -> Result<u64, String> {
-    peerdist_sim::scenario::parse_room(text).map_err(|error| error.to_string())
+    let size = peerdist_sim::scenario::parse_room(text).map_err(|error| error.to_string())?;
+    if size > cache::MOST_BYTES {
+        let gib = cache::MOST_BYTES >> 30;
+        return Err(format!("{gib}GiB at most: no more blocks of 64 KiB are kept than {MAX_BLOCKS}"));
+    }
+    Ok(size)
 }
 
 /// Says so where no peer can be found.

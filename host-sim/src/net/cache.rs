@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use peerdist_core::limits::BLOCK_BYTES;
 use peerdist_core::store::split::Split;
-use peerdist_hal::file::{FileBlocks, FileInfos, OpenError, Options};
+use peerdist_hal::file::{FileBlocks, FileInfos, MAX_BLOCKS, OpenError, Options};
 
 /// What a node keeps its things in.
 pub type Storage = Split<FileBlocks, FileInfos>;
@@ -16,6 +17,9 @@ const DEFAULT_CACHES: usize = 16;
 
 /// Bytes of blocks that are kept, unless somebody says otherwise.
 pub const DEFAULT_MAX_SIZE: u64 = 16 << 30;
+
+/// Bytes of blocks that a cache can be made to keep: of more, the index would have no room.
+pub const MOST_BYTES: u64 = MAX_BLOCKS as u64 * BLOCK_BYTES as u64;
 
 /// Days that blocks are kept, unless somebody says otherwise: as long as Windows keeps them.
 pub const DEFAULT_MAX_AGE_DAYS: u64 = 28;

@@ -85,6 +85,7 @@ fn what_cannot_be_run() {
         ("file", &["ftp://example.com/file"], "neither http nor https"),
         ("file", &["http://user@example.com/file"], "not sent"),
         ("file", &["http://example.com/other"], "a folder that exists"),
+        ("file", &["--max-size", "257GiB"], "256GiB at most"),
     ] {
         let got = place.get("cache", &url, file, more);
         assert_eq!((got.code, got.errors.lines().count()), (2, 1), "{}", got.errors);

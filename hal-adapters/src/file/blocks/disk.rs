@@ -109,7 +109,8 @@ impl Header {
 pub fn file_name(id: &BlockId, committed: bool) -> String {
     let mut name = String::from(PREFIX);
     for byte in id.segment.as_bytes() {
-        name += &format!("{byte:02x}");
+        let digits = [byte >> 4, byte & 0xf].map(|digit| char::from_digit(digit.into(), 16));
+        name.extend(digits.into_iter().flatten());
     }
     let end = if committed { "" } else { PART };
     name += &format!("-{:0INDEX_DIGITS$x}{end}", id.index);

@@ -644,7 +644,8 @@ impl Machine {
 #[inline(never)]
 pub(crate) fn download(input: &[u8], output: &mut [u8]) {
     let Some(url) = url(input) else { return };
-    let (mut machine, mut download) = (Machine::new(), Download::new(now(), url, unknown_u64()..unknown_u64()));
+    let (mut machine, mut download) =
+        (Machine::new(), Download::new(now(), url, unknown_u64()..unknown_u64()));
     let mut origin = OriginStream::new(now());
     let mut completion: Option<Completion> = None;
     while unknown() > 0 {

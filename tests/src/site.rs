@@ -20,7 +20,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Listens on a free port of `ip`. After each [`PIECE_BYTES`] of a reply it waits for `pace`.
+    /// Listens on a free port of `ip`. After each `PIECE_BYTES` of a reply it waits for `pace`.
     pub fn open(ip: IpAddr, origin: Origin, pace: Duration) -> Self {
         let listener = TcpListener::bind((ip, 0)).unwrap();
         let address = listener.local_addr().unwrap();

@@ -465,7 +465,10 @@ impl Driver {
                 let connection = Connection::connecting(pipe, stream, download);
                 if self.keep(room, connection, stream) { Ok(()) } else { Err(Input::NoSocket { stream }) }
             }
-            Err(error) if sockets::is_shortage(&error) => Err(Input::NoSocket { stream }),
+            // No address of ours for that family is no want of sockets: it does not pass.
+            Err(error) if sockets::is_shortage(&error) && error.kind() != io::ErrorKind::AddrNotAvailable => {
+                Err(Input::NoSocket { stream })
+            }
             Err(error) => {
                 if let Some(origin) = origin {
                     origin.error = Some(error);

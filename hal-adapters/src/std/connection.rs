@@ -31,6 +31,8 @@ pub(super) struct Connection {
     used: usize,
     /// Given by the node, and not taken by the socket so far.
     unsent: Vec<u8>,
+    /// Why it takes no more.
+    broken: Option<io::Error>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,7 +77,7 @@ impl Connection {
         // The first event says when it is ready; what is open may be so before.
         let (readable, writable) = (connected, connected);
         let (held, unsent) = (Vec::new(), Vec::new());
-        Self { pipe, state, download, readable, writable, held, used: 0, unsent }
+        Self { pipe, state, download, readable, writable, held, used: 0, unsent, broken: None }
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -226,6 +228,10 @@ impl Connection {
             let sent = self.write(bytes, counters);
             self.unsent.extend_from_slice(bytes.get(sent..).unwrap_or_default());
         }
+        // After the other side's end, nothing is read any more that would tell.
+        if let (Some(error), State::Open { eof: true, .. }) = (self.broken.take(), &self.state) {
+            return Moved::Lost(stream, error);
+        }
         if moved { Moved::Something } else { Moved::Nothing }
     }
 
@@ -252,7 +258,10 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.writable = false;
-                    self.readable |= error.kind() != io::ErrorKind::WouldBlock;
+                    if error.kind() != io::ErrorKind::WouldBlock {
+                        self.readable = true;
+                        self.broken = Some(error);
+                    }
                     return 0;
                 }
             }

@@ -24,9 +24,8 @@ impl Session {
     /// Moves the handshake on; whether it is over.
     pub(super) fn handshake(&mut self, socket: &mut TcpStream) -> io::Result<bool> {
         while self.0.is_handshaking() {
-            self.flush(socket)?;
-            if !self.0.wants_read() {
-                continue;
+            if !self.flush(socket)? {
+                return Ok(false);
             }
             match self.receive(socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),

@@ -397,7 +397,7 @@ mod tests {
     fn lines_of_servers() {
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
         assert_eq!(address("listening on http://127.0.0.1:43069/\n"), Ok(at("127.0.0.1:43069")));
-        assert_eq!(address("ready 127.0.0.2:80, 17 bytes in /tmp/1.2\n"), Ok(at("127.0.0.2:80")));
+        assert_eq!(address("ready 127.0.0.2:80, 17 bytes in demo/cache\n"), Ok(at("127.0.0.2:80")));
         assert!(address("ready\n").is_err());
     }
 

@@ -24,6 +24,13 @@ impl Part {
         name.push(SUFFIX);
         let path = PathBuf::from(name);
         let file = loop {
+            // What somebody else has put there is neither followed nor written to.
+            match fs::symlink_metadata(&path) {
+                Ok(there) if !is_ours(&there) => {
+                    return Err(io::Error::other(format!("{} is no file of its own", path.display())));
+                }
+                _ => {}
+            }
             let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
             match file.try_lock() {
                 Ok(()) => {}
@@ -62,11 +69,24 @@ impl Part {
     }
 }
 
+/// Whether it is a file that has that name alone.
+#[cfg(unix)]
+fn is_ours(there: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    there.is_file() && there.nlink() == 1
+}
+
+/// Whether it is a file, and no link to one.
+#[cfg(not(unix))]
+fn is_ours(there: &fs::Metadata) -> bool {
+    there.is_file()
+}
+
 /// Whether the file is still the one of that name.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    match (file.metadata(), fs::metadata(path)) {
+    match (file.metadata(), fs::symlink_metadata(path)) {
         (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
         _ => false,
     }
@@ -84,5 +104,31 @@ impl Drop for Part {
             // Should it stay, the next attempt begins it anew.
             _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_have_put_there_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("precious"), "mine").expect("it can be written");
+        std::os::unix::fs::symlink(at("precious"), at("one.part")).expect("a link");
+        fs::hard_link(at("precious"), at("two.part")).expect("a second name");
+        fs::create_dir(at("three.part")).expect("a folder");
+        for name in ["one", "two", "three"] {
+            let error = Part::new(&at(name)).err().expect("it is refused").to_string();
+            assert!(error.ends_with("is no file of its own"), "{error}");
+        }
+        assert_eq!(fs::read(at("precious")).expect("it is there"), b"mine");
+
+        fs::write(at("four.part"), "of an earlier attempt").expect("it can be written");
+        let mut part = Part::new(&at("four")).expect("it is a file");
+        part.write_at(0, b"all").expect("it can be written");
+        part.persist(3).expect("it gets its name");
+        assert_eq!(fs::read(at("four")).expect("it is there"), b"all");
     }
 }

@@ -12,6 +12,10 @@ use serde_json::{Value, json};
 use super::super::bar;
 use super::task::{State, Task};
 
+/// Runs that are told of one file: with peers that take turns there may be one for each block, and memory
+/// must not grow with the file.
+const MAX_RUNS: usize = 16_384;
+
 /// Where bytes came from.
 #[derive(Default)]
 pub struct Sources {
@@ -23,6 +27,8 @@ pub struct Sources {
     pub origin: u64,
     /// Runs of bytes with the same source and the same reasons, by their beginning.
     runs: BTreeMap<u64, Run>,
+    /// Bytes that no run tells of, since there were too many.
+    untold: u64,
 }
 
 #[derive(PartialEq, Eq)]
@@ -61,12 +67,14 @@ impl Sources {
         {
             run.end = next.end;
         }
+        let full = self.runs.len() >= MAX_RUNS;
         match self.runs.range_mut(..range.start).next_back() {
             Some((_, before))
                 if before.end == range.start && before.source == run.source && before.why == run.why =>
             {
                 before.end = run.end;
             }
+            _ if full => self.untold += run.end - range.start,
             _ => drop(self.runs.insert(range.start, run)),
         }
     }
@@ -130,6 +138,9 @@ pub fn text(tasks: &[Task], why: bool) -> String {
                 let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join("; ")) };
                 _ = writeln!(text, "  {start}-{end} {source}{why}");
             }
+            if task.sources.untold > 0 {
+                _ = writeln!(text, "  and {} bytes in smaller parts", task.sources.untold);
+            }
         }
     }
     text
@@ -138,7 +149,7 @@ pub fn text(tasks: &[Task], why: bool) -> String {
 /// All of it as one object.
 pub fn json(tasks: &[Task]) -> String {
     let files = tasks.iter().map(|task| {
-        let Sources { cache, peers, origin, runs } = &task.sources;
+        let Sources { cache, peers, origin, runs, untold } = &task.sources;
         let peers: serde_json::Map<String, Value> =
             peers.iter().map(|(peer, bytes)| (peer.to_string(), json!(bytes))).collect();
         let runs = runs.iter().map(
@@ -152,6 +163,7 @@ pub fn json(tasks: &[Task]) -> String {
             "content_information": task.encoded,
             "sources": { "cache": cache, "peers": peers, "origin": origin + task.plain() },
             "parts": runs.collect::<Vec<_>>(),
+            "untold": untold,
             "error": task.fault().map(|fault| fault.text.as_str()),
         })
     });
@@ -177,5 +189,16 @@ mod tests {
         let runs: Vec<_> = sources.runs.iter().map(|(start, run)| (*start, run.end)).collect();
         assert_eq!(runs, [(0, 30), (30, 50)]);
         assert_eq!(sources.shares(50), "origin 80 %, cache 20 %");
+    }
+
+    #[test]
+    fn the_list_of_runs_has_an_end() {
+        let mut sources = Sources::default();
+        // Every other block, so that none is a neighbour of another.
+        for block in 0..20_000 {
+            sources.block(block * 20..block * 20 + 10, Source::Origin, &Failures::new());
+        }
+        assert_eq!((sources.runs.len(), sources.untold), (16_384, (20_000 - 16_384) * 10));
+        assert_eq!(sources.origin, 200_000);
     }
 }

@@ -290,6 +290,9 @@ impl Task {
                     if let Err(text) = self.follow(&location) {
                         self.fail(Kind::Content, &text);
                     }
+                } else if let Some(len) = self.len().filter(|len| *len != self.received) {
+                    let text = format!("{} bytes came of {len}", self.received);
+                    self.fail(Kind::Network, &text);
                 } else if let Some(part) = self.part.take() {
                     let len = self.received;
                     match part.persist(len) {
@@ -338,10 +341,10 @@ impl Task {
     }
 }
 
-/// Whether it does not pass by itself: a disk that is full, or that nobody may write to.
+/// Whether it does not pass by itself: a disk that is full, a folder that is gone or that we may not write to.
 fn is_lasting(error: &io::Error) -> bool {
-    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
+    use io::ErrorKind::{NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied | NotFound)
 }
 
 /// Whether it can be fetched.

@@ -102,14 +102,15 @@ fn render(folder: &Path, browser: &str) -> Result<()> {
         if browse(browser, &profile, &control)?.contains(RAN) != settings.is_none() {
             return Err(format!("{browser} {scripts} scripts is not what it is started as"));
         }
-        // What counts on meanwhile lies between.
-        let before = numbers(&ask(&admin)?);
+        let before = rest(&admin)?;
         let dom = browse(browser, &profile, &format!("http://{admin}/"))?;
         let after = numbers(&ask(&admin)?);
         if before.is_empty() || before.len() != after.len() {
             return Err(format!("{} numbers in the status, then {}", before.len(), after.len()));
         }
-        for ((field, least), (_, most)) in before.iter().zip(&after) {
+        // What counts on meanwhile lies between, and some counts go down.
+        for ((field, one), (_, other)) in before.iter().zip(&after) {
+            let (least, most) = (one.min(other), one.max(other));
             let cell = format!("<th scope=\"row\">{field}</th><td>");
             let shown: Vec<u64> = dom.split(&cell).skip(1).filter_map(leading).collect();
             if !shown.iter().any(|number| (least..=most).contains(&number)) {
@@ -143,6 +144,21 @@ fn browse(browser: &str, profile: &Path, url: &str) -> Result<String> {
         }
     }
     fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// The numbers of a server that has hashed what it serves: until then they move while the browser starts.
+fn rest(admin: &str) -> Result<Vec<(String, u64)>> {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        let status = numbers(&ask(admin)?);
+        let count = |name| status.iter().find(|(field, _)| field == name).map(|(_, number)| *number);
+        match (count("FilesWaiting"), count("FilesHashed")) {
+            (Some(0), Some(1..)) => return Ok(status),
+            (None, _) | (_, None) => return Err(format!("http://{admin}/status counts no files")),
+            _ => std::thread::sleep(PAUSE),
+        }
+    }
+    Err(format!("http://{admin}/status: not hashed after {} s", PATIENCE.as_secs()))
 }
 
 /// What `/status` answers.

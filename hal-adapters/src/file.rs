@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use peerdist_core::content::{InfoSink, InfoSource, InfoUnreadable, InfoUnwritable};
 
-pub use self::blocks::{Counters, FileBlocks, FileError, MAX_BLOCKS, MAX_RESERVED, Options};
+pub use self::blocks::{Counters, FileBlocks, FileError, MAX_BLOCKS, MAX_RESERVED, Options, committed};
 pub use self::infos::{FileInfos, MAX_INFOS};
 
 /// A file with content information: a source where it is open for reading, a sink where it is open

@@ -1,18 +1,18 @@
-//! A [`Store`] over a directory, with one file for each block.
+//! A [`Store`] over a directory, with files of many blocks each.
 
 mod disk;
 mod index;
 mod opened;
+mod packs;
 
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::ops::Range;
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::fs::{self, DirEntry, File, OpenOptions};
-use std::io::{self, Read};
+use std::fs::{self, DirEntry, File};
+use std::io;
 use std::path::{self, Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 use std::vec;
 use std::vec::Vec;
 
@@ -22,10 +22,11 @@ use peerdist_core::store::verify::Verified;
 use peerdist_core::store::{BlockId, MAX_AGE, ReserveError, SlotId, Store, StoreError, Stored};
 use peerdist_core::time::{self, Instant};
 
-use self::disk::{HEADER_BYTES, Header, MAX_LEN, PAGE_BYTES, file_name, parse_file_name};
+use self::disk::{ENTRY_BYTES, Entry, MAX_LEN, PAGE_BYTES, pages_of, parse_file_name};
 use self::index::{Block, Index};
 use self::opened::Opened;
-use super::{Lock, OpenError, lock, private, read_exact_at, write_all_at};
+use self::packs::{Pack, Packs, Place};
+use super::{Lock, OpenError, lock, private};
 
 /// Blocks kept at once: 256 GiB of full ones. The index takes about 140 bytes of memory for each
 /// that is there.
@@ -39,21 +40,20 @@ pub const MAX_RESERVED: usize = 64;
 /// may remove the next one's.
 const LOCK_NAME: &str = "peerdist-block.lock";
 
-/// What file systems give at once: a file of one byte takes as much.
-const DISK_BLOCK: u64 = 4_096;
-
-/// How many seconds old the time of last use in a file may become: the order of use need not
+/// How many seconds old the time of last use on the disk may become: the order of use need not
 /// survive by the second, and each update costs the disk a write.
 const USE_STAMP_SECONDS: u64 = 60 * 60;
 
-/// Files of blocks that are too old that go with one call. When a clock is set, all may have become
-/// so, and to remove a file can take a disk a millisecond.
+/// Blocks that are too old that go with one call. When a clock is set, all may have become so, and to
+/// remove one can take a disk a millisecond.
 const EXPIRED_AT_ONCE: usize = 16;
 
 /// How much is kept, how long and how well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes that the files take at most, each rounded up to 4 KiB.
+    /// Bytes that blocks take at most, each 256 and its own, which are rounded up to 4 KiB. Room that
+    /// went free between them is used again, and given back to the disk before that where it can be: on
+    /// Linux.
     pub max_size: u64,
     /// How long a block is kept after it was committed.
     pub max_age: Duration,
@@ -73,12 +73,12 @@ impl Options {
 
 /// A directory of blocks, which outlive this value and the process.
 ///
-/// Blocks are kept as they travel, encrypted; their keys are elsewhere. A block comes into memory, and
-/// is written at once when it is committed, under another name until it is whole; what has that name
-/// is removed when the directory is opened the next time. So is what is damaged, as far as the header
-/// tells; the rest is checked, page by page, when it is read. After a file could not be written,
-/// blocks have their room on the disk before they come, so that nobody fetches for a disk that is full.
-/// Opening reads the directory and 256 bytes of each block, at most [`MAX_BLOCKS`] times.
+/// Blocks are kept as they travel, encrypted; their keys are elsewhere. They lie in files of up to 128
+/// each. A block comes into memory, and is written when it is committed: its bytes first, then its entry in
+/// a table, without which there is no such block, whenever the process ends. At opening, what is damaged is
+/// removed, as far as the entry tells; the rest is checked, page by page, when it is read. After a block
+/// could not be written, others have their room on the disk before they come, so that nobody fetches for a
+/// disk that is full. Opening reads 256 bytes of each block, at most [`MAX_BLOCKS`] times.
 ///
 /// The time comes from outside, in seconds since the beginning of 1970, and goes on by what
 /// [`Store::set_time`] tells; where the clock is set, [`set_now`](Self::set_now) follows it. A block
@@ -92,11 +92,10 @@ pub struct FileBlocks {
     /// Blocks that come, by row.
     reserved: BTreeMap<u32, Pending>,
     opened: Opened,
+    packs: Packs,
     /// A file could not be written: the disk may be full.
     suspect: bool,
-    /// What is closed when there are too many open files.
-    spare: RefCell<Option<File>>,
-    /// Bytes that all files take.
+    /// Bytes that all blocks take.
     size: u64,
     counters: Counters,
     error: RefCell<Option<FileError>>,
@@ -106,11 +105,10 @@ pub struct FileBlocks {
 /// What became of blocks, since the directory was opened and while it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Removed at opening: not committed when the process before ended.
-    pub unfinished: u64,
     /// Removed at opening: not what was written. And reads that found the same.
     pub damaged: u64,
-    /// Left as they are at opening, and not found: their files could not be read, which may pass.
+    /// Files that were left as they are at opening, and whose blocks are not found: they could not be
+    /// read, which may pass.
     pub unreadable: u64,
     /// Removed because of their age.
     pub expired: u64,
@@ -150,28 +148,9 @@ impl Clock {
 
 /// A block that is not committed.
 struct Pending {
-    /// What its file is to have: [`HEADER_BYTES`], and the block.
     bytes: Vec<u8>,
-    /// The file, if its room had to be taken first.
-    file: Option<File>,
-}
-
-impl Pending {
-    fn new(len: u32) -> Self {
-        Self { bytes: vec![0; HEADER_BYTES.saturating_add(len as usize)], file: None }
-    }
-
-    fn data(&self) -> &[u8] {
-        self.bytes.get(HEADER_BYTES..).unwrap_or_default()
-    }
-
-    fn data_mut(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(HEADER_BYTES..).unwrap_or_default()
-    }
-
-    fn set_header(&mut self, header: &[u8]) {
-        self.bytes.iter_mut().zip(header).for_each(|(to, from)| *to = *from);
-    }
+    /// Its room, if that had to be taken first.
+    place: Option<Place>,
 }
 
 impl FileBlocks {
@@ -183,6 +162,7 @@ impl FileBlocks {
             path::absolute(&directory).map_err(|error| OpenError::Io(directory.as_ref().into(), error))?;
         let lock = lock(&directory, LOCK_NAME)?;
         let mut store = Self {
+            packs: Packs::new(directory.clone(), options.sync),
             directory,
             options,
             clock: Cell::new(Clock { unix: now, set: None, told: None }),
@@ -190,7 +170,6 @@ impl FileBlocks {
             reserved: BTreeMap::new(),
             opened: Opened::default(),
             suspect: false,
-            spare: RefCell::new(None),
             size: 0,
             counters: Counters::default(),
             error: RefCell::new(None),
@@ -203,9 +182,8 @@ impl FileBlocks {
         Ok(store)
     }
 
-    /// Sets the clock, in seconds of Unix. Blocks that are too old are not found from now on; their
-    /// files go, some at a time, with calls that tell the time, reserve or unpin, but for those that
-    /// are pinned.
+    /// Sets the clock, in seconds of Unix. Blocks that are too old are not found from now on; they go,
+    /// some at a time, with calls that tell the time, reserve or unpin, but for those that are pinned.
     pub fn set_now(&self, now: u64) {
         let Clock { told, .. } = self.clock.get();
         self.clock.set(Clock { unix: now, set: told, told });
@@ -216,7 +194,7 @@ impl FileBlocks {
         clock.at(clock.told)
     }
 
-    /// Bytes that the files take, each rounded up to 4 KiB.
+    /// Bytes that blocks take, reserved ones among them: each 256 and its own, rounded up to 4 KiB.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -227,7 +205,7 @@ impl FileBlocks {
     }
 
     /// Forgets up to `at_most` committed blocks, those first that were not used for longest, but for
-    /// those that are pinned, and says how many. To remove a file can take a disk a millisecond.
+    /// those that are pinned, and says how many. To remove one can take a disk a millisecond.
     pub fn forget(&mut self, at_most: usize) -> usize {
         let loose = self.index.by_use().filter(|&row| self.loose(row).is_some());
         let rows: Vec<u32> = loose.take(at_most).collect();
@@ -247,47 +225,58 @@ impl FileBlocks {
 
     /// Fills the index from the directory.
     fn load(&mut self) -> Result<(), OpenError> {
-        let unusable = |error| OpenError::Io(self.directory.clone(), error);
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.directory).map_err(unusable)? {
-            let entry = entry.map_err(unusable)?;
-            let Some((id, committed)) = parse_file_name(&entry.file_name()) else { continue };
-            let counter = if !committed {
-                &mut self.counters.unfinished
-            } else if found.len() >= MAX_BLOCKS {
-                &mut self.counters.evicted
-            } else {
-                match inspect(&entry, &id) {
-                    Ok(block) => {
-                        found.push((block.stamped, self.index.insert(&block).index));
-                        continue;
-                    }
-                    Err(error) => {
-                        use io::ErrorKind::{InvalidData, UnexpectedEof};
-                        let is_damaged = matches!(error.kind(), InvalidData | UnexpectedEof);
-                        self.error.replace(Some(FileError { path: entry.path(), error }));
-                        if !is_damaged {
-                            // Nothing says that the block is not whole: there may be too many open files.
-                            self.counters.unreadable += 1;
-                            continue;
-                        }
-                        &mut self.counters.damaged
-                    }
-                }
-            };
-            *counter += 1;
-            if let Err(error) = fs::remove_file(entry.path()) {
-                self.error.replace(Some(FileError { path: entry.path(), error }));
+        for (number, entry) in list(&self.directory)? {
+            if let Err(error) = self.load_pack(number, &entry, &mut found) {
+                self.note(entry.path(), error);
             }
         }
         let now = seconds(self.now());
         found.sort_unstable();
-        for (_, row) in found {
-            let Some(block) = self.index.block(row) else { continue };
-            self.size = self.size.saturating_add(disk_size(block.len));
-            self.index.publish(row, &Block { stamped: block.stamped.min(now), ..block });
+        for (stamped, row) in found {
+            self.index.touch(row, stamped.min(now));
         }
         Ok(())
+    }
+
+    /// Adds the rows of a pack to `found`, each after the time when it was used last.
+    fn load_pack(&mut self, number: u16, entry: &DirEntry, found: &mut Vec<(u32, u32)>) -> io::Result<()> {
+        // Who follows a link reads somebody else's file.
+        if !entry.file_type()?.is_file() {
+            self.counters.damaged += 1;
+            self.packs.adopt(number, Pack::EMPTY, None)?;
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+        }
+        let read = private().open(entry.path()).and_then(|file| Ok((packs::entries(&file)?, file)));
+        let (entries, file) = read.or_else(|error| {
+            // Nothing says that its blocks are not whole: there may be too many open files.
+            self.counters.unreadable += 1;
+            self.packs.adopt(number, Pack::CLOSED, None)?;
+            Err(error)
+        })?;
+        let (mut pack, mut result) = (Pack::EMPTY, Ok(()));
+        for (number_in, parsed) in entries {
+            let place = |start| Place { pack: number, entry: number_in, start };
+            match parsed {
+                // It came anew while this file could not be read; or it was removed, and power went.
+                Some(entry) if self.index.find(&entry.id).is_some() => {}
+                Some(_) if found.len() >= MAX_BLOCKS => self.counters.evicted += 1,
+                Some(entry) if pack.occupy(place(entry.start), entry.len) => {
+                    let block = block_of(&entry, place(entry.start));
+                    let row = self.index.insert(&block).index;
+                    self.index.publish(row, &block);
+                    self.size = self.size.saturating_add(disk_size(block.len));
+                    found.push((block.stamped, row));
+                    continue;
+                }
+                _ => {
+                    self.counters.damaged += 1;
+                    result = Err(damaged_entry(number_in));
+                }
+            }
+            result = result.and(packs::erase(&file, number_in));
+        }
+        self.packs.adopt(number, pack, Some(file)).and(result)
     }
 
     fn block(&self, slot: SlotId) -> Result<Block, StoreError> {
@@ -341,124 +330,95 @@ impl FileBlocks {
         true
     }
 
-    /// Removes a block, reserved or committed, and its file.
+    /// Removes a block, reserved or committed.
     fn remove(&mut self, index: u32) {
         let Some((block, committed)) = self.index.remove(index) else { return };
         self.size = self.size.saturating_sub(disk_size(block.len));
-        // Not every system removes what is open.
-        self.reserved.remove(&index);
         self.opened.forget(index);
-        let path = self.path(&block.id, committed);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => self.note(path, error),
-            _ => {}
+        let place = match self.reserved.remove(&index) {
+            Some(pending) => pending.place,
+            None => Some(block.place),
+        };
+        if let Some(place) = place
+            && let Err(error) = self.packs.give(place, block.len, committed)
+        {
+            self.note(self.packs.path(place.pack), error);
         }
-    }
-
-    fn path(&self, id: &BlockId, committed: bool) -> PathBuf {
-        self.directory.join(file_name(id, committed))
     }
 
     fn note(&self, path: PathBuf, error: io::Error) {
         self.error.replace(Some(FileError { path, error }));
     }
 
-    /// Keeps why a file of `id` failed. Core's traits have one word for it.
-    fn failed(&mut self, id: &BlockId, committed: bool, error: io::Error) -> StoreError {
-        self.note(self.path(id, committed), error);
+    /// Keeps why a file failed. Core's traits have one word for it.
+    fn failed(&mut self, path: PathBuf, committed: bool, error: io::Error) -> StoreError {
+        self.note(path, error);
         let counter = if committed { &mut self.counters.damaged } else { &mut self.counters.failed };
         *counter += 1;
         StoreError::Damaged
     }
 
-    /// Takes a place in the table of open files, for when there is no other.
-    fn take_spare(&self) {
-        let mut spare = self.spare.borrow_mut();
-        if spare.is_none() {
-            *spare = File::open(self.directory.join(LOCK_NAME)).ok();
-        }
+    /// Takes room for a block, and writes what it has so far.
+    fn place(&mut self, bytes: &[u8]) -> Result<Place, FileError> {
+        let len = bytes.len() as u32;
+        let nowhere = |error| FileError { path: self.directory.clone(), error };
+        let place = self.packs.take(len).map_err(nowhere)?;
+        self.packs.write(place, bytes).map_err(|error| self.unplace(place, len, error))?;
+        Ok(place)
     }
 
-    /// Opens a file, in the spare place if there is no other.
-    fn open_file(&self, options: &OpenOptions, path: &Path) -> io::Result<File> {
-        options.open(path).or_else(|error| {
-            drop(self.spare.take().ok_or(error)?);
-            options.open(path)
-        })
+    /// Gives room back where `error` came in between.
+    fn unplace(&mut self, place: Place, len: u32, error: io::Error) -> FileError {
+        // Should it fail, too, the room is free again after the next opening.
+        let _ = self.packs.give(place, len, false);
+        FileError { path: self.packs.path(place.pack), error }
     }
 
-    /// Makes the file of a block that is not committed.
-    fn create(&self, id: &BlockId) -> io::Result<File> {
-        self.open_file(private().create_new(true), &self.path(id, false))
-    }
-
-    /// The same, with all its room taken.
-    fn create_full(&self, id: &BlockId, bytes: &[u8]) -> io::Result<File> {
-        let file = self.create(id)?;
-        write_all_at(&file, bytes, 0).inspect_err(|_| {
-            // Should it not go now, it does at the next opening.
-            let _ = fs::remove_file(self.path(id, false));
-        })?;
-        Ok(file)
-    }
-
-    /// Writes a whole block and gives its file its name. Until then, and if the process ends before,
-    /// there is no such block.
-    fn finish(&self, pending: &mut Pending, block: &Block) -> io::Result<()> {
-        let mut header = Header {
+    /// Writes a whole block, and that it is there. Until then, and if the process ends before, there is no
+    /// such block.
+    fn finish(&mut self, pending: &mut Pending, block: &mut Block) -> Result<(), FileError> {
+        let mut entry = Entry {
             id: block.id,
             seal: block.seal,
             len: block.len,
             plain_len: block.plain_len,
             created: block.created.into(),
             pages: [0; _],
+            start: 0,
+            stamped: block.stamped,
         };
-        for (crc, page) in header.pages.iter_mut().zip(pending.data().chunks(PAGE_BYTES)) {
+        for (crc, page) in entry.pages.iter_mut().zip(pending.bytes.chunks(PAGE_BYTES)) {
             *crc = crc32fast::hash(page);
         }
-        pending.set_header(&header.emit());
-        let file = match pending.file.take() {
-            Some(file) => file,
-            None => self.create(&block.id)?,
+        let place = match pending.place.take() {
+            Some(place) => match self.packs.write(place, &pending.bytes) {
+                Ok(()) => place,
+                Err(error) => return Err(self.unplace(place, block.len, error)),
+            },
+            None => self.place(&pending.bytes)?,
         };
-        let part = self.path(&block.id, false);
-        let path = self.path(&block.id, true);
-        let written = write_all_at(&file, &pending.bytes, 0)
-            .and_then(|_| stamp(&file, block.stamped.into()))
-            .and_then(|()| if self.options.sync { file.sync_all() } else { Ok(()) })
-            .and_then(|()| fs::rename(&part, &path));
-        if written.is_err() {
-            // Should it not go now, it does at the next opening.
-            let _ = fs::remove_file(&part);
-        }
-        written?;
-        if self.options.sync
-            && let Err(error) = sync_directory(&self.directory)
-        {
-            // What may not last is not committed.
-            let _ = fs::remove_file(&path);
-            return Err(error);
-        }
-        Ok(())
+        (entry.start, block.place) = (place.start, place);
+        // What may not last is not committed.
+        self.packs.commit(place, &entry).map_err(|error| self.unplace(place, block.len, error))
     }
 
     fn read_committed(&mut self, index: u32, block: &Block, offset: u32, buf: &mut [u8]) -> io::Result<()> {
-        let mut opened = core::mem::take(&mut self.opened);
-        let open = || self.open_file(File::options().read(true), &self.path(&block.id, true));
-        let result = opened.read(index, block, offset, buf, open);
-        self.opened = opened;
-        self.take_spare();
-        result?;
+        self.opened.read(index, block, offset, buf, &mut self.packs)?;
         if offset == 0 {
             let now = self.now();
             let is_due = now.saturating_sub(block.stamped.into()) >= USE_STAMP_SECONDS;
             if is_due {
                 // Should it fail, only the order of use after the next opening is less exact.
-                let _ = private().open(self.path(&block.id, true)).and_then(|file| stamp(&file, now));
+                let _ = self.packs.stamp(block.place, seconds(now));
             }
             self.index.touch(index, if is_due { seconds(now) } else { block.stamped });
         }
         Ok(())
+    }
+
+    /// Keeps a place in the table of open files.
+    fn take_spare(&mut self) {
+        self.packs.take_spare(LOCK_NAME);
     }
 }
 
@@ -476,17 +436,18 @@ impl Store for FileBlocks {
         if !self.make_room(size) {
             return Err(ReserveError::Full);
         }
-        let mut pending = Pending::new(len);
+        let mut pending = Pending { bytes: vec![0; len as usize], place: None };
         if self.suspect {
-            let file = self.create_full(block, &pending.bytes).map_err(|error| {
-                self.failed(block, false, error);
+            let place = self.place(&pending.bytes).map_err(|FileError { path, error }| {
+                self.failed(path, false, error);
                 ReserveError::Full
             })?;
-            (pending.file, self.suspect) = (Some(file), false);
+            (pending.place, self.suspect) = (Some(place), false);
         }
         let seal = Seal { algorithm: CipherAlgorithm::None, iv: [0; 16] };
-        let (id, plain_len) = (*block, len);
-        let slot = self.index.insert(&Block { id, seal, len, plain_len, created: 0, stamped: 0, pins: 0 });
+        let (id, plain_len, place) = (*block, len, Place::NONE);
+        let block = Block { id, seal, len, plain_len, created: 0, stamped: 0, pins: 0, place };
+        let slot = self.index.insert(&block);
         self.reserved.insert(slot.index, pending);
         self.size = self.size.saturating_add(size);
         Ok(slot)
@@ -496,7 +457,7 @@ impl Store for FileBlocks {
         let len = self.block(slot)?.len;
         let range = within(len, offset, bytes.len())?;
         let pending = self.reserved.get_mut(&slot.index).ok_or(StoreError::Stale)?;
-        let room = pending.data_mut().get_mut(range).ok_or(StoreError::OutOfRange)?;
+        let room = pending.bytes.get_mut(range).ok_or(StoreError::OutOfRange)?;
         room.copy_from_slice(bytes);
         Ok(())
     }
@@ -505,17 +466,18 @@ impl Store for FileBlocks {
         let block = self.block(slot)?;
         let range = within(block.len, offset, buf.len())?;
         if let Some(pending) = self.reserved.get(&slot.index) {
-            buf.copy_from_slice(pending.data().get(range).ok_or(StoreError::OutOfRange)?);
+            buf.copy_from_slice(pending.bytes.get(range).ok_or(StoreError::OutOfRange)?);
             return Ok(());
         }
-        self.read_committed(slot.index, &block, offset, buf)
-            .map_err(|error| self.failed(&block.id, true, error))
+        let read = self.read_committed(slot.index, &block, offset, buf);
+        self.take_spare();
+        read.map_err(|error| self.failed(self.packs.path(block.place.pack), true, error))
     }
 
     fn commit(&mut self, verified: Verified) -> Result<(), StoreError> {
         let slot = verified.slot();
         let now = seconds(self.now());
-        let block = Block {
+        let mut block = Block {
             seal: verified.seal(),
             plain_len: verified.plain_len(),
             created: now,
@@ -523,13 +485,13 @@ impl Store for FileBlocks {
             ..self.block(slot)?
         };
         let mut pending = self.reserved.remove(&slot.index).ok_or(StoreError::Stale)?;
-        let finished = self.finish(&mut pending, &block);
+        let finished = self.finish(&mut pending, &mut block);
         self.take_spare();
-        if let Err(error) = finished {
+        if let Err(FileError { path, error }) = finished {
             // The slot is its owner's to release.
             self.reserved.insert(slot.index, pending);
             self.suspect = true;
-            return Err(self.failed(&block.id, false, error));
+            return Err(self.failed(path, false, error));
         }
         self.index.publish(slot.index, &block);
         self.opened.keep(slot.index, pending.bytes);
@@ -606,27 +568,48 @@ impl fmt::Display for FileError {
 
 impl core::error::Error for FileError {}
 
-/// What the file of a committed block says of it, without its pages.
-fn inspect(entry: &DirEntry, id: &BlockId) -> io::Result<Block> {
-    let damaged = |what: &'static str| io::Error::new(io::ErrorKind::InvalidData, what);
-    // Who follows a link reads somebody else's file.
-    if !entry.file_type()?.is_file() {
-        return Err(damaged("not a regular file"));
+/// The blocks that are committed in `directory`, which may be in use: what is read while somebody writes it
+/// is left out.
+pub fn committed(directory: &Path) -> Result<Vec<BlockId>, OpenError> {
+    let mut blocks = Vec::new();
+    for (_, entry) in list(directory)? {
+        let read = || {
+            if entry.file_type()?.is_file() {
+                packs::entries(&File::open(entry.path())?)
+            } else {
+                Ok(Vec::new())
+            }
+        };
+        match read() {
+            Ok(entries) => blocks.extend(entries.into_iter().filter_map(|(_, entry)| Some(entry?.id))),
+            // It went in between.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(OpenError::Io(entry.path(), error)),
+        }
     }
-    let mut file = File::open(entry.path())?;
-    let (mut bytes, metadata) = ([0; HEADER_BYTES], file.metadata()?);
-    file.read_exact(&mut bytes)?;
-    let header = Header::parse(&bytes).ok_or_else(|| damaged("the header is damaged"))?;
-    if header.id != *id {
-        return Err(damaged("the header names another block"));
+    Ok(blocks)
+}
+
+/// The packs in a directory, by their number.
+fn list(directory: &Path) -> Result<BTreeMap<u16, DirEntry>, OpenError> {
+    let unusable = |error| OpenError::Io(directory.into(), error);
+    let mut packs = BTreeMap::new();
+    for entry in fs::read_dir(directory).map_err(unusable)? {
+        let entry = entry.map_err(unusable)?;
+        if let Some(number) = parse_file_name(&entry.file_name()) {
+            packs.insert(number, entry);
+        }
     }
-    if metadata.len() != (HEADER_BYTES as u64).saturating_add(header.len.into()) {
-        return Err(damaged("the length differs from the header's"));
-    }
-    let stamped = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let Header { id, seal, len, plain_len, created, .. } = header;
-    let (created, stamped) = (seconds(created), seconds(stamped.as_secs()));
-    Ok(Block { id, seal, len, plain_len, created, stamped, pins: 0 })
+    Ok(packs)
+}
+
+fn block_of(entry: &Entry, place: Place) -> Block {
+    let Entry { id, seal, len, plain_len, created, stamped, .. } = *entry;
+    Block { id, seal, len, plain_len, created: seconds(created), stamped, pins: 0, place }
+}
+
+fn damaged_entry(number: u8) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, std::format!("entry {number} of the table is damaged"))
 }
 
 /// Which bytes of a block are meant, if it has them.
@@ -641,19 +624,7 @@ fn seconds(unix: u64) -> u32 {
     u32::try_from(unix).unwrap_or(u32::MAX)
 }
 
-/// Bytes of a disk that the file of a block takes.
+/// Bytes of a disk that a block takes.
 fn disk_size(len: u32) -> u64 {
-    (HEADER_BYTES as u64).saturating_add(len.into()).next_multiple_of(DISK_BLOCK)
-}
-
-/// Makes `now` a file's time of modification, which tells when a block was last used.
-fn stamp(file: &File, now: u64) -> io::Result<()> {
-    let time = UNIX_EPOCH.checked_add(Duration::from_secs(now));
-    file.set_modified(time.unwrap_or(SystemTime::UNIX_EPOCH))
-}
-
-/// Has the names in a directory reach the disk. Elsewhere than on Unix, that is the file system's
-/// business.
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
+    u64::from(pages_of(len)) * PAGE_BYTES as u64 + ENTRY_BYTES as u64
 }

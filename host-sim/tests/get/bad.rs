@@ -291,7 +291,7 @@ fn a_disk_that_is_full() {
     // Not even a block has room.
     let got = limited(&place, &site.url(), 32);
     assert_eq!((got.code, got.errors.lines().count()), (2, 1), "{}", got.errors);
-    assert!(got.errors.contains("peerdist-block-"), "{}", got.errors);
+    assert!(got.errors.contains("peerdist-blocks-"), "{}", got.errors);
     place.assert_nothing("file");
 
     let got = limited(&place, &site.url(), 1_000);

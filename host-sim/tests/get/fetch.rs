@@ -142,15 +142,15 @@ fn killed_over_and_over(net: u8, v2: bool, kills: u32) {
     assert!(!place.path("file.part").exists());
 }
 
-/// The names of the blocks' files, and where each block lies.
-fn blocks_of(info: &[u8]) -> HashMap<String, Range<u64>> {
+/// Where each block lies.
+fn blocks_of(info: &[u8]) -> HashMap<(Vec<u8>, u32), Range<u64>> {
     let parsed = Info::parse(&info).expect("our own");
     let (mut blocks, mut offset) = (HashMap::new(), 0);
     while let Some(segment) = parsed.segment_at(&info, offset).expect("readable") {
-        let id = hex(segment.id(&mut SoftCrypto).as_bytes());
+        let id = segment.id(&mut SoftCrypto);
         for index in 0..segment.block_count() {
             let end = offset + u64::from(segment.block_len(index).expect("there is one"));
-            blocks.insert(format!("peerdist-block-{id}-{index:08x}"), offset..end);
+            blocks.insert((id.as_bytes().to_vec(), index), offset..end);
             offset = end;
         }
     }

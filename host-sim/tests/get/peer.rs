@@ -45,8 +45,8 @@ fn status_metrics_segments_and_clearing() {
     assert_eq!((&status["Role"], &status["BranchCacheServiceStatus"]), (&json!("Peer"), &json!("Running")));
     assert_eq!(status["NetworkConfiguration"]["Addresses"], json!([place.address(3).to_string()]));
     assert_eq!(status["DataCache"]["NumberOfBlocks"], 5);
-    // Four full blocks and a short one, each sealed, with a header, and rounded up to 4 KiB.
-    assert_eq!(status["DataCache"]["CurrentActiveCacheSize"], 4 * 69_632 + 40_960);
+    // Four full blocks and a short one, each sealed, rounded up to 4 KiB, and with an entry in a table.
+    assert_eq!(status["DataCache"]["CurrentActiveCacheSize"], 4 * 69_632 + 40_960 + 5 * 256);
     assert_eq!(status["ContentRetrieval"]["BlocksServed"], 0);
 
     let id = first_segment(&site.origin().info);

@@ -111,11 +111,10 @@ impl Place {
         (Peer(child), lines)
     }
 
-    /// The names of the files of committed blocks in the cache of that name; none if there is no cache yet.
-    pub fn committed(&self, cache: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.path(cache).join("blocks")).into_iter().flatten();
-        let names = entries.map(|entry| entry.expect("readable").file_name().into_string().expect("UTF-8"));
-        names.filter(|name| name.starts_with("peerdist-block-") && !name.contains('.')).collect()
+    /// The committed blocks in the cache of that name; none if there is no cache yet.
+    pub fn committed(&self, cache: &str) -> Vec<(Vec<u8>, u32)> {
+        let blocks = peerdist_hal::file::committed(&self.path(cache).join("blocks")).unwrap_or_default();
+        blocks.iter().map(|block| (block.segment.as_bytes().to_vec(), block.index)).collect()
     }
 
     pub fn read(&self, file: &str) -> Vec<u8> {

@@ -27,6 +27,10 @@ const SHARE_WANTED: f64 = 0.7;
 const SETS: [usize; 2] = [64, 512];
 const BLOCK_BYTES: usize = 65_536;
 
+/// The table of a file of blocks, and an entry of it.
+const TABLE_BYTES: u64 = 128 * ENTRY_BYTES as u64;
+const ENTRY_BYTES: usize = 256;
+
 /// Connections that ask, and for how long.
 const CONNECTIONS: usize = 8;
 const SERVING: Duration = Duration::from_secs(2);
@@ -246,20 +250,27 @@ impl Connection {
     }
 }
 
-/// Requests for blocks of a cache, by the names of their files.
+/// Requests for blocks of a cache, which its files begin with a table of.
 fn requests_of(cache: &Path, at: SocketAddr, count: usize) -> Result<Vec<Vec<u8>>> {
     let folder = cache.join("blocks");
     let entries = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let requests: Vec<_> = names.filter_map(|name| request(&name, at)).take(count).collect();
+    let mut requests = Vec::new();
+    for entry in entries.flatten() {
+        let mut table = Vec::new();
+        let read =
+            fs::File::open(entry.path()).and_then(|file| file.take(TABLE_BYTES).read_to_end(&mut table));
+        read.map_err(|error| format!("{}: {error}", entry.path().display()))?;
+        requests.extend(table.as_chunks().0.iter().filter_map(|entry| request(entry, at)));
+    }
+    requests.truncate(count);
     if requests.len() == count { Ok(requests) } else { Err(format!("{}: too few blocks", folder.display())) }
 }
 
-fn request(name: &str, at: SocketAddr) -> Option<Vec<u8>> {
-    let (segment, index) = name.strip_prefix("peerdist-block-")?.split_once('-')?;
-    let index = u32::from_str_radix(index, 16).ok()?;
-    let pairs = segment.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
-    let segment = pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect::<Option<Vec<u8>>>()?;
+/// A request for the block of an entry.
+fn request(entry: &[u8; ENTRY_BYTES], at: SocketAddr) -> Option<Vec<u8>> {
+    let fields = entry.strip_prefix(b"PeerDBk\x02")?;
+    let index = u32::from_le_bytes(*fields.first_chunk()?);
+    let segment = fields.get(38..38 + usize::from(*fields.get(21)?))?.to_vec();
     // MSG_GETBLKS of version 1.0 (MS-PCCRR 2.2.3, 2.2.4.3): type 3, AES-128, one range of one block.
     let size = 16 + 4 + segment.len() as u32 + 4 + 8 + 4;
     let numbers =
@@ -404,15 +415,16 @@ mod tests {
     #[test]
     fn a_request_for_a_block() {
         let at = "127.0.0.2:80".parse().unwrap();
-        let request = request(&format!("peerdist-block-{}-0000000a", "1f".repeat(32)), at).unwrap();
+        let mut entry = [0; ENTRY_BYTES];
+        assert_eq!(request(&entry, at), None);
+        let fields = [&b"PeerDBk\x02\x0a\0\0\0"[..], &[7; 16], &[1, 32], &[9; 16], &[0x1f; 32]].concat();
+        entry[..fields.len()].copy_from_slice(&fields);
+        let request = request(&entry, at).unwrap();
         let end = request.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
         let mut expected = b"\0\0\0\x01\0\0\0\x03\0\0\0\x44\0\0\0\x01\0\0\0\x20".to_vec();
         expected.extend([0x1f; 32]);
         expected.extend(b"\0\0\0\x01\0\0\0\x0a\0\0\0\x01\0\0\0\0");
         assert_eq!(request[end..], expected);
         assert!(request.starts_with(b"POST /116B50EB-ECE2-41ac-8429-9F9E963361B7/ HTTP/1.1\r\n"));
-        for other in ["peerdist-block.lock", "peerdist-block-1f-0000000a.part"] {
-            assert_eq!(super::request(other, at), None);
-        }
     }
 }

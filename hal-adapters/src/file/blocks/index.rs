@@ -9,13 +9,15 @@ use peerdist_core::content::SegmentId;
 use peerdist_core::crypto::{CipherAlgorithm, Seal};
 use peerdist_core::store::{BlockId, SlotId};
 
+use super::packs::Place;
+
 /// Bytes of nearly all segment ids. What is longer has a place of its own.
 const ID_BYTES: usize = 32;
 
 /// No row.
 const NONE: u32 = u32::MAX;
 
-/// A block, as its file's header has it, and what becomes of it.
+/// A block, as its entry in a pack has it, and what becomes of it.
 #[derive(Clone, Copy)]
 pub struct Block {
     pub id: BlockId,
@@ -24,9 +26,11 @@ pub struct Block {
     pub plain_len: u32,
     /// When it was committed, in seconds of Unix.
     pub created: u32,
-    /// The time of last use that its file has, in seconds of Unix.
+    /// The time of last use that its entry has, in seconds of Unix.
     pub stamped: u32,
     pub pins: u16,
+    /// Where it lies, once it is there.
+    pub place: Place,
 }
 
 /// Rows that slots name, with the committed ones by name, by use and by age.
@@ -57,6 +61,7 @@ struct Row {
     older: u32,
     newer: u32,
     pins: u16,
+    place: Place,
     /// Bytes by which the block is longer than its plaintext: a cipher's block at most.
     padding: u8,
     algorithm: CipherAlgorithm,
@@ -109,7 +114,7 @@ impl Index {
         self.append(index);
     }
 
-    /// Counts a use of a committed row, of which the file is stamped.
+    /// Counts a use of a committed row, of which the entry is stamped.
     pub fn touch(&mut self, index: u32, stamped: u32) {
         let Some(row) = self.row_mut(index).filter(|row| row.state == State::Committed) else { return };
         row.stamped = stamped;
@@ -232,13 +237,14 @@ impl Row {
         older: NONE,
         newer: NONE,
         pins: 0,
+        place: Place::NONE,
         padding: 0,
         algorithm: CipherAlgorithm::None,
         state: State::Free,
     };
 
     fn of(block: &Block) -> Self {
-        let Block { id, seal, len, plain_len, created, stamped, pins } = block;
+        let Block { id, seal, len, plain_len, created, stamped, pins, place } = block;
         let short = <[u8; ID_BYTES]>::try_from(id.segment.as_bytes());
         Self {
             segment: short.unwrap_or([0; ID_BYTES]),
@@ -249,6 +255,7 @@ impl Row {
             created: *created,
             stamped: *stamped,
             pins: *pins,
+            place: *place,
             // Of a block that is not whole, it is not known.
             padding: len.saturating_sub(*plain_len) as u8,
             algorithm: seal.algorithm,
@@ -258,7 +265,7 @@ impl Row {
     }
 
     fn block(&self) -> Option<Block> {
-        let Self { iv, index, len, created, stamped, pins, padding, algorithm, .. } = *self;
+        let Self { iv, index, len, created, stamped, pins, place, padding, algorithm, .. } = *self;
         let segment = match &self.long {
             _ if self.state == State::Free => return None,
             Some(segment) => **segment,
@@ -266,7 +273,7 @@ impl Row {
         };
         let id = BlockId { segment, index };
         let plain_len = len.saturating_sub(padding.into());
-        Some(Block { id, seal: Seal { algorithm, iv }, len, plain_len, created, stamped, pins })
+        Some(Block { id, seal: Seal { algorithm, iv }, len, plain_len, created, stamped, pins, place })
     }
 }
 
@@ -282,7 +289,8 @@ mod tests {
     fn block(segment: &[u8], index: u32) -> Block {
         let id = BlockId { segment: SegmentId::from_slice(segment).unwrap(), index };
         let seal = Seal { algorithm: CipherAlgorithm::Aes192, iv: [9; 16] };
-        Block { id, seal, len: 48, plain_len: 40, created: 7, stamped: 8, pins: 0 }
+        let place = Place { pack: 3, entry: index as u8, start: 9 };
+        Block { id, seal, len: 48, plain_len: 40, created: 7, stamped: 8, pins: 0, place }
     }
 
     #[test]

@@ -97,7 +97,7 @@ fn test() -> Result<()> {
     step("fmt", fmt)?;
     step("clippy", clippy)?;
     step("rustdoc", rustdoc)?;
-    step("tests", || run(cargo().args(["test", "--workspace"])))?;
+    step("tests", tests)?;
     step("release", release)?;
     step("soak", soak::check)?;
     step("net", net)?;
@@ -146,6 +146,14 @@ fn clippy() -> Result<()> {
 
 fn rustdoc() -> Result<()> {
     run(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// One of the tests sees content information as a person would: with curl.
+fn tests() -> Result<()> {
+    if run::first_program(&["curl"]).is_none() {
+        apt::install(&["curl"]).map_err(|error| format!("no curl to test with: {error}"))?;
+    }
+    run(cargo().args(["test", "--workspace"]))
 }
 
 /// Builds with the release profile and, since a simulated office is the shortest proof that it

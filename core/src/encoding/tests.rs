@@ -71,6 +71,9 @@ fn who_does_not_ask_gets_the_content() {
         "Accept-Encoding: peerdist ; Q=0.000, *\nX-P2P-PeerDist: Version=1.0",
         "Accept-Encoding: peerdist;q=x\nX-P2P-PeerDist: Version=1.0",
         "Accept-Encoding: peerdist\nX-P2P-PeerDist: Version=999.999",
+        "Accept-Encoding: peerdist\nX-P2P-PeerDist: Version=2.0",
+        "Accept-Encoding: peerdist\nX-P2P-PeerDist: Version=0.9",
+        "Accept-Encoding: peerdist\nX-P2P-PeerDistEx: MinContentInformation=1.0, MaxContentInformation=2.0",
         "Accept-Encoding: peerdist\nX-P2P-PeerDist: Version=1 .0",
         "Accept-Encoding: peerdist\nX-P2P-PeerDist: Version=1.0, Version=1.1",
         "Accept-Encoding: peerdist\nX-P2P-PeerDist: ContentLength=7",
@@ -91,6 +94,11 @@ fn ranges_of_content_information() {
         ("Min={2.0}, Max={2.0}", V2_OF_1_1, PLAIN),
         ("Min={1.0},Max={1.23}", V1_OF_1_1, V1_OF_1_1),
         ("Min={0.5}, Max={3.0}", V2_OF_1_1, V1_OF_1_1),
+        // Numbers, not text: 10 is more than 2, and 10 more than 9.
+        ("Min={1.0}, Max={10.0}", V2_OF_1_1, V1_OF_1_1),
+        ("Min={0.10}, Max={1.0}", V1_OF_1_1, V1_OF_1_1),
+        ("Min={1.3}, Max={1.23}", PLAIN, PLAIN),
+        ("Min={1.3}, Max={2.0}", V2_OF_1_1, PLAIN),
         ("Min={1.1}, Max={1.9}", PLAIN, PLAIN),
         ("Min={3.0}, Max={4.0}", PLAIN, PLAIN),
         ("Min={2.0}, Max={1.0}", PLAIN, PLAIN),
@@ -115,6 +123,16 @@ fn missing_data_beats_everything_but_false() {
             let head = std::format!("{ASK_1_0}{comma}MissingDataRequest={value}");
             assert_eq!(answer(&head, ALL), expected, "{head}");
             assert_eq!(request(&head).is_missing_data(), value == "true");
+            // Nor is it told to come again, or a hash request.
+            let head = std::format!(
+                "X-P2P-PeerDist: Version=1.1{comma}MissingDataRequest={value}\n\
+                 X-P2P-PeerDistEx: HashRequest=true"
+            );
+            let hashes = if value == "false" { V1_OF_1_1 } else { PLAIN };
+            assert_eq!(answer(&head, ALL), hashes, "{head}");
+            let head = head.replace("HashRequest=true", "Other=1") + "\nAccept-Encoding: peerdist";
+            let hint = Coding::Plain { make_hash_request: value == "false" };
+            assert_eq!(answer(&head, SOON), hint, "{head}");
         }
     }
 }
@@ -123,8 +141,15 @@ fn missing_data_beats_everything_but_false() {
 fn hash_requests() {
     let hint = Coding::Plain { make_hash_request: true };
     assert_eq!(answer(ASK_1_1, SOON), hint);
+    // Whoever knows the hint, whatever else it says (fact 19).
+    assert_eq!(answer("Accept-Encoding: peerdist\nX-P2P-PeerDist: Version=1.1", SOON), hint);
+    assert_eq!(answer("Accept-Encoding: peerdist\nX-P2P-PeerDist: Version=1.23", SOON), hint);
     assert_eq!(answer(ASK_1_0, SOON), PLAIN);
     assert_eq!(answer("", SOON), PLAIN);
+    // What would be plain with hashes is not worth asking for again.
+    let none = ASK_1_1.replace("=1.0, Max", "=3.0, Max").replace("=2.0", "=4.0");
+    assert_eq!(answer(&none, SOON), PLAIN);
+    assert_eq!(request(ASK_1_1).decide(b"HEAD", true, SOON), PLAIN);
     assert_eq!(answer(ASK_1_1, Available::default()), PLAIN);
     // MS-PCCRTP 4: without Accept-Encoding.
     let again = "X-P2P-PeerDist: Version=1.1\n\
@@ -134,6 +159,11 @@ fn hash_requests() {
     assert_eq!(answer(again, SOON), PLAIN);
     assert_eq!(request(again).decide(b"GET", false, ALL), PLAIN);
     assert_eq!(answer(&again.replace("=true", "=1"), ALL), PLAIN);
+    assert_eq!(answer(&again.replace("=true", "=TRUE"), ALL), V2_OF_1_1);
+    // A coding that is refused is not used, whoever asks for hashes.
+    assert_eq!(answer(&std::format!("{again}\nAccept-Encoding: peerdist;q=0"), ALL), PLAIN);
+    assert_eq!(answer(&std::format!("{again}\nAccept-Encoding: gzip"), ALL), V2_OF_1_1);
+    assert_eq!(request(again).decide(b"HEAD", true, ALL), PLAIN);
 }
 
 #[test]

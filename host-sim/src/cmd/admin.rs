@@ -17,6 +17,10 @@ pub struct AdminArgs {
     /// Let --admin be reached from other machines
     #[arg(long, requires = "admin")]
     admin_remote: bool,
+
+    /// A name by which other machines call --admin; not needed for addresses, nor for `localhost`
+    #[arg(long, value_name = "NAME", requires = "admin_remote")]
+    admin_name: Vec<String>,
 }
 
 impl AdminArgs {
@@ -24,6 +28,7 @@ impl AdminArgs {
     pub fn bind(&self) -> Result<Option<Admin>, Failure> {
         let bound = self.admin.map(|address| {
             Admin::bind(address, self.admin_remote)
+                .map(|admin| admin.with_names(self.admin_name.clone()))
                 .map_err(|error| Failure(format!("--admin {address}: {error}")))
         });
         bound.transpose()

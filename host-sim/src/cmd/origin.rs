@@ -50,7 +50,7 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", default_value = MIN_SIZE, allow_hyphen_values = true, value_parser = size)]
     min_size: u64,
 
-    /// When files are hashed: when a client asks for one, or all of them from the start
+    /// When files are hashed: when a client asks for one, or from the start, as long as there is room
     #[arg(long, value_name = "WHEN", default_value = "lazy")]
     hash: Hash,
 
@@ -62,7 +62,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     hash_cache: Option<PathBuf>,
 
-    /// Bytes of content information that are kept
+    /// Bytes of content information that are kept; the oldest makes room for what a client asks for
     #[arg(
         long, value_name = "SIZE", default_value = HASH_CACHE_SIZE, allow_hyphen_values = true,
         value_parser = size

@@ -11,6 +11,8 @@
 //! | `POST /hashes/clear` | forgets all content information; of how many files |
 //!
 //! Whoever has something to tell is [`Administered`]; what it does not have is answered 404.
+//!
+//! Web pages of others cannot make a browser read or forget anything here: see [`Admin::with_names`].
 
 pub mod render;
 
@@ -38,6 +40,10 @@ pub const DEFAULT_ADDRESS: &str = "127.0.0.1:3780";
 /// Connections at once: a person, a script and Prometheus.
 const MAX_CONNECTIONS: usize = 16;
 
+/// What browsers tell of who has them ask: a page of ours, or the person.
+const SITE: &str = "sec-fetch-site";
+const OWN_SITE: [&str; 2] = ["same-origin", "none"];
+
 /// A server that can be asked how it does. Calls come from a thread that does nothing else, one at a time.
 pub trait Administered: Send + Sync + 'static {
     /// All that is known, as an object; sections are objects in it. The names are those of the CIM classes
@@ -47,9 +53,19 @@ pub trait Administered: Send + Sync + 'static {
     /// The same in numbers.
     fn metrics(&self) -> Vec<Metric>;
 
+    /// Whether it has segments at all.
+    fn has_segments(&self) -> bool {
+        false
+    }
+
     /// What is kept of the segment with this id.
     fn segment(&self, _id: &[u8]) -> Option<Value> {
         None
+    }
+
+    /// Whether it has content information of files at all.
+    fn has_hashes(&self) -> bool {
+        false
     }
 
     /// Whether there is content information of the file at this path.
@@ -100,6 +116,7 @@ impl Metric {
 /// The endpoint, with a port of its own.
 pub struct Admin {
     listener: TcpListener,
+    names: Vec<String>,
 }
 
 impl Admin {
@@ -112,7 +129,14 @@ impl Admin {
                 "can be reached from elsewhere: --admin-remote allows it",
             ));
         }
-        Ok(Self { listener: listen(address)? })
+        Ok(Self { listener: listen(address)?, names: Vec::new() })
+    }
+
+    /// Answers as well who calls it by one of these names. Without one it has to be called by an address, or
+    /// `localhost`: any other name may be one that the page of somebody else was loaded by, and leads here
+    /// since, so that the browser takes that page for one of ours.
+    pub fn with_names(self, names: Vec<String>) -> Self {
+        Self { names, ..self }
     }
 
     /// Where it is.
@@ -123,14 +147,14 @@ impl Admin {
     /// Answers for `server`, from a thread of its own, as long as the process lives.
     pub fn start(self, server: Arc<dyn Administered>) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let Self { listener } = self;
-        let local = listener.local_addr()?.ip().is_loopback();
+        let Self { listener, names } = self;
+        let names: Arc<[String]> = names.into();
         thread::Builder::new().name("admin".into()).spawn(move || {
             runtime.block_on(async {
                 let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
                 static NAMES: Names = Names::new();
                 let answer = move |request: Request<Incoming>| {
-                    let reply = answer(&*server, &request, local);
+                    let reply = answer(&*server, &request, &names);
                     async { reply }
                 };
                 http1::serve(listener, MAX_CONNECTIONS, &NAMES, answer, pending()).await;
@@ -140,11 +164,11 @@ impl Admin {
     }
 }
 
-/// Answers a request, where the endpoint is `local` to this machine or can be reached from elsewhere.
-fn answer<B>(server: &dyn Administered, request: &Request<B>, local: bool) -> Response<Body> {
+/// Answers a request at an endpoint that has these names.
+fn answer<B>(server: &dyn Administered, request: &Request<B>, names: &[String]) -> Response<Body> {
     let (uri, method) = (request.uri(), request.method());
-    if !is_ours(request, local) {
-        return failed(StatusCode::FORBIDDEN, "asked for by another site");
+    if let Err(reason) = is_ours(request, names) {
+        return failed(StatusCode::FORBIDDEN, reason);
     }
     let post = matches!(uri.path(), "/cache/clear" | "/hashes/clear");
     let allowed = if post { method == Method::POST } else { method == Method::GET || method == Method::HEAD };
@@ -156,25 +180,31 @@ fn answer<B>(server: &dyn Administered, request: &Request<B>, local: bool) -> Re
     let cleared = |outcome: Option<Result<u64, String>>| match outcome {
         Some(Ok(cleared)) => json(StatusCode::OK, &json!({ "Cleared": cleared })),
         Some(Err(reason)) => failed(StatusCode::INTERNAL_SERVER_ERROR, &reason),
-        None => failed(StatusCode::NOT_FOUND, "this server has none"),
+        None => failed(StatusCode::NOT_FOUND, "this server has nothing of that kind to forget"),
     };
-    let told = |value: Option<Value>| match value {
+    let told = |value: Option<Value>, none: &str| match value {
         Some(value) => json(StatusCode::OK, &value),
-        None => failed(StatusCode::NOT_FOUND, "there is none"),
+        None => failed(StatusCode::NOT_FOUND, none),
     };
     match uri.path() {
         "/" => typed("text/html; charset=utf-8", render::page(&server.status())),
         "/status" => json(StatusCode::OK, &server.status()),
         "/metrics" => typed("text/plain; version=0.0.4; charset=utf-8", prometheus(&server.metrics())),
+        "/segments" if !server.has_segments() => {
+            failed(StatusCode::NOT_FOUND, "this server has no segments: it is no peer")
+        }
+        "/hashes" if !server.has_hashes() => {
+            failed(StatusCode::NOT_FOUND, "this server has no hashes: it is no content server")
+        }
         "/segments" => {
             let mut id = [0; MAX_DIGEST_BYTES];
             match query(uri, "id").as_deref().and_then(|text| decode_hex(text, &mut id)) {
-                Some(id) if !id.is_empty() => told(server.segment(id)),
+                Some(id) if !id.is_empty() => told(server.segment(id), "nothing is kept of this segment"),
                 _ => failed(StatusCode::BAD_REQUEST, "id: not that of a segment, in hexadecimal"),
             }
         }
         "/hashes" => match query(uri, "path").map(String::from_utf8) {
-            Some(Ok(path)) => told(server.hashes(&path)),
+            Some(Ok(path)) => told(server.hashes(&path), "no such file is served"),
             _ => failed(StatusCode::BAD_REQUEST, "path: missing, or not UTF-8"),
         },
         "/cache/clear" => cleared(server.clear_cache()),
@@ -183,23 +213,32 @@ fn answer<B>(server: &dyn Administered, request: &Request<B>, local: bool) -> Re
     }
 }
 
-/// Whether no web page of somebody else's is behind the request: such pages can make the browser of whoever
-/// sits at this machine ask for anything here, and read the reply if their own name leads here.
-fn is_ours<B>(request: &Request<B>, local: bool) -> bool {
+/// Whether no web page of somebody else's is behind the request, or the reason why that cannot be told: such
+/// pages can make the browser of whoever can reach this ask for anything here, and read the reply if their own
+/// name leads here.
+fn is_ours<B>(request: &Request<B>, names: &[String]) -> Result<(), &'static str> {
     let header = |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
     let host = header(HOST.as_str());
-    // Nobody's own name is a number, or this one.
-    let is_address = |host: &str| {
+    // Nobody else's name is an address, or this one.
+    let is_own = |host: &str| {
         let name =
             host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
         let name = name.trim_start_matches('[').trim_end_matches(']');
-        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+        let is = |own: &str| name.eq_ignore_ascii_case(own);
+        is("localhost") || name.parse::<IpAddr>().is_ok() || names.iter().any(|own| is(own))
     };
-    let same_site = match header(ORIGIN.as_str()) {
-        Some(origin) => host.is_some_and(|host| origin.strip_prefix("http://") == Some(host)),
-        None => true,
+    // Programs of the time before Host leave it out, browsers never do.
+    if !host.is_none_or(is_own) {
+        return Err("asked for by a name that is not known here: --admin-name allows it");
+    }
+    // Browsers name the site behind whatever changes something; links from elsewhere are followed without.
+    let by_other = match header(ORIGIN.as_str()) {
+        Some(origin) => host.is_none_or(|host| origin.strip_prefix("http://") != Some(host)),
+        None => {
+            request.method() == Method::POST && header(SITE).is_some_and(|site| !OWN_SITE.contains(&site))
+        }
     };
-    (!local || host.is_none_or(is_address)) && same_site
+    if by_other { Err("asked for by another site") } else { Ok(()) }
 }
 
 /// The value of `name` behind the question mark.
@@ -271,8 +310,16 @@ mod tests {
             ]
         }
 
+        fn has_segments(&self) -> bool {
+            true
+        }
+
         fn segment(&self, id: &[u8]) -> Option<Value> {
             (id == [0xab, 0x01]).then(|| json!({ "Blocks": 3 }))
+        }
+
+        fn has_hashes(&self) -> bool {
+            true
         }
 
         fn hashes(&self, path: &str) -> Option<Value> {
@@ -293,7 +340,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        answer(&Peer, &request.body(()).expect("a request"), true)
+        answer(&Peer, &request.body(()).expect("a request"), &["Server.example".into()])
     }
 
     #[test]
@@ -325,24 +372,69 @@ mod tests {
     }
 
     #[test]
+    fn what_a_server_does_not_have_is_told() {
+        struct Nothing;
+
+        impl Administered for Nothing {
+            fn status(&self) -> Value {
+                json!({})
+            }
+
+            fn metrics(&self) -> Vec<Metric> {
+                Vec::new()
+            }
+        }
+
+        for (method, uri, error) in [
+            ("GET", "/segments?id=AB01", "this server has no segments: it is no peer"),
+            ("GET", "/segments", "this server has no segments: it is no peer"),
+            ("GET", "/hashes?path=/a", "this server has no hashes: it is no content server"),
+            ("GET", "/hashes", "this server has no hashes: it is no content server"),
+            ("POST", "/cache/clear", "this server has nothing of that kind to forget"),
+        ] {
+            let (head, body) = on_port(Arc::new(Nothing), &format!("{method} {uri}"));
+            assert!(head.starts_with("HTTP/1.0 404 Not Found\r\n"), "{method} {uri}: {head}");
+            assert_eq!(body, json!({ "Error": error }), "{method} {uri}");
+        }
+    }
+
+    #[test]
     fn pages_of_others_ask_in_vain() {
         for (header, value, status) in [
             ("Host", "127.0.0.1:3780", 200),
             ("Host", "LocalHost:3780", 200),
             ("Host", "[::1]:3780", 200),
             ("Host", "[::1]", 200),
+            ("Host", "192.168.1.5:3780", 200),
+            ("Host", "server.Example:3780", 200),
+            ("Host", "server.example", 200),
             ("Host", "evil.example:3780", 403),
+            ("Host", "server.example.evil.example", 403),
+            ("Host", "127.0.0.1.evil.example:3780", 403),
+            ("Host", "", 403),
             ("Origin", "http://evil.example", 403),
             ("Origin", "null", 403),
+            ("Sec-Fetch-Site", "none", 200),
+            ("Sec-Fetch-Site", "same-origin", 200),
+            ("Sec-Fetch-Site", "same-site", 403),
+            ("Sec-Fetch-Site", "cross-site", 403),
         ] {
             assert_eq!(ask("POST", "/cache/clear", &[(header, value)]).status(), status, "{header}: {value}");
         }
         let own = [("Host", "localhost:1"), ("Origin", "http://localhost:1")];
         assert_eq!(ask("POST", "/cache/clear", &own).status(), 200);
-        // Elsewhere, machines have names.
-        let named =
-            Request::builder().uri("/status").header("Host", "server.example").body(()).expect("a request");
-        assert_eq!(answer(&Peer, &named, false).status(), 200);
+        // A name that leads here: the browser takes the page of somebody else for one of ours.
+        let rebound = [("Host", "evil.example:3780"), ("Origin", "http://evil.example:3780")];
+        for (method, uri) in [("GET", "/status"), ("POST", "/cache/clear")] {
+            assert_eq!(ask(method, uri, &rebound).status(), 403, "{method} {uri}");
+        }
+        // A link on the page of somebody else.
+        let followed = [("Host", "server.example:3780"), ("Sec-Fetch-Site", "cross-site")];
+        assert_eq!(ask("GET", "/", &followed).status(), 200);
+        assert_eq!(
+            ask("POST", "/cache/clear", &[("Host", "127.0.0.1:1"), ("User-Agent", "curl")]).status(),
+            200
+        );
     }
 
     #[test]
@@ -358,15 +450,21 @@ mod tests {
     fn on_a_port() {
         let elsewhere = "0.0.0.0:0".parse().expect("an address");
         assert!(Admin::bind(elsewhere, false).is_err() && Admin::bind(elsewhere, true).is_ok());
+        let (head, body) = on_port(Arc::new(Peer), "GET /status");
+        assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
+        assert_eq!(body, Peer.status());
+    }
+
+    /// The head and the body that a request gets over TCP.
+    fn on_port(server: Arc<dyn Administered>, request: &str) -> (String, Value) {
         let admin = Admin::bind("127.0.0.1:0".parse().expect("an address"), false).expect("a port");
         let address = admin.local_addr().expect("it is bound");
-        admin.start(Arc::new(Peer)).expect("a thread");
+        admin.start(server).expect("a thread");
         let mut stream = TcpStream::connect(address).expect("somebody listens");
-        stream.write_all(b"GET /status HTTP/1.0\r\n\r\n").expect("it is open");
+        stream.write_all(format!("{request} HTTP/1.0\r\n\r\n").as_bytes()).expect("it is open");
         let mut reply = String::new();
         stream.read_to_string(&mut reply).expect("text");
-        assert!(reply.starts_with("HTTP/1.0 200 OK\r\n"), "{reply}");
-        let (_, body) = reply.split_once("\r\n\r\n").expect("a body");
-        assert_eq!(serde_json::from_str::<Value>(body).expect("JSON"), Peer.status());
+        let (head, body) = reply.split_once("\r\n\r\n").expect("a body");
+        (head.into(), serde_json::from_str(body).expect("JSON"))
     }
 }

@@ -138,6 +138,10 @@ impl Administered for Peer {
         ]
     }
 
+    fn has_segments(&self) -> bool {
+        true
+    }
+
     fn segment(&self, id: &[u8]) -> Option<Value> {
         let (segment, now) = (SegmentId::from_slice(id)?, self.control.now());
         let (blocks, bytes, age) = self.control.ask(move |node| {

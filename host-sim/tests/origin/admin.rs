@@ -23,11 +23,20 @@ fn status_metrics_and_hashes() {
     assert_eq!(status["ContentServerConfiguration"]["ContentServerIsEnabled"], true);
     assert_eq!(status["ContentServerConfiguration"]["ListenAddress"], server.address.to_string());
     assert_eq!(status["HashCache"]["NumberOfFiles"], 1);
+    // Both versions are made of it, and it is one file.
+    assert_eq!(
+        (&status["Hashing"]["FilesHashed"], &status["Hashing"]["BytesHashed"]),
+        (&1.into(), &100_000.into())
+    );
     let text = String::from_utf8(admin(&server, "GET /metrics").body).expect("text");
     assert!(text.contains("\npeerdist_origin_hashed_files_total 1\n"), "{text}");
     let page = String::from_utf8(admin(&server, "GET /").body).expect("text");
     assert!(page.contains("<h2>HashCache</h2>") && page.contains("<td>Running</td>"), "{page}");
-    assert_eq!(admin(&server, "GET /segments?id=00").status, 404);
+    for segments in ["GET /segments?id=00", "GET /segments"] {
+        let reply = admin(&server, segments);
+        let error = "this server has no segments: it is no peer";
+        assert_eq!((reply.status, &reply.json()["Error"]), (404, &error.into()));
+    }
     assert_eq!(admin(&server, "POST /cache/clear").status, 404);
 
     // Who has content information is not told to fetch the content for want of it.
@@ -48,6 +57,42 @@ fn status_metrics_and_hashes() {
     // The content server itself tells nothing.
     let line = refuses(&server, &["status", &server.address.to_string()]);
     assert!(line.ends_with("answers 404"), "{line}");
+}
+
+/// A page of somebody else's, in the browser of whoever can reach this.
+#[test]
+fn who_reaches_it_from_elsewhere_calls_it_by_a_name_of_its_own() {
+    let args = ["--admin-remote", "--admin-name", "server.example"];
+    let server = Server::new(&[("file", b"x")], &args);
+    let port = server.admin.port();
+    for (request, status) in [
+        (format!("GET /status HTTP/1.1\r\nHost: 192.168.1.5:{port}"), 200),
+        (format!("GET /status HTTP/1.1\r\nHost: server.example:{port}"), 200),
+        (format!("GET /status HTTP/1.1\r\nHost: evil.example:{port}"), 403),
+        (format!("POST /hashes/clear HTTP/1.1\r\nHost: 192.168.1.5:{port}\r\nUser-Agent: curl/8.0"), 200),
+        (
+            format!(
+                "POST /hashes/clear HTTP/1.1\r\nHost: evil.example:{port}\r\nOrigin: http://evil.example:{port}"
+            ),
+            403,
+        ),
+        (
+            format!("POST /hashes/clear HTTP/1.1\r\nHost: 192.168.1.5:{port}\r\nOrigin: http://evil.example"),
+            403,
+        ),
+        (
+            format!("POST /hashes/clear HTTP/1.1\r\nHost: 192.168.1.5:{port}\r\nSec-Fetch-Site: cross-site"),
+            403,
+        ),
+    ] {
+        let reply = ask(server.admin, &format!("{request}\r\nConnection: close\r\n\r\n"));
+        assert_eq!(reply.status, status, "{request}");
+    }
+    // By whatever name it is found: no browser is in between.
+    peerdist(&server.folder, &["status", &format!("localhost:{port}")]);
+    let line =
+        refuses(&server, &["origin", "--root", "root", "--listen", "127.0.0.1:0", "--admin-name", "x"]);
+    assert!(line.contains("--admin-remote"), "{line}");
 }
 
 /// The one line it prints, if it fails.
@@ -103,6 +148,14 @@ fn what_is_wrong_is_told_in_a_line() {
     ] {
         let line = origin(args);
         assert!(line.starts_with(begin), "{args:?}: {line}");
+    }
+    #[cfg(unix)]
+    for mode in [0o770, 0o707] {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::create_dir_all(server.folder.path().join("shared")).expect("a writable folder");
+        fs::set_permissions(server.folder.path().join("shared"), permissions).expect("it is ours");
+        let line = origin(&["--root", "root", "--listen", free, "--hash-cache", "shared"]);
+        assert!(line.starts_with("--hash-cache shared: others may write to it"), "{mode:o}: {line}");
     }
     if cfg!(target_os = "linux") {
         let line = origin(&["--root", "root", "--listen", &taken, "--hash-cache", "c"]);

@@ -162,6 +162,58 @@ fn a_file_that_changes_while_it_is_sent_breaks_off() {
     assert_eq!(server.get("/file", "Range: bytes=0-6\r\n").body, b"changed");
 }
 
+/// Whoever has begun with the file that was there before gets all of it, and whoever comes later the new one.
+#[test]
+fn a_file_that_is_replaced_while_it_is_sent_is_sent_whole() {
+    const LONG: u64 = 64 * 1_024 * 1_024;
+    let server = Server::new(&[("file", b""), ("new", b"new")], &[]);
+    let file = File::options().write(true).open(server.path("file")).expect("it is there");
+    file.set_len(LONG).expect("no room is taken");
+    let begun = || {
+        let mut stream = TcpStream::connect(server.address).expect("it listens");
+        stream.write_all(b"GET /file HTTP/1.0\r\n\r\n").expect("it is open");
+        stream.read_exact(&mut [0; 12]).expect("more comes");
+        stream
+    };
+    let streams = [begun(), begun(), begun()];
+    fs::hard_link(server.path("file"), server.path("link")).expect("a file system with links");
+    fs::rename(server.path("new"), server.path("file")).expect("a writable folder");
+    fs::remove_file(server.path("link")).expect("a writable folder");
+    for mut stream in streams {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).expect("it is not reset");
+        let head = rest.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+        assert_eq!((rest.len() - head) as u64, LONG);
+        assert!(rest[head..].iter().all(|&byte| byte == 0));
+    }
+    assert_eq!(server.get("/file", "").body, b"new");
+}
+
+/// As rsync makes them: the same bytes, the same date, but another file.
+#[test]
+fn copies_on_two_servers_have_the_same_tag() {
+    let servers = [0, 1].map(|_| Server::new(&[("file", &varied(LEN))], &[]));
+    let date = std::time::UNIX_EPOCH + std::time::Duration::new(1_700_000_000, 123_456_789);
+    for server in &servers {
+        let file = File::options().write(true).open(server.path("file")).expect("it is there");
+        file.set_modified(date).expect("it is ours");
+    }
+    let tags = servers.each_ref().map(|server| {
+        let tag = || server.get("/file", "").header("ETag").map(String::from);
+        super::server::until(|| tag().is_some_and(|tag| tag.starts_with('"')));
+        tag().expect("a tag")
+    });
+    assert_eq!(tags[0], tags[1]);
+    // Who began with the one goes on with the other.
+    let headers = format!("If-Range: {}\r\nRange: bytes=100-199\r\n", tags[0]);
+    let reply = servers[1].get("/file", &headers);
+    assert!(reply.status == 206 && reply.body == varied(LEN)[100..200], "{}", reply.head);
+    // Written again, though it has as many bytes.
+    fs::write(servers[1].path("file"), vec![7; LEN]).expect("it is ours");
+    assert_eq!(servers[1].get("/file", &headers).status, 200);
+    assert_eq!(servers[1].get("/file", &format!("If-Match: {}\r\n", tags[0])).status, 412);
+}
+
 #[test]
 fn content_information_outlives_the_server() {
     let server = Server::new(&[("file", &varied(LEN)), ("short", b"x")], &["--hash", "eager"]);

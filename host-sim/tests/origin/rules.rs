@@ -65,6 +65,17 @@ fn the_first_is_told_to_come_again() {
     assert_eq!(first.header("Content-Type"), Some("image/png"));
     assert_eq!(first.body, varied(LEN));
     has_common_headers(&first);
+    // A range of it is honoured as it would be otherwise (fact 20), and so is who asks for data alone (fact 18).
+    let server_of_part = Server::new(&[("a.png", &varied(LEN))], &[]);
+    let data =
+        format!("{}\r\n", ASK.trim_end()).replace("Version=1.1", "Version=1.1,MissingDataRequest=true");
+    is_plain(&server_of_part.get("/a.png", &data));
+    assert_eq!(server_of_part.number("/Hashing/FilesWaiting"), 0);
+    let part = server_of_part.get("/a.png", &format!("{ASK}Range: bytes=7-8\r\n"));
+    assert_eq!((part.status, part.header("Content-Encoding")), (206, None));
+    assert_eq!(part.header("X-P2P-PeerDistEx"), Some("MakeHashRequest=true"));
+    assert_eq!(part.header("Content-Range"), Some(&*format!("bytes 7-8/{LEN}")));
+    assert_eq!(part.body, varied(LEN)[7..=8]);
     // A client of 1.0 does not know the hint.
     let old = server.get("/a.png", "Accept-Encoding: peerdist\r\nX-P2P-PeerDist: Version=1.0\r\n");
     assert!(
@@ -147,6 +158,7 @@ fn ranges() {
     let range =
         |value: &str, headers: &str| server.get(TARGET, &format!("Range: bytes={value}\r\n{headers}"));
     let missing = "X-P2P-PeerDist: Version=1.1, MissingDataRequest=true\r\n";
+    let both = "Accept-Encoding: peerdist\r\nX-P2P-PeerDist: Version=1.0,MissingDataRequest=true\r\n";
     for (value, first, last) in [
         ("0-0", 0, 0),
         ("65536-131071", 65_536, 131_071),
@@ -154,7 +166,7 @@ fn ranges() {
         ("-10", 299_990, 299_999),
         ("100-9999999", 100, 299_999),
     ] {
-        for headers in ["", missing] {
+        for headers in ["", missing, both] {
             let reply = range(value, headers);
             assert_eq!(reply.status, 206);
             assert_eq!(reply.header("Content-Range"), Some(&*format!("bytes {first}-{last}/{LEN}")));
@@ -164,9 +176,14 @@ fn ranges() {
         // Encoded: content information of the range, whose numbers are those of the content.
         let (part, len) = (format!("{first}-{}", last + 1), last + 1 - first);
         let v1 = "Accept-Encoding: peerdist\r\nX-P2P-PeerDist: Version=1.0\r\n";
-        for (headers, version, args) in [(v1, "1.0", &[][..]), (ASK, "1.1", &["--content-info", "2"])] {
+        for (headers, version, args) in [
+            (v1, "1.0", &[][..]),
+            (ASK, "1.1", &["--content-info", "2"]),
+            (AGAIN, "1.1", &["--content-info", "2"]),
+        ] {
             let reply = range(value, headers);
             assert_eq!((reply.status, reply.header("Content-Encoding")), (206, Some("peerdist")));
+            has_common_headers(&reply);
             assert_eq!(reply.header("Content-Range"), Some(&*format!("bytes {first}-{last}/{LEN}")));
             let value = format!("Version={version}, ContentLength={len}");
             assert_eq!(reply.header("X-P2P-PeerDist"), Some(&*value));
@@ -285,6 +302,59 @@ fn methods_and_connections() {
                 head.extend(byte);
             }
         }
+    }
+}
+
+/// A reply on a connection that stays open.
+fn next(stream: &mut TcpStream) -> Reply {
+    let mut bytes = Vec::new();
+    let byte = |stream: &mut TcpStream| {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).map(|()| byte[0]).expect("more comes")
+    };
+    while !bytes.ends_with(b"\r\n\r\n") {
+        bytes.push(byte(stream));
+    }
+    let head = read(&mut &*bytes);
+    let len: usize = head.header("Content-Length").expect("a length").parse().expect("a number");
+    (0..len).for_each(|_| bytes.push(byte(stream)));
+    read(&mut &*bytes)
+}
+
+/// Clients ask for one thing after the other on a connection, and wait for leave before they send a body (fact 21).
+#[test]
+fn captured_connections() {
+    let server = Server::new(&[("MultipleBlocks.txt", &varied(LEN))], &[]);
+    server.wait_for("/MultipleBlocks.txt");
+    let captures: serde_json::Value =
+        serde_json::from_str(include_str!("../../../tests/vectors/http-captures.json")).expect("JSON");
+    let heads = |method: &str| -> Vec<String> {
+        let heads =
+            captures.as_array().expect("a list").iter().map(|one| one["head"].as_str().expect("text"));
+        let heads: Vec<_> = heads.filter(|head| head.starts_with(method)).map(String::from).collect();
+        assert!(!heads.is_empty(), "{method}");
+        heads
+    };
+    let mut stream = TcpStream::connect(server.address).expect("it listens");
+    for head in [heads("GET"), heads("GET")].concat() {
+        stream.write_all(format!("{head}\r\n\r\n").as_bytes()).expect("it is open");
+        let reply = next(&mut stream);
+        let encoded = !head.contains("MissingData");
+        assert_eq!((reply.status, reply.header("Content-Encoding").is_some()), (200, encoded), "{head}");
+        assert!(encoded || reply.body == varied(LEN), "{head}");
+    }
+    for head in heads("POST") {
+        let mut stream = TcpStream::connect(server.address).expect("it listens");
+        stream.write_all(format!("{head}\r\n\r\n").as_bytes()).expect("it is open");
+        assert_eq!(next(&mut stream).status, 405, "{head}");
+    }
+    // Nobody has to be given leave who has no body.
+    let mut stream = TcpStream::connect(server.address).expect("it listens");
+    let head =
+        format!("GET {} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n{ASK}\r\n", "/MultipleBlocks.txt");
+    for _ in 0..2 {
+        stream.write_all(head.as_bytes()).expect("it is open");
+        assert_eq!(next(&mut stream).header("Content-Encoding"), Some("peerdist"));
     }
 }
 

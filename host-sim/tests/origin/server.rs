@@ -167,6 +167,9 @@ pub fn try_read(stream: &mut impl Read) -> Option<Reply> {
     stream.read_to_end(&mut bytes).ok()?;
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = String::from_utf8(bytes[..end].to_vec()).expect("text");
+    // Clients search the status line for the space behind the code (fact 20).
+    let reason = head.lines().next().and_then(|line| line.splitn(3, ' ').nth(2));
+    assert!(reason.is_some_and(|reason| !reason.is_empty()), "{head}");
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
     let reply = Reply { head, status, body: bytes.split_off(end + 4) };
     let len = reply.header("Content-Length").map(|len| len.parse().expect("a number"));

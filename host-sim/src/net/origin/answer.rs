@@ -49,7 +49,7 @@ impl Site {
         let validators = Validators {
             etag: etag.as_bytes(),
             modified: state.modified_seconds(),
-            modified_is_strong: state.is_settled(now),
+            modified_is_strong: state.is_strong(now),
         };
         let mut selection = Selection::new(validators);
         let mut asked = ServerRequest::default();

@@ -44,8 +44,8 @@ impl Chunks for Content {
     fn next(&mut self) -> io::Result<Bytes> {
         let mut chunk = vec![0; self.left().min(CHUNK_BYTES) as usize];
         read_exact_at(&self.file, &mut chunk, self.range.start)?;
-        // What was read is of the state that was named only if that is still the state.
-        if State::of(&self.file)? != self.state {
+        // What was read is of the state that was named only if nobody has written meanwhile.
+        if !State::of(&self.file)?.has_bytes_of(&self.state) {
             return Err(io::Error::other("changed while it was sent"));
         }
         self.range.start += chunk.len() as u64;

@@ -24,7 +24,7 @@ use peerdist_core::encoding::InfoVersion;
 use peerdist_hal::file::InfoFile;
 use tempfile::NamedTempFile;
 
-use super::files::State;
+use super::files::{State, os_string};
 use crate::crypto::FastCrypto;
 
 /// What an entry begins with: the kind of file, and the version of its form.
@@ -52,6 +52,9 @@ const LOCK: &str = "lock";
 
 /// Entries that are kept open: they are not checked again, and nobody can change them unseen.
 const MAX_OPEN: usize = 128;
+
+/// Bytes of the longest path that is believed before the tag is checked: systems have 4 KiB at most, or 32.
+const MAX_PATH_BYTES: u64 = 64 * 1_024;
 
 /// Bytes that are checked at a time.
 const PIECE_BYTES: usize = 64 * 1_024;
@@ -156,6 +159,29 @@ impl HashCache {
             file.read_exact(&mut head).map(|()| head)
         });
         head.is_ok_and(|head| Head::parse(&head).is_some_and(|head| head.state == *state))
+    }
+
+    /// Whether there is room for up to `info_bytes` of content information of the file at `path` without that of
+    /// another having to go.
+    pub fn has_room(&self, path: &Path, info_bytes: u64) -> bool {
+        let own = (HEAD_BYTES + path.as_os_str().len() + TAG_BYTES) as u64;
+        let old = fs::metadata(self.place(path)).map_or(0, |metadata| metadata.len());
+        let others = self.bytes().saturating_sub(old);
+        others.saturating_add(own).saturating_add(info_bytes) <= self.max_bytes
+    }
+
+    /// Removes the entries that are of no use any more: those of files that `is_there` does not find in the
+    /// state that they describe, and those of another key.
+    pub fn sweep(&self, is_there: impl Fn(&Path, &State) -> bool) -> io::Result<()> {
+        for (place, len, _) in self.listed()? {
+            let named = named(&place).filter(|(path, _)| self.place(path) == place);
+            if named.as_ref().is_none_or(|(path, state)| !is_there(path, state)) {
+                fs::remove_file(&place)?;
+                self.bytes.fetch_sub(len.min(self.bytes()), Ordering::Relaxed);
+                named.and_then(|(path, _)| self.opened().entries.remove(&path));
+            }
+        }
+        Ok(())
     }
 
     /// Makes an entry of the file at `path` in this state: `make` writes content information of each version
@@ -324,6 +350,17 @@ impl HashCache {
             .all(|version| entry.info(*version).is_some())
             .then_some(entry)
     }
+}
+
+/// The file that an entry is of, and its state, as the entry has it: unchecked.
+fn named(place: &Path) -> Option<(PathBuf, State)> {
+    let mut file = File::open(place).ok()?;
+    let mut head = [0; HEAD_BYTES];
+    file.read_exact(&mut head).ok()?;
+    let head = Head::parse(&head).filter(|head| head.len_path <= MAX_PATH_BYTES)?;
+    let mut path = vec![0; head.len_path as usize];
+    file.read_exact(&mut path).ok()?;
+    Some((os_string(path)?.into(), head.state))
 }
 
 impl Entry {
@@ -531,6 +568,30 @@ mod tests {
         let cache = open(folder.path(), b"key", 1);
         put(&cache, "4", STATE);
         assert_eq!((cache.count(), entry_of(&cache, "4").is_some()), (1, true));
+    }
+
+    #[test]
+    fn room_is_made_by_what_is_of_no_use() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = open(folder.path(), b"other", u64::MAX);
+        put(&cache, "of another key", STATE);
+        drop(cache);
+        let cache = open(folder.path(), b"key", u64::MAX);
+        for name in ["here", "gone", "changed"] {
+            put(&cache, name, STATE);
+        }
+        cache.sweep(|path, state| path == Path::new("here") && *state == STATE).expect("it is ours");
+        let kept = ["here", "gone", "changed"].map(|name| entry_of(&cache, name).is_some());
+        assert_eq!((kept, cache.count()), ([true, false, false], 1));
+        let one = cache.bytes();
+        drop(cache);
+        // An entry that takes the place of one needs no more room.
+        let cache = open(folder.path(), b"key", one);
+        let info = one - (HEAD_BYTES + "here".len() + TAG_BYTES) as u64;
+        let room = |path: &str, bytes| cache.has_room(Path::new(path), bytes);
+        assert!(room("here", info) && !room("here", info + 1) && !room("gone", 0));
+        cache.clear().expect("it is ours");
+        assert!(room("gone", info) && !room("gone", info + 1) && !room("gone", u64::MAX));
     }
 
     #[test]

@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime};
 use cap_fs_ext::OpenOptionsSyncExt as _;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, ReadDir};
-use peerdist_core::crypto::{HashAlgorithm, SoftCrypto, hash};
 
 use crate::net::percent;
 
@@ -17,8 +16,9 @@ use crate::net::percent;
 /// systems are as coarse as two seconds (FAT), and what is written within one tick shows no difference.
 pub const SETTLE: Duration = Duration::from_secs(2);
 
-/// Bytes of a hash that make an entity tag: no two states will have the same.
-const ETAG_BYTES: usize = 16;
+/// Files dated before this, a day after the clocks begin, have no date: tools that make the same output twice
+/// write 0 or 1 into whatever they make.
+const FIRST_DATE: i64 = 86_400 * 1_000_000_000;
 
 /// A folder whose files are served, or a single file.
 ///
@@ -52,7 +52,7 @@ pub struct Opened {
     pub state: State,
 }
 
-/// By what the bytes of a file are known to be the same as before.
+/// By what the bytes of a file are known to be the same as before, however often another takes its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     /// Bytes.
@@ -185,13 +185,15 @@ fn refusal(error: io::Error) -> Refusal {
     }
 }
 
+/// The name that is written with these bytes.
 #[cfg(unix)]
-fn os_string(name: Vec<u8>) -> Option<OsString> {
+pub fn os_string(name: Vec<u8>) -> Option<OsString> {
     Some(std::os::unix::ffi::OsStringExt::from_vec(name))
 }
 
+/// The name that is written with these bytes, if it is one.
 #[cfg(not(unix))]
-fn os_string(name: Vec<u8>) -> Option<OsString> {
+pub fn os_string(name: Vec<u8>) -> Option<OsString> {
     String::from_utf8(name).ok().map(OsString::from)
 }
 
@@ -263,14 +265,28 @@ impl State {
         past(self.modified) && past(self.changed)
     }
 
+    /// Whether a file that is open has the bytes that it had: whatever writes to it moves the one or the other.
+    /// A new name, or another file under its old one, only moves the time of its last change.
+    pub fn has_bytes_of(&self, other: &Self) -> bool {
+        (self.len, self.modified) == (other.len, other.modified)
+    }
+
+    /// Whether length and date tell this file from another that had its name before.
+    pub fn is_strong(&self, now: SystemTime) -> bool {
+        self.modified >= FIRST_DATE && self.is_settled(now)
+    }
+
     /// The entity tag, in its quotes; weak as long as the state may change unseen.
+    ///
+    /// It is made of what copies of a file have in common, so that servers with the same files can stand for
+    /// each other: a client that began with one goes on with another. RFC 9110 8.8.1 wants a strong tag never
+    /// to be that of two contents of one URL. Somebody would have to replace a file by one of the same length
+    /// and give it, to the nanosecond, the same date: the number of the file and its last change would tell,
+    /// but differ on every server. Whoever has content information would find out even so, since that is never
+    /// kept by the tag. Where files have no date, the tag is weak.
     pub fn etag(&self, now: SystemTime) -> String {
-        let words = [self.len, self.modified as u64, self.changed as u64, self.file].map(u64::to_le_bytes);
-        // What the tag is made of is nobody else's business.
-        let hash = hash(&mut SoftCrypto, HashAlgorithm::Sha256, words.as_flattened());
-        let hex: String = hash.as_bytes().iter().take(ETAG_BYTES).map(|byte| format!("{byte:02x}")).collect();
-        let weak = if self.is_settled(now) { "" } else { "W/" };
-        format!("{weak}\"{hex}\"")
+        let weak = if self.is_strong(now) { "" } else { "W/" };
+        format!("{weak}\"{:x}-{:x}\"", self.modified, self.len)
     }
 
     /// When it was modified, in seconds since 1970.
@@ -390,11 +406,19 @@ mod tests {
         let state = State::of(&file).expect("readable");
         assert_eq!((state.len, state.modified_seconds()), (1, 1_000));
         let later = SystemTime::now() + 2 * SETTLE;
-        assert!(state.is_settled(later) && !state.etag(later).starts_with('W'));
+        assert!(state.is_settled(later));
+        assert_eq!(state.etag(later), "W/\"e8d4a51000-1\"", "1970 is no date");
         // The time of a change cannot be set back, where there is one.
         assert_eq!(state.is_settled(SystemTime::now()), !cfg!(unix));
         file.set_modified(at(1_001)).expect("it is ours");
         assert_ne!(State::of(&file).expect("readable"), state);
+        // A copy has the same tag: it is another file, changed at another time.
+        let dated = State { modified: 1_700_000_000_123_456_789, ..state };
+        assert_eq!(dated.etag(later), "\"17979cfe3d85cd15-1\"");
+        assert_eq!(State { changed: 1, file: 2, ..dated }.etag(later), dated.etag(later));
+        for other in [State { modified: dated.modified + 1, ..dated }, State { len: 2, ..dated }] {
+            assert_ne!(other.etag(later), dated.etag(later));
+        }
         let fresh = State { modified: nanoseconds(SystemTime::now()), ..state };
         assert!(!fresh.is_settled(SystemTime::now()) && fresh.etag(SystemTime::now()).starts_with("W/\""));
     }

@@ -1,6 +1,6 @@
 //! Content information is made in the background, of one file at a time, by as many cores as it may have.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use peerdist_core::content::publish::PublishError;
-use peerdist_core::content::segmenter::Segmentation;
+use peerdist_core::content::segmenter::{MIN_SEGMENT_BYTES, Segmentation};
 use peerdist_core::content::v1::info_len;
 use peerdist_core::crypto::HashAlgorithm;
 use zeroize::Zeroizing;
 
 use super::cache::{HashCache, Sink};
-use super::files::{Opened, Refusal, Root, SETTLE, State};
+use super::files::{Opened, Refusal, Root, SETTLE, State, Walk};
 use crate::publish::{self, Layout, Order, publish};
 
 /// Files that wait to be hashed, at most. Who asks for one more is told to come again all the same.
@@ -28,8 +28,16 @@ const MAX_CHANGES: u32 = 5;
 /// How long the walk through the folder rests where files are hashed before anybody asks.
 const WALK_PAUSE: Duration = Duration::from_secs(60);
 
+/// How long it rests where the hash cache fails: a full disk stays full for a while, and every walk would read
+/// a file in vain.
+const FAULT_PAUSE: Duration = Duration::from_secs(3_600);
+
 /// The hash of content information 1.0.
 const ALGORITHM: HashAlgorithm = HashAlgorithm::Sha256;
+
+/// Bytes of content information 2.0, at most: of a segment, in a chunk of its own, and before all of them.
+const SEGMENT_V2_BYTES: u64 = 68 + 5;
+const HEADER_V2_BYTES: u64 = 64;
 
 /// When files are hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +64,7 @@ pub enum Progress {
 pub struct Counters {
     /// Files of which there is content information since.
     pub files: AtomicU64,
-    /// Bytes that were read for it, twice for both versions.
+    /// Their bytes.
     pub bytes: AtomicU64,
     /// Files that would not stay as they were, or could not be read, or their content information not kept.
     pub failures: AtomicU64,
@@ -107,6 +115,33 @@ struct Job {
     path: PathBuf,
     due: Instant,
     changes: u32,
+    /// By a client: then the content information of others may have to go for it.
+    asked: bool,
+}
+
+/// What the walks through the folder have found out.
+#[derive(Default)]
+struct Learned {
+    /// Files that could not be hashed, in these states: once more would be of no use.
+    failed: HashMap<PathBuf, State>,
+    /// On this walk, the hash cache has been rid of what is of no use.
+    swept: bool,
+    /// There was no room, and that was told.
+    full: bool,
+    /// The hash cache fails: so would it with the next file.
+    fault: bool,
+}
+
+impl Learned {
+    /// A walk begins.
+    fn begin(&mut self, root: &Root) {
+        (self.swept, self.fault) = (false, false);
+        self.failed.retain(|path, state| is_there(root, path, state));
+    }
+}
+
+fn is_there(root: &Root, path: &Path, state: &State) -> bool {
+    root.open_file(path).is_ok_and(|opened| opened.state == *state)
 }
 
 impl Queue {
@@ -128,8 +163,8 @@ impl Hasher {
 
     /// Asks for the content information of a file.
     pub fn ask(&self, path: &Path) {
-        if self.progress(path) == Progress::Idle {
-            self.shared.push(path, Duration::ZERO, 0);
+        if self.progress(path) != Progress::Hashing {
+            self.shared.push(Job { path: path.into(), due: Instant::now(), changes: 0, asked: true });
         }
     }
 
@@ -185,13 +220,14 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, path: &Path, after: Duration, changes: u32) {
+    fn push(&self, job: Job) {
         let mut queue = self.queue();
-        if queue.asked.len() >= MAX_WAITING || queue.asked.iter().any(|job| job.path == path) {
-            return;
+        if let Some(waiting) = queue.asked.iter_mut().find(|waiting| waiting.path == job.path) {
+            waiting.asked |= job.asked;
+        } else if queue.asked.len() < MAX_WAITING {
+            queue.asked.push_back(job);
+            self.wake.notify_all();
         }
-        queue.asked.push_back(Job { path: path.into(), due: Instant::now() + after, changes });
-        self.wake.notify_all();
     }
 
     /// The next file that somebody has asked for, which is waited for until `latest`, if it is given.
@@ -235,6 +271,8 @@ enum Failure {
     Ends,
     /// It is not there any more, or too short.
     Gone,
+    /// The content information of others would have to go for it.
+    Full,
     File(io::Error),
     Cache(io::Error),
 }
@@ -248,7 +286,7 @@ impl From<io::Error> for Failure {
 impl Task {
     fn run(&self, shared: &Shared) {
         let mut walk = (self.when == When::Always).then(|| self.root.walk());
-        let mut rest = None;
+        let (mut rest, mut learned) = (None, Learned::default());
         while !shared.ends.load(Ordering::Relaxed) {
             // While there are files to walk to, nobody is waited for.
             let latest = match (&walk, rest) {
@@ -256,54 +294,87 @@ impl Task {
                 (None, rest) => rest,
             };
             if let Some(job) = shared.next(latest) {
-                self.work(shared, &job);
+                self.work(shared, &mut learned, job);
             } else if let Some(files) = &mut walk {
-                match files.next() {
-                    Some(path) => self.visit(shared, path),
-                    None => (walk, rest) = (None, Some(Instant::now() + WALK_PAUSE)),
+                if !self.step(shared, &mut learned, files) {
+                    let pause = if learned.fault { FAULT_PAUSE } else { WALK_PAUSE };
+                    (walk, rest) = (None, Some(Instant::now() + pause));
                 }
             } else if self.when == When::Always {
+                learned.begin(&self.root);
                 walk = Some(self.root.walk());
             }
         }
     }
 
-    /// Hashes a file on the way through the folder, unless it was before.
-    fn visit(&self, shared: &Shared, path: PathBuf) {
+    /// Goes on to the next file of a walk, unless that is over.
+    fn step(&self, shared: &Shared, learned: &mut Learned, walk: &mut Walk) -> bool {
+        let next = walk.next().filter(|_| !learned.fault);
+        next.map(|path| self.visit(shared, learned, path)).is_some()
+    }
+
+    /// Hashes a file on the way through the folder, unless it was before, or cannot be.
+    fn visit(&self, shared: &Shared, learned: &mut Learned, path: PathBuf) {
         let Ok(Opened { state, .. }) = self.root.open_file(&path) else { return };
-        if state.len >= self.min_size && !self.cache.seems_here(&path, &state) {
+        let failed = learned.failed.get(&path) == Some(&state);
+        if state.len >= self.min_size && !failed && !self.cache.seems_here(&path, &state) {
             shared.queue().now = Some(path.clone());
-            self.work(shared, &Job { path, due: Instant::now(), changes: 0 });
+            self.work(shared, learned, Job { path, due: Instant::now(), changes: 0, asked: false });
         }
     }
 
-    fn work(&self, shared: &Shared, job: &Job) {
+    fn work(&self, shared: &Shared, learned: &mut Learned, job: Job) {
         let failed = |of: &Path, error: io::Error| {
             shared.counters.failures.fetch_add(1, Ordering::Relaxed);
             (self.tell)(&format!("{}: {error}", of.display()));
         };
-        match self.describe(shared, &job.path) {
+        let opened = match self.root.open_file(&job.path) {
+            Ok(opened) if opened.state.len >= self.min_size => opened,
+            Err(Refusal::Failed(error)) => return failed(&job.path, error),
+            // It is not there any more, or too short.
+            _ => return,
+        };
+        let state = opened.state;
+        match self.describe(shared, learned, &job, opened) {
             Ok(()) | Err(Failure::Ends | Failure::Gone) => {}
             Err(Failure::Fresh | Failure::Changed) if job.changes < MAX_CHANGES => {
-                shared.push(&job.path, SETTLE, job.changes + 1);
+                shared.push(Job { due: Instant::now() + SETTLE, changes: job.changes + 1, ..job });
             }
-            Err(Failure::Fresh | Failure::Changed) => {
-                shared.counters.failures.fetch_add(1, Ordering::Relaxed);
+            // Nothing was read, and the next state is about to come.
+            Err(Failure::Fresh) => _ = shared.counters.failures.fetch_add(1, Ordering::Relaxed),
+            Err(failure @ (Failure::Changed | Failure::File(_))) => {
+                let error = match failure {
+                    Failure::File(error) => error,
+                    _ => io::Error::other("does not stay as it is while it is hashed"),
+                };
+                failed(&job.path, error);
+                if self.when == When::Always {
+                    learned.failed.insert(job.path, state);
+                }
             }
-            Err(Failure::File(error)) => failed(&job.path, error),
-            Err(Failure::Cache(error)) => failed(self.cache.folder(), error),
+            Err(Failure::Cache(error)) => {
+                failed(self.cache.folder(), error);
+                learned.fault = true;
+            }
+            Err(Failure::Full) if learned.full => {}
+            Err(Failure::Full) => {
+                learned.full = true;
+                let folder = self.cache.folder().display();
+                let why =
+                    "full, so not all files are hashed before a client asks: --hash-cache-size is too small";
+                (self.tell)(&format!("{folder}: {why}"));
+            }
         }
     }
 
     /// Makes the content information of a file, if it stays as it is meanwhile.
-    fn describe(&self, shared: &Shared, path: &Path) -> Result<(), Failure> {
-        let Opened { mut file, state } = self.root.open_file(path).map_err(|refusal| match refusal {
-            Refusal::Failed(error) => Failure::File(error),
-            _ => Failure::Gone,
-        })?;
-        if state.len < self.min_size {
-            return Err(Failure::Gone);
-        }
+    fn describe(
+        &self,
+        shared: &Shared,
+        learned: &mut Learned,
+        Job { path, asked, .. }: &Job,
+        Opened { mut file, state }: Opened,
+    ) -> Result<(), Failure> {
         if !state.is_settled(SystemTime::now()) {
             return Err(Failure::Fresh);
         }
@@ -311,6 +382,11 @@ impl Task {
             return Ok(());
         }
         let len_v1 = info_len(ALGORITHM, state.len).ok_or(Failure::Gone)?;
+        // What nobody has asked for makes no room: with more files than there is room for, all would be hashed
+        // again and again.
+        if !asked && !self.has_room(learned, path, &state, len_v1)? {
+            return Err(Failure::Full);
+        }
         self.cache.put(path, state, len_v1, |v1, v2| {
             self.publish(shared, &mut file, &state, Layout::V1(ALGORITHM), v1)?;
             let len =
@@ -322,7 +398,26 @@ impl Task {
             }
         })?;
         shared.counters.files.fetch_add(1, Ordering::Relaxed);
+        shared.counters.bytes.fetch_add(state.len, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Whether the content information of a file has room beside all that is of use, at its longest: how long it
+    /// is shows only when the file has been read.
+    fn has_room(
+        &self,
+        learned: &mut Learned,
+        path: &Path,
+        state: &State,
+        len_v1: u64,
+    ) -> Result<bool, Failure> {
+        let segments = state.len.div_ceil(MIN_SEGMENT_BYTES.into());
+        let most = len_v1 + HEADER_V2_BYTES + segments.saturating_mul(SEGMENT_V2_BYTES);
+        if !self.cache.has_room(path, most) && !learned.swept {
+            learned.swept = true;
+            self.cache.sweep(|path, state| is_there(&self.root, path, state))?;
+        }
+        Ok(self.cache.has_room(path, most))
     }
 
     /// Reads the file from its beginning, and returns the bytes of its content information.
@@ -350,7 +445,7 @@ impl Task {
     }
 }
 
-/// A file that is read, and counted, until the server ends.
+/// A file that is read until the server ends.
 struct Watched<'a> {
     file: &'a mut File,
     shared: &'a Shared,
@@ -361,8 +456,139 @@ impl Read for Watched<'_> {
         if self.shared.ends.load(Ordering::Relaxed) {
             return Err(io::Error::other("the server ends"));
         }
-        let read = self.file.read(buf)?;
-        self.shared.counters.bytes.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
+        self.file.read(buf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const LEN: u64 = 300_000;
+
+    /// A folder with these files, which have been there for a while, and a hash cache of so many bytes.
+    fn task(names: &[&str], max_bytes: u64, tell: fn(&str)) -> (TempDir, Task) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (root, cache) = (folder.path().join("root"), folder.path().join("cache"));
+        for folder in [&root, &cache] {
+            fs::create_dir(folder).expect("a writable folder");
+        }
+        for name in names {
+            fs::write(root.join(name), vec![7; LEN as usize]).expect("a writable folder");
+        }
+        let task = Task {
+            root: Arc::new(Root::open(&root).expect("a folder")),
+            cache: Arc::new(HashCache::open(&cache, b"key", max_bytes).expect("a writable folder")),
+            key: Zeroizing::new(b"key".to_vec()),
+            min_size: 1,
+            workers: 1,
+            when: When::Always,
+            tell,
+        };
+        names.iter().for_each(|name| settle(&task, name));
+        (folder, task)
+    }
+
+    fn settle(task: &Task, name: &str) {
+        while !state(task, name).is_settled(SystemTime::now()) {
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn state(task: &Task, name: &str) -> State {
+        task.root.open_file(Path::new(name)).expect("it is there").state
+    }
+
+    fn walk(task: &Task, shared: &Shared, learned: &mut Learned) {
+        learned.begin(&task.root);
+        let mut walk = task.root.walk();
+        while task.step(shared, learned, &mut walk) {}
+    }
+
+    fn count(counter: &AtomicU64) -> u64 {
+        counter.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn walks_end_where_the_hash_cache_is_full() {
+        static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        let tell = |line: &str| TOLD.lock().expect("nobody panics").push(line.into());
+        let (_first, task) = task(&["a"], u64::MAX, tell);
+        let (shared, mut learned) = (Shared::default(), Learned::default());
+        walk(&task, &shared, &mut learned);
+        assert_eq!((count(&shared.counters.files), count(&shared.counters.bytes)), (1, LEN));
+        let one = task.cache.bytes();
+        drop(task);
+
+        let names = ["a", "b", "c", "d", "e", "f"];
+        // Of these three have room, and perhaps one more, which is not certain before it is hashed.
+        let (folder, task) = super::tests::task(&names, 4 * one, tell);
+        for _ in 0..3 {
+            walk(&task, &shared, &mut learned);
+        }
+        let is_here = |name: &&str| task.cache.seems_here(Path::new(name), &state(&task, name));
+        let here: Vec<&str> = names.into_iter().filter(is_here).collect();
+        assert_eq!((here.len(), count(&shared.counters.files), task.cache.count()), (3, 4, 3));
+        let told = std::mem::take(&mut *TOLD.lock().expect("nobody panics"));
+        assert!(told.len() == 1 && told[0].contains("--hash-cache-size"), "{told:?}");
+
+        // A client gets what it asks for; then the oldest has to go, and does not come back by itself.
+        let away = names.into_iter().find(|name| !is_here(name)).expect("three of six");
+        for name in [away, "a", "b", "c", "d", "e", "f", away] {
+            let job = Job { path: name.into(), due: Instant::now(), changes: 0, asked: true };
+            task.work(&shared, &mut learned, job);
+            assert!(is_here(&name), "{name}");
+        }
+        let files = count(&shared.counters.files);
+        walk(&task, &shared, &mut learned);
+        assert!(is_here(&away) && count(&shared.counters.files) == files);
+
+        // What is of files that are gone has to make room.
+        for name in names.into_iter().filter(is_here) {
+            fs::remove_file(folder.path().join("root").join(name)).expect("it is ours");
+        }
+        walk(&task, &shared, &mut learned);
+        let left = task.root.walk().count();
+        assert!(left > 0 && task.cache.count() == left.min(3) as u64, "{left}");
+        assert_eq!(TOLD.lock().expect("nobody panics").len(), 0, "it was told before");
+    }
+
+    /// A file of sysfs has fewer bytes than it says.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_cannot_be_hashed_is_not_read_again_until_it_changes() {
+        static TOLD: AtomicU64 = AtomicU64::new(0);
+        const NAME: &str = "online";
+        let (_folder, task) = task(&[], u64::MAX, |_| _ = TOLD.fetch_add(1, Ordering::Relaxed));
+        let root = Root::open(&Path::new("/sys/devices/system/cpu").join(NAME)).expect("there are some");
+        let task = Task { root: Arc::new(root), ..task };
+        settle(&task, NAME);
+        let (shared, mut learned) = (Shared::default(), Learned::default());
+        walk(&task, &shared, &mut learned);
+        let last = Job { changes: MAX_CHANGES, ..shared.queue().asked.pop_front().expect("begun again") };
+        task.work(&shared, &mut learned, last);
+        for _ in 0..3 {
+            walk(&task, &shared, &mut learned);
+        }
+        assert!(shared.queue().asked.is_empty(), "begun again");
+        assert_eq!((count(&shared.counters.failures), count(&TOLD)), (1, 1));
+        let before = State { modified: 0, ..state(&task, NAME) };
+        learned.failed.insert(NAME.into(), before);
+        walk(&task, &shared, &mut learned);
+        assert_eq!(shared.queue().asked.len(), 1, "it has changed");
+    }
+
+    #[test]
+    fn a_hash_cache_that_fails_ends_the_walk() {
+        let (folder, task) = task(&["a", "b", "c"], u64::MAX, |_| {});
+        fs::remove_dir_all(folder.path().join("cache")).expect("it is ours");
+        let (shared, mut learned) = (Shared::default(), Learned::default());
+        let mut walk = task.root.walk();
+        while task.step(&shared, &mut learned, &mut walk) {}
+        assert_eq!(count(&shared.counters.failures), 1);
     }
 }

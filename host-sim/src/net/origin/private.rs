@@ -13,13 +13,25 @@ const KEY: &str = "server-secret-key";
 /// Bytes of a key that is drawn: as many as SHA-256 has.
 const KEY_BYTES: usize = 32;
 
-/// Makes a folder that is its owner's alone, unless it is there.
+/// The bits of a mode by which others than the owner may put files into a folder, or take them out.
+#[cfg(unix)]
+const WRITABLE: u32 = 0o022;
+
+/// Makes a folder that is its owner's alone, unless it is there. One that others may write to is refused: they
+/// could put their key in the place of the owner's. Its mode is left as it is, since it may be a folder that
+/// is shared on purpose, like that of temporary files.
 pub fn make_private(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
+    builder.create(folder)?;
+    #[cfg(unix)]
+    if std::os::unix::fs::PermissionsExt::mode(&fs::metadata(folder)?.permissions()) & WRITABLE != 0 {
+        let reason = "others may write to it, and it is to hold secrets: `chmod go-w` forbids them";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    Ok(())
 }
 
 /// The key of this folder. It has to stay the same: with another one clients would not find what they have
@@ -51,6 +63,21 @@ fn read(folder: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_others_may_write_to_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (mode, good) in
+            [(0o700, true), (0o755, true), (0o770, false), (0o702, false), (0o1777, false), (0o750, true)]
+        {
+            let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            fs::set_permissions(folder.path(), permissions).expect("it is ours");
+            let made = make_private(folder.path());
+            assert_eq!(made.is_ok(), good, "{mode:o}");
+            assert!(made.err().is_none_or(|error| error.to_string().contains("chmod go-w")), "{mode:o}");
+        }
+    }
 
     #[test]
     fn a_key_stays() {

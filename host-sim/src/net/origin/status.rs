@@ -71,7 +71,7 @@ impl Administered for Site {
                 &[("content", load(&self.sent.content)), ("content_information", load(&self.sent.info))],
             ),
             Metric::new("origin_hashed_files_total", "Files that were hashed.", load(&hashed.files)),
-            Metric::new("origin_hashed_bytes_total", "Bytes that were hashed.", load(&hashed.bytes)),
+            Metric::new("origin_hashed_bytes_total", "Bytes of these files.", load(&hashed.bytes)),
             Metric::new(
                 "origin_hash_failures_total",
                 "Files that could not be hashed.",
@@ -82,6 +82,10 @@ impl Administered for Site {
             Metric::new("origin_hash_cache_max_bytes", "Bytes it may have.", self.cache.max_bytes()),
             Metric::new("origin_uptime_seconds", "Seconds since the start.", self.begun.elapsed().as_secs()),
         ]
+    }
+
+    fn has_hashes(&self) -> bool {
+        true
     }
 
     fn hashes(&self, path: &str) -> Option<Value> {

@@ -28,7 +28,7 @@ use peerdist_core::bytes::decode_hex;
 use peerdist_core::limits::MAX_DIGEST_BYTES;
 use serde_json::{Value, json};
 
-use super::http1::{self, Body, Names};
+use super::http1::{self, Body, Limits, Names};
 use super::listen::listen;
 use super::percent;
 
@@ -133,7 +133,9 @@ impl Admin {
                     let reply = answer(&*server, &request, local);
                     async { reply }
                 };
-                http1::serve(listener, MAX_CONNECTIONS, &NAMES, answer, pending()).await;
+                // They are of one machine, as a rule.
+                let limits = Limits::new(MAX_CONNECTIONS, MAX_CONNECTIONS);
+                http1::serve(listener, &limits, &NAMES, answer, pending()).await;
             });
         })?;
         Ok(())

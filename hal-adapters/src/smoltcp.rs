@@ -15,14 +15,14 @@ use peerdist_core::discovery::{GROUP_V4, GROUP_V6, PORT as DISCOVERY_PORT};
 use peerdist_core::limits::UPLOAD_TIMEOUT;
 use peerdist_core::node::{Input, Node, Output, StreamId};
 use peerdist_core::store::Storage;
-use peerdist_core::time::{Duration, Instant, earliest};
+use peerdist_core::time::{Instant, earliest};
 use rand_core::CryptoRng;
 use smoltcp::iface::{Interface, MulticastError, SocketHandle, SocketSet};
 use smoltcp::phy::Device;
 use smoltcp::socket::{tcp, udp};
 use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint};
 
-use crate::machine::Machine;
+use crate::machine::{LINGER, Machine};
 use neighbors::{Hints, Learning};
 
 /// One in so many sockets of the pool listens: they are the backlog, and a connection that finds
@@ -34,10 +34,6 @@ pub const MIN_BUFFER: usize = 1_400;
 
 /// After this long without an acknowledgement, the other host is gone.
 const GONE: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(60);
-
-/// How long a closed connection waits for the other side to close, too: one that never does, and
-/// goes on sending, would have the socket for good.
-const LINGER: Duration = Duration::from_secs(5);
 
 /// Local ports of outgoing connections (RFC 6335).
 const FIRST_EPHEMERAL: u16 = 49_152;
@@ -125,6 +121,21 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         C: Crypto,
         R: CryptoRng,
     {
+        self.drive(now, interface, device, sockets, node, buffer, application)
+    }
+
+    /// The same with whatever takes the place of a node.
+    #[allow(clippy::too_many_arguments, reason = "the caller keeps all of these, and lends them")]
+    pub(crate) fn drive(
+        &mut self,
+        now: Instant,
+        interface: &mut Interface,
+        device: &mut (impl Device + ?Sized),
+        sockets: &mut SocketSet<'_>,
+        node: &mut dyn Machine,
+        buffer: &mut [u8],
+        application: &mut dyn FnMut(Output<'_>),
+    ) -> Option<Instant> {
         let time = smoltcp::time::Instant::from_micros(i64::try_from(now.micros()).unwrap_or(i64::MAX));
         let HardwareAddress::Ethernet(hardware) = interface.hardware_addr();
         let mut more = true;

@@ -12,6 +12,7 @@
 //! to fetch something from the others.
 
 mod connection;
+pub(crate) mod origins;
 mod pipe;
 mod sockets;
 #[cfg(feature = "tls")]
@@ -35,6 +36,7 @@ use peerdist_core::time::{self as node_time, Instant, earliest};
 use rand_core::CryptoRng;
 
 use self::connection::{Connection, Moved};
+use self::origins::{Layer, Origins};
 use self::pipe::Pipe;
 use self::sockets::{Echoes, Way};
 use crate::machine::Machine;
@@ -52,6 +54,9 @@ const PASSES: usize = 16;
 
 /// Datagrams that are taken from a socket in one pass.
 const DATAGRAMS: usize = 64;
+
+/// Connections that are taken from a listener in one pass.
+const ACCEPTS: usize = 64;
 
 /// How long no connection is taken after one found no room in the system's table of files.
 const FILES_WAIT: node_time::Duration = node_time::Duration::from_millis(100);
@@ -88,6 +93,8 @@ pub struct Options {
     pub port: u16,
     /// Connections at once, those that are being closed among them.
     pub connections: usize,
+    /// Of these, what one remote address may take, so that it does not shut out all others.
+    pub per_client: usize,
 }
 
 /// Which socket could not be opened, and why.
@@ -127,21 +134,12 @@ pub struct Counters {
     pub dropped_datagrams: u64,
     /// Connections taken.
     pub accepted: u64,
-    /// Connections that were refused, since the driver or the node had no room.
+    /// Connections that were refused, since the driver or the node had no room, or their client had its share.
     pub refused: u64,
     /// Bytes received over connections, and sent.
     pub received: u64,
     /// See `received`.
     pub sent: u64,
-}
-
-/// What is known of a download's connections.
-#[derive(Default)]
-struct Origin {
-    connected: bool,
-    error: Option<io::Error>,
-    #[cfg(feature = "tls")]
-    tls: Option<tls::Peer>,
 }
 
 /// The sockets of a node.
@@ -155,7 +153,8 @@ pub struct Driver {
     connections: Vec<Option<Connection>>,
     /// Where in `connections` a stream is.
     by_stream: HashMap<StreamId, usize>,
-    origins: HashMap<DownloadId, Origin>,
+    origins: Origins,
+    per_client: usize,
     /// Before then, no connection is taken: there was no room for the last one.
     accept_after: Instant,
     buffer: Vec<u8>,
@@ -184,7 +183,8 @@ impl Driver {
             echoes: Echoes::default(),
             connections: (0..options.connections).map(|_| None).collect(),
             by_stream: HashMap::new(),
-            origins: HashMap::new(),
+            origins: Origins::default(),
+            per_client: options.per_client,
             accept_after: Instant::ZERO,
             buffer: std::vec![0; BUFFER_BYTES],
             output: std::vec![0; BUFFER_BYTES],
@@ -212,6 +212,12 @@ impl Driver {
         self.connections.iter().flatten().count()
     }
 
+    /// The addresses of a download's origin, which are tried in this order until a connection comes about;
+    /// without this, it is the one that the node knows. To be called before the node is polled.
+    pub fn reach(&mut self, download: DownloadId, addresses: Vec<SocketAddr>) {
+        self.origins.reach(download, addresses);
+    }
+
     /// The connections of a download to its origin are secured by TLS, and the origin has to prove
     /// that it is `name`. To be called before the node is polled.
     #[cfg(feature = "tls")]
@@ -221,18 +227,18 @@ impl Driver {
         config: Arc<rustls::ClientConfig>,
         name: rustls::pki_types::ServerName<'static>,
     ) {
-        self.origins.entry(download).or_default().tls = Some(tls::Peer { config, name });
+        self.origins.secure(download, config, name);
     }
 
-    /// Why the latest connection of a download to its origin failed, once.
+    /// Why the latest connection of a download to its origin failed, once. If it came about at none of
+    /// several addresses, that of each is named.
     pub fn take_trouble(&mut self, download: DownloadId) -> Option<Trouble> {
-        let origin = self.origins.get_mut(&download)?;
-        origin.error.take().map(|error| Trouble { connected: origin.connected, error })
+        self.origins.take_trouble(download)
     }
 
     /// A download is over: nothing of it is kept.
     pub fn forget(&mut self, download: DownloadId) {
-        self.origins.remove(&download);
+        self.origins.forget(download);
     }
 
     /// Moves everything that can be moved at `now` between the network and the node.
@@ -249,6 +255,18 @@ impl Driver {
         C: Crypto,
         R: CryptoRng,
     {
+        let mut origins = std::mem::take(&mut self.origins);
+        let next = self.drive(now, &mut Layer { node, origins: &mut origins }, application);
+        self.origins = origins;
+        next
+    }
+
+    fn drive(
+        &mut self,
+        now: Instant,
+        node: &mut Layer<'_>,
+        application: &mut dyn FnMut(Output<'_>),
+    ) -> Option<Instant> {
         for _ in 0..PASSES {
             let mut more = self.receive_datagrams(now, node);
             more |= self.accept(now, node);
@@ -310,21 +328,24 @@ impl Driver {
             return false;
         }
         for index in 0..self.ways.len() {
-            while let Some(result) = self.ways.get_mut(index).and_then(Way::accept) {
+            for _ in 0..ACCEPTS {
+                let Some(result) = self.ways.get_mut(index).and_then(Way::accept) else { break };
                 let Ok((socket, from)) = result else {
                     self.accept_after = now + FILES_WAIT;
                     return accepted;
                 };
                 accepted = true;
-                let room = self.room();
-                let stream = room.and_then(|room| Some((room, node.accept(now, unscoped(from))?)));
+                let from = unscoped(from);
+                // Nobody gives way to a connection that the node does not want.
+                let room = self.room().filter(|_| self.connections_of(from.ip()) < self.per_client);
+                let stream = room.and_then(|room| Some((room, node.accept(now, from)?)));
                 let Some((room, stream)) = stream else {
                     self.counters.refused += 1;
                     Pipe::new(socket).reset();
                     continue;
                 };
                 self.counters.accepted += 1;
-                let connection = Connection::accepted(Pipe::new(socket), stream);
+                let connection = Connection::accepted(Pipe::new(socket), stream, from.ip());
                 if !self.keep(room, connection, stream) {
                     node.handle_input(now, Input::Lost { stream });
                 }
@@ -333,30 +354,19 @@ impl Driver {
         accepted
     }
 
-    fn receive_streams(&mut self, now: Instant, node: &mut dyn Machine) -> bool {
+    fn receive_streams(&mut self, now: Instant, node: &mut Layer<'_>) -> bool {
         let mut moved = false;
-        let Self { connections, by_stream, origins, buffer, counters, .. } = self;
+        let Self { connections, by_stream, buffer, counters, .. } = self;
         for slot in connections {
             let Some(connection) = slot else { continue };
             match connection.receive(now, node, buffer, counters) {
                 Moved::Nothing => {}
                 Moved::Something => moved = true,
-                Moved::Connected => {
-                    moved = true;
-                    if let Some(origin) = connection.download.and_then(|download| origins.get_mut(&download))
-                    {
-                        origin.connected = true;
-                    }
-                }
                 Moved::Lost(stream, error) => {
                     moved = true;
-                    if let Some(origin) = connection.download.and_then(|download| origins.get_mut(&download))
-                    {
-                        origin.error = Some(error);
-                    }
                     by_stream.remove(&stream);
                     *slot = None;
-                    node.handle_input(now, Input::Lost { stream });
+                    node.lost(now, stream, error);
                 }
                 Moved::Gone => *slot = None,
             }
@@ -364,23 +374,24 @@ impl Driver {
         moved
     }
 
-    fn drain(
-        &mut self,
-        now: Instant,
-        node: &mut dyn Machine,
-        application: &mut dyn FnMut(Output<'_>),
-    ) -> bool {
+    fn drain(&mut self, now: Instant, node: &mut Layer<'_>, application: &mut dyn FnMut(Output<'_>)) -> bool {
         let mut drained = false;
         let mut buffer = std::mem::take(&mut self.output);
         while let Some(output) = node.poll_output(now, &mut buffer) {
             drained = true;
             match output {
                 Output::Datagram { to, data } => self.send_datagram(to, data),
-                Output::Connect { stream, remote, download } => {
-                    if let Err(failed) = self.connect(stream, remote, download) {
-                        node.handle_input(now, failed);
+                Output::Connect { stream, remote, .. } => match self.connect(stream, remote) {
+                    Ok(()) => {}
+                    // No address of ours for that family is no want of sockets: it does not pass.
+                    Err(error)
+                        if sockets::is_shortage(&error)
+                            && error.kind() != io::ErrorKind::AddrNotAvailable =>
+                    {
+                        node.handle_input(now, Input::NoSocket { stream });
                     }
-                }
+                    Err(error) => node.lost(now, stream, error),
+                },
                 Output::Close { stream } => {
                     if let Some(connection) = self.take(stream) {
                         connection.close(now);
@@ -416,7 +427,7 @@ impl Driver {
         for slot in connections {
             let Some(connection) = slot else { continue };
             match connection.send(now, node, buffer, counters) {
-                Moved::Nothing | Moved::Connected => {}
+                Moved::Nothing => {}
                 Moved::Something => moved = true,
                 // What broke while it was written is told by what is read, or by the node's own
                 // deadline; only what the node itself gave up ends here.
@@ -443,60 +454,38 @@ impl Driver {
         }
     }
 
-    fn connect(
-        &mut self,
-        stream: StreamId,
-        remote: SocketAddr,
-        download: Option<DownloadId>,
-    ) -> Result<(), Input<'static>> {
-        let room = self.room().ok_or(Input::NoSocket { stream })?;
+    /// Begins to connect. An error may be a shortage, which passes.
+    fn connect(&mut self, stream: StreamId, remote: SocketAddr) -> io::Result<()> {
+        let room = self.room().ok_or(io::ErrorKind::OutOfMemory)?;
         let way = self.ways.iter().find(|way| way.local.subnet.address.is_ipv4() == remote.is_ipv4());
         let remote = way.map_or(remote, |way| way.scoped(remote));
-        let origin = download.map(|download| self.origins.entry(download).or_default());
-        #[cfg(feature = "tls")]
-        let tls = origin.as_ref().and_then(|origin| origin.tls.clone());
-        let pipe = match Pipe::connect(remote) {
-            #[cfg(feature = "tls")]
-            Ok(pipe) => pipe.secured(tls),
-            result => result,
-        };
-        match pipe {
-            Ok(pipe) => {
-                let connection = Connection::connecting(pipe, stream, download);
-                if self.keep(room, connection, stream) { Ok(()) } else { Err(Input::NoSocket { stream }) }
-            }
-            // No address of ours for that family is no want of sockets: it does not pass.
-            Err(error) if sockets::is_shortage(&error) && error.kind() != io::ErrorKind::AddrNotAvailable => {
-                Err(Input::NoSocket { stream })
-            }
-            Err(error) => {
-                if let Some(origin) = origin {
-                    origin.error = Some(error);
-                }
-                Err(Input::Lost { stream })
-            }
-        }
+        let connection = Connection::connecting(Pipe::connect(remote)?, stream);
+        if self.keep(room, connection, stream) { Ok(()) } else { Err(io::ErrorKind::OutOfMemory.into()) }
     }
 
     /// A place for a connection: an empty one, or that of one that has only to be closed.
-    fn room(&mut self) -> Option<usize> {
+    fn room(&self) -> Option<usize> {
         let empty = self.connections.iter().position(Option::is_none);
-        let index = empty.or_else(|| {
+        empty.or_else(|| {
             let closing = self.connections.iter().enumerate();
             let deadlines = closing.filter_map(|(index, it)| Some((it.as_ref()?.closing_deadline()?, index)));
             deadlines.min().map(|(_, index)| index)
-        })?;
-        if let Some(connection) = self.connections.get_mut(index).and_then(Option::take) {
-            connection.reset();
-        }
-        Some(index)
+        })
     }
 
+    /// How many connections a client has.
+    fn connections_of(&self, client: IpAddr) -> usize {
+        self.connections.iter().flatten().filter(|connection| connection.client == Some(client)).count()
+    }
+
+    /// Keeps a connection in a place. What was being closed there ends.
     fn keep(&mut self, index: usize, mut connection: Connection, stream: StreamId) -> bool {
         let token = Token(FIRST_CONNECTION.saturating_add(index));
         let kept = connection.register(self.poll.registry(), token).is_ok();
         if let (true, Some(slot)) = (kept, self.connections.get_mut(index)) {
-            *slot = Some(connection);
+            if let Some(closing) = slot.replace(connection) {
+                closing.reset();
+            }
             self.by_stream.insert(stream, index);
         }
         kept

@@ -2,16 +2,18 @@
 //! the firmware runs on a host, where one can watch it.
 //!
 //! [`Driver`] is used as [`crate::std::Driver`] is, and its node is served by a
-//! [`crate::smoltcp::Driver`]. What there is of TLS in the other is not here, as on a board.
+//! [`crate::smoltcp::Driver`].
 
 mod card;
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::string::String;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::vec::Vec;
 
 use ::smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -21,14 +23,15 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use peerdist_core::crypto::Crypto;
 use peerdist_core::discovery::{GROUP_V4, GROUP_V6, Subnet};
-use peerdist_core::node::{Node, Output};
+use peerdist_core::node::{DownloadId, Node, Output};
 use peerdist_core::store::Storage;
 use peerdist_core::time::Instant;
 use rand_core::CryptoRng;
 
 use self::card::Card;
 use crate::smoltcp::Driver as Inner;
-use crate::std::{Counters, Waker};
+use crate::std::origins::{Layer, Origins};
+use crate::std::{Counters, Trouble, Waker};
 
 /// Sockets for streams: connections, and those that listen for them.
 const SOCKETS: usize = 128;
@@ -99,6 +102,10 @@ pub struct Driver {
     interface: Interface,
     sockets: SocketSet<'static>,
     inner: Inner<SOCKETS>,
+    origins: Origins,
+    /// The networks that the stack is on, and where it finds the others.
+    subnets: Vec<Subnet>,
+    gateway: Option<IpAddr>,
     port: u16,
     buffer: Vec<u8>,
 }
@@ -166,6 +173,9 @@ impl Driver {
             interface,
             sockets,
             inner,
+            origins: Origins::default(),
+            subnets: options.addresses.clone(),
+            gateway: options.gateway,
             port,
             buffer: std::vec![0; BUFFER_BYTES],
         })
@@ -199,6 +209,38 @@ impl Driver {
         sockets.filter(|state| !idle(*state)).count()
     }
 
+    /// Whether the stack has a way to that address: one on its own networks, or through its router.
+    pub fn has_way_to(&self, address: IpAddr) -> bool {
+        let near = self.subnets.iter().any(|subnet| subnet.contains(address));
+        near || self.gateway.is_some_and(|gateway| gateway.is_ipv4() == address.is_ipv4())
+    }
+
+    /// The addresses of a download's origin, as [`crate::std::Driver::reach`].
+    pub fn reach(&mut self, download: DownloadId, addresses: Vec<SocketAddr>) {
+        self.origins.reach(download, addresses);
+    }
+
+    /// The connections of a download to its origin are secured, as [`crate::std::Driver::secure`].
+    #[cfg(feature = "tls")]
+    pub fn secure(
+        &mut self,
+        download: DownloadId,
+        config: Arc<rustls::ClientConfig>,
+        name: rustls::pki_types::ServerName<'static>,
+    ) {
+        self.origins.secure(download, config, name);
+    }
+
+    /// Why the latest connection of a download to its origin failed, as [`crate::std::Driver::take_trouble`].
+    pub fn take_trouble(&mut self, download: DownloadId) -> Option<Trouble> {
+        self.origins.take_trouble(download)
+    }
+
+    /// A download is over: nothing of it is kept.
+    pub fn forget(&mut self, download: DownloadId) {
+        self.origins.forget(download);
+    }
+
     /// Moves everything that can be moved at `now` between the network and the node, as
     /// [`crate::std::Driver::poll`] does.
     pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
@@ -212,8 +254,8 @@ impl Driver {
         C: Crypto,
         R: CryptoRng,
     {
-        let Self { interface, card, sockets, buffer, inner, .. } = self;
-        inner.poll(now, interface, card, sockets, node, buffer, application)
+        let Self { interface, card, sockets, buffer, inner, origins, .. } = self;
+        inner.drive(now, interface, card, sockets, &mut Layer { node, origins }, buffer, application)
     }
 
     /// Sleeps until a frame comes, the waker wakes, or `timeout` is over; without one, for as long

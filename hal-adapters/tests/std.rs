@@ -1,5 +1,6 @@
 //! Nodes on the kernel's own sockets, on the loopback interface: each at an address of its own.
 
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::time::Duration;
@@ -56,9 +57,13 @@ impl Host {
     }
 
     fn with_info(address: impl Into<IpAddr>, seed: u8, content_information: InfoVersion) -> Self {
-        let local = local(address);
-        let options = Options { addresses: vec![local], serve: true, port: 0, connections: 24 };
-        let driver = Driver::new(&options).unwrap();
+        let addresses = vec![local(address)];
+        let options = Options { addresses, serve: true, port: 0, connections: 24, per_client: 24 };
+        Self::with_options(&options, seed, content_information)
+    }
+
+    fn with_options(options: &Options, seed: u8, content_information: InfoVersion) -> Self {
+        let driver = Driver::new(options).unwrap();
         let store = RamStore::new(
             vec![Page::EMPTY; BLOCKS * BLOCK_PAGES],
             vec![Entry::EMPTY; BLOCKS],
@@ -66,7 +71,7 @@ impl Host {
         );
         let config = Config { port: driver.port(), content_information, ..Config::default() };
         let mut node = Box::new(TestNode::new(config, store, SoftCrypto, ChaCha20Rng::from_seed([seed; 32])));
-        node.set_addresses(&[local.subnet]);
+        node.set_addresses(&[options.addresses[0].subnet]);
         let (content, sources) = (Vec::new(), Vec::new());
         Self { clock: Clock::new(), driver, node, content, sources, ended: None, moved: None }
     }
@@ -185,6 +190,87 @@ fn an_origin_without_the_coding_and_one_that_is_not_there() {
     assert_eq!((trouble.connected, trouble.error.kind()), (false, std::io::ErrorKind::ConnectionRefused));
 }
 
+/// Where a name has several addresses, one that refuses is no obstacle, of whatever family.
+#[test]
+fn an_origin_at_its_third_address() {
+    let content = content(100_000);
+    let site = Site::open(loopback(12).into(), Origin::new(content.clone()), Duration::ZERO);
+    let gone = TcpListener::bind((loopback(13), 0)).unwrap().local_addr().unwrap();
+    let mut host = Host::new(loopback(14), 8);
+    let download = host.download(gone);
+    let nowhere = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 80));
+    host.driver.reach(download, vec![gone, nowhere, site.address]);
+    until(&mut [&mut host], |hosts| hosts[0].ended.is_some());
+    assert_eq!((host.ended, host.content == content), (Some(Ok(100_000)), true));
+
+    let download = host.download(gone);
+    host.driver.reach(download, vec![gone, nowhere]);
+    let begun = std::time::Instant::now();
+    let trouble = loop {
+        host.step();
+        if let Some(trouble) = host.driver.take_trouble(download) {
+            break trouble;
+        }
+        assert!(begun.elapsed() < LONG, "it hangs");
+    };
+    let text = trouble.error.to_string();
+    assert!(!trouble.connected && text.contains(&gone.to_string()), "{text}");
+    assert!(text.contains("[2001:db8::1]:80: "), "{text}");
+}
+
+/// A client that takes all it can get leaves room for the others.
+#[test]
+fn one_client_has_its_share() {
+    let options = Options {
+        addresses: vec![local(loopback(15))],
+        serve: true,
+        port: 0,
+        connections: 16,
+        per_client: 4,
+    };
+    let mut host = Host::with_options(&options, 9, InfoVersion::V1);
+    let server = SocketAddr::from((loopback(15), host.driver.port()));
+    let greedy: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(server).unwrap()).collect();
+    until(&mut [&mut host], |hosts| {
+        let counters = hosts[0].driver.counters();
+        counters.accepted + counters.refused >= 10
+    });
+    assert_eq!((host.driver.counters().accepted, host.driver.counters().refused), (4, 6));
+
+    let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    other.bind(&SocketAddr::from((loopback(16), 0)).into()).unwrap();
+    other.connect(&server.into()).unwrap();
+    until(&mut [&mut host], |hosts| hosts[0].driver.counters().accepted > 4);
+    drop(greedy);
+    until(&mut [&mut host], |hosts| hosts[0].driver.connections() == 1);
+}
+
+/// What is only being closed gives way to who is let in, and not to who is refused.
+#[test]
+fn who_is_refused_takes_nobodys_place() {
+    let options =
+        Options { addresses: vec![local(loopback(17))], serve: true, port: 0, connections: 2, per_client: 2 };
+    let mut host = Host::with_options(&options, 10, InfoVersion::V1);
+    let server = SocketAddr::from((loopback(17), host.driver.port()));
+    let mut client = TcpStream::connect(server).unwrap();
+    // No such request, so it is answered and closed; the client does not close.
+    client.write_all(b"GET / HTTP/1.1\r\nHost: peer\r\nConnection: close\r\n\r\n").unwrap();
+    client.set_nonblocking(true).unwrap();
+    let mut reply = Vec::new();
+    let begun = std::time::Instant::now();
+    while client.read_to_end(&mut reply).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+        host.step();
+        assert!(begun.elapsed() < LONG, "it hangs");
+    }
+    assert_eq!(host.driver.connections(), 1, "it waits for the client's end");
+    let second = TcpStream::connect(server).unwrap();
+    until(&mut [&mut host], |hosts| hosts[0].driver.counters().accepted == 2);
+    let third = TcpStream::connect(server).unwrap();
+    until(&mut [&mut host], |hosts| hosts[0].driver.counters().refused == 1);
+    assert_eq!(host.driver.connections(), 2, "the one that is being closed stays");
+    drop((client, second, third));
+}
+
 #[test]
 fn connections_beyond_the_bound_end() {
     let mut host = Host::new(loopback(20), 4);
@@ -204,14 +290,15 @@ fn connections_beyond_the_bound_end() {
 fn a_port_that_is_taken() {
     let taken = TcpListener::bind((loopback(30), 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
-    let options = Options { addresses: vec![local(loopback(30))], serve: true, port, connections: 1 };
+    let options =
+        Options { addresses: vec![local(loopback(30))], serve: true, port, connections: 1, per_client: 1 };
     let error = Driver::new(&options).err().unwrap();
     assert!(matches!(error, OpenError::Listen(address, _) if address.port() == port), "{error}");
 }
 
 #[test]
 fn a_waker_wakes() {
-    let options = Options { addresses: Vec::new(), serve: false, port: 0, connections: 1 };
+    let options = Options { addresses: Vec::new(), serve: false, port: 0, connections: 1, per_client: 1 };
     let mut driver = Driver::new(&options).unwrap();
     let waker = driver.waker();
     let thread = std::thread::spawn(move || waker.wake());

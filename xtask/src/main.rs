@@ -57,6 +57,10 @@ const FEATURE_SETS: &[(&str, &[&str])] = &[
     ("peerdist-hal", &["file"]),
     ("peerdist-hal", &["smoltcp"]),
     ("peerdist-hal", &["ipv6"]),
+    ("peerdist-hal", &["std"]),
+    ("peerdist-hal", &["tls"]),
+    ("peerdist-hal", &["tap"]),
+    ("peerdist-hal", &["smoltcp", "std"]),
 ];
 
 fn main() -> ExitCode {

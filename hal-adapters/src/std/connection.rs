@@ -1,20 +1,17 @@
 //! A connection between the node and a socket.
 
+use core::net::IpAddr;
 use std::io;
 use std::vec::Vec;
 
 use mio::{Registry, Token};
 use peerdist_core::limits::UPLOAD_TIMEOUT;
-use peerdist_core::node::{DownloadId, Input, StreamId};
-use peerdist_core::time::{Duration, Instant};
+use peerdist_core::node::{Input, StreamId};
+use peerdist_core::time::Instant;
 
 use super::Counters;
 use super::pipe::Pipe;
-use crate::machine::Machine;
-
-/// How long a closed connection waits for the other side to close, too. What has come and was not
-/// read would otherwise have the system reset it, and the other side lose what it was sent last.
-const LINGER: Duration = Duration::from_secs(5);
+use crate::machine::{LINGER, Machine};
 
 /// Bytes that are read from a connection in one pass, so that none starves the others.
 const PASS_BYTES: usize = 512 * 1024;
@@ -22,15 +19,14 @@ const PASS_BYTES: usize = 512 * 1024;
 pub(super) struct Connection {
     pipe: Pipe,
     state: State,
-    /// Whose origin it goes to.
-    pub(super) download: Option<DownloadId>,
+    /// Who has connected.
+    pub(super) client: Option<IpAddr>,
     readable: bool,
     writable: bool,
     /// Read, and not used by the node so far: what is behind `used`.
     held: Vec<u8>,
     used: usize,
-    /// Given by the node, and not taken by the socket so far.
-    unsent: Vec<u8>,
+    unsent: Unsent,
     /// Why it takes no more.
     broken: Option<io::Error>,
 }
@@ -51,12 +47,17 @@ enum State {
     },
 }
 
+/// Given by the node, and not taken by the socket so far: what is behind `taken`.
+#[derive(Default)]
+struct Unsent {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
 /// What came of moving bytes.
 pub(super) enum Moved {
     Nothing,
     Something,
-    /// The connection came about.
-    Connected,
     /// The stream has to be forgotten, and the node told.
     Lost(StreamId, io::Error),
     /// There is nothing left to do for it.
@@ -64,20 +65,21 @@ pub(super) enum Moved {
 }
 
 impl Connection {
-    pub(super) fn accepted(pipe: Pipe, stream: StreamId) -> Self {
-        Self::new(pipe, stream, None, true)
+    pub(super) fn accepted(pipe: Pipe, stream: StreamId, client: IpAddr) -> Self {
+        Self::new(pipe, stream, Some(client))
     }
 
-    pub(super) fn connecting(pipe: Pipe, stream: StreamId, download: Option<DownloadId>) -> Self {
-        Self::new(pipe, stream, download, false)
+    pub(super) fn connecting(pipe: Pipe, stream: StreamId) -> Self {
+        Self::new(pipe, stream, None)
     }
 
-    fn new(pipe: Pipe, stream: StreamId, download: Option<DownloadId>, connected: bool) -> Self {
+    fn new(pipe: Pipe, stream: StreamId, client: Option<IpAddr>) -> Self {
+        let connected = client.is_some();
         let state = State::Open { stream, connected, eof: false, blocked: false };
         // The first event says when it is ready; what is open may be so before.
         let (readable, writable) = (connected, connected);
-        let (held, unsent) = (Vec::new(), Vec::new());
-        Self { pipe, state, download, readable, writable, held, used: 0, unsent, broken: None }
+        let (held, unsent) = (Vec::new(), Unsent::default());
+        Self { pipe, state, client, readable, writable, held, used: 0, unsent, broken: None }
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -130,11 +132,10 @@ impl Connection {
                 }
                 return match self.pipe.finish_connect() {
                     Ok(true) => {
-                        // Bytes may have come with the end of the handshake.
                         (self.readable, self.writable) = (true, true);
                         self.state = State::Open { stream, connected: true, eof: false, blocked: false };
                         node.handle_input(now, Input::Connected { stream });
-                        Moved::Connected
+                        Moved::Something
                     }
                     Ok(false) => {
                         (self.readable, self.writable) = (false, false);
@@ -211,8 +212,6 @@ impl Connection {
     ) -> Moved {
         let State::Open { stream, connected: true, .. } = self.state else { return Moved::Nothing };
         let mut moved = false;
-        // What broke is told by what is read.
-        self.readable |= self.writable && self.pipe.flush().is_err();
         while self.writable {
             if !self.unsent.is_empty() {
                 moved |= self.send_unsent(counters);
@@ -226,7 +225,7 @@ impl Connection {
             moved = true;
             let bytes = buffer.get(..len).unwrap_or_default();
             let sent = self.write(bytes, counters);
-            self.unsent.extend_from_slice(bytes.get(sent..).unwrap_or_default());
+            self.unsent.hold(bytes.get(sent..).unwrap_or_default());
         }
         // After the other side's end, nothing is read any more that would tell.
         if let (Some(error), State::Open { eof: true, .. }) = (self.broken.take(), &self.state) {
@@ -236,13 +235,10 @@ impl Connection {
     }
 
     fn send_unsent(&mut self, counters: &mut Counters) -> bool {
-        let unsent = std::mem::take(&mut self.unsent);
-        let sent = self.write(&unsent, counters);
+        let mut unsent = std::mem::take(&mut self.unsent);
+        let sent = self.write(unsent.rest(), counters);
+        unsent.take(sent);
         self.unsent = unsent;
-        self.unsent.drain(..sent);
-        if self.unsent.is_empty() {
-            self.unsent = Vec::new();
-        }
         sent > 0
     }
 
@@ -277,7 +273,7 @@ impl Connection {
         while self.writable && !self.unsent.is_empty() {
             self.send_unsent(&mut counters);
         }
-        if !drained && self.unsent.is_empty() && self.pipe.flush().unwrap_or(true) {
+        if !drained && self.unsent.is_empty() {
             self.pipe.shutdown();
             (drained, self.readable) = (true, true);
             self.state = State::Closing { deadline: now + LINGER, drained };
@@ -294,5 +290,43 @@ impl Connection {
             }
         }
         if passed > 0 { Moved::Something } else { Moved::Nothing }
+    }
+}
+
+impl Unsent {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.taken..).unwrap_or_default()
+    }
+
+    fn hold(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// So many went. The others stay where they are: to move them each time would cost more than to send them.
+    fn take(&mut self, len: usize) {
+        self.taken = self.taken.saturating_add(len);
+        if self.rest().is_empty() {
+            *self = Self::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_moves_nothing() {
+        let mut unsent = Unsent::default();
+        unsent.hold(b"abcdef");
+        let first = unsent.rest().as_ptr();
+        unsent.take(2);
+        assert_eq!((unsent.rest(), unsent.rest().as_ptr()), (&b"cdef"[..], first.wrapping_add(2)));
+        unsent.take(4);
+        assert!(unsent.is_empty() && unsent.bytes.capacity() == 0);
     }
 }

@@ -18,7 +18,7 @@ use peerdist_sim::scenario;
 use url::Url;
 
 use super::peer::{LimitArgs, warn_of_no_multicast};
-use super::wire::{Bind, WireArgs};
+use super::wire::{self, Bind, WireArgs};
 use super::{Ending, Failure, bar, print, signals, tell};
 use task::{State, Task};
 
@@ -205,8 +205,7 @@ impl Args {
         };
         let storage = storage.map_err(|error| Failure(format!("--cache {error}")))?;
         let serve = self.serve.then_some(0);
-        Station::open(Setup { addresses, tap, serve, content_info: self.content_info, storage })
-            .map_err(|error| Failure(error.to_string()))
+        wire::open(Setup { addresses, tap, serve, content_info: self.content_info, storage })
     }
 }
 

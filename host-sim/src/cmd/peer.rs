@@ -1,20 +1,18 @@
 //! `peerdist peer`: a serving peer on a real network.
 
-use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use peerdist_core::encoding::InfoVersion;
 use peerdist_hal::file::MAX_BLOCKS;
-use peerdist_hal::std::OpenError;
 use peerdist_sim::net::cache::{self, Limits};
+use peerdist_sim::net::local;
 use peerdist_sim::net::peer::Peer;
-use peerdist_sim::net::station::{Setup, SetupError, Station};
-use peerdist_sim::net::{holder, local};
+use peerdist_sim::net::station::Setup;
 
 use super::admin::{self, AdminArgs};
-use super::wire::{Bind, WireArgs};
+use super::wire::{self, Bind, WireArgs};
 use super::{Ending, Failure, print, signals, tell};
 
 /// What `--help` says at its end.
@@ -100,14 +98,8 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
     let limits = args.limits.limits();
     let storage = cache::open(&args.cache, limits).map_err(|error| Failure(format!("--cache {error}")))?;
     let size = storage.blocks.size();
-    let mut station = Station::open(Setup {
-        addresses,
-        tap,
-        serve: Some(args.port),
-        content_info: InfoVersion::V2,
-        storage,
-    })
-    .map_err(|error| Failure(why(&error)))?;
+    let mut station =
+        wire::open(Setup { addresses, tap, serve: Some(args.port), content_info: InfoVersion::V2, storage })?;
     let control = station.control();
     signals::on_end(move || control.stop());
     let ready = SocketAddr::new(bind, station.driver.port());
@@ -122,15 +114,4 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
         station.wait(wait).map_err(|error| Failure(format!("waiting for the network: {error}")))?;
     }
     Ok(Ending::Good)
-}
-
-/// The error, and who has the port if it is taken.
-fn why(error: &SetupError) -> String {
-    let holder = match error {
-        SetupError::Sockets(OpenError::Listen(address, reason)) if reason.kind() == ErrorKind::AddrInUse => {
-            holder::of_port(*address)
-        }
-        _ => None,
-    };
-    holder.map_or_else(|| error.to_string(), |holder| format!("{error}, by {holder}"))
 }

@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use peerdist_core::discovery::Subnet;
+use peerdist_sim::net::station::{Setup, Station};
 use peerdist_sim::net::wire::Tap;
 
-use super::Failure;
+use super::{Failure, tell};
 
 /// How a node reaches the network, beside its address.
 #[derive(clap::Args)]
@@ -52,6 +53,13 @@ impl FromStr for Bind {
             prefix => Ok(Self { address, prefix: prefix.flatten() }),
         }
     }
+}
+
+/// Puts a node on the network. What it has to go without is told.
+pub fn open(setup: Setup) -> Result<Station, Failure> {
+    let station = Station::open(setup).map_err(|error| Failure(error.told()))?;
+    station.warning.iter().for_each(|warning| tell(warning));
+    Ok(station)
 }
 
 fn parse_mac(text: &str) -> Result<Mac, &'static str> {

@@ -30,7 +30,7 @@ use peerdist_core::bytes::decode_hex;
 use peerdist_core::limits::MAX_DIGEST_BYTES;
 use serde_json::{Value, json};
 
-use super::http1::{self, Body, Names};
+use super::http1::{self, Body, Limits, Names};
 use super::listen::listen;
 use super::percent;
 
@@ -157,7 +157,9 @@ impl Admin {
                     let reply = answer(&*server, &request, &names);
                     async { reply }
                 };
-                http1::serve(listener, MAX_CONNECTIONS, &NAMES, answer, pending()).await;
+                // They are of one machine, as a rule.
+                let limits = Limits::new(MAX_CONNECTIONS, MAX_CONNECTIONS);
+                http1::serve(listener, &limits, &NAMES, answer, pending()).await;
             });
         })?;
         Ok(())

@@ -1,6 +1,7 @@
 //! HTTP/1 on TCP, by hyper: connections, their limits, and bodies that are read as they are sent.
 
 mod body;
+mod clients;
 mod patience;
 
 use std::convert::Infallible;
@@ -21,6 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 pub use self::body::{Body, Chunks};
+use self::clients::Clients;
+pub use self::clients::Limits;
 use self::patience::Patient;
 
 /// Bytes of a request's head: what browsers and proxies send, with cookies, takes a few KiB.
@@ -39,13 +42,14 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long nobody is accepted where the system has no room for one more connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers the requests on `listener`, on up to `max_connections` at once, until `end`. More connections wait
-/// with the system until one is closed. Replies on their way then have ten seconds.
+/// Answers the requests on `listener`, within `limits`, until `end`. More connections wait with the system until
+/// one is closed; those of a client that has its share are closed at once. Replies on their way then have ten
+/// seconds.
 ///
 /// Header names of replies are written as `names` has them; hyper would have all of them in lower case.
 pub async fn serve<A, F>(
     listener: TcpListener,
-    max_connections: usize,
+    limits: &Limits,
     names: &'static Names,
     answer: A,
     end: impl Future<Output = ()>,
@@ -54,7 +58,8 @@ pub async fn serve<A, F>(
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let graceful = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(max_connections));
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let clients = Clients::default();
     let mut end = pin!(end);
     loop {
         let accept = async { (room.clone().acquire_owned().await, listener.accept().await) };
@@ -62,16 +67,17 @@ pub async fn serve<A, F>(
             next = accept => next,
             () = &mut end => break,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, from)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
+        let Some(share) = clients.take(from.ip(), limits) else { continue };
         let connection = builder().serve_connection(io_of(stream), named(names, answer.clone()));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // A connection that fails is its client's loss, who knows.
             _ = connection.await;
-            drop(permit);
+            drop((permit, share));
         });
     }
     drop(listener);

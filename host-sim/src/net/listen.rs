@@ -3,14 +3,14 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use super::holder;
+use super::holder::{self, Protocol};
 
 /// Takes a port, for an asynchronous runtime to accept on. Where it is taken, the error says by which process,
 /// as far as the system lets us see.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let holder = holder::of_port(address).unwrap_or_else(|| "another process".into());
+            let holder = holder::of_port(Protocol::Tcp, address).unwrap_or_else(|| "another process".into());
             io::Error::new(io::ErrorKind::AddrInUse, format!("the port is taken by {holder}"))
         }
         _ => error,

@@ -9,7 +9,7 @@
 //!  wire local cache   └──http1──┘        sockets, addresses and files; connections and limits, by hyper
 //! ```
 //!
-//! [`holder`] says who has a port that we wanted.
+//! [`holder`] says who has a port that we wanted; [`names`] asks for addresses without waiting for them.
 
 pub mod admin;
 pub mod cache;
@@ -17,6 +17,7 @@ pub mod holder;
 pub mod http1;
 pub mod listen;
 pub mod local;
+pub mod names;
 pub mod origin;
 pub mod peer;
 pub mod percent;

@@ -1,11 +1,13 @@
 //! A node on the network, and what other threads may know and ask of it.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use peerdist_core::discovery::{GROUP_V4, GROUP_V6};
 use peerdist_core::encoding::InfoVersion;
 use peerdist_core::node::{Config, Counters, Node, Output};
 use peerdist_core::time::Instant;
@@ -17,6 +19,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
 use super::cache::Storage;
+use super::holder;
+use super::names::Names;
 use super::wire::{Tap, Wire};
 use crate::crypto::FastCrypto;
 
@@ -28,6 +32,10 @@ const RESERVED_STREAMS: usize = 24;
 
 /// Connections of the system: some are being closed, beside those of the node.
 const CONNECTIONS: usize = STREAMS * 2;
+
+/// Of these, what one remote address may take: enough for several peers behind it, and not enough to
+/// shut out the others.
+const CLIENT_CONNECTIONS: usize = CONNECTIONS / 4;
 
 /// Blocks that are fetched at once: what two downloads ask for.
 const BLOCKS: usize = 32;
@@ -73,12 +81,34 @@ pub enum SetupError {
     Random(#[from] getrandom::Error),
 }
 
+impl SetupError {
+    /// The error; where a port is taken, by whom.
+    pub fn told(&self) -> String {
+        use holder::Protocol::{Tcp, Udp};
+        let group = |ip: &IpAddr| if ip.is_ipv4() { GROUP_V4 } else { GROUP_V6 };
+        let (protocol, address, error) = match self {
+            Self::Sockets(OpenError::Listen(address, error)) => (Tcp, *address, error),
+            Self::Sockets(OpenError::Discovery(address, error)) => (Udp, *address, error),
+            Self::Sockets(OpenError::Join(ip, error)) => (Udp, group(ip), error),
+            _ => return self.to_string(),
+        };
+        if error.kind() != io::ErrorKind::AddrInUse {
+            return self.to_string();
+        }
+        holder::taken(protocol, address)
+    }
+}
+
 /// A node with its sockets.
 pub struct Station {
     /// The sockets.
     pub driver: Wire,
     /// The node.
     pub node: Box<NetNode>,
+    /// What it goes without, in a line: the second family of addresses.
+    pub warning: Option<String>,
+    /// The resolver of the system.
+    pub names: Names,
     clock: Clock,
     control: Control,
     commands: Receiver<Command>,
@@ -120,12 +150,13 @@ pub struct Snapshot {
 }
 
 impl Station {
-    /// Opens the sockets. Where there is an address of each family, the second may be without.
+    /// Opens the sockets. Where there is an address of each family, the second may be without; then there is a
+    /// [`warning`](Self::warning).
     pub fn open(setup: Setup) -> Result<Self, SetupError> {
         let Setup { addresses, tap, serve, content_info, storage } = setup;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
-        let (driver, addresses) = match tap {
+        let (driver, addresses, warning) = match tap {
             Some(tap) => on_tap(tap, serve)?,
             None => on_sockets(addresses, serve)?,
         };
@@ -162,7 +193,8 @@ impl Station {
             commands: sender,
             snapshot: Arc::new(Mutex::new(snapshot)),
         };
-        Ok(Self { driver, node, clock, control, commands, taken: Instant::ZERO })
+        let names = Names::new(driver.waker());
+        Ok(Self { driver, node, warning, names, clock, control, commands, taken: Instant::ZERO })
     }
 
     /// How other threads reach it.
@@ -212,39 +244,51 @@ impl Station {
     }
 }
 
-/// The kernel's sockets, and the addresses that they have.
-fn on_sockets(mut addresses: Vec<Local>, serve: Option<u16>) -> Result<(Wire, Vec<Local>), SetupError> {
+/// A way onto the network, the addresses that it has, and what it goes without.
+type Opened = (Wire, Vec<Local>, Option<String>);
+
+/// The kernel's sockets.
+fn on_sockets(mut addresses: Vec<Local>, serve: Option<u16>) -> Result<Opened, SetupError> {
+    // On loopback all clients have the same address, and whoever can reach it could do worse.
+    let shared = addresses.first().is_some_and(|local| local.subnet.address.is_loopback());
     let mut options = Options {
         addresses: addresses.clone(),
         serve: serve.is_some(),
         port: serve.unwrap_or(0),
         connections: CONNECTIONS,
+        per_client: if shared { CONNECTIONS } else { CLIENT_CONNECTIONS },
     };
+    let mut warning = None;
     let driver = match Driver::new(&options) {
-        Err(_) if addresses.len() > 1 => {
+        Err(error) if addresses.len() > 1 => {
+            // The first is the one that was asked for: without it, there is nothing to work with.
             addresses.truncate(1);
             options.addresses = addresses.clone();
-            Driver::new(&options)?
+            let driver = Driver::new(&options)?;
+            let (without, with) = if addresses[0].subnet.address.is_ipv4() { (6, 4) } else { (4, 6) };
+            let error = SetupError::from(error);
+            warning = Some(format!("{}: no peers over IPv{without}, only over IPv{with}", error.told()));
+            driver
         }
         result => result?,
     };
-    Ok((Wire::Sockets(Box::new(driver)), addresses))
+    Ok((Wire::Sockets(Box::new(driver)), addresses, warning))
 }
 
-/// A stack of its own, and the addresses that it has.
+/// A stack of its own.
 #[cfg(target_os = "linux")]
-fn on_tap(tap: Tap, serve: Option<u16>) -> Result<(Wire, Vec<Local>), SetupError> {
+fn on_tap(tap: Tap, serve: Option<u16>) -> Result<Opened, SetupError> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed)?;
     let options = Tap { serve, seed: u64::from_le_bytes(seed), ..tap };
     let driver = tap::Driver::new(&options)?;
     let addresses = options.addresses.iter().map(|&subnet| Local { subnet, interface: 0 }).collect();
-    Ok((Wire::Tap(Box::new(driver)), addresses))
+    Ok((Wire::Tap(Box::new(driver)), addresses, None))
 }
 
 /// There are none of them here.
 #[cfg(not(target_os = "linux"))]
-fn on_tap(tap: Tap, _serve: Option<u16>) -> Result<(Wire, Vec<Local>), SetupError> {
+fn on_tap(tap: Tap, _serve: Option<u16>) -> Result<Opened, SetupError> {
     match tap {}
 }
 
@@ -282,5 +326,46 @@ impl Control {
     /// What it counted, a moment ago.
     pub fn snapshot(&self) -> Snapshot {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use peerdist_core::discovery::Subnet;
+
+    use super::*;
+
+    fn local(address: impl Into<IpAddr>, prefix: u8) -> Local {
+        Local { subnet: Subnet { address: address.into(), prefix }, interface: 0 }
+    }
+
+    #[test]
+    fn without_its_second_family() {
+        // Documentation's, so nobody's (RFC 3849).
+        let nobodys = local([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 64);
+        let ours = local([127, 0, 78, 1], 8);
+        let (_, addresses, warning) = on_sockets(vec![ours, nobodys], Some(0)).expect("the first is ours");
+        assert_eq!(addresses, [ours]);
+        let warning = warning.expect("it is told");
+        assert!(warning.starts_with("UDP [2001:db8::1]:3702: "), "{warning}");
+        assert!(warning.ends_with(": no peers over IPv6, only over IPv4"), "{warning}");
+
+        assert!(on_sockets(vec![nobodys, nobodys], Some(0)).is_err(), "neither of them");
+        let (.., warning) = on_sockets(vec![ours], Some(0)).expect("it is ours");
+        assert_eq!(warning, None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_has_the_port_of_discovery() {
+        // Without the option by which sockets share a port.
+        let _theirs = std::net::UdpSocket::bind("127.0.78.2:3702").expect("nobody has it");
+        let error = on_sockets(vec![local([127, 0, 78, 2], 8)], Some(0)).err().expect("it is taken");
+        let us = format!("(process {})", std::process::id());
+        let told = error.told();
+        assert!(
+            told.starts_with("UDP port 3702 of 127.0.78.2 is taken by ") && told.ends_with(&us),
+            "{told}"
+        );
     }
 }

@@ -1,6 +1,9 @@
 //! The two ways of a node onto the network: the sockets of the kernel, and smoltcp on a TAP device.
 
 use std::io;
+#[cfg(target_os = "linux")]
+use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,20 +72,43 @@ impl Wire {
         }
     }
 
-    /// Secures the connections of a download by TLS; `false` where there is none.
-    pub fn secure(
-        &mut self,
-        download: DownloadId,
-        config: Arc<ClientConfig>,
-        name: ServerName<'static>,
-    ) -> bool {
+    /// Those of the addresses that there is a way to; if there is to none of them, why.
+    pub fn reachable(&self, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
         match self {
-            Self::Sockets(driver) => {
-                driver.secure(download, config, name);
-                true
-            }
+            Self::Sockets(_) => Ok(addresses),
             #[cfg(target_os = "linux")]
-            Self::Tap(_) => false,
+            Self::Tap(driver) => {
+                let (near, far): (Vec<_>, Vec<_>) =
+                    addresses.into_iter().partition(|address| driver.has_way_to(address.ip()));
+                if !near.is_empty() || far.is_empty() {
+                    return Ok(near);
+                }
+                let family = match far[0].ip() {
+                    one if far.iter().any(|other| other.is_ipv4() != one.is_ipv4()) => "",
+                    IpAddr::V4(_) => " of IPv4",
+                    IpAddr::V6(_) => " of IPv6",
+                };
+                let far: Vec<_> = far.iter().map(|address| address.ip().to_string()).collect();
+                Err(format!("the stack on the TAP device has no --gateway{family} to {}", far.join(", ")))
+            }
+        }
+    }
+
+    /// The addresses of a download's origin, which are tried in this order.
+    pub fn reach(&mut self, download: DownloadId, addresses: Vec<SocketAddr>) {
+        match self {
+            Self::Sockets(driver) => driver.reach(download, addresses),
+            #[cfg(target_os = "linux")]
+            Self::Tap(driver) => driver.reach(download, addresses),
+        }
+    }
+
+    /// Secures the connections of a download by TLS.
+    pub fn secure(&mut self, download: DownloadId, config: Arc<ClientConfig>, name: ServerName<'static>) {
+        match self {
+            Self::Sockets(driver) => driver.secure(download, config, name),
+            #[cfg(target_os = "linux")]
+            Self::Tap(driver) => driver.secure(download, config, name),
         }
     }
 
@@ -91,7 +117,7 @@ impl Wire {
         match self {
             Self::Sockets(driver) => driver.take_trouble(download),
             #[cfg(target_os = "linux")]
-            Self::Tap(_) => None,
+            Self::Tap(driver) => driver.take_trouble(download),
         }
     }
 
@@ -100,7 +126,7 @@ impl Wire {
         match self {
             Self::Sockets(driver) => driver.forget(download),
             #[cfg(target_os = "linux")]
-            Self::Tap(_) => {}
+            Self::Tap(driver) => driver.forget(download),
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -196,28 +196,7 @@ fn several_at_once_into_a_folder() {
 #[test]
 fn https() {
     let place = Place::new(10);
-    let site = place.site(origin(500_000, false));
-    let own = rcgen::generate_simple_self_signed([place.address(1).to_string()]).expect("a certificate");
-    fs::write(place.path("roots.pem"), own.cert.pem()).expect("a writable folder");
-    let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|config| {
-            let chain = vec![CertificateDer::from(own.cert.der().to_vec())];
-            config.with_no_client_auth().with_single_cert(chain, key.into())
-        });
-    let config = Arc::new(config.expect("a certificate with its key"));
-    let listener = TcpListener::bind((place.address(1), 0)).expect("a free port");
-    let url = format!("https://{}/content", listener.local_addr().expect("it is bound"));
-    let behind = site.clone();
-    thread::spawn(move || {
-        for socket in listener.incoming().flatten() {
-            let session = ServerConnection::new(config.clone()).expect("a good configuration");
-            let site = behind.clone();
-            thread::spawn(move || site.serve(StreamOwned::new(session, socket), Duration::ZERO));
-        }
-    });
-
+    let url = https_site(&place, place.address(1));
     let mut trusting = place.command("cache", &url, "file");
     trusting.env("SSL_CERT_FILE", place.path("roots.pem"));
     let got = Got::of(&trusting.output().expect("it starts"));
@@ -229,4 +208,81 @@ fn https() {
     assert_eq!(got.code, 3);
     assert!(got.errors.contains("certificate") && got.errors.lines().count() == 1, "{}", got.errors);
     place.assert_nothing("none");
+}
+
+/// Through TLS on the stack of the firmware, on a TAP device in a network of its own; and what has no way there.
+#[cfg(target_os = "linux")]
+#[test]
+fn https_on_tap() {
+    const INSIDE: &str = "PEERDIST_TEST_INSIDE";
+    if std::env::var_os(INSIDE).is_none() {
+        // What /sys tells is of the network that it was mounted in.
+        let network = "mount -t sysfs network /sys && ip link set lo up && ip tuntap add dev tap0 mode tap && \
+            ip address add 10.78.0.1/24 dev tap0 && ip link set tap0 up";
+        let unshared = |command: &str| {
+            let mut unshare = Command::new("unshare");
+            unshare.args(["--map-root-user", "--mount", "--net", "sh", "-c", command, "sh"]);
+            unshare
+        };
+        if !unshared(network).output().is_ok_and(|output| output.status.success()) {
+            eprintln!("no TAP device can be made here (unshare, ip): not tested on one");
+            return;
+        }
+        let inside = format!("{network} && exec \"$1\" --exact fetch::https_on_tap");
+        let program = std::env::current_exe().expect("its path");
+        assert!(unshared(&inside).arg(program).env(INSIDE, "1").status().expect("it runs").success());
+        return;
+    }
+    let place = Place::new(11);
+    let url = https_site(&place, [10, 78, 0, 1].into());
+    let get = |url: &str, file: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_peerdist"));
+        command.args(["get", url, "--json", "--tap", "tap0", "--bind", "10.78.0.2/24", "-o"]);
+        command.arg(place.path(file)).arg("--cache").arg(place.path("cache")).stdin(Stdio::null());
+        command
+    };
+    let mut trusting = get(&url, "file");
+    let got = Got::of(&trusting.env("SSL_CERT_FILE", place.path("roots.pem")).output().expect("it starts"));
+    got.assert_good();
+    assert!(place.read("file") == content(500_000));
+
+    let nobody = TcpListener::bind(("10.78.0.1", 0)).and_then(|listener| listener.local_addr());
+    let nobody = format!("http://{}/content", nobody.expect("a free port"));
+    for (url, reason) in [
+        (url.as_str(), "certificate"),
+        (nobody.as_str(), "refused"),
+        ("http://[2001:db8::1]/content", "no --gateway of IPv6 to 2001:db8::1"),
+        ("http://192.0.2.1/content", "no --gateway of IPv4 to 192.0.2.1"),
+    ] {
+        let got = Got::of(&get(url, "none").output().expect("it starts"));
+        assert_eq!((got.code, got.errors.lines().count()), (3, 1), "{}", got.errors);
+        assert!(got.errors.contains(reason), "{}", got.errors);
+        place.assert_nothing("none");
+    }
+}
+
+/// A URL of 500,000 bytes on a server at this address, whose certificate is in the file `roots.pem`.
+#[cfg(target_os = "linux")]
+fn https_site(place: &Place, address: Ipv4Addr) -> String {
+    let site = place.site(origin(500_000, false));
+    let own = rcgen::generate_simple_self_signed([address.to_string()]).expect("a certificate");
+    fs::write(place.path("roots.pem"), own.cert.pem()).expect("a writable folder");
+    let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|config| {
+            let chain = vec![CertificateDer::from(own.cert.der().to_vec())];
+            config.with_no_client_auth().with_single_cert(chain, key.into())
+        });
+    let config = Arc::new(config.expect("a certificate with its key"));
+    let listener = TcpListener::bind((address, 0)).expect("a free port");
+    let url = format!("https://{}/content", listener.local_addr().expect("it is bound"));
+    thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let session = ServerConnection::new(config.clone()).expect("a good configuration");
+            let site = site.clone();
+            thread::spawn(move || site.serve(StreamOwned::new(session, socket), Duration::ZERO));
+        }
+    });
+    url
 }

@@ -1,7 +1,6 @@
 //! One URL on its way to a file.
 
 use std::cell::LazyCell;
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -14,6 +13,7 @@ use peerdist_core::node::{DownloadId, Output};
 use peerdist_hal::file::FileError;
 use peerdist_hal::std::rustls::ClientConfig;
 use peerdist_hal::std::rustls::pki_types::ServerName;
+use peerdist_sim::net::names::Lookup;
 use peerdist_sim::net::station::Station;
 use url::Url;
 
@@ -35,8 +35,9 @@ pub struct Task {
     /// How far it is.
     pub state: State,
     redirects: u32,
-    /// Addresses of the origin that were not tried.
-    addresses: VecDeque<SocketAddr>,
+    /// Addresses of the origin, once they are known.
+    addresses: Vec<SocketAddr>,
+    lookup: Lookup,
     part: Option<Part>,
     /// Bytes that were written.
     pub received: u64,
@@ -98,7 +99,8 @@ impl Task {
             range,
             state: State::Waiting,
             redirects: 0,
-            addresses: VecDeque::new(),
+            addresses: Vec::new(),
+            lookup: Lookup::default(),
             part: None,
             received: 0,
             encoded: false,
@@ -151,11 +153,12 @@ impl Task {
             self.part = Some(part.map_err(|error| local(&format!("{}.part: {error}", self.file.display())))?);
         }
         if self.addresses.is_empty() {
-            let addresses = self.url.socket_addrs(|| None);
+            let Some(addresses) = station.names.poll(&self.url, &mut self.lookup) else { return Ok(()) };
             let addresses = addresses.map_err(|error| fault(Kind::Network, error.to_string()))?;
-            self.addresses = addresses.into();
+            let reachable = station.driver.reachable(addresses);
+            self.addresses = reachable.map_err(|text| fault(Kind::Network, text))?;
         }
-        let &origin = self.addresses.front().ok_or(fault(Kind::Network, "the name has no address".into()))?;
+        let &origin = self.addresses.first().ok_or(fault(Kind::Network, "the name has no address".into()))?;
         let name = self.url.host_str().ok_or(local("no host"))?;
         let host = match self.url.port() {
             Some(port) => format!("{name}:{port}"),
@@ -172,19 +175,17 @@ impl Task {
         let url = download::Url { origin, host, path };
         // All are in use: later.
         let Some(id) = station.node.download_range(now, url, self.range.clone()) else { return Ok(()) };
-        self.addresses.pop_front();
+        station.driver.reach(id, std::mem::take(&mut self.addresses));
         self.state = State::Running(id);
         if self.url.scheme() == "https" {
             let bare = name.trim_start_matches('[').trim_end_matches(']').to_string();
-            let secured = match ServerName::try_from(bare) {
-                Ok(name) if !station.driver.secure(id, (**tls).clone(), name.clone()) => {
-                    Err("there is no TLS on --tap".into())
+            match ServerName::try_from(bare) {
+                Ok(name) => station.driver.secure(id, (**tls).clone(), name),
+                Err(error) => {
+                    station.node.cancel_download(id);
+                    station.driver.forget(id);
+                    return Err(local(&error.to_string()));
                 }
-                result => result.map(drop).map_err(|error| error.to_string()),
-            };
-            if let Err(error) = secured {
-                station.node.cancel_download(id);
-                return Err(local(&error));
             }
         }
         Ok(())
@@ -265,13 +266,10 @@ impl Task {
                 }
                 let Some(trouble) = station.driver.take_trouble(id) else { return false };
                 self.trouble = Some(trouble.error.to_string());
-                // Nobody is there under this address; under another there may be.
+                // Nobody is there, under any of its addresses.
                 if !trouble.connected {
                     self.cancel(station);
-                    self.state = State::Waiting;
-                    if self.addresses.is_empty() {
-                        self.fail(Kind::Network, &trouble.error.to_string());
-                    }
+                    self.fail(Kind::Network, &trouble.error.to_string());
                     return true;
                 }
                 false

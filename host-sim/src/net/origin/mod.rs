@@ -43,11 +43,14 @@ use self::files::Root;
 pub use self::hasher::When;
 use self::hasher::{Hasher, Task};
 use self::private::{make_private, own_key};
-use super::http1::{self, Body, Names};
+use super::http1::{self, Body, Limits, Names};
 use super::listen::listen;
 
 /// Connections at once: a branch office or two; each takes a piece of a file and a few buffers in memory.
 const MAX_CONNECTIONS: usize = 512;
+
+/// Of these, those of one client: a branch office behind one address has as many clients, and a browser opens six.
+const MAX_CONNECTIONS_OF_ONE: usize = 64;
 
 /// Threads that read files, at most: for each connection one, and one that waits for content information.
 const MAX_READERS: usize = 2 * MAX_CONNECTIONS;
@@ -106,6 +109,7 @@ struct Site {
     address: SocketAddr,
     sent: Arc<Sent>,
     replies: Replies,
+    limits: Limits,
     begun: Instant,
 }
 
@@ -156,6 +160,7 @@ impl Origin {
             address,
             sent: Arc::default(),
             replies: Replies::default(),
+            limits: Limits::new(MAX_CONNECTIONS, MAX_CONNECTIONS_OF_ONE),
             begun: Instant::now(),
         };
         Ok(Self { listener, site: Arc::new(site) })
@@ -199,7 +204,7 @@ impl Origin {
                 NAMES.learn(&answer::NAMES).await?;
                 let end = ended()?;
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                http1::serve(listener, MAX_CONNECTIONS, &NAMES, answer, end).await;
+                http1::serve(listener, &site.limits, &NAMES, answer, end).await;
                 Ok(())
             })
             .inspect(|()| site.hasher.end())

@@ -46,6 +46,7 @@ impl Administered for Site {
                 "ContentBytes": load(&self.sent.content),
                 "ContentInformationBytes": load(&self.sent.info),
             },
+            "NetworkConfiguration": { "ConnectionsRefused": load(&self.limits.refused) },
         })
     }
 
@@ -69,6 +70,11 @@ impl Administered for Site {
                 "Bytes of bodies that were sent.",
                 "of",
                 &[("content", load(&self.sent.content)), ("content_information", load(&self.sent.info))],
+            ),
+            Metric::new(
+                "origin_refused_connections_total",
+                "Connections that were refused, as their client had its share.",
+                load(&self.limits.refused),
             ),
             Metric::new("origin_hashed_files_total", "Files that were hashed.", load(&hashed.files)),
             Metric::new("origin_hashed_bytes_total", "Bytes of these files.", load(&hashed.bytes)),

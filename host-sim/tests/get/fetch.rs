@@ -17,7 +17,7 @@ use peerdist_hal::std::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use peerdist_tests::check::content;
 use peerdist_tests::origin::Manner;
 
-use super::place::{Draw, Got, Place, hex, origin};
+use super::place::{Draw, Got, Place, origin};
 
 #[test]
 fn a_server_that_does_not_speak_peerdist_gives_the_file() {

@@ -779,6 +779,12 @@ pub(crate) fn node(input: &[u8], output: &mut [u8]) {
             8 => keep(node.poll_timeout(now())),
             9 => keep(node.accept(now(), unknown_address())),
             10 => node.set_addresses(&subnets()),
+            17 => {
+                let (range, told) = (unknown_u64()..unknown_u64(), Validator::from_slice(input).ok());
+                let both = url(input).zip(told);
+                download = both.and_then(|(url, told)| node.download_rest(now(), url, range, told));
+            }
+            18 => keep(download.map(|download| node.validator(download).map(|told| checksum(told)))),
             11 => {
                 let range = unknown_u64()..unknown_u64();
                 download = url(input).and_then(|url| node.download_range(now(), url, range));

@@ -21,7 +21,7 @@ use crate::bytes::Len;
 use crate::crypto::{CipherAlgorithm, Crypto};
 use crate::discovery::{self, Subnet, server::Server, wire::Message};
 use crate::download::origin::OriginStream;
-use crate::download::{Download, DownloadEvent, ORIGIN_STREAMS, Url, WINDOW};
+use crate::download::{Download, DownloadEvent, ORIGIN_STREAMS, Url, Validator, WINDOW};
 use crate::encoding::InfoVersion;
 use crate::fetch::stream::{Answer, Desk, PeerStream};
 use crate::fetch::{self, Ask, Cause, Fetch, Job};
@@ -550,11 +550,37 @@ where
     /// The same of what lies in `range`, which may reach beyond the end, but not be empty. Whole blocks are
     /// fetched and kept; what is outside is not handed out.
     pub fn download_range(&mut self, now: Instant, url: Url, range: Range<u64>) -> Option<DownloadId> {
+        self.begin_download(Download::new(now, url, range))
+    }
+
+    /// The same of content that an earlier download got plainly and in part, if it is still what
+    /// `validator` tells; or else it fails with [`Changed`](crate::download::origin::OriginFailure::Changed).
+    /// What came before lies in front of `range`.
+    pub fn download_rest(
+        &mut self,
+        now: Instant,
+        url: Url,
+        range: Range<u64>,
+        validator: Validator,
+    ) -> Option<DownloadId> {
+        self.begin_download(Download::rest(now, url, range, validator))
+    }
+
+    /// What tells the content of a download from a later one, once the first bytes of it are here and if the
+    /// origin gives it plainly: for [`Node::download_rest`].
+    pub fn validator(&self, download: DownloadId) -> Option<&Validator> {
+        let index = usize::from(download.index);
+        let generation = self.download_generations.get(index)?;
+        let found = self.downloads.get(index)?.as_ref().filter(|_| *generation == download.generation);
+        found?.validator()
+    }
+
+    fn begin_download(&mut self, download: Download) -> Option<DownloadId> {
         let places = self.downloads.iter_mut().zip(&mut self.download_generations);
         let (index, (slot, generation)) = (0u8..).zip(places).find(|(_, (slot, _))| slot.is_none())?;
         *generation = generation.wrapping_add(1);
         let generation = *generation;
-        *slot = Some(Download::new(now, url, range));
+        *slot = Some(download);
         Some(DownloadId { index, generation })
     }
 

@@ -14,12 +14,19 @@ use peerdist_core::http::wire::{self as http, ByteRange, ContentRange};
 /// The server secret of every content published here.
 pub const SECRET: &[u8] = b"no more secrets";
 
+/// When all its replies are made.
+pub const DATE: &[u8] = b"Sun, 06 Nov 1994 08:49:37 GMT";
+
 /// The origin, its content, and what it has done so far.
 pub struct Origin {
     /// What it serves.
     pub content: Vec<u8>,
     /// Its content information, which it has of one version only; empty: it serves plainly only.
     pub info: Vec<u8>,
+    /// The entity tag of the content; empty: it has none.
+    pub etag: String,
+    /// When the content was changed; empty: it does not say.
+    pub modified: String,
     /// How it misbehaves.
     pub manner: Manner,
     /// Where it sends those who ask for all of it, and with what status.
@@ -47,6 +54,10 @@ pub struct Manner {
     pub breaks: u32,
     /// Sends everything whatever range is asked for.
     pub ignores_ranges: bool,
+    /// Says of ranges that they begin a byte later.
+    pub shifts: bool,
+    /// Sends the range whatever content it was asked of.
+    pub ignores_conditions: bool,
     /// Flips a bit in so many replies to range requests.
     pub wrong: u32,
     /// Sends bodies in chunks.
@@ -61,6 +72,7 @@ pub struct Session {
     coding: ServerRequest,
     get: bool,
     range: Option<ByteRange>,
+    condition: Option<Vec<u8>>,
 }
 
 impl Origin {
@@ -69,7 +81,8 @@ impl Origin {
         let info = publish(&content);
         let manner = Manner::default();
         let (body_bytes, info_bytes, requests) = (0, 0, Vec::new());
-        Self { content, info, manner, moved: None, body_bytes, info_bytes, requests }
+        let (etag, modified) = ("\"1\"".into(), String::new());
+        Self { content, info, etag, modified, manner, moved: None, body_bytes, info_bytes, requests }
     }
 
     fn reply(&mut self, session: &Session) -> (Vec<u8>, bool) {
@@ -90,14 +103,21 @@ impl Origin {
         if let Some(status) = status {
             return (head(status, |writer| http::emit_content_length(writer, 0).unwrap()), false);
         }
-        if let (None, Some((status, location))) = (session.range, &self.moved) {
+        if let (true, Some((status, location))) =
+            (session.range.is_none() || session.condition.is_some(), &self.moved)
+        {
             let redirect = head(*status, |writer| {
                 http::emit_header(writer, b"Location", location.as_bytes()).unwrap();
                 http::emit_content_length(writer, 0).unwrap();
             });
             return (redirect, false);
         }
-        let range = range.filter(|_| !manner.ignores_ranges);
+        let current = [self.etag.as_bytes(), self.modified.as_bytes()];
+        let other = session.condition.as_ref().is_some_and(|told| !current.contains(&told.as_slice()));
+        let range = range.filter(|_| !manner.ignores_ranges && (!other || manner.ignores_conditions));
+        if range.is_none() && session.range.is_some() && !manner.ignores_ranges && !other {
+            return (head(416, |writer| http::emit_content_length(writer, 0).unwrap()), false);
+        }
         let has_info = !self.info.is_empty() && session.range.is_none();
         let is_v2 = self.info.get(1) == Some(&2);
         let available = Available { v1: has_info && !is_v2, v2: has_info && is_v2, coming: false };
@@ -115,8 +135,14 @@ impl Origin {
         }
         let mut reply = head(if range.is_some() { 206 } else { 200 }, |writer| {
             coding.emit_headers(writer, total).unwrap();
-            http::emit_header(writer, b"ETag", b"\"1\"").unwrap();
+            http::emit_header(writer, b"Date", DATE).unwrap();
+            for (name, value) in [("ETag", &self.etag), ("Last-Modified", &self.modified)] {
+                if !value.is_empty() {
+                    http::emit_header(writer, name.as_bytes(), value.as_bytes()).unwrap();
+                }
+            }
             if let Some((first, last)) = range {
+                let first = first + u64::from(manner.shifts);
                 ContentRange::Part { first, last, total: Some(total) }.emit(writer).unwrap();
             }
             if manner.chunked {
@@ -150,7 +176,8 @@ impl Origin {
 
 impl Default for Session {
     fn default() -> Self {
-        Self { conn: Conn::server(), coding: ServerRequest::default(), get: false, range: None }
+        let (coding, range, condition) = (ServerRequest::default(), None, None);
+        Self { conn: Conn::server(), coding, get: false, range, condition }
     }
 }
 
@@ -168,6 +195,9 @@ impl Session {
                     if http::name_eq(name, b"Range") {
                         self.range = ByteRange::parse(value).ok();
                     }
+                    if http::name_eq(name, b"If-Range") {
+                        self.condition = Some(value.to_vec());
+                    }
                 }
                 Some(Event::End) => {
                     let (reply, close) = origin.reply(self);
@@ -175,7 +205,7 @@ impl Session {
                     if close || self.conn.next_exchange().is_err() {
                         return (out, true);
                     }
-                    (self.coding, self.range) = (ServerRequest::default(), None);
+                    (self.coding, self.range, self.condition) = (ServerRequest::default(), None, None);
                 }
                 Some(_) => {}
                 None => return (out, false),

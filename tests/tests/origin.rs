@@ -78,12 +78,26 @@ fn final_errors_end_it() {
 fn a_plain_reply_that_breaks_off_fails() {
     let mut net = Net::new(7, 1, 8, content(100_000));
     net.origin.info.clear();
+    net.origin.etag.clear();
     net.origin.manner.breaks = 1;
     let id = net.download(0);
     net.drive_download(0, id, LONG);
     assert_eq!(failed(net.seen(0, id)), Some(DownloadError::Origin(OriginFailure::Broken)));
     let seen = net.seen(0, id);
     assert!(seen.data == net.origin.content[..seen.data.len()]);
+}
+
+/// It goes on where it broke off, since it is told that the content is still the same.
+#[test]
+fn a_plain_reply_that_breaks_off_goes_on() {
+    let mut net = Net::new(7, 1, 8, content(100_000));
+    net.origin.info.clear();
+    net.origin.manner.breaks = 1;
+    let id = net.download(0);
+    net.drive_download(0, id, LONG);
+    assert_whole(net.seen(0, id), &net.origin.content, false);
+    let requests = &net.origin.requests;
+    assert!(matches!(requests[..], [None, Some((1..=50_000, 99_999))]), "{requests:?}");
 }
 
 #[test]
@@ -236,6 +250,7 @@ fn an_announced_length_that_is_not_the_described_one() {
 fn no_data_after_failure() {
     let mut net = Net::new(7, 1, 8, content(100_000));
     net.origin.info.clear();
+    net.origin.etag.clear();
     net.origin.manner = Manner { breaks: 1, ..Manner::default() };
     let id = net.download(0);
     net.drive_download(0, id, LONG);

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 use core::ops::Range;
 
-use heapless::String;
+use heapless::{String, Vec};
 
 use super::origin::OriginFailure;
 use crate::content::InfoError;
@@ -14,6 +14,13 @@ pub const PATH_BYTES: usize = 256;
 
 /// Bytes of the host and port of a URL.
 pub const HOST_BYTES: usize = 128;
+
+/// Bytes of the longest validator that is kept: entity tags of usual servers have up to 70.
+pub const VALIDATOR_BYTES: usize = 80;
+
+/// What tells a content from a later one under the same URL: a strong entity tag, or a date of modification
+/// that is as good (RFC 9110 8.8). Empty: nothing does.
+pub type Validator = Vec<u8, VALIDATOR_BYTES>;
 
 /// What to download.
 #[derive(Clone, Debug)]

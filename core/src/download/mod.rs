@@ -10,6 +10,7 @@
 mod crowd;
 mod event;
 pub mod origin;
+mod phase;
 mod pieces;
 mod stretch;
 mod sweep;
@@ -27,8 +28,10 @@ use crate::retrieval::set::IndexSet;
 use crate::store::{BlockId, Storage};
 use crate::time::{Duration, Instant, earliest};
 use crowd::Surveyed;
-pub use event::{DownloadError, DownloadEvent, HOST_BYTES, PATH_BYTES, Url};
+pub use event::{DownloadError, DownloadEvent, HOST_BYTES, PATH_BYTES, Url, VALIDATOR_BYTES, Validator};
 use origin::{OriginEvent, OriginFailure, OriginStream, Want};
+pub use phase::Need;
+use phase::Phase;
 use pieces::{Hole, Landed, Ready};
 use stretch::Stretch;
 use sweep::Sweep;
@@ -103,6 +106,10 @@ pub struct Download {
     stage: Vec<u8, STAGE_BYTES>,
     stage_offset: u64,
     plain_len: Option<u64>,
+    /// What tells plain content from others, so that it can go on where it broke off.
+    validator: Validator,
+    /// What lies before it was there already.
+    resumed: bool,
     handed_out: u64,
     attempts: u8,
     bad_blocks: u8,
@@ -122,39 +129,6 @@ pub struct Download {
     /// There is something to do at once: a block that was here is gone, or one that was missing is
     /// here.
     more: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Content information is to be asked for.
-    Asking,
-    /// It has been asked for.
-    Asked,
-    /// The origin gives the content itself.
-    Plain,
-    /// A part of the content is to be asked for: there is no content information.
-    AskingPart,
-    /// The origin gives that part.
-    Part,
-    /// All plain bytes are here; some wait to be handed out.
-    PlainEnd,
-    /// The origin has told where the content is instead.
-    Moved,
-    /// The content information is being checked.
-    Checking,
-    /// Blocks are being read.
-    Reading,
-    /// Over, one way or the other.
-    Over,
-}
-
-/// A request for the origin that a connection has to be found for.
-#[derive(Clone, Debug)]
-pub struct Need {
-    /// What.
-    pub want: Want,
-    /// The block it fills, if it is for one.
-    block: Option<u32>,
 }
 
 impl Download {
@@ -178,6 +152,8 @@ impl Download {
             stage: Vec::new(),
             stage_offset: 0,
             plain_len: None,
+            validator: Validator::new(),
+            resumed: false,
             handed_out: 0,
             attempts: 0,
             bad_blocks: 0,
@@ -190,6 +166,24 @@ impl Download {
             contradicted: None,
             more: false,
         }
+    }
+
+    /// Begins to download the rest of plain content that `validator` tells, which is not empty.
+    pub fn rest(now: Instant, url: Url, wanted: Range<u64>, validator: Validator) -> Self {
+        let stage_offset = wanted.start;
+        let begun = Self::new(now, url, wanted);
+        Self { phase: Phase::AskingPart, stage_offset, validator, resumed: true, ..begun }
+    }
+
+    /// What tells the content from a later one, if the origin gives it plainly and says so.
+    pub fn validator(&self) -> Option<&Validator> {
+        Some(&self.validator).filter(|validator| !validator.is_empty())
+    }
+
+    /// What the content has to be told by whose part is [needed](Self::need), since it goes on.
+    pub fn condition(&self) -> Option<&Validator> {
+        let goes_on = self.resumed || self.stage_offset > self.wanted.start;
+        self.validator().filter(|_| goes_on && self.phase == Phase::AskingPart)
     }
 
     /// What is being downloaded.
@@ -301,7 +295,7 @@ impl Download {
             Phase::Asking => Some(Need { want: Want::Info, block: None }),
             Phase::AskingPart => {
                 let end = self.wanted.end.min(self.plain_len.unwrap_or(OPEN_END));
-                Some(Need { want: Want::Range(self.wanted.start..end), block: None })
+                Some(Need { want: Want::Range(self.stage_offset..end), block: None })
             }
             Phase::Reading => self.need_block(now, client, parts),
             _ => None,
@@ -416,6 +410,9 @@ impl Download {
                 }
             };
             let part = self.phase == Phase::Part;
+            if self.is_plain() && self.validator.is_empty() {
+                self.validator.clone_from(stream.validator());
+            }
             // What else comes of this reply, nobody wants.
             if matches!(self.phase, Phase::AskingPart | Phase::Over)
                 || stream.is_spare(&|start| part || self.holes.iter().any(|hole| hole.range.start == start))
@@ -459,12 +456,17 @@ impl Download {
             }
             Some(_) => {
                 self.drop_content(client, parts);
-                if self.handed_out > 0 || !self.stage.is_empty() || failure.is_final() {
+                let begun = self.handed_out > 0;
+                if begun && self.validator.is_empty() || failure.is_final() {
                     // Plain bytes are out already, and there is no telling whether a second
                     // attempt would continue them.
                     return self.fail(DownloadError::Origin(failure), client, parts);
                 }
-                self.phase = if self.phase == Phase::Part { Phase::AskingPart } else { Phase::Asking };
+                let part = begun || self.phase == Phase::Part;
+                self.phase = if part { Phase::AskingPart } else { Phase::Asking };
+                if !begun && !self.resumed {
+                    self.validator.clear();
+                }
             }
         }
         self.attempts = self.attempts.saturating_add(1);
@@ -602,6 +604,7 @@ impl Download {
                 Some(DownloadEvent::Begun { len, encoded: false })
             }
             OriginEvent::Plain(bytes) => {
+                self.attempts = 0;
                 // No more was offered than there is room for.
                 let _ = self.stage.extend_from_slice(bytes);
                 None
@@ -611,6 +614,7 @@ impl Download {
                 None
             }
             OriginEvent::Data { bytes, .. } if self.phase == Phase::Part => {
+                self.attempts = 0;
                 // No more was offered than there is room for.
                 let _ = self.stage.extend_from_slice(bytes);
                 None
@@ -847,7 +851,8 @@ impl Download {
 
     /// Keeps where the content is instead, if the origin's answer to the first request said so.
     fn is_moved(&mut self, stream: &mut OriginStream) -> bool {
-        let location = stream.location().filter(|_| self.phase == Phase::Asked);
+        let first = self.phase == Phase::Part && self.resumed && self.handed_out == 0;
+        let location = stream.location().filter(|_| first || self.phase == Phase::Asked);
         let moved = location.is_some_and(|location| {
             self.stage.clear();
             self.stage.extend_from_slice(location).is_ok()

@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use heapless::Vec;
 
-use super::{HOST_BYTES, PATH_BYTES, Url};
+use super::{HOST_BYTES, PATH_BYTES, Url, VALIDATOR_BYTES, Validator};
 use crate::bytes::{Len, NoRoom, Writer, copy};
 use crate::encoding::{self, InfoVersion, Reply, ReplyCoding};
 use crate::http::conn::{Body, Conn, Event};
@@ -13,7 +13,10 @@ use crate::http::wire::{self as http, ByteRange, ContentRange};
 use crate::time::{Duration, Instant};
 
 /// Bytes of a request's head.
-const REQUEST_BYTES: usize = PATH_BYTES + HOST_BYTES + 320;
+const REQUEST_BYTES: usize = PATH_BYTES + HOST_BYTES + VALIDATOR_BYTES + 336;
+
+/// Bytes of a date as servers write it (RFC 9110 5.6.7).
+const DATE_BYTES: usize = 29;
 
 /// How long the origin may be silent: it is far away, and its link may be slow and lossy.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -95,6 +98,8 @@ pub enum OriginFailure {
     Status(u16),
     /// What it answered is not HTTP, or not what was asked for.
     BadReply,
+    /// The content is another one than that whose rest was asked for.
+    Changed,
     /// The URL has bytes that no request can carry, such as a space.
     Url,
     /// It used a content coding that we do not know.
@@ -106,7 +111,7 @@ impl OriginFailure {
     pub const fn is_final(self) -> bool {
         match self {
             Self::Status(status) => status < 500,
-            Self::Coding | Self::Url => true,
+            Self::Coding | Self::Url | Self::Changed => true,
             Self::Unreachable | Self::Broken | Self::BadReply => false,
         }
     }
@@ -131,6 +136,14 @@ pub struct OriginStream {
     content_len: u64,
     /// The reply says that the content is elsewhere, and `out` where.
     moved: bool,
+    /// What tells the content of the reply from others.
+    validator: Validator,
+    /// It has an entity tag, strong or not.
+    tagged: bool,
+    /// When the reply was made.
+    date: Vec<u8, DATE_BYTES>,
+    /// What has to tell it, if the request says so.
+    condition: Option<Validator>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -159,6 +172,10 @@ impl OriginStream {
             offset: 0,
             content_len: u64::MAX,
             moved: false,
+            validator: Validator::new(),
+            tagged: false,
+            date: Vec::new(),
+            condition: None,
         }
     }
 
@@ -212,6 +229,11 @@ impl OriginStream {
         self.moved.then_some(&*self.out)
     }
 
+    /// What tells the content that the reply carries from others.
+    pub fn validator(&self) -> &Validator {
+        &self.validator
+    }
+
     /// Whether another request can follow on this connection.
     pub fn keeps_open(&self) -> bool {
         self.conn.keep_alive()
@@ -224,7 +246,8 @@ impl OriginStream {
     }
 
     /// Sends a request about a content of `content_len` bytes, if that is known, by a client that
-    /// takes content information up to `max_info`; `false` if the connection cannot carry another.
+    /// takes content information up to `max_info`, and if there is a `condition` only of the content that it
+    /// tells; `false` if the connection cannot carry another.
     pub fn ask(
         &mut self,
         now: Instant,
@@ -232,10 +255,15 @@ impl OriginStream {
         max_info: InfoVersion,
         want: Want,
         content_len: Option<u64>,
+        condition: Option<&Validator>,
     ) -> bool {
+        self.condition = condition.cloned();
         if self.conn.expect_reply(false).is_err() || self.emit(url, max_info, &want).is_err() {
             return false;
         }
+        self.validator.clear();
+        self.date.clear();
+        self.tagged = false;
         (self.coding, self.content_range) = (ReplyCoding::default(), None);
         (self.body, self.content_len) = (Carries::Nothing, content_len.unwrap_or(u64::MAX));
         self.moved = false;
@@ -271,7 +299,9 @@ impl OriginStream {
         }
         let mut used = 0usize;
         loop {
-            let Self { conn, coding, content_range, status, out, sent, moved, .. } = self;
+            let Self {
+                conn, coding, content_range, status, out, sent, moved, validator, tagged, date, ..
+            } = self;
             let (taken, event) = conn.handle(bytes.get(used..).unwrap_or_default());
             used = used.saturating_add(taken);
             match event {
@@ -282,6 +312,22 @@ impl OriginStream {
                     coding.header(name, value);
                     if http::name_eq(name, b"Content-Range") {
                         *content_range = ContentRange::parse(value).ok();
+                    }
+                    if http::name_eq(name, b"ETag") {
+                        *tagged = true;
+                        validator.clear();
+                        // A weak one (`W/`) tells nothing about single bytes. A longer one is as good as none.
+                        let strong = value.len() > 2 && value.starts_with(b"\"") && value.ends_with(b"\"");
+                        let _ = strong.then(|| validator.extend_from_slice(value));
+                    }
+                    // RFC 9110 13.1.5: If-Range MUST NOT have a date if there is an entity tag.
+                    if http::name_eq(name, b"Last-Modified") && !*tagged {
+                        validator.clear();
+                        let _ = (value.len() == DATE_BYTES).then(|| validator.extend_from_slice(value));
+                    }
+                    if http::name_eq(name, b"Date") {
+                        date.clear();
+                        let _ = date.extend_from_slice(value);
                     }
                     // RFC 9110, 15.4: of these, the content is at another place.
                     if matches!(*status, 301 | 302 | 303 | 307 | 308) && http::name_eq(name, b"Location") {
@@ -326,6 +372,10 @@ impl OriginStream {
     }
 
     fn head_end(&mut self, framing: Body) -> Result<Option<OriginEvent<'static>>, OriginFailure> {
+        // RFC 9110 8.8.2.2: a date is strong if the reply was made at least a second later.
+        if !self.tagged && (self.date.len() != DATE_BYTES || *self.date == *self.validator) {
+            self.validator.clear();
+        }
         match (&self.want, self.status) {
             (Some(Want::Info), 200) => match self.coding.decide() {
                 Ok(Reply::Encoded { content_len, .. }) => {
@@ -348,6 +398,12 @@ impl OriginStream {
             (Some(Want::Range(range)), 200 | 206) => {
                 if !matches!(self.coding.decide(), Ok(Reply::Plain { .. })) {
                     return Err(OriginFailure::Coding);
+                }
+                // RFC 9110 13.1.5: all of another content; 15.3.7.3: only parts that have the same strong
+                // validator may be combined, whatever the server makes of the condition.
+                let same = |told: &Validator| self.status == 206 && *told == self.validator;
+                if self.condition.as_ref().is_some_and(|told| !same(told)) {
+                    return Err(OriginFailure::Changed);
                 }
                 let end = range.end.min(self.content_len);
                 self.offset = match (self.status, self.content_range) {
@@ -405,6 +461,9 @@ impl OriginStream {
                 encoding::emit_missing_data(&mut writer, max_info)?;
                 let last = range.end.saturating_sub(1);
                 ByteRange::Between { first: range.start, last }.emit(&mut writer)?;
+                if let Some(condition) = &self.condition {
+                    http::emit_header(&mut writer, b"If-Range", condition).map_err(|_| NoRoom)?;
+                }
             }
         }
         http::emit_head_end(&mut writer)?;
@@ -421,6 +480,7 @@ impl core::fmt::Display for OriginFailure {
             Self::Broken => f.write_str("connection to the origin lost"),
             Self::Status(status) => write!(f, "origin answered with status {status}"),
             Self::BadReply => f.write_str("bad reply from the origin"),
+            Self::Changed => f.write_str("content of the origin changed meanwhile"),
             Self::Url => f.write_str("URL that no request can carry"),
             Self::Coding => f.write_str("content coding of the origin unknown"),
         }
@@ -439,7 +499,7 @@ mod tests {
         let mut origin = OriginStream::new(NOW);
         let (host, path) = ("origin".try_into().unwrap(), "/".try_into().unwrap());
         let url = Url { origin: ([10, 1, 0, 1], 80).into(), host, path };
-        assert!(origin.ask(NOW, &url, InfoVersion::V1, Want::Range(100..200), Some(1_000)));
+        assert!(origin.ask(NOW, &url, InfoVersion::V1, Want::Range(100..200), Some(1_000), None));
         let head = std::format!("HTTP/1.1 {status}\r\n{fields}\r\n\r\n");
         assert!(matches!(origin.handle(NOW, head.as_bytes()), (used, Ok(None)) if used == head.len()));
         let (used, event) = origin.handle(NOW, &[0xd3; 1_000][..came]);
@@ -466,6 +526,75 @@ mod tests {
         assert!(part(60).is_spare(&|start| start == 0), "and nobody for the rest of it");
         let mut all = asking("200 OK", "Content-Length: 1000", 200);
         assert!(all.is_spare(&|_| false), "the end of the content is still to come");
+    }
+
+    /// What it makes of a reply to a request for the rest of what `"a"` tells; and what tells the reply.
+    fn rest(told: &str, status: &str, fields: &str) -> (Option<OriginFailure>, Validator) {
+        extern crate std;
+        let mut origin = OriginStream::new(NOW);
+        let (host, path) = ("origin".try_into().unwrap(), "/".try_into().unwrap());
+        let url = Url { origin: ([10, 1, 0, 1], 80).into(), host, path };
+        let told = Validator::from_slice(told.as_bytes()).unwrap();
+        assert!(origin.ask(NOW, &url, InfoVersion::V1, Want::Range(100..200), None, Some(&told)));
+        let mut buf = [0; REQUEST_BYTES];
+        let len = origin.poll(&mut buf);
+        let asked = std::format!("Range: bytes=100-199\r\nIf-Range: {}\r\n", str::from_utf8(&told).unwrap());
+        assert!(str::from_utf8(&buf[..len]).unwrap().contains(&asked));
+        let framing = "Content-Range: bytes 100-199/1000\r\nContent-Length: 100";
+        let head = std::format!("HTTP/1.1 {status}\r\n{framing}\r\n{fields}\r\n");
+        let failure = match origin.handle(NOW, head.as_bytes()) {
+            (_, Err(failure)) => Some(failure),
+            (used, result) => {
+                assert!(used == head.len() && matches!(result, Ok(None)));
+                None
+            }
+        };
+        (failure, origin.validator().clone())
+    }
+
+    #[test]
+    fn only_parts_of_the_same_content_are_taken() {
+        let failure = |told: &str, status: &str, fields: &str| rest(told, status, fields).0;
+        assert_eq!(failure("\"a\"", "206 x", "ETag: \"a\"\r\n"), None);
+        for (status, fields) in [
+            ("200 x", "ETag: \"a\"\r\n"),
+            ("206 x", "ETag: \"b\"\r\n"),
+            ("206 x", "ETag: W/\"a\"\r\n"),
+            // Whatever else it says.
+            ("206 x", ""),
+        ] {
+            assert_eq!(failure("\"a\"", status, fields), Some(OriginFailure::Changed), "{status} {fields}");
+        }
+        assert_eq!(failure("\"a\"", "416 x", ""), Some(OriginFailure::Status(416)));
+        let date = "Sun, 06 Nov 1994 08:49:36 GMT";
+        let later = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nLast-Modified: Sun, 06 Nov 1994 08:49:36 GMT\r\n";
+        assert_eq!(failure(date, "206 x", later), None);
+        assert_eq!(failure("Sun, 06 Nov 1994 08:49:35 GMT", "206 x", later), Some(OriginFailure::Changed));
+    }
+
+    #[test]
+    fn what_tells_a_content() {
+        let told = |fields: &str| rest("\"a\"", "206 x", fields).1;
+        assert_eq!(*told("ETag: \"b\"\r\n"), *b"\"b\"");
+        let modified = "Last-Modified: Sun, 06 Nov 1994 08:49:36 GMT\r\n";
+        let (later, then) =
+            ("Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", "Date: Sun, 06 Nov 1994 08:49:36 GMT\r\n");
+        extern crate std;
+        assert_eq!(*told(&std::format!("{modified}{later}")), *b"Sun, 06 Nov 1994 08:49:36 GMT");
+        assert_eq!(*told(&std::format!("{later}{modified}ETag: \"b\"\r\n")), *b"\"b\"");
+        let long = std::format!("ETag: \"{}\"\r\n", "b".repeat(VALIDATOR_BYTES - 1));
+        // As new as the reply, undated, weak, too long, or beside a tag that is no use.
+        for fields in [
+            std::format!("{modified}{then}"),
+            modified.into(),
+            "ETag: W/\"b\"\r\n".into(),
+            "ETag: \"\r\n".into(),
+            std::format!("{long}{later}"),
+            std::format!("ETag: W/\"b\"\r\n{modified}{later}"),
+            std::format!("{later}{modified}ETag: W/\"b\"\r\n"),
+        ] {
+            assert!(told(&fields).is_empty(), "{fields}");
+        }
     }
 
     /// By the time that the end of a reply comes its block may have been given up, and be asked for

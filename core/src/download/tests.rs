@@ -106,7 +106,7 @@ impl World {
         self.with(|download, client, parts, now| {
             let mut origin = OriginStream::new(now);
             let (url, len) = (download.url().clone(), download.content_len());
-            assert!(origin.ask(now, &url, InfoVersion::V1, need.want.clone(), len));
+            assert!(origin.ask(now, &url, InfoVersion::V1, need.want.clone(), len, None));
             download.taken(now, need);
             let mut rest = reply;
             loop {

@@ -382,9 +382,11 @@ where
         let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
         let Some(need) = download.need(now, client, &mut parts) else { return false };
         let (url, origin, len) = (download.url().clone(), download.url().origin, download.content_len());
+        let condition = download.condition().cloned();
+        let condition = condition.as_ref();
         if let Some(stream) = idle.and_then(|idle| streams.get_mut(idle)) {
             if let Role::Origin(_, connection) = &mut stream.role
-                && connection.ask(now, &url, config.content_information, need.want.clone(), len)
+                && connection.ask(now, &url, config.content_information, need.want.clone(), len, condition)
             {
                 download.taken(now, &need);
                 return true;
@@ -394,7 +396,7 @@ where
             return false;
         }
         let mut connection = OriginStream::new(now);
-        if !connection.ask(now, &url, config.content_information, need.want.clone(), len) {
+        if !connection.ask(now, &url, config.content_information, need.want.clone(), len, condition) {
             let Self { client, storage, crypto, rng, fetch, jobs, config, downloads, .. } = self;
             let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
             let download = downloads.get_mut(index).and_then(Option::as_mut);

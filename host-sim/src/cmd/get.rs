@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use peerdist_core::encoding::InfoVersion;
-use peerdist_core::node::Output;
+use peerdist_core::node::{DOWNLOADS, Output};
 use peerdist_hal::std::rustls::{ClientConfig, RootCertStore, crypto};
 use peerdist_sim::net::station::{Setup, Station};
 use peerdist_sim::net::{cache, local};
@@ -33,12 +33,15 @@ Exit codes:
   2    it could not be run: wrong arguments, or a file, folder or port that cannot be used
   3    an origin could not be reached, or the connection was lost
   130  a signal ended it
-If several URLs fail, the highest code counts. What was fetched stays in the cache: the same command goes on.";
+If several URLs fail, the others are fetched all the same, and the highest code counts. What came stays: the same
+command goes on.";
 
 /// Fetches URLs, through peers where the origin gives content information.
 ///
 /// Everything that came from others is verified. What no peer has comes from the origin, block by block. A server
 /// that does not speak peerdist simply gives the file. FILE appears when it is complete; until then it is FILE.part.
+/// If it broke off, the same command goes on: with the blocks in the cache, or where FILE.part ends if the origin
+/// tells that the content is still the same (FILE.part.from says what it was).
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct Args {
@@ -61,7 +64,10 @@ pub struct Args {
     #[command(flatten)]
     wire: WireArgs,
 
-    /// The folder for blocks, which are found there again [default: peerdist in the user's cache folder]
+    /// The folder for blocks, which are found there again [default: one in the user's cache folder]
+    ///
+    /// Of the default folders, each for one process at a time, the one is taken that an earlier attempt at one of
+    /// these URLs has left blocks in, or else the first that is free.
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
 
@@ -109,7 +115,7 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
     let mut tasks = args.tasks()?;
     // A redirect may lead to https, too.
     let tls: LazyCell<Arc<ClientConfig>> = LazyCell::new(trusted);
-    let mut station = args.station()?;
+    let (mut station, directory) = args.station()?;
     let control = station.control();
     signals::on_end(move || control.stop());
     let bar = bar::of_bytes(None);
@@ -123,8 +129,11 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
             return Ok(Ending::Code(INTERRUPTED));
         }
         let mut begun = false;
-        for task in &mut tasks {
-            begun |= task.begin(&mut station, &tls);
+        for at in 0..tasks.len() {
+            // Who waits for a free download asks nobody for addresses, and opens no file.
+            if tasks.iter().filter(|task| task.is_under_way()).count() < DOWNLOADS {
+                begun |= tasks[at].begin(&mut station, &tls);
+            }
         }
         let wait = station.poll(&mut |output| take(&mut tasks, output));
         if let Some(trouble) = station.node.storage().blocks.take_error() {
@@ -138,6 +147,9 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
         }
     }
     bar.finish_and_clear();
+    for task in tasks.iter().filter(|task| matches!(task.state, State::Done(_))) {
+        directory.iter().for_each(|directory| cache::end(directory, &task.asked));
+    }
     match args.json {
         true => print(&report::json(&tasks))?,
         false => print(&report::text(&tasks, args.why))?,
@@ -184,7 +196,8 @@ impl Args {
         Ok(tasks)
     }
 
-    fn station(&self) -> Result<Station, Failure> {
+    /// And which of the default caches it has.
+    fn station(&self) -> Result<(Station, Option<PathBuf>), Failure> {
         let tap = self.wire.tap(self.bind)?;
         let bind = self.bind.map(|bind| bind.address).or_else(local::usual);
         let bind = bind.filter(|_| !self.no_peers && tap.is_none());
@@ -200,12 +213,13 @@ impl Args {
         }
         let limits = self.limits.limits();
         let storage = match &self.cache {
-            Some(directory) => cache::open(directory, limits),
-            None => cache::open_default(limits).map(|(_, storage)| storage),
+            Some(directory) => cache::open(directory, limits).map(|storage| (None, storage)),
+            None => cache::open_default(limits, &self.urls).map(|(place, storage)| (Some(place), storage)),
         };
-        let storage = storage.map_err(|error| Failure(format!("--cache {error}")))?;
+        let (place, storage) = storage.map_err(|error| Failure(format!("--cache {error}")))?;
         let serve = self.serve.then_some(0);
-        wire::open(Setup { addresses, tap, serve, content_info: self.content_info, storage })
+        let station = wire::open(Setup { addresses, tap, serve, content_info: self.content_info, storage })?;
+        Ok((station, place))
     }
 }
 

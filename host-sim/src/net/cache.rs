@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use peerdist_core::limits::BLOCK_BYTES;
 use peerdist_core::store::split::Split;
 use peerdist_hal::file::{FileBlocks, FileInfos, MAX_BLOCKS, OpenError, Options};
+use sha2::{Digest as _, Sha256};
+use url::Url;
 
 /// What a node keeps its things in.
 pub type Storage = Split<FileBlocks, FileInfos>;
@@ -73,18 +75,38 @@ pub fn open(directory: &Path, limits: Limits) -> Result<Storage, CacheError> {
     Ok(Split { blocks, infos })
 }
 
-/// Opens the first cache of the default place that nobody uses: which one, and what is in it.
-pub fn open_default(limits: Limits) -> Result<(PathBuf, Storage), CacheError> {
+/// Opens a cache of the default place that nobody uses: which one, and what is in it. It is one that has been
+/// used for any of these URLs without [an end](end), or else the first.
+pub fn open_default(limits: Limits, urls: &[Url]) -> Result<(PathBuf, Storage), CacheError> {
     let place = default_place().ok_or(CacheError::NoPlace)?;
+    let mut directories: Vec<_> =
+        (0..DEFAULT_CACHES).map(|number| place.join(format!("cache-{number}"))).collect();
+    directories.sort_by_key(|directory| !urls.iter().any(|url| mark(directory, url).exists()));
     let mut result = Err(CacheError::NoPlace);
-    for number in 0..DEFAULT_CACHES {
-        let directory = place.join(format!("cache-{number}"));
+    for directory in directories {
         result = open(&directory, limits).map(|storage| (directory, storage));
         if !matches!(result, Err(CacheError::Open(OpenError::InUse(_)))) {
             break;
         }
     }
+    if let Ok((directory, _)) = &result {
+        // Without a mark, what is there is fetched again at worst.
+        urls.iter().for_each(|url| _ = fs::write(mark(directory, url), []));
+    }
     result
+}
+
+/// What was fetched from this URL by way of that default cache is complete.
+pub fn end(directory: &Path, url: &Url) {
+    _ = fs::remove_file(mark(directory, url));
+}
+
+/// The file that says that something of this URL is in the cache, and it is not complete.
+fn mark(directory: &Path, url: &Url) -> PathBuf {
+    // A URL may be longer than a name, and have a secret in it.
+    let hash = Sha256::digest(url.as_str());
+    let name = hash[..16].iter().fold("unfinished-".to_string(), |name, byte| format!("{name}{byte:02x}"));
+    directory.join(name)
 }
 
 /// The folder for caches, as the XDG Base Directory Specification has it.

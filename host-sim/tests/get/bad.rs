@@ -1,5 +1,6 @@
 //! What origins, peers and this machine may do wrong: a line says what, and no wrong file gets the final name.
 
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -93,6 +94,16 @@ fn what_cannot_be_run() {
     }
     assert!(!Path::new("file").exists());
 
+    // Neither the file nor the cache can have its place behind a file.
+    fs::write(place.path("taken"), "").expect("a writable folder");
+    for (cache, file, named) in
+        [("cache", "taken/file", "taken/file.part"), ("taken", "file", "taken/blocks")]
+    {
+        let got = place.get(cache, &url, file, &[]);
+        assert_eq!((got.code, got.errors.lines().count()), (2, 1), "{}", got.errors);
+        assert!(got.errors.contains(named) && got.errors.contains("Not a directory"), "{}", got.errors);
+    }
+
     // One cache is one process's.
     let _peer = place.peer("cache");
     let got = place.get("cache", &url, "file", &[]);
@@ -183,14 +194,21 @@ const LIARS: &[Case] = &[
     (|origin| origin.manner.status = Some(416), Outcome::Fails(1, "416"), Outcome::Fails(1, "416")),
     // To where, it does not say.
     (|origin| origin.manner.status = Some(302), Outcome::Fails(1, "302"), Outcome::Fails(1, "302")),
-    // Without content information nobody could tell whether the rest belongs to the first half.
-    (|origin| origin.manner.breaks = 2, Outcome::File, Outcome::Fails(3, "lost")),
+    (|origin| origin.manner.breaks = 2, Outcome::File, Outcome::File),
+    // Nobody could tell whether the rest belongs to the first half, without content information.
+    (breaks_untagged, Outcome::File, Outcome::Fails(3, "lost")),
     (|origin| origin.manner.breaks = u32::MAX, Outcome::Fails(3, "lost"), Outcome::Fails(3, "lost")),
     (|origin| origin.manner.ignores_ranges = true, Outcome::File, Outcome::File),
+    (|origin| origin.manner.shifts = true, Outcome::Fails(1, "bad reply"), Outcome::File),
     // One that comes right when it is asked again is not told from a line that flips bits.
     (|origin| origin.manner.wrong = u32::MAX, Outcome::Fails(1, "changed at byte"), Outcome::File),
     (|origin| origin.content.truncate(200_000), Outcome::Fails(1, ""), Outcome::File),
 ];
+
+fn breaks_untagged(origin: &mut Origin) {
+    origin.manner.breaks = 2;
+    origin.etag = "W/\"1\"".into();
+}
 
 const LIARS_IN_INFO: &[Case] = &[
     (|origin| origin.info.truncate(origin.info.len() - 7), INFO, Outcome::File),
@@ -242,7 +260,10 @@ fn meet(place: &Place, name: &str, origin: Origin, outcome: Outcome) {
                 "{name}: {}",
                 got.errors
             );
-            place.assert_nothing(name);
+            assert!(!place.path(name).exists(), "{name}");
+            // Only what can be gone on with is left.
+            let left = ["part", "part.from"].map(|what| place.path(&format!("{name}.{what}")).exists());
+            assert_eq!(left[0], left[1], "{name}");
         }
     }
 }
@@ -275,7 +296,7 @@ fn content_that_changes_meanwhile() {
 
 /// A file may have no more than so many KiB: as if the disk were full in the middle.
 #[cfg(unix)]
-fn limited(place: &Place, url: &str, kib: u32) -> Got {
+pub fn limited(place: &Place, url: &str, kib: u32) -> Got {
     let get = place.command("cache", url, "file");
     let mut command = Command::new("sh");
     // The signal, ignored, becomes an error of the write.

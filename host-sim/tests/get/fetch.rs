@@ -14,6 +14,7 @@ use peerdist_core::crypto::SoftCrypto;
 use peerdist_hal::std::rustls::crypto::ring;
 use peerdist_hal::std::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use peerdist_hal::std::rustls::{ServerConfig, ServerConnection, StreamOwned};
+use peerdist_sim::net::cache::{self, Limits};
 use peerdist_tests::check::content;
 use peerdist_tests::origin::Manner;
 
@@ -98,7 +99,7 @@ fn killed_at_any_moment_it_goes_on() {
 
 #[test]
 fn and_with_segments_cut_by_content() {
-    killed_over_and_over(15, true, 15);
+    killed_over_and_over(15, true, 50);
 }
 
 fn killed_over_and_over(net: u8, v2: bool, kills: u32) {
@@ -165,13 +166,75 @@ fn a_peer_that_dies() {
     place.get("first", &site.url(), "one", &[]).assert_good();
     let peer = place.peer("first");
     let mut get = place.command("second", &site.url(), "two");
-    let get = get.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    thread::sleep(Duration::from_millis(300));
+    let mut get = get.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    while place.committed("second").is_empty() {
+        assert!(get.try_wait().expect("it was started").is_none(), "it ended by itself");
+        thread::sleep(Duration::from_millis(1));
+    }
     drop(peer);
     let got = Got::of(&get.wait_with_output().expect("it ends"));
     got.assert_good();
     assert!(place.read("two") == content(len));
     assert_eq!(got.source("peers") + got.source("origin"), len as u64);
+}
+
+/// Another process has the first of the default caches, and then has it no more: what was verified in the second
+/// is found there.
+#[test]
+fn what_an_earlier_run_left_in_another_default_cache() {
+    let place = Place::new(21);
+    let site = place.slow_site(origin(122 * 65_536, false), Duration::from_millis(4));
+    let caches = place.path("home").join("peerdist");
+    let other = cache::open(&caches.join("cache-0"), Limits::default()).expect("a writable folder");
+    let get = || {
+        let mut get = Command::new(env!("CARGO_BIN_EXE_peerdist"));
+        get.args(["get", &site.url(), "--no-peers", "--json", "-o"]).arg(place.path("file"));
+        get.env("XDG_CACHE_HOME", place.path("home")).stdout(Stdio::piped());
+        get
+    };
+    let second = "home/peerdist/cache-1";
+    let mut child = get().spawn().expect("it starts");
+    while place.committed(second).len() < 3 {
+        assert!(child.try_wait().expect("it was started").is_none(), "it ended by itself");
+        thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().expect("it can be killed");
+    child.wait().expect("it was started");
+    drop(other);
+    let kept = place.committed(second).len() as u64;
+
+    let got = Got::of(&get().output().expect("it starts"));
+    got.assert_good();
+    assert!(place.read("file") == content(122 * 65_536));
+    assert_eq!(got.source("cache"), kept * 65_536);
+    // Once it is complete, the first that is free will do again.
+    let marks = fs::read_dir(caches.join("cache-1")).expect("it is there");
+    assert_eq!(marks.count(), 2, "blocks and info");
+}
+
+/// The others finish, and the worst of what became of them is the exit code.
+#[test]
+fn one_of_several_fails() {
+    let place = Place::new(22);
+    fs::create_dir(place.path("folder")).expect("a writable folder");
+    let mut missing = origin(1_000, false);
+    missing.manner.status = Some(404);
+    let (good, missing) = (place.site(origin(300_000, false)), place.site(missing));
+    let gone = TcpListener::bind((place.address(1), 0)).and_then(|listener| listener.local_addr());
+    let gone = format!("http://{}/gone", gone.expect("a free port"));
+    let missing = format!("http://{}/missing", missing.address);
+    for (failing, code) in [(vec![&missing], 1), (vec![&gone, &missing], 3)] {
+        let mut command = place.command("cache", failing[0], "folder");
+        command.arg(format!("http://{}/a", good.address)).args(&failing[1..]);
+        let got = Got::of(&command.arg(format!("http://{}/b", good.address)).output().expect("it starts"));
+        assert_eq!((got.code, got.errors.lines().count()), (code, failing.len()), "{}", got.errors);
+        assert!(failing.iter().all(|url| got.errors.contains(url.as_str())), "{}", got.errors);
+        for name in ["a", "b"] {
+            assert!(place.read(&format!("folder/{name}")) == content(300_000));
+            fs::remove_file(place.path("folder").join(name)).expect("it is ours");
+        }
+        ["gone", "missing"].iter().for_each(|name| place.assert_nothing(&format!("folder/{name}")));
+    }
 }
 
 #[test]

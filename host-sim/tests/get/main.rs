@@ -4,3 +4,4 @@ mod bad;
 mod fetch;
 mod peer;
 mod place;
+mod plain;

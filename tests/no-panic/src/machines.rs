@@ -26,7 +26,7 @@ use peerdist_core::discovery::server::Server;
 use peerdist_core::discovery::wire::{Availability, Message, parse};
 use peerdist_core::discovery::{Replies, Subnet};
 use peerdist_core::download::origin::{OriginEvent, OriginStream, Want};
-use peerdist_core::download::{Download, DownloadEvent, Url};
+use peerdist_core::download::{Download, DownloadEvent, Url, Validator};
 use peerdist_core::encoding::InfoVersion;
 use peerdist_core::fetch::stream::{Answer, Desk, PeerStream};
 use peerdist_core::fetch::{self, Ask, Cause, Fetch, Job, JobId, Survey};
@@ -596,9 +596,11 @@ pub(crate) fn origin(input: &[u8], output: &mut [u8]) {
     while unknown() > 0 {
         let origin = forget(&mut origin);
         match unknown() {
-            0 => keep(
-                url(input).map(|url| origin.ask(now(), &url, max_info(), want(), Some(u64::from(unknown())))),
-            ),
+            0 => keep(url(input).map(|url| {
+                let validator = Validator::from_slice(input).ok();
+                let len = Some(u64::from(unknown()));
+                origin.ask(now(), &url, max_info(), want(), len, validator.as_ref())
+            })),
             1 => origin.handle_connected(now()),
             2 => keep((origin.poll(output), checksum(output))),
             3 => keep(origin.handle_eof(now()).map(|event| event.map(keep_origin))),
@@ -662,6 +664,7 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
                         max_info(),
                         need.want.clone(),
                         download.content_len(),
+                        download.condition(),
                     ));
                     download.taken(now(), &need);
                 }
@@ -776,6 +779,12 @@ pub(crate) fn node(input: &[u8], output: &mut [u8]) {
             8 => keep(node.poll_timeout(now())),
             9 => keep(node.accept(now(), unknown_address())),
             10 => node.set_addresses(&subnets()),
+            17 => {
+                let (range, told) = (unknown_u64()..unknown_u64(), Validator::from_slice(input).ok());
+                let both = url(input).zip(told);
+                download = both.and_then(|(url, told)| node.download_rest(now(), url, range, told));
+            }
+            18 => keep(download.map(|download| node.validator(download).map(|told| checksum(told)))),
             11 => {
                 let range = unknown_u64()..unknown_u64();
                 download = url(input).and_then(|url| node.download_range(now(), url, range));

@@ -1,28 +1,57 @@
 //! A file that is being fetched: under another name until it is complete.
+//!
+//! What came in blocks is in the cache. What came plainly is in the file alone: a note beside it tells what it is
+//! a part of, so that another attempt can go on with it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 /// What is added to the name.
 const SUFFIX: &str = ".part";
 
-/// A file on its way. It is removed if it is dropped.
+/// What is added to that for the note.
+const NOTE_SUFFIX: &str = ".from";
+
+/// What the bytes of a file on its way are a part of.
+#[derive(Serialize, Deserialize)]
+pub struct Note {
+    /// The URL that was asked for.
+    pub asked: String,
+    /// The one that gave it; of it the query, which may be a signature, is left out.
+    pub url: String,
+    /// Where in the content the file begins.
+    pub start: u64,
+    /// Bytes of the content, if the origin said.
+    pub total: Option<u64>,
+    /// What tells the content from others.
+    pub validator: String,
+    /// Which run of the machine it is.
+    boot: Option<String>,
+}
+
+/// A file on its way. If it is dropped, it is removed unless there is a note of it.
 pub struct Part {
     file: File,
     path: PathBuf,
     end: PathBuf,
     /// Where the next byte goes if nobody seeks.
     at: u64,
+    note_path: PathBuf,
+    note: Option<Note>,
     complete: bool,
 }
 
 impl Part {
-    /// Begins `end`, from nothing: what was there of an earlier attempt is in the cache.
+    /// Begins `end`, or takes up what an earlier attempt has left if there is a [note](Self::note) of it.
     pub fn new(end: &Path) -> io::Result<Self> {
         let mut name = end.as_os_str().to_os_string();
         name.push(SUFFIX);
-        let path = PathBuf::from(name);
+        let path = PathBuf::from(&name);
+        name.push(NOTE_SUFFIX);
+        let note_path = PathBuf::from(name);
         let file = loop {
             // What somebody else has put there is neither followed nor written to.
             match fs::symlink_metadata(&path) {
@@ -44,8 +73,44 @@ impl Part {
                 break file;
             }
         };
-        file.set_len(0)?;
-        Ok(Self { file, path, end: end.to_path_buf(), at: 0, complete: false })
+        let note = fs::read(&note_path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        // After a loss of power, a file may have a length and not the bytes.
+        let note = note.filter(|note: &Note| note.boot == boot());
+        let mut part = Self { file, path, end: end.to_path_buf(), at: 0, note_path, note, complete: false };
+        if part.note.is_none() {
+            part.clear()?;
+        }
+        Ok(part)
+    }
+
+    /// What it has so far is a part of, if that is known.
+    pub fn note(&self) -> Option<&Note> {
+        self.note.as_ref()
+    }
+
+    /// How much it has so far.
+    pub fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Forgets all it has.
+    pub fn clear(&mut self) -> io::Result<()> {
+        self.note = None;
+        match fs::remove_file(&self.note_path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.file.set_len(0)
+    }
+
+    /// Notes what it has so far, and what follows, is a part of.
+    pub fn keep(&mut self, note: Note) -> io::Result<()> {
+        let note = Note { boot: boot(), ..note };
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&self.note_path)?;
+        // One that is cut off cannot be read, and so is none.
+        file.write_all(serde_json::to_string(&note)?.as_bytes())?;
+        self.note = Some(note);
+        Ok(())
     }
 
     /// Writes `bytes` at `offset`.
@@ -65,8 +130,22 @@ impl Part {
         self.file.sync_data()?;
         fs::rename(&self.path, &self.end)?;
         self.complete = true;
+        // Without its file, it says nothing.
+        _ = fs::remove_file(&self.note_path);
         Ok(())
     }
+}
+
+impl Note {
+    /// A note of content from `url`.
+    pub fn new(asked: String, url: String, start: u64, total: Option<u64>, validator: String) -> Self {
+        Self { asked, url, start, total, validator, boot: None }
+    }
+}
+
+/// What tells this run of the machine from others, where the system says.
+fn boot() -> Option<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()
 }
 
 /// Whether it is a file that has that name alone.
@@ -100,7 +179,7 @@ fn is_at(_file: &File, _path: &Path) -> bool {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        if !self.complete {
+        if !self.complete && self.note.is_none() {
             // Should it stay, the next attempt begins it anew.
             _ = fs::remove_file(&self.path);
         }
@@ -123,6 +202,11 @@ mod tests {
             let error = Part::new(&at(name)).err().expect("it is refused").to_string();
             assert!(error.ends_with("is no file of its own"), "{error}");
         }
+        assert_eq!(fs::read(at("precious")).expect("it is there"), b"mine");
+
+        // Nor is anything written through the name of the note.
+        std::os::unix::fs::symlink(at("precious"), at("five.part.from")).expect("a link");
+        drop(Part::new(&at("five")).expect("it is a file"));
         assert_eq!(fs::read(at("precious")).expect("it is there"), b"mine");
 
         fs::write(at("four.part"), "of an earlier attempt").expect("it can be written");

@@ -19,7 +19,7 @@ const MAX_RUNS: usize = 16_384;
 /// Where bytes came from.
 #[derive(Default)]
 pub struct Sources {
-    /// The cache.
+    /// This machine: the cache, or what an earlier attempt left of the file.
     pub cache: u64,
     /// Each peer, the hosted cache among them.
     pub peers: BTreeMap<SocketAddr, u64>,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use peerdist_core::download::origin::OriginFailure;
-use peerdist_core::download::{self, DownloadError, DownloadEvent, HOST_BYTES, PATH_BYTES};
+use peerdist_core::download::{self, DownloadError, DownloadEvent, HOST_BYTES, PATH_BYTES, Validator};
 use peerdist_core::node::{DownloadId, Output};
 use peerdist_hal::file::FileError;
 use peerdist_hal::std::rustls::ClientConfig;
@@ -17,7 +17,7 @@ use peerdist_sim::net::names::Lookup;
 use peerdist_sim::net::station::Station;
 use url::Url;
 
-use super::part::Part;
+use super::part::{Note, Part};
 use super::report::Sources;
 
 /// Redirects that are followed: as many as browsers follow.
@@ -39,8 +39,14 @@ pub struct Task {
     addresses: Vec<SocketAddr>,
     lookup: Lookup,
     part: Option<Part>,
-    /// Bytes that were written.
+    /// Bytes that are in the file.
     pub received: u64,
+    /// Of these, what an earlier attempt had left, without content information.
+    resumed: Option<u64>,
+    /// What is in the file is not of what the origin has now.
+    stale: bool,
+    /// It was begun afresh for that: a second time, it is the origin's fault.
+    afresh: bool,
     /// Whether the origin gave content information.
     pub encoded: bool,
     total: Option<u64>,
@@ -103,6 +109,9 @@ impl Task {
             lookup: Lookup::default(),
             part: None,
             received: 0,
+            resumed: None,
+            stale: false,
+            afresh: false,
             encoded: false,
             total: None,
             sources: Sources::default(),
@@ -118,6 +127,11 @@ impl Task {
         matches!(self.state, State::Done(_) | State::Failed)
     }
 
+    /// Whether it has a download.
+    pub fn is_under_way(&self) -> bool {
+        matches!(self.state, State::Running(_) | State::Ended(_))
+    }
+
     /// Why it failed, if it did.
     pub fn fault(&self) -> Option<&Fault> {
         self.fault.as_ref()
@@ -131,7 +145,7 @@ impl Task {
 
     /// Bytes that came from the origin without content information.
     pub fn plain(&self) -> u64 {
-        if self.encoded { 0 } else { self.received }
+        if self.encoded { 0 } else { self.received - self.resumed.unwrap_or(0) }
     }
 
     /// Begins, if there is a download free; whether it did something.
@@ -152,6 +166,8 @@ impl Task {
             let part = Part::new(&self.file);
             self.part = Some(part.map_err(|error| local(&format!("{}.part: {error}", self.file.display())))?);
         }
+        let rest = self.rest();
+        let rest = rest.map_err(|error| local(&format!("{}.part: {error}", self.file.display())))?;
         if self.addresses.is_empty() {
             let Some(addresses) = station.names.poll(&self.url, &mut self.lookup) else { return Ok(()) };
             let addresses = addresses.map_err(|error| fault(Kind::Network, error.to_string()))?;
@@ -174,7 +190,17 @@ impl Task {
         let now = station.now();
         let url = download::Url { origin, host, path };
         // All are in use: later.
-        let Some(id) = station.node.download_range(now, url, self.range.clone()) else { return Ok(()) };
+        let (at, id) = match rest {
+            Some((at, validator)) => {
+                let end = self.total.unwrap_or(u64::MAX).min(self.range.end);
+                let rest = self.range.start.saturating_add(at)..end;
+                (Some(at), station.node.download_rest(now, url, rest, validator))
+            }
+            None => (None, station.node.download_range(now, url, self.range.clone())),
+        };
+        let Some(id) = id else { return Ok(()) };
+        (self.resumed, self.received, self.sources) = (at, at.unwrap_or(0), Sources::default());
+        self.sources.cache = self.received;
         station.driver.reach(id, std::mem::take(&mut self.addresses));
         self.state = State::Running(id);
         if self.url.scheme() == "https" {
@@ -191,15 +217,62 @@ impl Task {
         Ok(())
     }
 
+    /// How much of plain content is there already, and what tells that content. The last byte is asked for
+    /// again, so that there is something to ask for.
+    fn rest(&mut self) -> io::Result<Option<(u64, Validator)>> {
+        let Some(part) = &mut self.part else { return Ok(None) };
+        let Some(note) = part.note() else { return Ok(None) };
+        let validator = Validator::from_slice(note.validator.as_bytes()).ok();
+        let same = note.asked == self.asked.as_str() && note.start == self.range.start;
+        let validator = validator.filter(|told| same && !told.is_empty() && told.is_ascii());
+        let end = note.total.unwrap_or(u64::MAX).min(self.range.end);
+        let most = end.saturating_sub(self.range.start);
+        let at = part.len()?.checked_sub(1).filter(|at| *at < most);
+        match at.zip(validator) {
+            Some(rest) => {
+                self.total = note.total;
+                Ok(Some(rest))
+            }
+            None => part.clear().map(|()| None),
+        }
+    }
+
+    /// Begins again from nothing, once.
+    fn begin_afresh(&mut self) -> Result<(), Fault> {
+        let clear = self.part.as_mut().map_or(Ok(()), Part::clear);
+        let local =
+            |error| Fault { kind: Kind::Local, text: format!("{}.part: {error}", self.file.display()) };
+        clear.map_err(local)?;
+        (self.afresh, self.stale, self.total, self.redirects) = (true, false, None, 0);
+        (self.fault, self.url, self.state) = (None, self.asked.clone(), State::Waiting);
+        self.addresses.clear();
+        Ok(())
+    }
+
+    /// Notes what the file is a part of, once that is known.
+    fn note(&mut self, station: &Station, id: DownloadId) -> io::Result<()> {
+        let Some(part) = self.part.as_mut().filter(|part| part.note().is_none()) else { return Ok(()) };
+        let validator = station.node.validator(id).filter(|_| self.received > 0 && !self.encoded);
+        let Some(validator) = validator.and_then(|told| str::from_utf8(told).ok()) else { return Ok(()) };
+        let (asked, url) = (self.asked.to_string(), without_query(&self.url));
+        part.keep(Note::new(asked, url, self.range.start, self.total, validator.into()))
+    }
+
     /// Takes what its download hands out.
     pub fn take(&mut self, output: Output<'_>) {
         match output {
             Output::Data { offset, data, .. } => {
                 let Some(part) = &mut self.part else { return };
+                // A redirect may lead elsewhere than before, where the same validator tells something else.
+                let elsewhere = |note: &Note| note.url != without_query(&self.url);
+                self.stale |= self.resumed.is_some() && part.note().is_some_and(elsewhere);
+                if self.stale || self.fault.is_some() {
+                    return;
+                }
                 if let Err(error) = part.write_at(offset.saturating_sub(self.range.start), data) {
                     let text = format!("{}.part, byte {offset}: {error}", self.file.display());
                     self.fault = Some(Fault { kind: Kind::Local, text });
-                    self.part = None;
+                    return;
                 }
                 self.received += data.len() as u64;
             }
@@ -217,6 +290,9 @@ impl Task {
                 self.state = State::Ended(download);
             }
             Output::Download { download, event: DownloadEvent::Failed(error) } => {
+                use OriginFailure::{BadReply, Changed, Coding, Status};
+                let unfit = matches!(error, DownloadError::Origin(BadReply | Coding | Status(416)));
+                self.stale |= error == DownloadError::Origin(Changed) || self.resumed.is_some() && unfit;
                 let kind = match error {
                     DownloadError::Origin(OriginFailure::Unreachable | OriginFailure::Broken) => {
                         Kind::Network
@@ -233,11 +309,9 @@ impl Task {
 
     /// A file of the cache could not be made, written or read.
     pub fn take_file_trouble(&mut self, trouble: &FileError) {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-        let lasts = [FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull];
         let is_running = matches!(self.state, State::Running(_));
-        if is_running && lasts.contains(&trouble.error.kind()) && self.fault.is_none() {
-            // The download itself would wait for room, which the cache does not make.
+        if is_running && is_lasting(&trouble.error) && self.fault.is_none() {
+            // A block that cannot be stored cannot be verified, and would be waited for in vain.
             self.fault = Some(Fault { kind: Kind::Local, text: trouble.to_string() });
         } else {
             self.file_trouble = Some(trouble.to_string());
@@ -248,21 +322,21 @@ impl Task {
     pub fn settle(&mut self, station: &mut Station) -> bool {
         match self.state {
             State::Running(id) => {
+                if let Err(error) = self.note(station, id) {
+                    self.file_trouble = Some(format!("{}.part.from: {error}", self.file.display()));
+                }
+                if self.stale && !self.afresh {
+                    self.cancel(station);
+                    if let Err(fault) = self.begin_afresh() {
+                        self.fail(fault.kind, &fault.text);
+                    }
+                    return true;
+                }
                 // A disk that is full, or a file that is not ours any more.
                 if let Some(fault) = self.fault.take() {
                     self.cancel(station);
                     self.fail(fault.kind, &fault.text);
                     return true;
-                }
-                // A block that cannot be stored cannot be verified, and would be waited for in vain.
-                if let Some(file) = station.node.storage().blocks.take_error() {
-                    let text = format!("{}: {}", file.path.display(), file.error);
-                    if is_lasting(&file.error) {
-                        self.cancel(station);
-                        self.fail(Kind::Local, &text);
-                        return true;
-                    }
-                    self.trouble = Some(text);
                 }
                 let Some(trouble) = station.driver.take_trouble(id) else { return false };
                 self.trouble = Some(trouble.error.to_string());
@@ -277,7 +351,11 @@ impl Task {
             State::Ended(id) => {
                 station.driver.forget(id);
                 self.state = State::Waiting;
-                if let Some(fault) = self.fault.take() {
+                if self.stale && !self.afresh {
+                    if let Err(fault) = self.begin_afresh() {
+                        self.fail(fault.kind, &fault.text);
+                    }
+                } else if let Some(fault) = self.fault.take() {
                     let mut text = fault.text;
                     let reason = self.file_trouble.take().filter(|_| fault.kind == Kind::Local);
                     for reason in reason.into_iter().chain(self.trouble.take()) {
@@ -341,8 +419,9 @@ impl Task {
 
 /// Whether it does not pass by itself: a disk that is full, a folder that is gone or that we may not write to.
 fn is_lasting(error: &io::Error) -> bool {
-    use io::ErrorKind::{NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied | NotFound)
+    use io::ErrorKind as E;
+    let full = matches!(error.kind(), E::FileTooLarge | E::QuotaExceeded | E::StorageFull);
+    full || matches!(error.kind(), E::NotFound | E::PermissionDenied | E::ReadOnlyFilesystem)
 }
 
 /// Whether it can be fetched.
@@ -357,6 +436,14 @@ pub fn check(url: &Url) -> Result<(), String> {
         return Err("names and passwords in URLs are not sent".into());
     }
     Ok(())
+}
+
+/// The URL without what may change from time to time, such as a signature.
+fn without_query(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
 }
 
 /// The name of a file for it: the last part of its path.

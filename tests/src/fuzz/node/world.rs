@@ -134,6 +134,8 @@ impl World {
             content: content.clone(),
             info: info.clone(),
             manner: Manner::default(),
+            etag: "\"1\"".into(),
+            modified: String::new(),
             moved: None,
             body_bytes: 0,
             info_bytes: 0,

@@ -228,6 +228,7 @@ impl FileBlocks {
         let mut found = Vec::new();
         for (number, entry) in list(&self.directory)? {
             if let Err(error) = self.load_pack(number, &entry, &mut found) {
+                self.packs.avoid(number);
                 self.note(entry.path(), error);
             }
         }
@@ -248,13 +249,11 @@ impl FileBlocks {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
         }
         let read = private().open(entry.path()).and_then(|file| Ok((packs::entries(&file)?, file)));
-        let (entries, file) = read.or_else(|error| {
-            // Nothing says that its blocks are not whole: there may be too many open files.
-            self.counters.unreadable += 1;
-            self.packs.adopt(number, Pack::CLOSED, None)?;
-            Err(error)
-        })?;
-        let (mut pack, mut result) = (Pack::EMPTY, Ok(()));
+        // Nothing says that the blocks of one that fails are not whole: there may be too many open files.
+        let (entries, file) = read.inspect_err(|_| self.counters.unreadable += 1)?;
+        let whole = entries.iter().filter_map(|(_, entry)| entry.as_ref());
+        let (mut pack, mut result, mut erased) =
+            (Pack::of(whole.map(|entry| (entry.len, entry.start))), Ok(()), true);
         for (number_in, parsed) in entries {
             let place = |start| Place { pack: number, entry: number_in, start };
             match parsed {
@@ -274,7 +273,13 @@ impl FileBlocks {
                     result = Err(damaged_entry(number_in));
                 }
             }
-            result = result.and(packs::erase(&file, number_in));
+            if let Err(error) = packs::erase(&file, number_in) {
+                (result, erased) = (Err(error), false);
+            }
+        }
+        if !erased {
+            // What stays would be found again, and what has its room by then be taken for damaged.
+            pack.shut();
         }
         self.packs.adopt(number, pack, Some(file)).and(result)
     }
@@ -367,10 +372,10 @@ impl FileBlocks {
         Ok(place)
     }
 
-    /// Gives room back where `error` came in between.
+    /// Gives room back where `error` came in between. The entry may have been written or not.
     fn unplace(&mut self, place: Place, len: u32, error: io::Error) -> FileError {
         // Should it fail, too, the room is free again after the next opening.
-        let _ = self.packs.give(place, len, false);
+        let _ = self.packs.give(place, len, true);
         FileError { path: self.packs.path(place.pack), error }
     }
 

@@ -25,7 +25,7 @@ const DAY: u64 = 24 * 60 * 60;
 const ENTRY_BYTES: usize = 256;
 
 /// Where the blocks of a file begin.
-const TABLE_BYTES: usize = 128 * ENTRY_BYTES;
+const TABLE_BYTES: usize = 65_536;
 
 const ROOM: Options = Options { sync: false, ..Options::new(1 << 30) };
 

@@ -28,8 +28,12 @@ pub const TABLE_BYTES: usize = ENTRIES * ENTRY_BYTES;
 /// Bytes that one checksum covers: what a read costs at least. And what file systems give at once.
 pub const PAGE_BYTES: usize = 4_096;
 
-/// Pages of the table: the first that a block may have.
-pub const TABLE_PAGES: u16 = (TABLE_BYTES / PAGE_BYTES) as u16;
+/// Pages at a multiple of which a block begins that has as many itself, where files can have holes: a cache of
+/// pages holds 64 KiB in one piece then, and reads them a quarter faster.
+pub const GRAIN: u16 = if cfg!(target_os = "linux") { 16 } else { 1 };
+
+/// The first page that a block may have: behind the table, at a multiple of any [`GRAIN`].
+pub const TABLE_PAGES: u16 = ((TABLE_BYTES / PAGE_BYTES) as u16).next_multiple_of(16);
 
 /// Bytes of the longest block as it is stored: the block of the longest segment of version 2, in
 /// which it is the only one.
@@ -39,7 +43,7 @@ pub const MAX_LEN: u32 = CipherAlgorithm::Aes128.sealed_len(MAX_SEGMENT_V2_BYTES
 const MAX_BLOCK_PAGES: u16 = pages_of(MAX_LEN);
 
 /// Pages of a pack: all of its blocks may be the longest.
-pub const MAX_PAGES: u16 = TABLE_PAGES + ENTRIES as u16 * MAX_BLOCK_PAGES;
+pub const MAX_PAGES: u16 = TABLE_PAGES + ENTRIES as u16 * MAX_BLOCK_PAGES.next_multiple_of(16);
 
 /// What an entry begins with; its last byte is the version.
 const MAGIC: [u8; 8] = *b"PeerDBk\x02";
@@ -198,7 +202,7 @@ mod tests {
         assert_eq!(bytes[..CRC_AT], expected);
         assert_eq!((CRC_AT, STAMP_AT, bytes.len()), (248, 252, ENTRY_BYTES));
         assert_eq!(bytes[STAMP_AT..], [8, 7, 6, 5]);
-        assert_eq!((TABLE_PAGES, MAX_BLOCK_PAGES, MAX_PAGES), (8, 33, 4_232));
+        assert_eq!((TABLE_PAGES, MAX_BLOCK_PAGES, MAX_PAGES), (16, 33, 6_160));
     }
 
     #[test]

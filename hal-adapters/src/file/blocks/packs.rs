@@ -11,7 +11,8 @@ use std::vec;
 use std::vec::Vec;
 
 use super::disk::{
-    ENTRY_BYTES, Entry, MAX_PAGES, PAGE_BYTES, STAMP_AT, TABLE_BYTES, TABLE_PAGES, file_name, pages_of,
+    ENTRY_BYTES, Entry, GRAIN, MAX_LEN, MAX_PAGES, PAGE_BYTES, STAMP_AT, TABLE_BYTES, TABLE_PAGES, file_name,
+    pages_of,
 };
 use crate::file::{private, read_exact_at, write_all_at};
 
@@ -46,10 +47,10 @@ pub struct Packs {
     /// Whether what is written has to reach the disk.
     sync: bool,
     packs: BTreeMap<u16, Pack>,
-    /// Packs that have a free entry, by the longest run of pages that is free in them.
-    by_room: BTreeSet<(u16, u16)>,
-    /// The one that grows if no other has room.
-    growing: Option<u16>,
+    /// Packs that have a free entry, by their grain and the longest run of pages that is free in them.
+    by_room: BTreeSet<(u16, u16, u16)>,
+    /// The one of each grain that grows if no other has room.
+    growing: BTreeMap<u16, u16>,
     /// Most recently used first.
     files: Vec<(u16, File)>,
     /// What is closed when there are too many open files.
@@ -65,20 +66,42 @@ pub struct Pack {
     free: Vec<(u16, u16)>,
     /// The page after the last.
     end: u16,
+    /// All runs and all blocks begin at a multiple of so many pages, and take a multiple of them; what they do
+    /// not fill is a hole.
+    grain: u16,
+}
+
+/// The grain of packs that blocks of that length go to.
+fn grain(len: u32) -> u16 {
+    if pages_of(len) < GRAIN { 1 } else { GRAIN }
 }
 
 impl Pack {
-    pub const EMPTY: Self = Self { entries: 0, free: Vec::new(), end: TABLE_PAGES };
+    pub const EMPTY: Self = Self::new(1);
 
     /// One that takes nothing: it is not ours, or cannot be read.
-    pub const CLOSED: Self = Self { entries: u128::MAX, free: Vec::new(), end: MAX_PAGES };
+    pub const CLOSED: Self = Self { entries: u128::MAX, free: Vec::new(), end: MAX_PAGES, grain: 1 };
+
+    const fn new(grain: u16) -> Self {
+        Self { entries: 0, free: Vec::new(), end: TABLE_PAGES, grain }
+    }
+
+    /// The one that such blocks lie in, by their lengths and first pages.
+    pub fn of(blocks: impl IntoIterator<Item = (u32, u16)>) -> Self {
+        let has_grain = |(len, start): (u32, u16)| grain(len) == GRAIN && start.is_multiple_of(GRAIN);
+        Self::new(if blocks.into_iter().all(has_grain) { GRAIN } else { 1 })
+    }
+
+    fn pages(&self, len: u32) -> u16 {
+        pages_of(len).next_multiple_of(self.grain)
+    }
 
     /// Takes the pages of a block that lies there, unless one of them is another's.
     pub fn occupy(&mut self, place: Place, len: u32) -> bool {
-        let (start, pages) = (place.start, pages_of(len));
+        let (start, pages) = (place.start, self.pages(len));
         let end = start.saturating_add(pages);
         if end > self.end {
-            self.give(self.end, end - self.end);
+            self.free_run(self.end, end - self.end);
             self.end = end;
         }
         let is_around = |&(from, count): &(u16, u16)| from <= start && end <= from.saturating_add(count);
@@ -91,18 +114,24 @@ impl Pack {
         true
     }
 
+    /// Gives nothing any more.
+    pub fn shut(&mut self) {
+        self.entries = u128::MAX;
+    }
+
     /// The longest run of free pages, if there is an entry for who takes it.
     fn room(&self) -> u16 {
         let longest = self.free.iter().map(|(_, count)| *count).max().unwrap_or(0);
         if self.entries == u128::MAX { 0 } else { longest }
     }
 
-    fn grows(&self, pages: u16) -> bool {
-        self.entries != u128::MAX && self.end.saturating_add(pages) <= MAX_PAGES
+    fn grows(&self, len: u32) -> bool {
+        self.entries != u128::MAX && self.end.saturating_add(self.pages(len)) <= MAX_PAGES
     }
 
-    /// Gives an entry and as many pages, of a free run or at the end.
-    fn take(&mut self, pages: u16) -> (u8, u16) {
+    /// Gives an entry and the pages for a block, of a free run or at the end.
+    fn take(&mut self, len: u32) -> (u8, u16) {
+        let pages = self.pages(len);
         let entry = self.entries.trailing_ones() as u8;
         self.entries |= bit(entry);
         let start = match self.free.iter_mut().find(|(_, count)| *count >= pages) {
@@ -121,8 +150,13 @@ impl Pack {
         (entry, start)
     }
 
-    /// Takes pages back.
-    fn give(&mut self, start: u16, pages: u16) {
+    /// Takes the entry and the pages of a block back.
+    fn give(&mut self, place: Place, len: u32) {
+        self.entries &= !bit(place.entry);
+        self.free_run(place.start, self.pages(len));
+    }
+
+    fn free_run(&mut self, start: u16, pages: u16) {
         let at = self.free.partition_point(|(from, _)| *from < start);
         self.free.insert(at, (start, pages));
         // Neighbours become one.
@@ -143,7 +177,8 @@ fn bit(entry: u8) -> u128 {
 impl Packs {
     pub fn new(directory: PathBuf, sync: bool) -> Self {
         let (packs, by_room) = (BTreeMap::new(), BTreeSet::new());
-        Self { directory, sync, packs, by_room, growing: None, files: Vec::new(), spare: None }
+        let growing = BTreeMap::new();
+        Self { directory, sync, packs, by_room, growing, files: Vec::new(), spare: None }
     }
 
     pub fn path(&self, pack: u16) -> PathBuf {
@@ -162,26 +197,33 @@ impl Packs {
             let _ = file.set_len(u64::from(pack.end) * PAGE_BYTES as u64);
             self.hold(number, file);
         }
-        if pack.grows(1) {
-            self.growing = Some(number);
+        if pack.grows(MAX_LEN) {
+            self.growing.insert(pack.grain, number);
         }
         self.packs.insert(number, pack);
         self.list(number);
         Ok(())
     }
 
+    /// Makes no pack under a number that was found to be taken.
+    pub fn avoid(&mut self, number: u16) {
+        self.packs.entry(number).or_insert(Pack::CLOSED);
+    }
+
     /// Finds room for a block, in a new pack if need be.
     pub fn take(&mut self, len: u32) -> io::Result<Place> {
-        let pages = pages_of(len);
-        let grows = |number: &u16| self.packs.get(number).is_some_and(|pack| pack.grows(pages));
-        let fitting = self.by_room.range((pages, 0)..).next().map(|&(_, number)| number);
-        let number = match fitting.or(self.growing.filter(grows)) {
+        let grain = grain(len);
+        let pages = pages_of(len).next_multiple_of(grain);
+        let fitting = self.by_room.range((grain, pages, 0)..(grain.saturating_add(1), 0, 0)).next();
+        let fitting = fitting.map(|&(.., number)| number);
+        let grows = |number: &u16| self.packs.get(number).is_some_and(|pack| pack.grows(len));
+        let number = match fitting.or(self.growing.get(&grain).copied().filter(grows)) {
             Some(number) => number,
-            None => self.create()?,
+            None => self.create(grain)?,
         };
-        let pack = self.packs.entry(number).or_insert(Pack::EMPTY);
-        self.by_room.remove(&(pack.room(), number));
-        let (entry, start) = pack.take(pages);
+        let pack = self.packs.entry(number).or_insert(Pack::new(grain));
+        self.by_room.remove(&(grain, pack.room(), number));
+        let (entry, start) = pack.take(len);
         self.list(number);
         Ok(Place { pack: number, entry, start })
     }
@@ -190,19 +232,15 @@ impl Packs {
     /// room is not used again.
     pub fn give(&mut self, place: Place, len: u32, committed: bool) -> io::Result<()> {
         let number = place.pack;
-        let Some(pack) = self.packs.get_mut(&number) else { return Ok(()) };
+        let Some(pack) = self.packs.get(&number) else { return Ok(()) };
         if pack.entries == bit(place.entry) {
-            self.by_room.remove(&(pack.room(), number));
-            self.packs.remove(&number);
-            self.growing = self.growing.filter(|growing| *growing != number);
-            // Not every system removes what is open.
-            self.files.retain(|(open, _)| *open != number);
+            self.close(number);
             return match fs::remove_file(self.path(number)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    self.packs.insert(number, Pack::CLOSED);
-                    Err(error)
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => {
+                    self.packs.remove(&number);
+                    Ok(())
                 }
-                _ => Ok(()),
             };
         }
         if committed {
@@ -212,17 +250,31 @@ impl Packs {
             punch(file, place.offset(), pages_of(len));
         }
         if let Some(pack) = self.packs.get_mut(&number) {
-            self.by_room.remove(&(pack.room(), number));
-            pack.entries &= !bit(place.entry);
-            pack.give(place.start, pages_of(len));
+            self.by_room.remove(&(pack.grain, pack.room(), number));
+            pack.give(place, len);
         }
         self.list(number);
         Ok(())
     }
 
+    /// Gives no more room in a pack.
+    fn close(&mut self, number: u16) {
+        if let Some(pack) = self.packs.insert(number, Pack::CLOSED) {
+            self.by_room.remove(&(pack.grain, pack.room(), number));
+        }
+        self.growing.retain(|_, growing| *growing != number);
+        // Not every system removes what is open.
+        self.files.retain(|(open, _)| *open != number);
+    }
+
     /// Writes the bytes of a block.
     pub fn write(&mut self, place: Place, bytes: &[u8]) -> io::Result<()> {
-        write_all_at(self.file(place.pack)?, bytes, place.offset()).map(|_| ())
+        let written = self.file(place.pack).and_then(|file| write_all_at(file, bytes, place.offset()));
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            // Somebody has removed the file. The next block goes elsewhere.
+            self.close(place.pack);
+        }
+        written.map(|_| ())
     }
 
     /// Writes the entry of a block whose bytes are written: from then on, there is that block.
@@ -264,17 +316,29 @@ impl Packs {
     }
 
     /// Makes a pack, under the first number that is free.
-    fn create(&mut self) -> io::Result<u16> {
+    fn create(&mut self, grain: u16) -> io::Result<u16> {
         let numbers = (0..=u16::MAX).zip(self.packs.keys().map(Some).chain(core::iter::repeat(None)));
         let free = numbers.into_iter().find(|(number, used)| Some(number) != *used).map(|(number, _)| number);
         let number = free.ok_or(io::ErrorKind::StorageFull)?;
-        let file = self.open(private().create_new(true), number)?;
-        if self.sync {
-            sync_directory(&self.directory)?;
+        let file = match self.open(private().create_new(true), number) {
+            Ok(file) => file,
+            Err(error) => {
+                if error.kind() == io::ErrorKind::AlreadyExists {
+                    // Somebody else's: another number the next time.
+                    self.packs.insert(number, Pack::CLOSED);
+                }
+                return Err(error);
+            }
+        };
+        if self.sync
+            && let Err(error) = sync_directory(&self.directory)
+        {
+            let _ = fs::remove_file(self.path(number));
+            return Err(error);
         }
         self.hold(number, file);
-        self.growing = Some(number);
-        self.packs.insert(number, Pack::EMPTY);
+        self.growing.insert(grain, number);
+        self.packs.insert(number, Pack::new(grain));
         Ok(number)
     }
 
@@ -306,9 +370,8 @@ impl Packs {
     }
 
     fn list(&mut self, number: u16) {
-        match self.packs.get(&number).map_or(0, Pack::room) {
-            0 => {}
-            room => _ = self.by_room.insert((room, number)),
+        if let Some(pack) = self.packs.get(&number).filter(|pack| pack.room() > 0) {
+            self.by_room.insert((pack.grain, pack.room(), number));
         }
     }
 }
@@ -362,45 +425,115 @@ mod tests {
     #[test]
     fn runs_are_taken_and_given_back() {
         let mut pack = Pack::EMPTY;
-        for (entry, start) in [(0, 8), (1, 10), (2, 12), (3, 14)] {
-            assert_eq!((pack.take(2), pack.room()), ((entry, start), 0));
+        for (entry, start) in [(0, 16), (1, 18), (2, 20), (3, 22)] {
+            assert_eq!((pack.take(bytes(2)), pack.room()), ((entry, start), 0));
         }
-        pack.entries &= !0b110;
-        pack.give(12, 2);
-        pack.give(10, 2);
-        assert_eq!((&pack.free, pack.room()), (&vec![(10, 4)], 4));
-        assert_eq!((pack.take(3), &pack.free), ((1, 10), &vec![(13, 1)]));
-        assert_eq!((pack.take(2), pack.end), ((2, 16), 18));
-        assert_eq!((pack.take(1), pack.room()), ((4, 13), 0));
-        pack.give(8, 2);
-        pack.give(14, 2);
-        pack.give(10, 3);
-        assert_eq!(pack.free, [(8, 5), (14, 2)]);
+        pack.give(place(2, 20), bytes(2));
+        pack.give(place(1, 18), bytes(2));
+        assert_eq!((&pack.free, pack.room()), (&vec![(18, 4)], 4));
+        assert_eq!((pack.take(bytes(3)), &pack.free), ((1, 18), &vec![(21, 1)]));
+        assert_eq!((pack.take(bytes(2)), pack.end), ((2, 24), 26));
+        assert_eq!((pack.take(1), pack.room()), ((4, 21), 0));
+        for (entry, start, pages) in [(0, 16, 2), (3, 22, 2), (1, 18, 3)] {
+            pack.give(place(entry, start), bytes(pages));
+        }
+        assert_eq!((&pack.free, pack.entries), (&vec![(16, 5), (22, 2)], 0b1_0100));
+    }
+
+    #[test]
+    fn long_blocks_begin_at_multiples() {
+        let mut pack = Pack::new(16);
+        assert_eq!(
+            [16, 17, 33, 16].map(|pages| pack.take(bytes(pages))),
+            [(0, 16), (1, 32), (2, 64), (3, 112)]
+        );
+        pack.give(place(1, 32), bytes(17));
+        assert_eq!((pack.room(), pack.take(bytes(32)), pack.room(), pack.end), (32, (1, 32), 0, 128));
+        if GRAIN > 1 {
+            assert_eq!([0, 1, 15 * 4_096, 61_441, 65_552].map(grain), [1, 1, 1, 16, 16]);
+        }
     }
 
     #[test]
     fn nobody_has_anothers_pages() {
         let mut pack = Pack::EMPTY;
-        assert!(pack.occupy(place(5, 20), bytes(3)));
-        assert_eq!((&pack.free, pack.end), (&vec![(8, 12)], 23));
-        assert!(pack.occupy(place(6, 8), bytes(2)));
-        assert!(pack.occupy(place(7, 18), bytes(2)));
-        assert_eq!(pack.free, [(10, 8)]);
-        for (start, pages) in [(7, 1), (9, 2), (17, 2), (20, 1), (22, 2), (18, 9)] {
+        assert!(pack.occupy(place(5, 28), bytes(3)));
+        assert_eq!((&pack.free, pack.end), (&vec![(16, 12)], 31));
+        assert!(pack.occupy(place(6, 16), bytes(2)));
+        assert!(pack.occupy(place(7, 26), bytes(2)));
+        assert_eq!(pack.free, [(18, 8)]);
+        for (start, pages) in [(15, 1), (17, 2), (25, 2), (28, 1), (30, 2), (26, 9)] {
             assert!(!pack.occupy(place(8, start), bytes(pages)), "{start} {pages}");
         }
         assert_eq!(pack.entries, 0b1110_0000);
     }
 
+    /// Written where files have no holes, and found where they have.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn packs_of_other_systems() {
+        let blocks = [(bytes(17), 16), (bytes(17), 33)];
+        let mut pack = Pack::of(blocks);
+        assert_eq!(pack.grain, 1);
+        assert!(blocks.iter().zip(0..).all(|(&(len, start), entry)| pack.occupy(place(entry, start), len)));
+        assert_eq!((pack.end, pack.room()), (50, 0));
+        assert_eq!(Pack::of([(bytes(17), 16), (bytes(33), 48)]).grain, GRAIN);
+        assert_eq!(Pack::of([(bytes(17), 16), (bytes(2), 48)]).grain, 1);
+    }
+
+    #[test]
+    fn a_pack_that_somebody_removes() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut packs = Packs::new(directory.path().to_path_buf(), true);
+        let places = [5, 5, 5].map(|len| packs.take(len).unwrap());
+        assert!(places.iter().all(|place| place.pack == 0));
+        packs.write(places[1], b"bytes").unwrap();
+        // While it is open, nobody notices.
+        fs::remove_file(packs.path(0)).unwrap();
+        packs.write(places[1], b"bytes").unwrap();
+        packs.files.clear();
+        assert_eq!(packs.write(places[2], b"bytes").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(packs.give(places[2], 5, true).is_err());
+        let place = packs.take(5).unwrap();
+        assert_eq!(place.pack, 1);
+        packs.write(place, b"bytes").unwrap();
+    }
+
+    /// As after a commit of which nobody knows whether it has reached the disk.
+    #[test]
+    fn who_is_given_back_has_no_entry() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut packs = Packs::new(directory.path().to_path_buf(), false);
+        let (first, second) = (packs.take(5).unwrap(), packs.take(5).unwrap());
+        let segment = peerdist_core::content::SegmentId::from_slice(&[7; 32]).unwrap();
+        let id = peerdist_core::store::BlockId { segment, index: 3 };
+        let algorithm = peerdist_core::crypto::CipherAlgorithm::None;
+        let seal = peerdist_core::crypto::Seal { algorithm, iv: [0; 16] };
+        for place in [first, second] {
+            let Place { start, .. } = place;
+            let (created, stamped) = (1, 2);
+            let entry = Entry { id, seal, len: 5, plain_len: 5, created, pages: [0; _], start, stamped };
+            packs.commit(place, &entry).unwrap();
+        }
+        let numbers = |packs: &mut Packs| {
+            let entries = entries(packs.file(0).unwrap()).unwrap();
+            entries.into_iter().map(|(number, _)| number).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&mut packs), [0, 1]);
+        packs.give(first, 5, true).unwrap();
+        assert_eq!(numbers(&mut packs), [1]);
+        assert_eq!(packs.take(5).unwrap(), first);
+    }
+
     #[test]
     fn a_pack_is_full() {
-        let mut pack = Pack::EMPTY;
-        let taken: Vec<_> = (0..128).map(|_| (pack.grows(33), pack.take(33))).collect();
+        let mut pack = Pack::new(16);
+        let taken: Vec<_> = (0..128).map(|_| (pack.grows(bytes(33)), pack.take(bytes(33)))).collect();
         assert!(taken.iter().all(|(grows, _)| *grows));
         assert_eq!((pack.end, pack.grows(1), pack.room()), (MAX_PAGES, false, 0));
-        pack.give(8, 33);
+        pack.free_run(16, 48);
         assert_eq!(pack.room(), 0, "there is no entry");
         pack.entries &= !1;
-        assert_eq!((pack.room(), pack.grows(1)), (33, false));
+        assert_eq!((pack.room(), pack.grows(1)), (48, false));
     }
 }

@@ -18,8 +18,8 @@ pub struct AdminArgs {
     #[arg(long, requires = "admin")]
     admin_remote: bool,
 
-    /// A name by which other machines call --admin; not needed for addresses, nor for `localhost`
-    #[arg(long, value_name = "NAME", requires = "admin_remote")]
+    /// A name by which --admin is called; not needed for addresses, nor for `localhost`
+    #[arg(long, value_name = "NAME", requires = "admin")]
     admin_name: Vec<String>,
 }
 

@@ -19,7 +19,7 @@ pub mod render;
 use std::fmt::Write as _;
 use std::future::pending;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 
@@ -227,7 +227,9 @@ fn is_ours<B>(request: &Request<B>, names: &[String]) -> Result<(), &'static str
             host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
         let name = name.trim_start_matches('[').trim_end_matches(']');
         let is = |own: &str| name.eq_ignore_ascii_case(own);
-        is("localhost") || name.parse::<IpAddr>().is_ok() || names.iter().any(|own| is(own))
+        // Some name the interface behind a link-local address.
+        let is_scoped = name.split_once('%').is_some_and(|(ip, _)| ip.parse::<Ipv6Addr>().is_ok());
+        is("localhost") || is_scoped || name.parse::<IpAddr>().is_ok() || names.iter().any(|own| is(own))
     };
     // Programs of the time before Host leave it out, browsers never do.
     if !host.is_none_or(is_own) {
@@ -407,12 +409,16 @@ mod tests {
             ("Host", "LocalHost:3780", 200),
             ("Host", "[::1]:3780", 200),
             ("Host", "[::1]", 200),
+            ("Host", "[fe80::1%2]:3780", 200),
+            ("Host", "[fe80::1%25eth0]", 200),
             ("Host", "192.168.1.5:3780", 200),
             ("Host", "server.Example:3780", 200),
             ("Host", "server.example", 200),
             ("Host", "evil.example:3780", 403),
             ("Host", "server.example.evil.example", 403),
             ("Host", "127.0.0.1.evil.example:3780", 403),
+            ("Host", "127.0.0.1%evil.example:3780", 403),
+            ("Host", "server.example%evil.example", 403),
             ("Host", "", 403),
             ("Origin", "http://evil.example", 403),
             ("Origin", "null", 403),

@@ -14,7 +14,6 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -65,7 +64,8 @@ pub struct HashCache {
     /// What tags and names are made with.
     key: Secret,
     max_bytes: u64,
-    bytes: AtomicU64,
+    /// Of all entries; locked while one appears or goes.
+    bytes: Mutex<u64>,
     open: Mutex<Open>,
     _lock: File,
 }
@@ -101,7 +101,7 @@ impl HashCache {
             folder: folder.into(),
             key,
             max_bytes,
-            bytes: AtomicU64::new(0),
+            bytes: Mutex::default(),
             open: Mutex::default(),
             _lock: lock,
         };
@@ -111,7 +111,7 @@ impl HashCache {
                 fs::remove_file(entry.path())?;
             }
         }
-        cache.bytes.store(cache.listed()?.iter().map(|(_, len, _)| len).sum(), Ordering::Relaxed);
+        *cache.counted() = cache.listed()?.iter().map(|(_, len, _)| len).sum();
         Ok(cache)
     }
 
@@ -122,7 +122,7 @@ impl HashCache {
 
     /// Bytes of all entries.
     pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+        *self.counted()
     }
 
     /// Bytes that it may have.
@@ -173,11 +173,10 @@ impl HashCache {
     /// Removes the entries that are of no use any more: those of files that `is_there` does not find in the
     /// state that they describe, and those of another key.
     pub fn sweep(&self, is_there: impl Fn(&Path, &State) -> bool) -> io::Result<()> {
-        for (place, len, _) in self.listed()? {
+        for (place, ..) in self.listed()? {
             let named = named(&place).filter(|(path, _)| self.place(path) == place);
             if named.as_ref().is_none_or(|(path, state)| !is_there(path, state)) {
-                fs::remove_file(&place)?;
-                self.bytes.fetch_sub(len.min(self.bytes()), Ordering::Relaxed);
+                self.remove(&place)?;
                 named.and_then(|(path, _)| self.opened().entries.remove(&path));
             }
         }
@@ -212,10 +211,11 @@ impl HashCache {
         file.sync_data()?;
 
         let place = self.place(path);
+        let mut bytes = self.counted();
         let old = fs::metadata(&place).map_or(0, |metadata| metadata.len());
         let file = temporary.persist(&place).map_err(|error| error.error)?;
-        self.bytes.fetch_add(end + TAG_BYTES as u64, Ordering::Relaxed);
-        self.bytes.fetch_sub(old.min(self.bytes()), Ordering::Relaxed);
+        *bytes = bytes.saturating_sub(old) + end + TAG_BYTES as u64;
+        drop(bytes);
         self.keep(path, Arc::new(Entry { state, file, v1: start..start + len_v1, v2: start + len_v1..end }));
         self.make_room(&place)?;
         Ok(())
@@ -224,21 +224,16 @@ impl HashCache {
     /// Forgets the entry of the file at `path`, which cannot be read.
     pub fn forget(&self, path: &Path) {
         self.opened().entries.remove(path);
-        let place = self.place(path);
-        let len = fs::metadata(&place).map_or(0, |metadata| metadata.len());
-        if fs::remove_file(place).is_ok() {
-            self.bytes.fetch_sub(len.min(self.bytes()), Ordering::Relaxed);
-        }
+        // What cannot be removed stays, and is found broken once more.
+        _ = self.remove(&self.place(path));
     }
 
     /// Removes all entries, and says how many.
     pub fn clear(&self) -> io::Result<u64> {
         self.opened().entries.clear();
         let mut cleared = 0;
-        for (place, len, _) in self.listed()? {
-            fs::remove_file(place)?;
-            self.bytes.fetch_sub(len.min(self.bytes()), Ordering::Relaxed);
-            cleared += 1;
+        for (place, ..) in self.listed()? {
+            cleared += u64::from(self.remove(&place)?);
         }
         Ok(cleared)
     }
@@ -255,15 +250,25 @@ impl HashCache {
         }
         let mut listed = self.listed()?;
         listed.sort_by_key(|(_, _, modified)| *modified);
-        for (place, len, _) in listed.iter().filter(|(place, ..)| place != newest) {
+        for (place, ..) in listed.iter().filter(|(place, ..)| place != newest) {
             if self.bytes() <= self.max_bytes {
                 break;
             }
-            fs::remove_file(place)?;
-            self.bytes.fetch_sub((*len).min(self.bytes()), Ordering::Relaxed);
+            self.remove(place)?;
             self.opened().entries.retain(|path, _| self.place(path) != *place);
         }
         Ok(())
+    }
+
+    /// Removes an entry, unless another thread was first.
+    fn remove(&self, place: &Path) -> io::Result<bool> {
+        let mut bytes = self.counted();
+        let Some(metadata) = found(fs::metadata(place))? else { return Ok(false) };
+        let removed = found(fs::remove_file(place))?.is_some();
+        if removed {
+            *bytes = bytes.saturating_sub(metadata.len());
+        }
+        Ok(removed)
     }
 
     fn listed(&self) -> io::Result<Vec<(PathBuf, u64, SystemTime)>> {
@@ -271,11 +276,16 @@ impl HashCache {
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             if entry.file_name().to_string_lossy().ends_with(SUFFIX) {
-                let metadata = entry.metadata()?;
+                // Another thread may have removed it.
+                let Some(metadata) = found(entry.metadata())? else { continue };
                 listed.push((entry.path(), metadata.len(), metadata.modified()?));
             }
         }
         Ok(listed)
+    }
+
+    fn counted(&self) -> MutexGuard<'_, u64> {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn opened(&self) -> MutexGuard<'_, Open> {
@@ -349,6 +359,14 @@ impl HashCache {
             .iter()
             .all(|version| entry.info(*version).is_some())
             .then_some(entry)
+    }
+}
+
+/// What is told of a file; `None` if it is not there.
+fn found<T>(told: io::Result<T>) -> io::Result<Option<T>> {
+    match told {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        told => told.map(Some),
     }
 }
 
@@ -592,6 +610,46 @@ mod tests {
         assert!(room("here", info) && !room("here", info + 1) && !room("gone", 0));
         cache.clear().expect("it is ours");
         assert!(room("gone", info) && !room("gone", info + 1) && !room("gone", u64::MAX));
+    }
+
+    #[test]
+    fn what_another_thread_removes_first_is_no_fault() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = open(folder.path(), b"key", u64::MAX);
+        for clears in [true, false] {
+            ["a", "b"].iter().for_each(|name| put(&cache, name, STATE));
+            let swept = cache.sweep(|_, _| {
+                match clears {
+                    true => _ = cache.clear().expect("it is ours"),
+                    false => ["a", "b"].iter().for_each(|name| cache.forget(Path::new(name))),
+                }
+                false
+            });
+            assert!(swept.is_ok(), "{swept:?}");
+            assert_eq!((cache.bytes(), cache.count()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn bytes_are_right_whoever_comes_and_goes() {
+        const ROUNDS: usize = 100;
+        let state = State { len: 10, ..STATE };
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = open(folder.path(), b"key", u64::MAX);
+        put(&cache, "a", state);
+        let one = cache.bytes();
+        drop(cache);
+        let cache = &open(folder.path(), b"key", one);
+        std::thread::scope(|scope| {
+            for name in ["a", "b"] {
+                scope.spawn(move || (0..ROUNDS).for_each(|_| put(cache, name, state)));
+            }
+            scope.spawn(|| (0..ROUNDS).for_each(|_| cache.forget(Path::new("a"))));
+            scope.spawn(|| (0..ROUNDS).for_each(|_| _ = cache.clear().expect("it is ours")));
+            scope.spawn(|| (0..ROUNDS).for_each(|_| cache.sweep(|_, _| false).expect("it is ours")));
+        });
+        let listed = cache.listed().expect("it is ours");
+        assert_eq!(cache.bytes(), listed.iter().map(|(_, len, _)| len).sum::<u64>());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -101,14 +101,22 @@ struct Shared {
     wake: Condvar,
     /// One file more has been worked on.
     done: Condvar,
-    ends: AtomicBool,
     counters: Counters,
 }
 
 #[derive(Default)]
 struct Queue {
     asked: VecDeque<Job>,
-    now: Option<PathBuf>,
+    now: Option<Now>,
+    /// Here, or else it could come between a look at it and the wait that follows, which nobody would end.
+    ends: bool,
+}
+
+/// What is being hashed.
+struct Now {
+    path: PathBuf,
+    /// A client has asked for it since that began.
+    asked: bool,
 }
 
 struct Job {
@@ -145,8 +153,24 @@ fn is_there(root: &Root, path: &Path, state: &State) -> bool {
 }
 
 impl Queue {
+    fn begin(&mut self, path: &Path) {
+        self.now = Some(Now { path: path.into(), asked: false });
+    }
+
+    fn is_now(&self, path: &Path) -> bool {
+        self.now.as_ref().is_some_and(|now| now.path == path)
+    }
+
     fn has(&self, path: &Path) -> bool {
-        self.now.as_deref() == Some(path) || self.asked.iter().any(|job| job.path == path)
+        self.is_now(path) || self.asked.iter().any(|job| job.path == path)
+    }
+
+    fn push(&mut self, job: Job) {
+        if let Some(waiting) = self.asked.iter_mut().find(|waiting| waiting.path == job.path) {
+            waiting.asked |= job.asked;
+        } else if self.asked.len() < MAX_WAITING {
+            self.asked.push_back(job);
+        }
     }
 }
 
@@ -163,16 +187,14 @@ impl Hasher {
 
     /// Asks for the content information of a file.
     pub fn ask(&self, path: &Path) {
-        if self.progress(path) != Progress::Hashing {
-            self.shared.push(Job { path: path.into(), due: Instant::now(), changes: 0, asked: true });
-        }
+        self.shared.ask(path);
     }
 
     /// Where the file is.
     pub fn progress(&self, path: &Path) -> Progress {
         let queue = self.shared.queue();
         match () {
-            () if queue.now.as_deref() == Some(path) => Progress::Hashing,
+            () if queue.is_now(path) => Progress::Hashing,
             () if queue.has(path) => Progress::Waiting,
             () => Progress::Idle,
         }
@@ -207,8 +229,7 @@ impl Hasher {
 
     /// Gives up what is under way, and waits until that is done.
     pub fn end(&self) {
-        self.shared.ends.store(true, Ordering::Relaxed);
-        self.shared.wake.notify_all();
+        self.shared.end();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Should it have panicked, its message is out.
         _ = thread.map(JoinHandle::join);
@@ -220,14 +241,37 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, job: Job) {
+    fn ask(&self, path: &Path) {
         let mut queue = self.queue();
-        if let Some(waiting) = queue.asked.iter_mut().find(|waiting| waiting.path == job.path) {
-            waiting.asked |= job.asked;
-        } else if queue.asked.len() < MAX_WAITING {
-            queue.asked.push_back(job);
-            self.wake.notify_all();
+        match &mut queue.now {
+            Some(now) if now.path == path => now.asked = true,
+            _ => queue.push(Job { path: path.into(), due: Instant::now(), changes: 0, asked: true }),
         }
+        self.wake.notify_all();
+    }
+
+    /// Has what was being hashed wait again, for a client if one has asked for it meanwhile.
+    fn again(&self, mut job: Job) {
+        let mut queue = self.queue();
+        job.asked |= queue.now.take().is_some_and(|now| now.asked);
+        queue.push(job);
+    }
+
+    /// Whether a client has asked for what is being hashed since that began. If not, that is over: who asks from
+    /// here on has it begun anew.
+    fn is_asked(&self) -> bool {
+        let mut queue = self.queue();
+        queue.now.take_if(|now| !now.asked);
+        queue.now.is_some()
+    }
+
+    fn end(&self) {
+        self.queue().ends = true;
+        self.wake.notify_all();
+    }
+
+    fn ends(&self) -> bool {
+        self.queue().ends
     }
 
     /// The next file that somebody has asked for, which is waited for until `latest`, if it is given.
@@ -237,12 +281,12 @@ impl Shared {
         self.done.notify_all();
         loop {
             let now = Instant::now();
-            if self.ends.load(Ordering::Relaxed) {
+            if queue.ends {
                 return None;
             }
             if let Some(at) = queue.asked.iter().position(|job| job.due <= now) {
                 let job = queue.asked.remove(at)?;
-                queue.now = Some(job.path.clone());
+                queue.begin(&job.path);
                 return Some(job);
             }
             if latest.is_some_and(|latest| latest <= now) {
@@ -287,7 +331,7 @@ impl Task {
     fn run(&self, shared: &Shared) {
         let mut walk = (self.when == When::Always).then(|| self.root.walk());
         let (mut rest, mut learned) = (None, Learned::default());
-        while !shared.ends.load(Ordering::Relaxed) {
+        while !shared.ends() {
             // While there are files to walk to, nobody is waited for.
             let latest = match (&walk, rest) {
                 (Some(_), _) => Some(Instant::now()),
@@ -318,7 +362,7 @@ impl Task {
         let Ok(Opened { state, .. }) = self.root.open_file(&path) else { return };
         let failed = learned.failed.get(&path) == Some(&state);
         if state.len >= self.min_size && !failed && !self.cache.seems_here(&path, &state) {
-            shared.queue().now = Some(path.clone());
+            shared.queue().begin(&path);
             self.work(shared, learned, Job { path, due: Instant::now(), changes: 0, asked: false });
         }
     }
@@ -338,7 +382,7 @@ impl Task {
         match self.describe(shared, learned, &job, opened) {
             Ok(()) | Err(Failure::Ends | Failure::Gone) => {}
             Err(Failure::Fresh | Failure::Changed) if job.changes < MAX_CHANGES => {
-                shared.push(Job { due: Instant::now() + SETTLE, changes: job.changes + 1, ..job });
+                shared.again(Job { due: Instant::now() + SETTLE, changes: job.changes + 1, ..job });
             }
             // Nothing was read, and the next state is about to come.
             Err(Failure::Fresh) => _ = shared.counters.failures.fetch_add(1, Ordering::Relaxed),
@@ -356,6 +400,7 @@ impl Task {
                 failed(self.cache.folder(), error);
                 learned.fault = true;
             }
+            Err(Failure::Full) if shared.is_asked() => shared.again(job),
             Err(Failure::Full) if learned.full => {}
             Err(Failure::Full) => {
                 learned.full = true;
@@ -434,7 +479,7 @@ impl Task {
         let order = Order { layout, key: &self.key, workers: self.workers, watch: &mut |_| {} };
         match publish(&mut content, Some(state.len), order, sink) {
             Ok(info) => info.map(|info| info.encoded_len()).ok_or(Failure::Gone),
-            Err(_) if shared.ends.load(Ordering::Relaxed) => Err(Failure::Ends),
+            Err(_) if shared.ends() => Err(Failure::Ends),
             Err(publish::Error::Changed) => Err(Failure::Changed),
             Err(publish::Error::Publish(error @ PublishError::Sink(_))) => {
                 Err(Failure::Cache(sink.take_error().unwrap_or_else(|| io::Error::other(error))))
@@ -453,7 +498,7 @@ struct Watched<'a> {
 
 impl Read for Watched<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.shared.ends.load(Ordering::Relaxed) {
+        if self.shared.ends() {
             return Err(io::Error::other("the server ends"));
         }
         self.file.read(buf)
@@ -580,6 +625,48 @@ mod tests {
         learned.failed.insert(NAME.into(), before);
         walk(&task, &shared, &mut learned);
         assert_eq!(shared.queue().asked.len(), 1, "it has changed");
+    }
+
+    #[test]
+    fn who_asks_for_what_a_walk_hashes_is_heard() {
+        let (_folder, task) = task(&["a"], 1, |_| {});
+        let (path, mut learned) = (Path::new("a"), Learned::default());
+        let shared = Shared::default();
+        let walked = |shared: &Shared| {
+            shared.queue().begin(path);
+            Job { path: path.into(), due: Instant::now(), changes: 0, asked: false }
+        };
+        // There is no room unless somebody asks.
+        let job = walked(&shared);
+        shared.ask(path);
+        task.work(&shared, &mut learned, job);
+        let job = shared.next(Some(Instant::now())).expect("begun again");
+        task.work(&shared, &mut learned, job);
+        assert!(task.cache.seems_here(path, &state(&task, "a")) && !learned.full);
+
+        // It is begun again, be it asked for before that or behind it.
+        for asked in [[true, false], [false, true], [false, false]] {
+            let shared = Shared::default();
+            let job = walked(&shared);
+            let [before, behind] = asked.map(|asked| {
+                move |shared: &Shared| {
+                    if asked {
+                        shared.ask(path)
+                    }
+                }
+            });
+            before(&shared);
+            shared.again(job);
+            behind(&shared);
+            let jobs: Vec<bool> = shared.queue().asked.iter().map(|job| job.asked).collect();
+            assert_eq!(jobs, [asked.contains(&true)], "{asked:?}");
+        }
+        // Nobody has asked by the end, and who does from then on is not late.
+        let shared = Shared::default();
+        walked(&shared);
+        assert!(!shared.is_asked());
+        shared.ask(path);
+        assert_eq!(shared.queue().asked.len(), 1);
     }
 
     #[test]

@@ -363,7 +363,7 @@ fn blocks_of_somebody_else_in_the_cache() {
     let site = place.site(origin(300_000, false));
     place.get("cache", &site.url(), "file", &[]).assert_good();
     let pack = pack(&place, "cache");
-    fs::set_permissions(&pack, Permissions::from_mode(0)).expect("our file");
+    fs::set_permissions(&pack, Permissions::from_mode(0o000)).expect("our file");
     let get = place.command("cache", &site.url(), "again");
     let got = match fs::File::open(&pack) {
         Ok(_) => unprivileged(&get),

@@ -100,6 +100,22 @@ fn a_plain_reply_that_breaks_off_goes_on() {
     assert!(matches!(requests[..], [None, Some((1..=50_000, 99_999))]), "{requests:?}");
 }
 
+/// A body without a length ends where the line breaks, too; what a part says of its range tells that it is not all.
+#[test]
+fn a_part_of_unknown_length_that_breaks_off_goes_on() {
+    let mut net = Net::new(7, 1, 8, content(100_000));
+    net.origin.info.clear();
+    net.origin.manner = Manner { chunked: true, breaks: 1, ..Manner::default() };
+    let id = net.download(0);
+    net.drive_until(LONG, |net| !net.origin.requests.is_empty());
+    net.origin.manner = Manner { closes: true, breaks: 2, ..Manner::default() };
+    net.drive_download(0, id, LONG);
+    assert_whole(net.seen(0, id), &net.origin.content, false);
+    let requests = &net.origin.requests;
+    let starts = requests.iter().flatten().map(|(start, _)| *start).collect::<Vec<_>>();
+    assert!(starts.len() == 3 && starts.is_sorted() && starts[0] > 0, "{requests:?}");
+}
+
 #[test]
 fn an_origin_that_ignores_ranges() {
     let (net, seconds) = download(200_000, Manner { ignores_ranges: true, ..Manner::default() });

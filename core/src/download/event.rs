@@ -6,6 +6,7 @@ use core::ops::Range;
 use heapless::{String, Vec};
 
 use super::origin::OriginFailure;
+use crate::api::client::ApiError;
 use crate::content::InfoError;
 use crate::fetch::{Failures, Source};
 
@@ -76,6 +77,14 @@ pub enum DownloadEvent {
     },
     /// It ended early. What was handed out was right.
     Failed(DownloadError),
+}
+
+/// What it means that content information cannot be taken or read.
+pub(super) fn info_error(error: ApiError) -> DownloadError {
+    match error {
+        ApiError::CannotParse(error) => DownloadError::Info(error),
+        _ => DownloadError::Full,
+    }
 }
 
 impl core::fmt::Display for DownloadError {

@@ -28,6 +28,7 @@ use crate::retrieval::set::IndexSet;
 use crate::store::{BlockId, Storage};
 use crate::time::{Duration, Instant, earliest};
 use crowd::Surveyed;
+use event::info_error;
 pub use event::{DownloadError, DownloadEvent, HOST_BYTES, PATH_BYTES, Url, VALIDATOR_BYTES, Validator};
 use origin::{OriginEvent, OriginFailure, OriginStream, Want};
 pub use phase::Need;
@@ -412,6 +413,9 @@ impl Download {
             let part = self.phase == Phase::Part;
             if self.is_plain() && self.validator.is_empty() {
                 self.validator.clone_from(stream.validator());
+            }
+            if part {
+                self.plain_len = self.plain_len.or(stream.content_len());
             }
             // What else comes of this reply, nobody wants.
             if matches!(self.phase, Phase::AskingPart | Phase::Over)
@@ -884,13 +888,6 @@ impl Download {
     ) -> Option<DownloadEvent> {
         self.cancel(client, parts);
         Some(DownloadEvent::Failed(error))
-    }
-}
-
-fn info_error(error: ApiError) -> DownloadError {
-    match error {
-        ApiError::CannotParse(error) => DownloadError::Info(error),
-        _ => DownloadError::Full,
     }
 }
 

@@ -132,7 +132,7 @@ pub struct OriginStream {
     content_range: Option<ContentRange>,
     /// Where the next byte of the body belongs in the content.
     offset: u64,
-    /// Bytes of the content, once content information has told.
+    /// Bytes of the content, once content information or a reply has told.
     content_len: u64,
     /// The reply says that the content is elsewhere, and `out` where.
     moved: bool,
@@ -184,7 +184,7 @@ impl OriginStream {
         self.connected
     }
 
-    /// What it is asking for.
+    /// What it is asking for; of a range, once the reply has begun, what that has to give of it.
     pub fn want(&self) -> Option<&Want> {
         self.want.as_ref()
     }
@@ -232,6 +232,11 @@ impl OriginStream {
     /// What tells the content that the reply carries from others.
     pub fn validator(&self) -> &Validator {
         &self.validator
+    }
+
+    /// Bytes of the content, if the request or a reply with a part of it said so.
+    pub fn content_len(&self) -> Option<u64> {
+        Some(self.content_len).filter(|len| *len < u64::MAX)
     }
 
     /// Whether another request can follow on this connection.
@@ -295,7 +300,7 @@ impl OriginStream {
             && self.offset >= range.end
         {
             self.failed = true;
-            return (bytes.len(), Ok(self.end(now)));
+            return (bytes.len(), self.end(now));
         }
         let mut used = 0usize;
         loop {
@@ -352,7 +357,7 @@ impl OriginStream {
                         event => return (used, Ok(event)),
                     }
                 }
-                Ok(Some(Event::End)) => return (used, Ok(self.end(now))),
+                Ok(Some(Event::End)) => return (used, self.end(now)),
             }
         }
     }
@@ -360,7 +365,7 @@ impl OriginStream {
     /// The origin sends no more.
     pub fn handle_eof(&mut self, now: Instant) -> Result<Option<OriginEvent<'static>>, OriginFailure> {
         match self.conn.handle_eof() {
-            Ok(Some(_)) if self.want.is_some() => Ok(self.end(now)),
+            Ok(Some(_)) if self.want.is_some() => self.end(now),
             Ok(_) if self.want.is_none() => Ok(None),
             _ => Err(self.broken()),
         }
@@ -376,7 +381,7 @@ impl OriginStream {
         if !self.tagged && (self.date.len() != DATE_BYTES || *self.date == *self.validator) {
             self.validator.clear();
         }
-        match (&self.want, self.status) {
+        match (&mut self.want, self.status) {
             (Some(Want::Info), 200) => match self.coding.decide() {
                 Ok(Reply::Encoded { content_len, .. }) => {
                     self.body = Carries::Info;
@@ -413,6 +418,9 @@ impl OriginStream {
                         if first == range.start
                             && last.saturating_add(1) >= end.min(total.unwrap_or(u64::MAX)) =>
                     {
+                        // More than that is none of it, and less is not all of it.
+                        range.end = range.end.min(last.saturating_add(1));
+                        self.content_len = self.content_len.min(total.unwrap_or(u64::MAX));
                         first
                     }
                     _ => return Err(OriginFailure::BadReply),
@@ -440,14 +448,20 @@ impl OriginStream {
         }
     }
 
-    fn end(&mut self, now: Instant) -> Option<OriginEvent<'static>> {
+    fn end(&mut self, now: Instant) -> Result<Option<OriginEvent<'static>>, OriginFailure> {
         self.deadline = now + IDLE;
-        match (self.body, self.want.take()) {
+        // A body that goes on until the connection is closed ends, too, where the line breaks.
+        if let (Carries::Range, 206, Some(Want::Range(range))) = (self.body, self.status, &self.want)
+            && self.offset < range.end
+        {
+            return Err(OriginFailure::Broken);
+        }
+        Ok(match (self.body, self.want.take()) {
             (Carries::Info, _) => Some(OriginEvent::InfoEnd),
             (Carries::Plain, _) => Some(OriginEvent::PlainEnd),
             (Carries::Range, Some(Want::Range(range))) => Some(OriginEvent::DataEnd { start: range.start }),
             _ => None,
-        }
+        })
     }
 
     fn emit(&mut self, url: &Url, max_info: InfoVersion, want: &Want) -> Result<(), NoRoom> {
@@ -595,6 +609,26 @@ mod tests {
         ] {
             assert!(told(&fields).is_empty(), "{fields}");
         }
+    }
+
+    /// Without a length, only what the reply says of its range tells an end from a line that broke.
+    #[test]
+    fn a_part_that_ends_early() {
+        let fields = "Content-Range: bytes 100-199/1000\r\nConnection: close";
+        for (came, result) in [(99, Err(OriginFailure::Broken)), (100, Ok(())), (101, Ok(()))] {
+            let mut origin = asking("206 Partial Content", fields, came);
+            assert_eq!(origin.handle_eof(NOW).map(drop), result, "{came}");
+            assert_eq!(origin.want().is_some(), result.is_err(), "it is to be asked for again");
+        }
+        // By its own framing it is whole.
+        let fields = "Content-Range: bytes 100-199/1000\r\nContent-Length: 99";
+        let mut origin = asking("206 Partial Content", fields, 99);
+        assert!(matches!(origin.handle(NOW, &[]), (0, Err(OriginFailure::Broken))));
+        // The content ends before the range that was asked for does.
+        let mut origin =
+            asking("206 Partial Content", "Content-Range: bytes 100-149/150\r\nConnection: close", 50);
+        assert!(matches!(origin.handle(NOW, b"beyond"), (6, Ok(None))));
+        assert!(matches!(origin.handle_eof(NOW), Ok(Some(OriginEvent::DataEnd { start: 100 }))));
     }
 
     /// By the time that the end of a reply comes its block may have been given up, and be asked for

@@ -119,6 +119,7 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
     let control = station.control();
     signals::on_end(move || control.stop());
     let bar = bar::of_bytes(None);
+    let mut failed = station.node.storage().blocks.counters().failed;
     while !tasks.iter().all(Task::is_over) {
         if station.is_stopped() {
             bar.finish_and_clear();
@@ -131,13 +132,18 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
         let mut begun = false;
         for at in 0..tasks.len() {
             // Who waits for a free download asks nobody for addresses, and opens no file.
-            if tasks.iter().filter(|task| task.is_under_way()).count() < DOWNLOADS {
+            let is_free = || tasks.iter().filter(|task| task.is_under_way()).count() < DOWNLOADS;
+            if tasks[at].is_under_way() || is_free() {
                 begun |= tasks[at].begin(&mut station, &tls);
             }
         }
         let wait = station.poll(&mut |output| take(&mut tasks, output));
-        if let Some(trouble) = station.node.storage().blocks.take_error() {
-            tasks.iter_mut().for_each(|task| task.take_file_trouble(&trouble));
+        let blocks = &station.node.storage().blocks;
+        if let Some(trouble) = blocks.take_error() {
+            // Others are of blocks that nobody waits for.
+            let is_of_block = blocks.counters().failed > failed;
+            failed = blocks.counters().failed;
+            tasks.iter_mut().for_each(|task| task.take_file_trouble(&trouble, is_of_block));
         }
         // What ends makes room for what waits.
         let ended = tasks.iter_mut().fold(false, |ended, task| task.settle(&mut station) | ended);
@@ -217,6 +223,9 @@ impl Args {
             None => cache::open_default(limits, &self.urls).map(|(place, storage)| (Some(place), storage)),
         };
         let (place, storage) = storage.map_err(|error| Failure(format!("--cache {error}")))?;
+        if let Some(trouble) = storage.blocks.take_error() {
+            tell(&format!("the cache goes on without what cannot be used: {trouble}"));
+        }
         let serve = self.serve.then_some(0);
         let station = wire::open(Setup { addresses, tap, serve, content_info: self.content_info, storage })?;
         Ok((station, place))

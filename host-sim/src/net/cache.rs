@@ -1,6 +1,6 @@
 //! The files of a node: blocks, and beside them what content information it needs.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,6 +25,9 @@ pub const MOST_BYTES: u64 = MAX_BLOCKS as u64 * BLOCK_BYTES as u64;
 
 /// Days that blocks are kept, unless somebody says otherwise: as long as Windows keeps them.
 pub const DEFAULT_MAX_AGE_DAYS: u64 = 28;
+
+/// How the names of [marks](mark) begin.
+const MARK_PREFIX: &str = "unfinished-";
 
 /// How much a cache keeps, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +93,7 @@ pub fn open_default(limits: Limits, urls: &[Url]) -> Result<(PathBuf, Storage), 
         }
     }
     if let Ok((directory, _)) = &result {
+        remove_marks(directory, limits.max_age);
         // Without a mark, what is there is fetched again at worst.
         urls.iter().for_each(|url| _ = fs::write(mark(directory, url), []));
     }
@@ -105,8 +109,21 @@ pub fn end(directory: &Path, url: &Url) {
 fn mark(directory: &Path, url: &Url) -> PathBuf {
     // A URL may be longer than a name, and have a secret in it.
     let hash = Sha256::digest(url.as_str());
-    let name = hash[..16].iter().fold("unfinished-".to_string(), |name, byte| format!("{name}{byte:02x}"));
+    let name = hash[..16].iter().fold(MARK_PREFIX.to_string(), |name, byte| format!("{name}{byte:02x}"));
     directory.join(name)
+}
+
+/// Removes the marks that are older than any block.
+fn remove_marks(directory: &Path, max_age: Duration) {
+    let is_old = |entry: &DirEntry| {
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(MARK_PREFIX));
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        ours && modified.is_ok_and(|then| then.elapsed().is_ok_and(|age| age > max_age))
+    };
+    // Those that stay cost a name each.
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten().filter(is_old) {
+        _ = fs::remove_file(entry.path());
+    }
 }
 
 /// The folder for caches, as the XDG Base Directory Specification has it.

@@ -1,8 +1,14 @@
 //! What origins, peers and this machine may do wrong: a line says what, and no wrong file gets the final name.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+#[cfg(target_os = "linux")]
+use std::fs::Permissions;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+#[cfg(target_os = "linux")]
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -14,6 +20,7 @@ use peerdist_core::store::{BlockId, Store as _};
 use peerdist_sim::net::cache::{self, Limits};
 use peerdist_tests::check::content;
 use peerdist_tests::origin::Origin;
+use peerdist_tests::site::Site;
 use serde_json::Value;
 
 use super::place::{Got, Place, origin};
@@ -292,6 +299,103 @@ fn content_that_changes_meanwhile() {
     site.origin().content = old.clone();
     place.get("cache", &site.url(), "file", &[]).assert_good();
     assert!(place.read("file") == old);
+}
+
+/// What all has come of is not thrown away where it cannot get its name.
+#[test]
+fn a_folder_in_the_place_of_the_file() {
+    let place = Place::new(40);
+    let mut origin = origin(100_000, false);
+    // Nothing could go on with it.
+    (origin.info, origin.etag) = (Vec::new(), String::new());
+    let site = place.site(origin);
+    fs::create_dir_all(place.path("folder/content")).expect("a writable folder");
+    let got = place.get("cache", &site.url(), "folder", &[]);
+    assert_eq!((got.code, got.errors.lines().count()), (2, 1), "{}", got.errors);
+    let named = place.path("folder/content.part");
+    assert!(got.errors.contains(&format!("what came is in {}", named.display())), "{}", got.errors);
+    assert!(place.read("folder/content.part") == content(100_000));
+}
+
+/// Of more URLs than there are downloads, those that wait have no file yet.
+#[cfg(unix)]
+#[test]
+fn more_urls_than_open_files() {
+    let place = Place::new(41);
+    let site = Site::open(Ipv4Addr::LOCALHOST.into(), origin(10, false), Duration::ZERO);
+    fs::create_dir(place.path("folder")).expect("a writable folder");
+    // A name has to be looked up.
+    let url = |number: u32| format!("http://localhost:{}/{number}", site.address.port());
+    let mut get = place.command("cache", &url(0), "folder");
+    get.args((1..200).map(url)).arg("--no-peers");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 100; exec \"$0\" \"$@\""]).arg(get.get_program());
+    // There is no address to bind to without peers.
+    let bind = place.address(2).to_string();
+    shell.args(get.get_args().filter(|arg| *arg != "--bind" && *arg != bind.as_str()));
+    Got::of(&shell.output().expect("there is a shell")).assert_good();
+    for number in 0..200 {
+        assert!(place.read(&format!("folder/{number}")) == content(10));
+    }
+}
+
+/// The file of blocks in the cache of that name.
+#[cfg(target_os = "linux")]
+fn pack(place: &Place, cache: &str) -> PathBuf {
+    let files = fs::read_dir(place.path(cache).join("blocks")).expect("it is there").flatten();
+    let mut files = files.map(|entry| entry.path());
+    files.find(|path| path.to_string_lossy().contains("peerdist-blocks-")).expect("blocks")
+}
+
+/// A get as somebody to whom the rights of files apply, even if it is root's.
+#[cfg(target_os = "linux")]
+fn unprivileged(get: &Command) -> Got {
+    let mut command = Command::new("setpriv");
+    command.args(["--inh-caps=-all", "--bounding-set=-all"]);
+    Got::of(&command.arg(get.get_program()).args(get.get_args()).output().expect("util-linux is here"))
+}
+
+/// It is told once, and in the way of nothing.
+#[cfg(target_os = "linux")]
+#[test]
+fn blocks_of_somebody_else_in_the_cache() {
+    let place = Place::new(42);
+    let site = place.site(origin(300_000, false));
+    place.get("cache", &site.url(), "file", &[]).assert_good();
+    let pack = pack(&place, "cache");
+    fs::set_permissions(&pack, Permissions::from_mode(0o000)).expect("our file");
+    let get = place.command("cache", &site.url(), "again");
+    let got = match fs::File::open(&pack) {
+        Ok(_) => unprivileged(&get),
+        Err(_) => place.get("cache", &site.url(), "again", &[]),
+    };
+    assert_eq!((got.code, got.errors.lines().count()), (0, 1), "{}", got.errors);
+    assert!(got.errors.contains(&*pack.to_string_lossy()), "{}", got.errors);
+    assert!(place.read("again") == content(300_000));
+    assert_eq!(got.source("origin"), 300_000);
+}
+
+/// Nor is what has to make room, and cannot be removed.
+#[cfg(target_os = "linux")]
+#[test]
+fn blocks_that_stay_when_they_have_to_go() {
+    let place = Place::new(44);
+    let (old, site) = (place.site(origin(60_000, false)), place.site(origin(200_000, false)));
+    place.get("cache", &old.url(), "old", &[]).assert_good();
+    // Files there are their owners' to remove, or the folder's.
+    let (folder, pack) = (place.path("cache/blocks"), pack(&place, "cache"));
+    let nobody = Some(65_534);
+    if [&folder, &pack].into_iter().any(|path| chown(path, nobody, None).is_err()) {
+        eprintln!("nothing can be given away here: not tested");
+        return;
+    }
+    fs::set_permissions(&folder, Permissions::from_mode(0o1777)).expect("we are root");
+    fs::set_permissions(&pack, Permissions::from_mode(0o666)).expect("we are root");
+    let mut get = place.command("cache", &site.url(), "file");
+    // One block.
+    get.args(["--max-size", "100KiB"]);
+    unprivileged(&get).assert_good();
+    assert!(place.read("file") == content(200_000) && pack.exists());
 }
 
 /// A file may have no more than so many KiB: as if the disk were full in the middle.

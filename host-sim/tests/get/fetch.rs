@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use peerdist_core::content::Info;
 use peerdist_core::crypto::SoftCrypto;
@@ -210,6 +210,25 @@ fn what_an_earlier_run_left_in_another_default_cache() {
     // Once it is complete, the first that is free will do again.
     let marks = fs::read_dir(caches.join("cache-1")).expect("it is there");
     assert_eq!(marks.count(), 2, "blocks and info");
+}
+
+/// What was begun and given up leaves no trace for ever.
+#[test]
+fn marks_of_what_is_long_gone() {
+    let place = Place::new(43);
+    let site = place.site(origin(1_000, false));
+    let cache = place.path("home/peerdist/cache-0");
+    fs::create_dir_all(&cache).expect("a writable folder");
+    let day = Duration::from_secs(24 * 60 * 60);
+    for (name, days) in [("unfinished-old", 8), ("unfinished-young", 6), ("other", 8)] {
+        let file = fs::File::create(cache.join(name)).expect("a writable folder");
+        file.set_modified(SystemTime::now() - day * days).expect("our file");
+    }
+    let mut get = Command::new(env!("CARGO_BIN_EXE_peerdist"));
+    get.args(["get", &site.url(), "--no-peers", "--json", "--max-age", "7", "-o"]).arg(place.path("file"));
+    Got::of(&get.env("XDG_CACHE_HOME", place.path("home")).output().expect("it starts")).assert_good();
+    let left = ["unfinished-old", "unfinished-young", "other"].map(|name| cache.join(name).exists());
+    assert_eq!(left, [false, true, true]);
 }
 
 /// The others finish, and the worst of what became of them is the exit code.

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use peerdist_tests::check::content;
-use peerdist_tests::origin::{DATE, Origin};
+use peerdist_tests::origin::{DATE, Manner, Origin};
 use peerdist_tests::site::Site;
 
 #[cfg(unix)]
@@ -103,6 +103,18 @@ fn all_of_it_is_there_but_its_name() {
     let (place, site, _) = begun(25, |_| {});
     fs::write(place.path("file.part"), content(LEN)).expect("it is ours");
     assert_goes_on(&place, &site, LEN as u64);
+}
+
+/// Nobody knows how long it is, and the line breaks: what came so far is not all of it.
+#[test]
+fn a_part_of_unknown_length_that_breaks_off() {
+    let (place, site, len) = begun(39, |origin| origin.manner.chunked = true);
+    site.origin().manner = Manner { closes: true, breaks: 1, ..Manner::default() };
+    let got = place.get("cache", &site.url(), "file", &[]);
+    got.assert_good();
+    assert!(place.read("file") == content(LEN));
+    let requests = site.origin().requests.clone();
+    assert!(requests.len() == 2 && requests[0] == rest(len), "{requests:?}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub struct Note {
     boot: Option<String>,
 }
 
-/// A file on its way. If it is dropped, it is removed unless there is a note of it.
+/// A file on its way. If it is dropped, it is removed unless it is complete or there is a note of it.
 pub struct Part {
     file: File,
     path: PathBuf,
@@ -106,9 +106,10 @@ impl Part {
     /// Notes what it has so far, and what follows, is a part of.
     pub fn keep(&mut self, note: Note) -> io::Result<()> {
         let note = Note { boot: boot(), ..note };
+        let text = serde_json::to_string(&note)?;
         let mut file = OpenOptions::new().write(true).create_new(true).open(&self.note_path)?;
-        // One that is cut off cannot be read, and so is none.
-        file.write_all(serde_json::to_string(&note)?.as_bytes())?;
+        // One that is cut off cannot be read, and so is none; but it would be in the way of the next.
+        file.write_all(text.as_bytes()).inspect_err(|_| _ = fs::remove_file(&self.note_path))?;
         self.note = Some(note);
         Ok(())
     }
@@ -123,13 +124,13 @@ impl Part {
         self.file.write_all(bytes)
     }
 
-    /// Gives it its name. It has `len` bytes.
+    /// Gives it its name. It has `len` bytes, which stay under the other one if that fails.
     pub fn persist(mut self, len: u64) -> io::Result<()> {
+        self.complete = true;
         self.file.set_len(len)?;
         // Or else, after a loss of power, the name could be there without the bytes.
         self.file.sync_data()?;
         fs::rename(&self.path, &self.end)?;
-        self.complete = true;
         // Without its file, it says nothing.
         _ = fs::remove_file(&self.note_path);
         Ok(())
@@ -214,5 +215,30 @@ mod tests {
         part.write_at(0, b"all").expect("it can be written");
         part.persist(3).expect("it gets its name");
         assert_eq!(fs::read(at("four")).expect("it is there"), b"all");
+    }
+    /// Runs itself anew where nothing can be written into a file, as on a disk that is full.
+    #[test]
+    fn a_note_that_cannot_be_written_is_not_in_the_way() {
+        const LIMITED: &str = "PEERDIST_TEST_LIMITED";
+        let name = "cmd::get::part::tests::a_note_that_cannot_be_written_is_not_in_the_way";
+        if std::env::var_os(LIMITED).is_none() {
+            // Without the trap, the signal of the limit ends the process.
+            let run = "trap '' XFSZ; ulimit -f 0; exec \"$0\" --exact \"$1\"";
+            let this = std::env::current_exe().expect("its path");
+            let mut shell = std::process::Command::new("sh");
+            let output = shell.args(["-c", run]).arg(this).arg(name).env(LIMITED, "1").output();
+            let output = output.expect("there is a shell");
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("1 passed"), "{output:?}");
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut part = Part::new(&folder.path().join("file")).expect("it is a file");
+        for _ in 0..2 {
+            let note = Note::new("a".into(), "a".into(), 0, None, "\"1\"".into());
+            let error = part.keep(note).expect_err("nothing can be written");
+            assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+            assert!(part.note().is_none() && !folder.path().join("file.part.from").exists());
+        }
     }
 }

@@ -127,9 +127,9 @@ impl Task {
         matches!(self.state, State::Done(_) | State::Failed)
     }
 
-    /// Whether it has a download.
+    /// Whether it has begun: it has a file, and a download or is about to get one.
     pub fn is_under_way(&self) -> bool {
-        matches!(self.state, State::Running(_) | State::Ended(_))
+        self.part.is_some() && !self.is_over()
     }
 
     /// Why it failed, if it did.
@@ -307,10 +307,11 @@ impl Task {
         }
     }
 
-    /// A file of the cache could not be made, written or read.
-    pub fn take_file_trouble(&mut self, trouble: &FileError) {
+    /// A file of the cache could not be made, written, read or removed, and whether a block that was to be
+    /// stored was not.
+    pub fn take_file_trouble(&mut self, trouble: &FileError, is_of_block: bool) {
         let is_running = matches!(self.state, State::Running(_));
-        if is_running && is_lasting(&trouble.error) && self.fault.is_none() {
+        if is_of_block && is_running && is_lasting(&trouble.error) && self.fault.is_none() {
             // A block that cannot be stored cannot be verified, and would be waited for in vain.
             self.fault = Some(Fault { kind: Kind::Local, text: trouble.to_string() });
         } else {
@@ -374,7 +375,8 @@ impl Task {
                     match part.persist(len) {
                         Ok(()) => self.state = State::Done(len),
                         Err(error) => {
-                            self.fail(Kind::Local, &format!("{}: {error}", self.file.display()));
+                            let file = self.file.display();
+                            self.fail(Kind::Local, &format!("{file}: {error}; what came is in {file}.part"));
                         }
                     }
                 }

@@ -152,7 +152,7 @@ fn silence_at_the_last_address() {
             if number == refuses {
                 host.layer().lost(now, stream, io::ErrorKind::ConnectionRefused.into());
             } else {
-                now = now + Duration::from_secs(60);
+                now += Duration::from_secs(60);
             }
             host.outputs(now);
         }

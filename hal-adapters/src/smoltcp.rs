@@ -32,8 +32,9 @@ const LISTENING_SHARE: usize = 4;
 /// Bytes that [`Driver::poll`] wants lent for datagrams and data: one datagram at least.
 pub const MIN_BUFFER: usize = 1_400;
 
-/// After this long without an acknowledgement, the other host is gone.
-const GONE: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(60);
+/// After this long without an acknowledgement, the other host is gone: longer than a node waits for an origin,
+/// whose silence would else look like a refusal.
+const GONE: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(90);
 
 /// Local ports of outgoing connections (RFC 6335).
 const FIRST_EPHEMERAL: u16 = 49_152;

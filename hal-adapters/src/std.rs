@@ -123,6 +123,9 @@ pub struct Waker(Arc<mio::Waker>);
 pub struct Trouble {
     /// Whether any connection to it came about so far.
     pub connected: bool,
+    /// Whether another attempt is of no use: at each address somebody refused, was not the one who was asked
+    /// for, or could not be reached at all. Where one was only silent, or ended it in the middle, it may be.
+    pub refused: bool,
     /// The reason.
     pub error: io::Error,
 }

@@ -23,10 +23,11 @@ use crate::machine::LINGER;
 use crate::machine::Machine;
 
 /// How long an address may be silent before the next one is tried: of the segments that open a connection
-/// three are sent by then (RFC 6298, 2), and no line takes as long.
+/// three are sent by then (RFC 6298, 2), and no line takes as long. The last one has all the time that the
+/// node gives it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the handshake of TLS may take on an open connection.
+/// How long the handshake of TLS may take on an open connection before the next address is tried.
 #[cfg(feature = "tls")]
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
@@ -49,7 +50,7 @@ struct Origin {
     /// That of the latest connection which came about.
     best: usize,
     connected: bool,
-    error: Option<io::Error>,
+    trouble: Option<Trouble>,
     #[cfg(feature = "tls")]
     tls: Option<Peer>,
 }
@@ -61,14 +62,19 @@ struct Stream {
     first: usize,
     /// Those that were tried before this one, and why in vain.
     failed: Vec<(SocketAddr, io::Error)>,
+    /// If it has to be secured: nothing else passes then, whatever becomes of the download.
+    #[cfg(feature = "tls")]
+    peer: Option<Peer>,
     #[cfg(feature = "tls")]
     secured: Option<Secured>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// It has to be open, and its handshake over, by then.
-    Opening(Instant),
+    /// The next address is about to be tried. What the driver still says is about the last one.
+    Redialing,
+    /// It has to be open, or its handshake over, by then, if there is another address.
+    Opening(Option<Instant>),
     Open,
     /// The node has forgotten it; what is encrypted still goes out, until then.
     #[cfg(feature = "tls")]
@@ -83,11 +89,13 @@ struct Secured {
     used: usize,
     /// Whether the node knows the end.
     ended: bool,
+    /// How the connection ended before its end was announced: the node learns it behind what is held.
+    cut: Option<io::Error>,
 }
 
 #[derive(Clone, Copy)]
 enum Due {
-    Connect(StreamId, SocketAddr, DownloadId),
+    Connect(StreamId, SocketAddr),
     #[cfg(feature = "tls")]
     Close(StreamId),
     Abort(StreamId),
@@ -119,12 +127,23 @@ impl Origins {
     /// Why the latest connection failed, once.
     pub(crate) fn take_trouble(&mut self, download: DownloadId) -> Option<Trouble> {
         let origin = self.downloads.get_mut(&download)?;
-        origin.error.take().map(|error| Trouble { connected: origin.connected, error })
+        origin.trouble.take().map(|trouble| Trouble { connected: origin.connected, ..trouble })
     }
 
     /// A download is over.
     pub(crate) fn forget(&mut self, download: DownloadId) {
         self.downloads.remove(&download);
+    }
+
+    /// The end of the time that an attempt on a stream has, if there is another address to try.
+    fn deadline(&self, now: Instant, row: &Stream, patience: Duration) -> Option<Instant> {
+        let origin = self.downloads.get(&row.download)?;
+        (row.failed.len().saturating_add(1) < origin.addresses.len()).then_some(now + patience)
+    }
+
+    fn begin(&mut self, now: Instant, stream: StreamId, mut row: Stream) {
+        row.phase = Phase::Opening(self.deadline(now, &row, PATIENCE));
+        self.streams.insert(stream, row);
     }
 }
 
@@ -134,50 +153,64 @@ impl Machine for Layer<'_> {
     }
 
     fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {
-        match input {
-            Input::Connected { stream } if self.origins.streams.contains_key(&stream) => {
-                self.handle_connected(now, stream);
-                0
-            }
-            Input::Lost { stream } if self.origins.streams.contains_key(&stream) => {
-                let error = io::Error::new(io::ErrorKind::NotConnected, "refused, unreachable or lost");
-                self.lost(now, stream, error);
-                0
-            }
-            Input::NoSocket { stream } => {
+        let (stream, len) = match input {
+            Input::Data { stream, data } => (stream, data.len()),
+            Input::Connected { stream }
+            | Input::Eof { stream }
+            | Input::Lost { stream }
+            | Input::NoSocket { stream } => (stream, 0),
+            Input::Timeout | Input::Datagram { .. } => return self.node.handle_input(now, input),
+        };
+        let Some(row) = self.origins.streams.get(&stream) else { return self.node.handle_input(now, input) };
+        match (input, row.phase) {
+            (Input::NoSocket { .. }, _) => {
                 self.origins.streams.remove(&stream);
-                self.node.handle_input(now, input)
+                self.node.handle_input(now, input);
             }
-            #[cfg(feature = "tls")]
-            Input::Data { stream, data } if self.secured(stream).is_some() => {
-                self.handle_encrypted(now, stream, data)
-            }
-            #[cfg(feature = "tls")]
-            Input::Eof { stream } if self.secured(stream).is_some() => {
-                // What the session announced is told when the node has taken all that came before.
-                let open = |row: &Stream| {
-                    let closed = row.secured.as_ref().is_some_and(|secured| secured.session.is_closed());
-                    !closed && !row.is_closing()
+            (Input::Lost { .. }, _) => {
+                let kind = if row.is_secured() {
+                    io::ErrorKind::ConnectionReset
+                } else {
+                    io::ErrorKind::NotConnected
                 };
-                if self.origins.streams.get(&stream).is_some_and(open) {
-                    self.give_up(now, stream, io::ErrorKind::UnexpectedEof.into());
-                }
-                0
+                self.lost(now, stream, io::Error::new(kind, "refused, unreachable or lost"));
             }
-            input => self.node.handle_input(now, input),
+            (Input::Connected { .. }, Phase::Opening(_)) if !row.is_secured() => {
+                self.handle_connected(now, stream);
+            }
+            #[cfg(feature = "tls")]
+            (Input::Data { data, .. }, Phase::Opening(_) | Phase::Open) if row.is_secured() => {
+                return self.handle_encrypted(now, stream, data);
+            }
+            #[cfg(feature = "tls")]
+            (Input::Eof { .. }, Phase::Opening(_) | Phase::Open) if row.is_secured() => {
+                if let Some(error) = self.defer(stream, io::ErrorKind::UnexpectedEof.into()) {
+                    self.give_up(now, stream, error);
+                }
+            }
+            (Input::Data { .. } | Input::Eof { .. }, Phase::Open) => {
+                return self.node.handle_input(now, input);
+            }
+            // Of a connection that is not open for the node, it hears nothing.
+            _ => {}
         }
+        len
     }
 
     fn poll_output<'b>(&mut self, now: Instant, buffer: &'b mut [u8]) -> Option<Output<'b>> {
         self.expire(now);
-        match self.origins.due.pop_front() {
-            Some(Due::Connect(stream, remote, download)) => {
-                return Some(Output::Connect { stream, remote, download: Some(download) });
+        while let Some(due) = self.origins.due.pop_front() {
+            match due {
+                Due::Connect(stream, remote) => {
+                    let Some(row) = self.origins.streams.remove(&stream) else { continue };
+                    let download = Some(row.download);
+                    self.origins.begin(now, stream, row);
+                    return Some(Output::Connect { stream, remote, download });
+                }
+                Due::Abort(stream) => return Some(Output::Abort { stream }),
+                #[cfg(feature = "tls")]
+                Due::Close(stream) => return Some(Output::Close { stream }),
             }
-            Some(Due::Abort(stream)) => return Some(Output::Abort { stream }),
-            #[cfg(feature = "tls")]
-            Some(Due::Close(stream)) => return Some(Output::Close { stream }),
-            None => {}
         }
         let output = self.node.poll_output(now, buffer)?;
         match output {
@@ -187,17 +220,20 @@ impl Machine for Layer<'_> {
                     origin.addresses.push(remote);
                 }
                 let remote = origin.addresses.get(origin.best).copied().unwrap_or(remote);
-                self.origins.streams.insert(stream, Stream::new(now, download, origin.best));
+                let row = Stream::new(download, origin);
+                self.origins.begin(now, stream, row);
                 Some(Output::Connect { stream, remote, download: Some(download) })
             }
             #[cfg(feature = "tls")]
-            Output::Close { stream } if self.secured(stream).is_some() => {
+            Output::Close { stream } if self.origins.streams.get(&stream).is_some_and(Stream::is_secured) => {
                 self.close(now, stream);
                 // The end of it comes when its last bytes have been polled, for which it is looked at.
                 Some(Output::Resume { stream })
             }
             Output::Close { stream } | Output::Abort { stream } => {
-                self.origins.streams.remove(&stream);
+                if let Some(row) = self.origins.streams.remove(&stream) {
+                    self.dropped(row);
+                }
                 Some(output)
             }
             #[cfg(feature = "tls")]
@@ -217,7 +253,7 @@ impl Machine for Layer<'_> {
             let len = secured.session.poll(room);
             return match row.phase {
                 _ if len > 0 => Ok(len),
-                Phase::Opening(_) => Ok(0),
+                Phase::Redialing | Phase::Opening(_) => Ok(0),
                 Phase::Open => self.poll_plain(now, stream, room),
                 Phase::Closing(_) => {
                     self.origins.streams.remove(&stream);
@@ -225,6 +261,9 @@ impl Machine for Layer<'_> {
                     Ok(0)
                 }
             };
+        }
+        if self.origins.streams.get(&stream).is_some_and(|row| row.phase != Phase::Open) {
+            return Ok(0);
         }
         let result = self.node.poll_stream(now, stream, room);
         if result.is_err() {
@@ -245,13 +284,20 @@ impl Machine for Layer<'_> {
 impl Layer<'_> {
     /// A connection is lost, or did not come about: the driver knows no more of it.
     pub(crate) fn lost(&mut self, now: Instant, stream: StreamId, error: io::Error) {
-        let Some(mut row) = self.origins.streams.remove(&stream) else {
-            self.node.handle_input(now, Input::Lost { stream });
-            return;
-        };
+        match self.origins.streams.get(&stream).map(|row| row.phase) {
+            None => {
+                self.node.handle_input(now, Input::Lost { stream });
+                return;
+            }
+            Some(Phase::Redialing) => return,
+            Some(_) => {}
+        }
+        #[cfg(feature = "tls")]
+        let Some(error) = self.defer(stream, error) else { return };
+        let Some(mut row) = self.origins.streams.remove(&stream) else { return };
         match self.next_address(&mut row, error) {
             _ if row.is_closing() => {}
-            Ok(next) => self.redial(now, stream, row, next),
+            Ok(next) => self.redial(stream, row, next),
             Err(error) => self.tell(now, stream, &row, error),
         }
     }
@@ -262,7 +308,7 @@ impl Layer<'_> {
         match self.next_address(&mut row, error) {
             Ok(next) => {
                 self.origins.due.push_back(Due::Abort(stream));
-                self.redial(now, stream, row, next);
+                self.redial(stream, row, next);
             }
             Err(error) => {
                 self.tell(now, stream, &row, error);
@@ -290,37 +336,51 @@ impl Layer<'_> {
         {
             return Ok(next);
         }
-        let kind = row.failed.last().map_or(io::ErrorKind::Other, |(_, error)| error.kind());
-        let all = row.failed.iter().map(|(address, error)| std::format!("{address}: {error}"));
-        Err(io::Error::new(kind, all.collect::<Vec<String>>().join("; ")))
+        Err(row.failures())
     }
 
-    fn redial(&mut self, now: Instant, stream: StreamId, row: Stream, next: SocketAddr) {
-        let Stream { download, first, failed, .. } = row;
-        self.origins.streams.insert(stream, Stream { failed, ..Stream::new(now, download, first) });
-        self.origins.due.push_back(Due::Connect(stream, next, download));
+    fn redial(&mut self, stream: StreamId, mut row: Stream, next: SocketAddr) {
+        row.phase = Phase::Redialing;
+        #[cfg(feature = "tls")]
+        {
+            row.secured = None;
+        }
+        self.origins.streams.insert(stream, row);
+        self.origins.due.push_back(Due::Connect(stream, next));
     }
 
     /// The node and who asks learn that a connection is lost.
     fn tell(&mut self, now: Instant, stream: StreamId, row: &Stream, error: io::Error) {
         if let Some(origin) = self.origins.downloads.get_mut(&row.download) {
-            origin.error = Some(error);
+            origin.trouble(row, error);
         }
         self.node.handle_input(now, Input::Lost { stream });
     }
 
+    /// The node has dropped a connection: if it did not come about, that was for silence.
+    fn dropped(&mut self, mut row: Stream) {
+        if let Phase::Opening(_) = row.phase
+            && let Some(origin) = self.origins.downloads.get_mut(&row.download).filter(|it| !it.connected)
+            && let Some(address) = origin.address(&row)
+        {
+            row.failed.push((address, io::ErrorKind::TimedOut.into()));
+            origin.trouble(&row, row.failures());
+        }
+    }
+
     fn handle_connected(&mut self, now: Instant, stream: StreamId) {
         #[cfg(feature = "tls")]
-        if let Some(row) = self.origins.streams.get_mut(&stream)
-            && let Some(origin) = self.origins.downloads.get(&row.download)
-            && let Some(peer) = &origin.tls
+        if let Some(row) = self.origins.streams.get(&stream)
+            && let Some(peer) = &row.peer
         {
-            match Session::new(peer) {
-                Ok(session) => {
-                    row.secured = Some(Secured { session, held: Vec::new(), used: 0, ended: false });
-                    row.phase = Phase::Opening(now + HANDSHAKE);
-                }
-                Err(error) => self.give_up(now, stream, error),
+            let deadline = self.origins.deadline(now, row, HANDSHAKE);
+            let session = match Session::new(peer) {
+                Ok(session) => session,
+                Err(error) => return self.give_up(now, stream, error),
+            };
+            if let Some(row) = self.origins.streams.get_mut(&stream) {
+                row.secured = Some(Secured::new(session));
+                row.phase = Phase::Opening(deadline);
             }
             return;
         }
@@ -360,8 +420,19 @@ impl Layer<'_> {
 
 #[cfg(feature = "tls")]
 impl Layer<'_> {
-    fn secured(&mut self, stream: StreamId) -> Option<&mut Secured> {
-        self.origins.streams.get_mut(&stream)?.secured.as_mut()
+    /// Takes note that a connection ended with `error`. Hands that back if it counts now: not while the node
+    /// has still to take what came before, and not at all once the end was announced.
+    fn defer(&mut self, stream: StreamId, error: io::Error) -> Option<io::Error> {
+        let open = self.origins.streams.get_mut(&stream).filter(|row| row.phase == Phase::Open);
+        let Some(secured) = open.and_then(|row| row.secured.as_mut()) else { return Some(error) };
+        if secured.session.is_closed() {
+            return None;
+        }
+        if secured.used == secured.held.len() {
+            return Some(error);
+        }
+        secured.cut = Some(error);
+        None
     }
 
     fn handle_encrypted(&mut self, now: Instant, stream: StreamId, data: &[u8]) -> usize {
@@ -387,7 +458,7 @@ impl Layer<'_> {
         used
     }
 
-    /// Offers the node the plain bytes that it did not use before; whether it used all.
+    /// Offers the node the plain bytes that it did not use before, and behind them the end; whether it used all.
     fn deliver(&mut self, now: Instant, stream: StreamId) -> bool {
         let Self { node, origins } = self;
         let Some(row) = origins.streams.get_mut(&stream).filter(|row| row.phase == Phase::Open) else {
@@ -406,6 +477,9 @@ impl Layer<'_> {
         if secured.session.is_closed() && !core::mem::replace(&mut secured.ended, true) {
             node.handle_input(now, Input::Eof { stream });
         }
+        if let Some(error) = secured.cut.take() {
+            self.give_up(now, stream, error);
+        }
         true
     }
 
@@ -413,15 +487,20 @@ impl Layer<'_> {
     fn poll_plain(&mut self, now: Instant, stream: StreamId, room: &mut [u8]) -> Result<usize, StreamError> {
         let most = room.len().min(PLAIN_BYTES);
         let len = self.node.poll_stream(now, stream, room.get_mut(..most).unwrap_or_default());
-        let encrypted = len.and_then(|len| {
-            let session = &mut self.secured(stream).ok_or(StreamError)?.session;
-            session.encrypt(room.get(..len).unwrap_or_default()).map_err(|_| StreamError)?;
-            Ok(session.poll(room))
-        });
-        if encrypted.is_err() {
+        let row = self.origins.streams.get_mut(&stream).and_then(|row| row.secured.as_mut());
+        let (Ok(len), Some(Secured { session, .. })) = (len, row) else {
             self.origins.streams.remove(&stream);
+            return Err(StreamError);
+        };
+        match session.encrypt(room.get(..len).unwrap_or_default()) {
+            Ok(()) => Ok(session.poll(room)),
+            Err(error) => {
+                if let Some(row) = self.origins.streams.remove(&stream) {
+                    self.tell(now, stream, &row, error);
+                }
+                Err(StreamError)
+            }
         }
-        encrypted
     }
 
     /// The node has no more to say.
@@ -443,18 +522,36 @@ impl Origin {
     fn address(&self, row: &Stream) -> Option<SocketAddr> {
         self.addresses.get(self.index(row)).copied()
     }
+
+    fn trouble(&mut self, row: &Stream, error: io::Error) {
+        let refused = !row.failed.is_empty() && row.failed.iter().all(|(_, error)| is_refusal(error));
+        self.trouble = Some(Trouble { connected: self.connected, refused, error });
+    }
 }
 
 impl Stream {
-    fn new(now: Instant, download: DownloadId, first: usize) -> Self {
+    /// A connection that nothing was done for so far.
+    fn new(download: DownloadId, origin: &Origin) -> Self {
         Self {
             download,
-            phase: Phase::Opening(now + PATIENCE),
-            first,
+            phase: Phase::Redialing,
+            first: origin.best,
             failed: Vec::new(),
+            #[cfg(feature = "tls")]
+            peer: origin.tls.clone(),
             #[cfg(feature = "tls")]
             secured: None,
         }
+    }
+
+    #[cfg(feature = "tls")]
+    fn is_secured(&self) -> bool {
+        self.secured.is_some()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn is_secured(&self) -> bool {
+        false
     }
 
     #[cfg(feature = "tls")]
@@ -467,14 +564,35 @@ impl Stream {
         false
     }
 
+    /// Why no connection came about at any of the addresses.
+    fn failures(&self) -> io::Error {
+        let kind = self.failed.last().map_or(io::ErrorKind::Other, |(_, error)| error.kind());
+        let all = self.failed.iter().map(|(address, error)| std::format!("{address}: {error}"));
+        io::Error::new(kind, all.collect::<Vec<String>>().join("; "))
+    }
+
     fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Open => None,
-            Phase::Opening(deadline) => Some(deadline),
+            Phase::Redialing | Phase::Open => None,
+            Phase::Opening(deadline) => deadline,
             #[cfg(feature = "tls")]
             Phase::Closing(deadline) => Some(deadline),
         }
     }
+}
+
+#[cfg(feature = "tls")]
+impl Secured {
+    fn new(session: Session) -> Self {
+        Self { session, held: Vec::new(), used: 0, ended: false, cut: None }
+    }
+}
+
+/// Whether an attempt was in vain for a reason that stays: not for silence, nor for an end in the middle.
+fn is_refusal(error: &io::Error) -> bool {
+    use io::ErrorKind as E;
+    let passes = matches!(error.kind(), E::TimedOut | E::ConnectionReset | E::ConnectionAborted);
+    !passes && !matches!(error.kind(), E::BrokenPipe | E::UnexpectedEof)
 }
 
 #[cfg(test)]

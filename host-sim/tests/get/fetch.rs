@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{self, Read as _};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::ops::Range;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -290,6 +291,39 @@ fn https() {
     assert_eq!(got.code, 3);
     assert!(got.errors.contains("certificate") && got.errors.lines().count() == 1, "{}", got.errors);
     place.assert_nothing("none");
+}
+
+/// A server that is overloaded may hang up in the middle of the handshake: that is no refusal, and it is tried
+/// again.
+#[cfg(target_os = "linux")]
+#[test]
+fn https_at_the_second_attempt() {
+    let place = Place::new(47);
+    let url = https_site(&place, place.address(1));
+    let server = url.trim_start_matches("https://").trim_end_matches("/content").to_string();
+    let listener = TcpListener::bind((place.address(1), 0)).expect("a free port");
+    let between = listener.local_addr().expect("it is bound");
+    thread::spawn(move || {
+        let mut first = listener.accept().expect("a connection").0;
+        // Its greeting has come, so the connection is there for both.
+        _ = first.read(&mut [0; 100]);
+        drop(first);
+        for client in listener.incoming().flatten() {
+            let origin = TcpStream::connect(&server).expect("it listens");
+            let ways = [(client.try_clone(), origin.try_clone()), (Ok(origin), Ok(client))];
+            for (from, to) in ways {
+                let (mut from, mut to) = (from.expect("a handle"), to.expect("a handle"));
+                thread::spawn(move || {
+                    _ = io::copy(&mut from, &mut to);
+                    _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+    let mut command = place.command("cache", &format!("https://{between}/content"), "file");
+    command.env("SSL_CERT_FILE", place.path("roots.pem"));
+    Got::of(&command.output().expect("it starts")).assert_good();
+    assert!(place.read("file") == content(500_000));
 }
 
 /// Through TLS on the stack of the firmware, on a TAP device in a network of its own; and what has no way there.

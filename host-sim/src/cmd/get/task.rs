@@ -341,8 +341,8 @@ impl Task {
                 }
                 let Some(trouble) = station.driver.take_trouble(id) else { return false };
                 self.trouble = Some(trouble.error.to_string());
-                // Nobody is there, under any of its addresses.
-                if !trouble.connected {
+                // Nobody is there, under any of its addresses. After silence the node tries again.
+                if !trouble.connected && trouble.refused {
                     self.cancel(station);
                     self.fail(Kind::Network, &trouble.error.to_string());
                     return true;

@@ -359,8 +359,9 @@ fn unprivileged(get: &Command) -> Got {
 #[cfg(target_os = "linux")]
 #[test]
 fn blocks_of_somebody_else_in_the_cache() {
-    let place = Place::new(42);
-    let site = place.site(origin(300_000, false));
+    // Full blocks, which lie in one file.
+    let (place, len) = (Place::new(42), 4 * 65_536);
+    let site = place.site(origin(len, false));
     place.get("cache", &site.url(), "file", &[]).assert_good();
     let pack = pack(&place, "cache");
     fs::set_permissions(&pack, Permissions::from_mode(0o000)).expect("our file");
@@ -371,8 +372,8 @@ fn blocks_of_somebody_else_in_the_cache() {
     };
     assert_eq!((got.code, got.errors.lines().count()), (0, 1), "{}", got.errors);
     assert!(got.errors.contains(&*pack.to_string_lossy()), "{}", got.errors);
-    assert!(place.read("again") == content(300_000));
-    assert_eq!(got.source("origin"), 300_000);
+    assert!(place.read("again") == content(len));
+    assert_eq!(got.source("origin"), len as u64);
 }
 
 /// Nor is what has to make room, and cannot be removed.

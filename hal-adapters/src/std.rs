@@ -110,6 +110,9 @@ pub enum OpenError {
     Listen(SocketAddr, io::Error),
 }
 
+/// Ports that are tried for one that is free in both families.
+const PORT_TRIES: u32 = 16;
+
 /// A clock for a node: time since it was made.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(time::Instant);
@@ -170,13 +173,16 @@ impl Driver {
     pub fn new(options: &Options) -> Result<Self, OpenError> {
         let poll = Poll::new().map_err(OpenError::Poll)?;
         let waker = mio::Waker::new(poll.registry(), WAKER).map_err(OpenError::Poll)?;
-        let (mut ways, mut port) = (Vec::new(), options.port);
-        for (index, local) in options.addresses.iter().enumerate().take(2) {
-            let first = FIRST_WAY.saturating_add(index.saturating_mul(WAY_SOCKETS));
-            let way = Way::open(local, options.serve.then_some(port), poll.registry(), first)?;
-            port = way.port().unwrap_or(port);
-            ways.push(way);
-        }
+        let (ways, port) = any_port(options.port, || {
+            let (mut ways, mut port) = (Vec::new(), options.port);
+            for (index, local) in options.addresses.iter().enumerate().take(2) {
+                let first = FIRST_WAY.saturating_add(index.saturating_mul(WAY_SOCKETS));
+                let way = Way::open(local, options.serve.then_some(port), poll.registry(), first)?;
+                port = way.port().unwrap_or(port);
+                ways.push(way);
+            }
+            Ok((ways, port))
+        })?;
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS),
@@ -525,6 +531,22 @@ impl Clock {
     }
 }
 
+/// Opens listeners. If the port is the system's to choose, it chooses among those that are free at the first
+/// address; at the second, somebody may have it.
+fn any_port<T>(port: u16, mut open: impl FnMut() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    let mut tries = PORT_TRIES;
+    loop {
+        match open() {
+            Err(OpenError::Listen(_, error))
+                if port == 0 && tries > 1 && error.kind() == io::ErrorKind::AddrInUse =>
+            {
+                tries -= 1;
+            }
+            result => return result,
+        }
+    }
+}
+
 impl Waker {
     #[cfg(all(feature = "tap", target_os = "linux"))]
     pub(crate) fn new(waker: mio::Waker) -> Self {
@@ -555,4 +577,26 @@ impl core::error::Error for OpenError {}
 /// peers out of one.
 fn unscoped(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_free_at_both_addresses() {
+        let taken = |kind: io::ErrorKind| OpenError::Listen(([127, 0, 0, 1], 81).into(), kind.into());
+        let tries = |port, free_after, kind| {
+            let mut count = 0;
+            let result = any_port(port, || {
+                count += 1;
+                if count > free_after { Ok(()) } else { Err(taken(kind)) }
+            });
+            (result.is_ok(), count)
+        };
+        assert_eq!(tries(0, 3, io::ErrorKind::AddrInUse), (true, 4));
+        assert_eq!(tries(0, 99, io::ErrorKind::AddrInUse), (false, 16));
+        assert_eq!(tries(81, 3, io::ErrorKind::AddrInUse), (false, 1), "it was asked for");
+        assert_eq!(tries(0, 3, io::ErrorKind::PermissionDenied), (false, 1));
+    }
 }

@@ -9,6 +9,7 @@ mod counting;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
 
 use peerdist_core::api::client::ContentHandle;
 use peerdist_core::content::SegmentId;
@@ -254,13 +255,18 @@ impl Net {
 
     /// Has a node download the origin's content; names the download.
     pub fn download(&mut self, host: usize) -> u64 {
+        self.download_range(host, 0..u64::MAX)
+    }
+
+    /// The same for a part of it.
+    pub fn download_range(&mut self, host: usize, range: Range<u64>) -> u64 {
         let url = Url {
             origin: ORIGIN,
             host: "origin.example".try_into().unwrap(),
             path: self.path.try_into().unwrap(),
         };
         let now = self.now;
-        let id = self.node(host).download(now, url).expect("a download is free");
+        let id = self.node(host).download_range(now, url, range).expect("a download is free");
         self.downloads += 1;
         let host = &mut self.hosts[host];
         host.current.retain(|(other, _)| *other != id);

@@ -116,6 +116,18 @@ fn a_part_of_unknown_length_that_breaks_off_goes_on() {
     assert!(starts.len() == 3 && starts.is_sorted() && starts[0] > 0, "{requests:?}");
 }
 
+/// It gives a little and breaks off, each time: what nobody got is no progress.
+#[test]
+fn a_part_that_never_comes_whole() {
+    let mut net = Net::new(7, 1, 8, content(70_000));
+    net.origin.info.clear();
+    net.origin.manner = Manner { closes: true, breaks: u32::MAX, ..Manner::default() };
+    let id = net.download_range(0, 69_000..70_000);
+    net.drive_download(0, id, LONG);
+    assert_eq!(failed(net.seen(0, id)), Some(DownloadError::Origin(OriginFailure::Broken)));
+    assert!(net.origin.requests.len() <= 9, "{:?}", net.origin.requests);
+}
+
 #[test]
 fn an_origin_that_ignores_ranges() {
     let (net, seconds) = download(200_000, Manner { ignores_ranges: true, ..Manner::default() });

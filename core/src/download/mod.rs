@@ -492,6 +492,10 @@ impl Download {
     ) -> Option<(u64, usize, Option<DownloadEvent>)> {
         if !self.stage.is_empty() {
             let len = copy(buf, &self.stage);
+            if len > 0 {
+                // What was not handed out is forgotten when the line breaks, so it is no progress before.
+                self.attempts = 0;
+            }
             let offset = self.stage_offset;
             self.stage_offset = offset.saturating_add(len as u64);
             self.handed_out = self.handed_out.saturating_add(len as u64);
@@ -608,7 +612,6 @@ impl Download {
                 Some(DownloadEvent::Begun { len, encoded: false })
             }
             OriginEvent::Plain(bytes) => {
-                self.attempts = 0;
                 // No more was offered than there is room for.
                 let _ = self.stage.extend_from_slice(bytes);
                 None
@@ -618,7 +621,6 @@ impl Download {
                 None
             }
             OriginEvent::Data { bytes, .. } if self.phase == Phase::Part => {
-                self.attempts = 0;
                 // No more was offered than there is room for.
                 let _ = self.stage.extend_from_slice(bytes);
                 None

@@ -368,14 +368,14 @@ impl FileBlocks {
         let len = bytes.len() as u32;
         let nowhere = |error| FileError { path: self.directory.clone(), error };
         let place = self.packs.take(len).map_err(nowhere)?;
-        self.packs.write(place, bytes).map_err(|error| self.unplace(place, len, error))?;
+        self.packs.write(place, bytes).map_err(|error| self.unplace(place, len, false, error))?;
         Ok(place)
     }
 
-    /// Gives room back where `error` came in between. The entry may have been written or not.
-    fn unplace(&mut self, place: Place, len: u32, error: io::Error) -> FileError {
+    /// Gives room back where `error` came in between. If the entry may have been written, it goes.
+    fn unplace(&mut self, place: Place, len: u32, entry: bool, error: io::Error) -> FileError {
         // Should it fail, too, the room is free again after the next opening.
-        let _ = self.packs.give(place, len, true);
+        let _ = self.packs.give(place, len, entry);
         FileError { path: self.packs.path(place.pack), error }
     }
 
@@ -398,13 +398,13 @@ impl FileBlocks {
         let place = match pending.place.take() {
             Some(place) => match self.packs.write(place, &pending.bytes) {
                 Ok(()) => place,
-                Err(error) => return Err(self.unplace(place, block.len, error)),
+                Err(error) => return Err(self.unplace(place, block.len, false, error)),
             },
             None => self.place(&pending.bytes)?,
         };
         (entry.start, block.place) = (place.start, place);
         // What may not last is not committed.
-        self.packs.commit(place, &entry).map_err(|error| self.unplace(place, block.len, error))
+        self.packs.commit(place, &entry).map_err(|error| self.unplace(place, block.len, true, error))
     }
 
     fn read_committed(&mut self, index: u32, block: &Block, offset: u32, buf: &mut [u8]) -> io::Result<()> {

@@ -69,6 +69,8 @@ pub struct Pack {
     /// All runs and all blocks begin at a multiple of so many pages, and take a multiple of them; what they do
     /// not fill is a hole.
     grain: u16,
+    /// Nothing is given in it any more.
+    shut: bool,
 }
 
 /// The grain of packs that blocks of that length go to.
@@ -80,10 +82,11 @@ impl Pack {
     pub const EMPTY: Self = Self::new(1);
 
     /// One that takes nothing: it is not ours, or cannot be read.
-    pub const CLOSED: Self = Self { entries: u128::MAX, free: Vec::new(), end: MAX_PAGES, grain: 1 };
+    pub const CLOSED: Self =
+        Self { entries: u128::MAX, free: Vec::new(), end: MAX_PAGES, grain: 1, shut: true };
 
     const fn new(grain: u16) -> Self {
-        Self { entries: 0, free: Vec::new(), end: TABLE_PAGES, grain }
+        Self { entries: 0, free: Vec::new(), end: TABLE_PAGES, grain, shut: false }
     }
 
     /// The one that such blocks lie in, by their lengths and first pages.
@@ -116,17 +119,21 @@ impl Pack {
 
     /// Gives nothing any more.
     pub fn shut(&mut self) {
-        self.entries = u128::MAX;
+        self.shut = true;
     }
 
     /// The longest run of free pages, if there is an entry for who takes it.
     fn room(&self) -> u16 {
         let longest = self.free.iter().map(|(_, count)| *count).max().unwrap_or(0);
-        if self.entries == u128::MAX { 0 } else { longest }
+        if self.is_full() { 0 } else { longest }
+    }
+
+    fn is_full(&self) -> bool {
+        self.shut || self.entries == u128::MAX
     }
 
     fn grows(&self, len: u32) -> bool {
-        self.entries != u128::MAX && self.end.saturating_add(self.pages(len)) <= MAX_PAGES
+        !self.is_full() && self.end.saturating_add(self.pages(len)) <= MAX_PAGES
     }
 
     /// Gives an entry and the pages for a block, of a free run or at the end.
@@ -187,7 +194,7 @@ impl Packs {
 
     /// Takes a pack as it was found, with its file if that was opened. One without blocks goes.
     pub fn adopt(&mut self, number: u16, pack: Pack, file: Option<File>) -> io::Result<()> {
-        if pack.entries == 0 {
+        if pack.entries == 0 && !pack.shut {
             return fs::remove_file(self.path(number)).inspect_err(|_| {
                 self.packs.insert(number, Pack::CLOSED);
             });
@@ -243,11 +250,11 @@ impl Packs {
                 }
             };
         }
-        if committed {
-            self.erase(place)?;
-        }
         if let Ok(file) = self.file(number) {
             punch(file, place.offset(), pages_of(len));
+        }
+        if committed {
+            self.erase(place)?;
         }
         if let Some(pack) = self.packs.get_mut(&number) {
             self.by_room.remove(&(pack.grain, pack.room(), number));
@@ -523,6 +530,15 @@ mod tests {
         packs.give(first, 5, true).unwrap();
         assert_eq!(numbers(&mut packs), [1]);
         assert_eq!(packs.take(5).unwrap(), first);
+    }
+
+    #[test]
+    fn a_pack_that_is_shut_stays_so() {
+        let mut pack = Pack::EMPTY;
+        assert!([(0, 16), (1, 17)].iter().all(|&(entry, start)| pack.occupy(place(entry, start), bytes(1))));
+        pack.shut();
+        pack.give(place(0, 16), bytes(1));
+        assert_eq!((pack.room(), pack.grows(1)), (0, false));
     }
 
     #[test]

@@ -9,8 +9,12 @@
 //! **Which block goes.** The sector that was written longest ago, with all its blocks, used or not: to keep
 //! those in use would mean to copy them, which wears the flash. The log jumps over sectors with blocks that
 //! are pinned or being written. Sectors are erased in turn, so that their erase counts differ by one, and by
-//! one more for each time that one was jumped over or that the power went during its erase. What was
-//! reserved and not committed has its room until the log comes round, and has evicted others for it.
+//! one more for each time that one was jumped over, with those before it that are too few for a block, or
+//! that the power went during its erase. What was reserved and not committed has its room until the log
+//! comes round, and has evicted others for it: who sends blocks that do not verify wears the flash.
+//!
+//! **What it takes** beside the bytes of blocks: 32 bytes of each sector, 64 and a word of each block, and
+//! a word of each 4 KiB of one. In RAM, a row of the index for each block; no block is ever in it.
 //!
 //! **After a loss of power** each block is there whose commit had returned, unless it had to go. A flash
 //! must read a word whose writing was cut off as anything but erased, or let it be written again; and must

@@ -1,5 +1,7 @@
 //! A NOR flash that insists on its rules, and whose power goes.
 
+use std::ops::Range;
+
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -16,8 +18,10 @@ pub struct Mock<const READ: usize, const WORD: usize, const SECTOR: usize> {
     pub operations: u32,
     /// The operation that is cut off, with the power.
     pub cut: Option<u32>,
-    /// Those that fail, with nothing done.
+    /// Those that fail, and end as if they were cut off.
     pub failing: Option<fn(u32) -> bool>,
+    /// Bytes in which an ECC finds errors, up to the next erase.
+    pub unreadable: Range<usize>,
     rng: ChaCha8Rng,
 }
 
@@ -29,7 +33,7 @@ impl<const READ: usize, const WORD: usize, const SECTOR: usize> Mock<READ, WORD,
         rng.fill_bytes(&mut bytes);
         let written = vec![true; bytes.len() / WORD];
         let erases = vec![0; sectors];
-        Self { bytes, written, erases, operations: 0, cut: None, failing: None, rng }
+        Self { bytes, written, erases, operations: 0, cut: None, failing: None, unreadable: 0..0, rng }
     }
 
     /// Makes a sector the same as another one.
@@ -47,15 +51,14 @@ impl<const READ: usize, const WORD: usize, const SECTOR: usize> Mock<READ, WORD,
         self.cut.is_some_and(|cut| self.operations > cut)
     }
 
-    /// Counts an operation; says whether it is the one that is cut off.
-    fn count(&mut self) -> Result<bool, NorFlashErrorKind> {
+    /// Counts an operation; says whether it ends before its end: cut off, or failed.
+    fn ends_early(&mut self) -> Result<bool, NorFlashErrorKind> {
         let number = self.operations;
-        if self.is_off() || self.failing.is_some_and(|fails| fails(number)) {
-            self.operations += 1;
+        self.operations += 1;
+        if self.cut.is_some_and(|cut| number > cut) {
             return Err(NorFlashErrorKind::Other);
         }
-        self.operations += 1;
-        Ok(self.cut == Some(number))
+        Ok(self.cut == Some(number) || self.failing.is_some_and(|fails| fails(number)))
     }
 
     fn below(&mut self, bound: usize) -> usize {
@@ -106,7 +109,8 @@ impl<const READ: usize, const WORD: usize, const SECTOR: usize> ReadNorFlash for
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
         let from = offset as usize;
         assert!(from.is_multiple_of(READ) && bytes.len().is_multiple_of(READ), "an unaligned read");
-        if self.is_off() {
+        let meets = from < self.unreadable.end && from + bytes.len() > self.unreadable.start;
+        if self.is_off() || meets {
             return Err(NorFlashErrorKind::Other);
         }
         bytes.copy_from_slice(&self.bytes[from..from + bytes.len()]);
@@ -125,13 +129,16 @@ impl<const READ: usize, const WORD: usize, const SECTOR: usize> NorFlash for Moc
     fn erase(&mut self, from: u32, to: u32) -> Result<(), Self::Error> {
         let (from, to) = (from as usize, to as usize);
         assert!(from.is_multiple_of(SECTOR) && to == from + SECTOR, "not one sector");
-        if self.count()? {
+        if self.ends_early()? {
             self.erases[from / SECTOR] += 1;
             self.tear_sector(from);
             return Err(NorFlashErrorKind::Other);
         }
         self.erases[from / SECTOR] += 1;
         self.bytes[from..to].fill(0xff);
+        if self.unreadable.start / SECTOR == from / SECTOR {
+            self.unreadable = 0..0;
+        }
         self.written[from / WORD..to / WORD].fill(false);
         Ok(())
     }
@@ -142,11 +149,13 @@ impl<const READ: usize, const WORD: usize, const SECTOR: usize> NorFlash for Moc
         assert!(!bytes.is_empty() && from / SECTOR == (from + bytes.len() - 1) / SECTOR, "no sector's");
         let words = from / WORD..(from + bytes.len()) / WORD;
         assert!(words.clone().all(|word| !self.written[word]), "a word is written twice");
-        let cut = self.count()?;
-        let whole = if cut { self.below(words.len()) * WORD } else { bytes.len() };
-        self.bytes[from..from + whole].copy_from_slice(&bytes[..whole]);
+        let early = self.ends_early()?;
+        let whole = if early { self.below(words.len()) * WORD } else { bytes.len() };
+        for (to, from) in self.bytes[from..].iter_mut().zip(&bytes[..whole]) {
+            *to &= from;
+        }
         self.written[words.start..words.start + whole / WORD].fill(true);
-        if cut {
+        if early {
             self.tear_word(from + whole, &bytes[whole..whole + WORD]);
             return Err(NorFlashErrorKind::Other);
         }

@@ -61,6 +61,34 @@ fn one_erase_in_a_call() {
     on_all!(check);
 }
 
+/// 1 MiB of an STM32H743, and blocks as they travel: 15 with their records.
+#[test]
+fn full_blocks_in_large_sectors() {
+    const LEN: usize = 65_536 + 16;
+    let mut flash = Mock::<1, 32, 131_072>::new(8, 1);
+    let mut store = mount(&mut flash, 16);
+    put_all(&mut store, 0..40, LEN);
+    // One that is read stays, beside what comes in eight at a time.
+    store.pin(store.find(&block(30)).unwrap().slot);
+    for first in [40, 48, 56] {
+        let slots: Vec<_> = (first..first + 8)
+            .map(|index| (index, store.reserve(&block(index), LEN as u32).unwrap()))
+            .collect();
+        for (index, slot) in slots {
+            fill(&mut store, slot, index, LEN).unwrap();
+            finish(&mut store, slot, index, LEN).unwrap();
+        }
+    }
+    assert!(has(&mut store, 30, LEN));
+    store.unpin(store.find(&block(30)).unwrap().slot);
+    put(&mut store, 64, 2 * 65_536 + 16).unwrap();
+    let kept = which(&store, 50..64);
+    assert!(kept.len() > 8 && kept.iter().all(|index| has(&mut store, *index, LEN)), "{kept:?}");
+    let mut store = mount(&mut flash, 16);
+    assert_eq!(which(&store, 50..64), kept);
+    assert!(has(&mut store, 64, 2 * 65_536 + 16));
+}
+
 /// Who keeps a block pinned does not wear out the rest.
 #[test]
 fn the_log_jumps_over_what_is_pinned() {

@@ -7,6 +7,8 @@
 
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "flash")]
+pub mod flash;
 #[cfg(any(feature = "smoltcp", feature = "std"))]
 mod machine;
 #[cfg(feature = "smoltcp")]

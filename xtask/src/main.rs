@@ -55,6 +55,7 @@ const FEATURE_SETS: &[(&str, &[&str])] = &[
     ("peerdist-core", &["defmt"]),
     ("peerdist-hal", &[]),
     ("peerdist-hal", &["file"]),
+    ("peerdist-hal", &["flash"]),
     ("peerdist-hal", &["smoltcp"]),
     ("peerdist-hal", &["ipv6"]),
     ("peerdist-hal", &["std"]),

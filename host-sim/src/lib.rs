@@ -59,6 +59,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod attach;
 pub mod check;
 pub mod crypto;
 pub mod hashing;
@@ -74,6 +75,7 @@ pub mod report;
 pub mod rng;
 pub mod run;
 pub mod scenario;
+pub mod services;
 pub mod stack;
 pub mod switch;
 pub mod world;

@@ -3,7 +3,6 @@
 //! It knows no board: what it is lent is a network card, a store, a source of entropy and the time.
 
 use core::fmt;
-use core::net::IpAddr;
 
 use cortex_m::singleton;
 use peerdist_core::crypto::SoftCrypto;
@@ -16,11 +15,11 @@ use rand_core::CryptoRng;
 use smoltcp::iface::{Interface, SocketHandle, SocketSet, SocketStorage};
 use smoltcp::phy::Device;
 use smoltcp::socket::{tcp, udp};
-use smoltcp::wire::{EthernetAddress, IpCidr};
+use smoltcp::wire::EthernetAddress;
 
 use crate::board::lan9118::CardError;
 use crate::config::Config;
-use crate::log::log;
+use crate::network::{self, Network};
 use crate::preload::{Preload, UrlError};
 use crate::status::{self, Page};
 
@@ -41,8 +40,8 @@ const SEND_BYTES: usize = 8_192;
 const DATAGRAMS: usize = 8;
 const DATAGRAM_BYTES: usize = 8_192;
 
-/// Sockets in all: those for streams, one for discovery, and the page's.
-const SOCKETS: usize = STREAMS + 1 + status::SOCKETS;
+/// Sockets in all: those for streams, one for discovery, the network's own, and the page's.
+const SOCKETS: usize = STREAMS + 1 + network::SOCKETS + status::SOCKETS;
 
 /// What resets the machine unless it is fed.
 pub trait Watchdog {
@@ -85,6 +84,7 @@ pub struct Appliance<S: Storage + 'static, R: CryptoRng + 'static> {
     sockets: SocketSet<'static>,
     driver: Driver<STREAMS>,
     node: &'static mut Node<S, SoftCrypto, R, STREAMS, FETCHES>,
+    network: Network,
     preload: Preload,
     page: Page,
     buffer: &'static mut [u8; MIN_BUFFER],
@@ -104,49 +104,54 @@ impl<S: Storage, R: CryptoRng> Appliance<S, R> {
         let mut stack = smoltcp::iface::Config::new(EthernetAddress(ethernet).into());
         stack.random_seed = seed;
         let mut interface = Interface::new(stack, card, stack_time(now));
-        let subnet = Subnet { address: IpAddr::V4(config.address), prefix: config.prefix };
-        // A fresh interface has room for an address and a route.
-        interface.update_ip_addrs(|addresses| {
-            let _ = addresses.push(IpCidr::new(config.address.into(), config.prefix));
-        });
-        if let Some(router) = config.router {
-            let _ = interface.routes_mut().add_default_ipv4_route(router);
-        }
-        node.set_addresses(&[subnet]);
-
         let storage = singleton!(: [SocketStorage<'static>; SOCKETS] = [SocketStorage::EMPTY; SOCKETS]);
         let mut sockets = SocketSet::new(&mut storage.ok_or(Problem::Taken)?[..]);
         let udp = add_udp(&mut sockets).ok_or(Problem::Taken)?;
         let tcp = add_tcp(&mut sockets).ok_or(Problem::Taken)?;
+        let network = Network::new(config, now, &mut sockets).ok_or(Problem::Taken)?;
         let page = Page::new(&mut sockets).ok_or(Problem::Taken)?;
         let buffer = singleton!(: [u8; MIN_BUFFER] = [0; MIN_BUFFER]).ok_or(Problem::Taken)?;
         // The other half of the draw: sequence numbers come from the first.
         let local_port = (seed >> 48) as u16;
         let driver = Driver::new(&mut interface, udp, tcp, node.config().port, local_port);
         let driver = driver.map_err(|_| Problem::Groups)?;
-        let [a, b, c, d, e, f] = ethernet;
-        log!("{} at {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}", config.address);
-        Ok(Self { interface, sockets, driver, node, preload, page, buffer })
+        Ok(Self { interface, sockets, driver, node, network, preload, page, buffer })
     }
 
     /// Does all that there is to do at `now`, and says when to call again at the latest, or earlier
     /// when a frame comes.
     pub fn poll(&mut self, now: Instant, card: &mut impl Device) -> Option<Instant> {
-        let Self { interface, sockets, driver, node, preload, page, buffer } = self;
+        let Self { interface, sockets, driver, node, network, preload, page, buffer } = self;
         let next = driver.poll(now, interface, card, sockets, node, &mut buffer[..], &mut |output| {
             preload.take(now, output);
         });
-        let begun = preload.poll(now, |url| node.download(now, url));
-        let numbers = Numbers { now, preload, node: node.counters(), dropped: driver.dropped_datagrams };
+        let before = network.subnet();
+        let moved = network.poll(now, interface, sockets);
+        if let Some(subnet) = network.subnet().filter(|_| network.subnet() != before) {
+            node.set_addresses(&[subnet]);
+        }
+        let begun = network.subnet().is_some()
+            && preload.poll(
+                now,
+                |name| network.resolve(name, interface, sockets),
+                |url| node.download(now, url),
+            );
+        let (counters, subnet) = (node.counters(), network.subnet());
+        let numbers = Numbers { now, subnet, preload, node: counters, dropped: driver.dropped_datagrams };
         let served = page.poll(sockets, &numbers);
         // What they did has to be passed on.
-        if begun || served { Some(now) } else { earliest(next, preload.poll_timeout()) }
+        if moved || begun || served {
+            return Some(now);
+        }
+        let preloading = preload.poll_timeout().filter(|_| subnet.is_some());
+        earliest(next, earliest(preloading, network.poll_timeout()))
     }
 }
 
 /// What the page shows.
 struct Numbers<'a> {
     now: Instant,
+    subnet: Option<Subnet>,
     preload: &'a Preload,
     node: node::Counters,
     dropped: u32,
@@ -154,8 +159,12 @@ struct Numbers<'a> {
 
 impl fmt::Display for Numbers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { now, preload, node, dropped } = self;
+        let Self { now, subnet, preload, node, dropped } = self;
         write!(f, r#"{{"uptime_ms":{},"#, now.micros() / 1_000)?;
+        match subnet {
+            Some(subnet) => write!(f, r#""address":"{}","#, subnet.address)?,
+            None => f.write_str(r#""address":null,"#)?,
+        }
         write!(
             f,
             r#""preload":{{"state":"{}","bytes":{},"origin_bytes":{},"failures":{}}},"#,

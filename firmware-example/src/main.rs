@@ -9,6 +9,7 @@ mod app;
 mod board;
 mod config;
 mod log;
+mod network;
 mod preload;
 mod status;
 
@@ -54,6 +55,7 @@ fn run() -> Result<Infallible, Problem> {
     let mut card = Lan9118::start().map_err(Problem::Card)?;
     let address = card.address();
     let [a, b, c, d, e, f] = address;
+    log!("LAN9118 at {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
     let mut entropy = Entropy::insecure(u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
     log!("entropy is NOT SECURE on this board");
 

@@ -9,6 +9,7 @@ use peerdist_core::node::{DownloadId, Output};
 use peerdist_core::time::{Duration, Instant};
 
 use crate::log::log;
+use crate::network::ResolveError;
 
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -16,11 +17,11 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// The port of a URL that names none.
 const HTTP: u16 = 80;
 
-/// A URL in parts, still to be resolved.
+/// A URL in parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target<'u> {
-    /// The address of the host.
-    pub host: Ipv4Addr,
+    /// The host: a name or an address.
+    pub host: &'u str,
     /// The port.
     pub port: u16,
     /// Host and port, as they stand there.
@@ -34,7 +35,7 @@ pub struct Target<'u> {
 pub enum UrlError {
     /// It does not begin with `http://`.
     Scheme,
-    /// Its host is no address of IPv4.
+    /// It names no host.
     Host,
     /// Its port is no number of a port.
     Port,
@@ -46,7 +47,7 @@ impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Scheme => "the URL is not one of http",
-            Self::Host => "the host of the URL is no address",
+            Self::Host => "the URL names no host",
             Self::Port => "the port of the URL is none",
             Self::Long => "the URL is too long",
         })
@@ -63,12 +64,14 @@ impl<'u> Target<'u> {
             Some((host, port)) => (host, port.parse().map_err(|_| UrlError::Port)?),
             None => (authority, HTTP),
         };
-        let host = host.parse().map_err(|_| UrlError::Host)?;
+        if host.is_empty() {
+            return Err(UrlError::Host);
+        }
         Ok(Self { host, port, authority, path: if path.is_empty() { "/" } else { path } })
     }
 
-    fn url(&self) -> Result<Url, UrlError> {
-        let origin = SocketAddr::from((self.host, self.port));
+    fn url(&self, address: Ipv4Addr) -> Result<Url, UrlError> {
+        let origin = SocketAddr::from((address, self.port));
         let host = self.authority.try_into().map_err(|_| UrlError::Long)?;
         let path = self.path.try_into().map_err(|_| UrlError::Long)?;
         Ok(Url { origin, host, path })
@@ -82,6 +85,8 @@ pub enum State {
     Off,
     /// It begins then.
     Due(Instant),
+    /// The address of the host is asked for.
+    Resolving,
     /// It is under way.
     Running(DownloadId),
     /// All of it has been here.
@@ -94,6 +99,7 @@ impl State {
         match self {
             Self::Off => "off",
             Self::Due(_) => "waiting",
+            Self::Resolving => "resolving",
             Self::Running(_) => "running",
             Self::Done => "done",
         }
@@ -125,29 +131,41 @@ impl Preload {
         self.state
     }
 
-    /// Begins when it is time; whether it did. `begin` begins a download, if there is room for one.
-    pub fn poll(&mut self, now: Instant, begin: impl FnOnce(Url) -> Option<DownloadId>) -> bool {
-        let (State::Due(at), Some(target)) = (self.state, self.target) else { return false };
-        if at > now {
-            return false;
+    /// Begins when it is time; whether it did. `resolve` gives the address of a name once it is known,
+    /// `begin` begins a download if there is room for one.
+    pub fn poll(
+        &mut self,
+        now: Instant,
+        resolve: impl FnOnce(&str) -> Option<Result<Ipv4Addr, ResolveError>>,
+        begin: impl FnOnce(Url) -> Option<DownloadId>,
+    ) -> bool {
+        let Some(target) = self.target else { return false };
+        let asked = match self.state {
+            State::Due(at) if at <= now => false,
+            State::Resolving => true,
+            State::Off | State::Due(_) | State::Running(_) | State::Done => return false,
+        };
+        let address = match target.host.parse() {
+            Ok(address) => Some(Ok(address)),
+            Err(_) => resolve(target.host),
+        };
+        match address {
+            None => {
+                self.state = State::Resolving;
+                return !asked;
+            }
+            Some(Err(error)) => self.fail(now, error),
+            Some(Ok(address)) => match target.url(address).map(begin) {
+                Ok(Some(download)) => {
+                    log!("preloading {}{} from {address}", target.authority, target.path);
+                    self.bytes = 0;
+                    self.state = State::Running(download);
+                }
+                Ok(None) => self.fail(now, "there is no room for a download"),
+                Err(error) => self.fail(now, error),
+            },
         }
-        match target.url().map(begin) {
-            Ok(Some(download)) => {
-                log!("preloading {}{}", target.authority, target.path);
-                self.bytes = 0;
-                self.state = State::Running(download);
-                true
-            }
-            Ok(None) => {
-                self.state = State::Due(now + PAUSE);
-                false
-            }
-            Err(error) => {
-                self.fail(now, error);
-                self.state = State::Off;
-                false
-            }
-        }
+        true
     }
 
     /// When it begins, if it waits.

@@ -1,6 +1,8 @@
 //! The appliance of `firmware-example`: its image, and a run of it in QEMU on the simulated LAN.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -22,7 +24,14 @@ const MACHINE: &str = "-M mps2-an385 -nographic -monitor none -serial none \
 /// What the appliance prints when it is ready for clients.
 const READY: &str = " preloaded ";
 
-/// How long that may take: as long as the simulation waits.
+/// What it prints where the origin's name is unknown.
+const FAILED: &str = " preloading failed: ";
+
+/// What its page has then: the address that QEMU gives, and that it failed once.
+const NUMBERS: &str =
+    r#""address":"10.0.2.15","preload":{"state":"waiting","bytes":0,"origin_bytes":0,"failures":1}"#;
+
+/// How long each may take: as long as the simulation waits.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The two clients of `lan.toml`, as the report has them: all 1 MiB from peers.
@@ -51,12 +60,14 @@ pub fn check(options: &[&str]) -> Result<()> {
         apt::install(&[QEMU])?;
     }
     run(cargo().args(["build", "--release", "--package", "peerdist-sim"]))?;
+    serves_clients(&elf)?;
+    tells_its_numbers(&elf)
+}
 
+/// Two clients of a simulated LAN get from the appliance what it has preloaded.
+fn serves_clients(elf: &Path) -> Result<()> {
     let (mut lan, address) = start_lan()?;
-    let mut command = Command::new(QEMU);
-    command.args(MACHINE.split_whitespace()).arg("-kernel").arg(&elf);
-    command.arg("-netdev").arg(format!("socket,id=lan,connect={address}"));
-    let (mut qemu, log) = start(command, "appliance")?;
+    let (mut qemu, log) = start_qemu(elf, &format!("socket,id=lan,connect={address}"))?;
     if let Err(reason) = wait_for(&log, READY) {
         return Err(match qemu.0.try_wait() {
             Ok(Some(status)) => format!("the appliance ended: {status}"),
@@ -77,6 +88,29 @@ pub fn check(options: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// In QEMU's own network, where nobody knows the origin's name, the appliance has an address and a page.
+fn tells_its_numbers(elf: &Path) -> Result<()> {
+    // Nobody else takes a port that was just free.
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    let page = free.map_err(|error| format!("no free port: {error}"))?;
+    let (_qemu, log) = start_qemu(elf, &format!("user,id=lan,hostfwd=tcp:{page}-:3780"))?;
+    wait_for(&log, FAILED)?;
+    let ask = || {
+        let mut stream = TcpStream::connect(page)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"GET /status HTTP/1.1\r\nHost: appliance\r\n\r\n")?;
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).map(|_| reply)
+    };
+    let reply = ask().map_err(|error| format!("http://{page}/status: {error}"))?;
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap_or_default();
+    if head.starts_with("HTTP/1.1 200 ") && body.contains(NUMBERS) {
+        println!("    {}", body.trim());
+        return Ok(());
+    }
+    Err(format!("http://{page}/status: {reply}"))
+}
+
 /// Whether the clients have what they should, and from whom.
 fn judge(report: &str, success: bool) -> Result<()> {
     let good = success && report.matches(FROM_PEERS).count() == CLIENTS && report.contains(FROM_APPLIANCE);
@@ -92,6 +126,13 @@ fn start_lan() -> Result<(Running, String)> {
     let line = wait_for(&log, "qemu: waiting at ")?;
     let address = line.rsplit(' ').next().unwrap_or_default().to_owned();
     Ok((lan, address))
+}
+
+/// The appliance, with its cable in that network device of QEMU.
+fn start_qemu(elf: &Path, netdev: &str) -> Result<(Running, Receiver<String>)> {
+    let mut command = Command::new(QEMU);
+    command.args(MACHINE.split_whitespace()).args(["-netdev", netdev, "-kernel"]).arg(elf);
+    start(command, "appliance")
 }
 
 /// Starts `command`, and prints and passes on what it says on stderr.

@@ -17,7 +17,8 @@
 //!   net                                   what serves on the sockets of this machine
 //! ```
 //!
-//! [`net`] takes the same node to real networks.
+//! [`net`] takes the same node to real networks. [`attach`] takes real machines into the simulated one, in real
+//! time, where [`services`] give them an address.
 //!
 //! A run is its [`scenario`]: the same scenario gives the same frames at the same times. [`link`] and [`switch`]
 //! are machines without input and output; [`world`] moves frames between them and whatever implements
@@ -59,6 +60,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod attach;
 pub mod check;
 pub mod crypto;
 pub mod hashing;
@@ -74,6 +76,7 @@ pub mod report;
 pub mod rng;
 pub mod run;
 pub mod scenario;
+pub mod services;
 pub mod stack;
 pub mod switch;
 pub mod world;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use peerdist_core::time::{Duration, Instant};
 use rand_core::Rng as _;
 
+use crate::attach::{Gate, Jack, Lag, Lan, Machine};
 use crate::check::{Content, Delivery, Verdict};
 use crate::host::Nodes;
 use crate::pcap::{Capture, CaptureError};
@@ -19,11 +20,15 @@ use crate::rng::Seed;
 use crate::scenario::{
     Clock, ContentSource, Fault, InvalidScenario, MAX_CONTENT, Member, Scenario, Start, TOGETHER,
 };
+use crate::services::Services;
 use crate::switch::PortId;
 use crate::world::{Cut, Frame, Host, Outcome, World};
 
 /// After how many instants [`Watch::progress`] is called.
 const WATCH_EVERY: u64 = 1024;
+
+/// What the host is called that gives machines their addresses, and the origin's.
+const SERVICES: &str = "services";
 
 /// Makes the hosts of a run.
 pub trait HostFactory {
@@ -137,12 +142,19 @@ pub struct Given {
 pub struct RunOptions {
     /// The folder for captures.
     pub pcap: Option<PathBuf>,
+    /// Real machines on the switch: with one, the run goes on in real time.
+    pub jacks: Vec<Jack>,
+    /// With machines: no client starts before this is open, and all times of the scenario count from then.
+    pub gate: Option<Gate>,
 }
 
 /// Watches a run that takes a while.
 pub trait Watch {
     /// Called now and then.
     fn progress(&mut self, progress: Progress);
+
+    /// A run in real time is over, and was held up.
+    fn held_up(&mut self, _lag: Lag) {}
 }
 
 impl Watch for () {
@@ -192,7 +204,8 @@ pub enum RunError {
 
 /// Runs `scenario` with this project's hosts: a node each, and an origin.
 pub fn run(scenario: &Scenario, options: &RunOptions, watch: &mut dyn Watch) -> Result<Report, RunError> {
-    let mut nodes = Nodes::new(scenario.clients).with_content_info(scenario.content_info);
+    let mut nodes =
+        Nodes::new(scenario.clients + options.jacks.len()).with_content_info(scenario.content_info);
     run_with(scenario, options, &mut nodes, watch)
 }
 
@@ -209,13 +222,14 @@ pub fn run_with(
 /// A scenario whose content is there and whose capture files are open: from here on it runs.
 struct Prepared<'s> {
     scenario: &'s Scenario,
+    options: &'s RunOptions,
     seed: Seed,
     content: Content,
     capture: Capture,
 }
 
 impl<'s> Prepared<'s> {
-    fn new(scenario: &'s Scenario, options: &RunOptions) -> Result<Self, RunError> {
+    fn new(scenario: &'s Scenario, options: &'s RunOptions) -> Result<Self, RunError> {
         scenario.validate()?;
         let seed = Seed::new(scenario.seed);
         let bytes = match &scenario.content {
@@ -228,10 +242,10 @@ impl<'s> Prepared<'s> {
         let content = Content::new(bytes);
         // Last, so that no other error leaves files behind.
         let capture = match &options.pcap {
-            Some(folder) => Capture::create(folder, &names(scenario.clients))?,
+            Some(folder) => Capture::create(folder, &names(scenario.clients, options.jacks.len()))?,
             None => Capture::default(),
         };
-        Ok(Self { scenario, seed, content, capture })
+        Ok(Self { scenario, options, seed, content, capture })
     }
 
     fn run(self, factory: &mut dyn HostFactory, watch: &mut dyn Watch) -> Result<Report, RunError> {
@@ -239,6 +253,9 @@ impl<'s> Prepared<'s> {
         let limit = Instant::ZERO + scenario.virtual_time_limit(content.size());
         let mut branch = Branch::build(self, factory);
         let outcome = branch.run(limit, watch);
+        if let Some(lag) = branch.lan.as_ref().map(Lan::lag).filter(|lag| lag.times > 0) {
+            watch.held_up(lag);
+        }
         let report = branch.report(scenario, &content, outcome);
         match branch.world.into_observer().finish() {
             Ok(()) => Ok(report),
@@ -252,6 +269,9 @@ struct Branch {
     world: World<Station, Capture>,
     origin: PortId,
     clients: Vec<Client>,
+    /// Real machines, if there are any.
+    lan: Option<Lan<Station>>,
+    gate: Option<Gate>,
     /// What happens at which time, the next last.
     agenda: Vec<(Instant, Action)>,
     /// What parts the LAN, and whether it does now.
@@ -263,6 +283,8 @@ struct Branch {
 enum Station {
     Origin(Box<dyn OriginHost>),
     Client(Box<dyn ClientHost>),
+    Machine(Machine),
+    Services(Box<Services>),
 }
 
 struct Client {
@@ -285,7 +307,7 @@ enum Action {
 
 impl Branch {
     fn build(prepared: Prepared<'_>, factory: &mut dyn HostFactory) -> Self {
-        let Prepared { scenario, seed, content, capture } = prepared;
+        let Prepared { scenario, options, seed, content, capture } = prepared;
         let mut world = World::with_observer(seed.child("links", 0), capture);
         world.limit_events(scenario.event_limit);
 
@@ -331,14 +353,35 @@ impl Branch {
             let cut = Cut(one.iter().map(port).collect(), other.iter().map(port).collect());
             partitions.push((cut, false));
         }
+        let cable = scenario.link(scenario.lan);
+        let machines = options.jacks.iter().map(|_| {
+            let machine = Station::Machine(Machine::default());
+            world.attach(machine, cable, cable)
+        });
+        let machines: Vec<PortId> = machines.collect();
+        if !machines.is_empty() {
+            let services = Services::new(&services_seat(&seed), &origin_seat);
+            world.attach(Station::Services(Box::new(services)), cable, cable);
+        }
+        let lan = (!machines.is_empty()).then(|| Lan::new(&options.jacks, machines, Station::machine));
+        let gate = options.gate.clone();
         let staggered = scenario.start == Start::Staggered;
         let expected = content.size() * clients.len() as u64;
-        let mut branch = Self { world, origin, clients, agenda, partitions, staggered, expected };
+        let mut branch = Self { world, origin, clients, lan, gate, agenda, partitions, staggered, expected };
         branch.sort_agenda();
         branch
     }
 
-    fn run(&mut self, limit: Instant, watch: &mut dyn Watch) -> Outcome {
+    fn run(&mut self, mut limit: Instant, watch: &mut dyn Watch) -> Outcome {
+        if let (Some(lan), Some(gate)) = (&mut self.lan, &self.gate) {
+            let outcome = lan.run_until(&mut self.world, limit, |_| gate.is_open());
+            if outcome != Outcome::Done {
+                return outcome;
+            }
+            let held = self.world.now().since(Instant::ZERO);
+            limit += held;
+            self.agenda.iter_mut().for_each(|(at, _)| *at += held);
+        }
         // Clients before this one have ended.
         let mut first_open = 0;
         let mut instants = 0u64;
@@ -348,7 +391,7 @@ impl Branch {
                 let (clients, expected) = (&self.clients, self.expected);
                 // With staggered starts, a client's end makes the next one start.
                 let wait_for = if self.staggered { started(clients) } else { clients.len() };
-                self.world.run_until(next.unwrap_or(limit), |world| {
+                let done = |world: &World<Station, Capture>| {
                     instants += 1;
                     if instants.is_multiple_of(WATCH_EVERY) {
                         watch.progress(progress(world, clients, expected));
@@ -356,7 +399,12 @@ impl Branch {
                     first_open +=
                         clients[first_open..].iter().take_while(|client| client.ended(world)).count();
                     first_open >= wait_for.max(1)
-                })
+                };
+                let until = next.unwrap_or(limit);
+                match &mut self.lan {
+                    Some(lan) => lan.run_until(&mut self.world, until, done),
+                    None => self.world.run_until(until, done),
+                }
             };
             match outcome {
                 Outcome::Done if first_open == self.clients.len() => break Outcome::Done,
@@ -416,7 +464,7 @@ impl Branch {
     fn report(&self, scenario: &Scenario, content: &Content, outcome: Outcome) -> Report {
         let bytes = match self.world.host(self.origin) {
             Station::Origin(host) => host.body_bytes(),
-            Station::Client(_) => 0,
+            Station::Client(_) | Station::Machine(_) | Station::Services(_) => 0,
         };
         Report {
             seed: scenario.seed,
@@ -462,7 +510,7 @@ impl Client {
     fn host<'w>(&self, world: &'w World<Station, Capture>) -> Option<&'w dyn ClientHost> {
         match world.host(self.port) {
             Station::Client(host) => Some(&**host),
-            Station::Origin(_) => None,
+            Station::Origin(_) | Station::Machine(_) | Station::Services(_) => None,
         }
     }
 
@@ -496,11 +544,22 @@ impl Client {
     }
 }
 
+impl Station {
+    fn machine(&mut self) -> Option<&mut Machine> {
+        match self {
+            Self::Machine(machine) => Some(machine),
+            Self::Origin(_) | Self::Client(_) | Self::Services(_) => None,
+        }
+    }
+}
+
 impl Host for Station {
     fn receive(&mut self, now: Instant, frame: Frame) {
         match self {
             Self::Origin(host) => host.receive(now, frame),
             Self::Client(host) => host.receive(now, frame),
+            Self::Machine(machine) => machine.receive(now, frame),
+            Self::Services(services) => services.receive(now, frame),
         }
     }
 
@@ -508,6 +567,8 @@ impl Host for Station {
         match self {
             Self::Origin(host) => host.poll(now, send),
             Self::Client(host) => host.poll(now, send),
+            Self::Machine(machine) => machine.poll(now, send),
+            Self::Services(services) => services.poll(now, send),
         }
     }
 }
@@ -524,8 +585,16 @@ fn seat(number: usize, seed: &Seed) -> Seat {
     Seat { name: name(number), mac, ip, seed, store: None }
 }
 
-fn names(clients: usize) -> Vec<String> {
-    (0..=clients).map(name).collect()
+/// Only where there are machines.
+fn services_seat(seed: &Seed) -> Seat {
+    let seed = seed.child("services", 0);
+    Seat { name: SERVICES.into(), mac: [0x02, 0, 0, 1, 0, 0], ip: [10, 0, 0, 2], seed, store: None }
+}
+
+fn names(clients: usize, machines: usize) -> Vec<String> {
+    let services = (machines > 0).then(|| SERVICES.into());
+    let machines = (1..=machines).map(|number| format!("machine-{number:02}"));
+    (0..=clients).map(name).chain(machines).chain(services).collect()
 }
 
 fn name(number: usize) -> String {

@@ -252,7 +252,7 @@ impl<H: Host, O: Observer> World<H, O> {
             if self.events_left == 0 {
                 return Outcome::EventLimit;
             }
-            let Some(next) = self.events.peek().map(|event| event.at) else {
+            let Some(next) = self.next_event() else {
                 return if done(self) { Outcome::Done } else { Outcome::Stuck };
             };
             // The instant is over when nothing is left that happens at it.
@@ -274,8 +274,13 @@ impl<H: Host, O: Observer> World<H, O> {
     ///
     /// For a world that is [`Outcome::Stuck`] until something from outside happens.
     pub fn skip_to(&mut self, at: Instant) {
-        let next = self.events.peek().map_or(at, |event| event.at.min(at));
+        let next = self.next_event().map_or(at, |next| next.min(at));
         self.now = self.now.max(next);
+    }
+
+    /// When something happens next: a frame arrives, or a host wants to be polled.
+    pub fn next_event(&self) -> Option<Instant> {
+        self.events.peek().map(|event| event.at)
     }
 
     /// What time it is.

@@ -132,7 +132,7 @@ fn one_capture_for_each_host_and_progress_meanwhile() {
         }
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let options = RunOptions { pcap: Some(folder.path().join("captures")) };
+    let options = RunOptions { pcap: Some(folder.path().join("captures")), ..RunOptions::default() };
     let mut last = Last::default();
     let big = Scenario { content: ContentSource::Generated(1_000_000), ..branch() };
     run_with(&big, &options, &mut Toys, &mut last).expect("a run");

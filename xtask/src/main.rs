@@ -6,6 +6,7 @@
 mod apt;
 mod bare_metal;
 mod bench;
+mod firmware;
 mod fuzz;
 mod lab;
 mod large;
@@ -30,7 +31,7 @@ usage: cargo xtask <chore>
 
   test        everything that must hold: format, lints, documentation, tests, release run,
               a few dozen drawn simulations, a network of namespaces, a large file, the status
-              page in a browser, bare-metal build, no-panic link
+              page in a browser, bare-metal build, no-panic link, the firmware in QEMU
   bare-metal  builds firmware-example for thumbv7m-none-eabi
   no-panic    links every codec and machine without a panic path; checks that the proof can fail
   net         in namespaces of Linux: clients, one on a TAP device, get a file from each other, not from
@@ -38,6 +39,9 @@ usage: cargo xtask <chore>
   large-file  describes and verifies a file of more than 4 GiB with the command as it is released
   page        renders the status page in headless Chromium, with scripts and without
   size        builds firmware-example and prints its flash and static RAM
+  firmware [--run]
+              builds the image of firmware-example; runs it in QEMU on a simulated LAN, where it preloads a
+              file that two clients then get from it, and not from the origin
   fuzz [TARGET] [--seconds N]
               runs every fuzz target, or one, for 10 seconds, or N: on random bytes, so not in test
   soak [--seeds N] [--from SEED]
@@ -71,6 +75,7 @@ fn main() -> ExitCode {
         ["bare-metal"] => step("bare-metal", bare_metal),
         ["no-panic"] => step("no-panic", no_panic::check),
         ["size"] => step("size", size),
+        ["firmware", ref options @ ..] => step("firmware", || firmware::check(options)),
         ["net"] => step("net", net),
         ["large-file"] => step("large-file", large_file),
         ["fuzz", ref options @ ..] => step("fuzz", || fuzz::check(options)),
@@ -110,6 +115,7 @@ fn test() -> Result<()> {
     step("page", page::check)?;
     step("bare-metal", bare_metal)?;
     step("no-panic", no_panic::check)?;
+    step("firmware", || firmware::check(&["--run"]))?;
     println!("==> all steps passed in {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }

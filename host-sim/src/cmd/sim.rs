@@ -1,6 +1,7 @@
 //! `peerdist sim`: a simulated branch office shares a file.
 
 use std::io::{self, IsTerminal as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValuesParser;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use peerdist_core::encoding::InfoVersion;
+use peerdist_sim::attach::{Gate, Jack, Lag};
 use peerdist_sim::link::Probability;
 use peerdist_sim::report;
 use peerdist_sim::run::{self, Progress, RunError, RunOptions, Watch};
@@ -104,6 +106,20 @@ pub struct Args {
     /// of the same name is captured.
     #[arg(long, value_name = "DIR")]
     pcap: Option<PathBuf>,
+
+    /// Put a real machine on the switch: QEMU's `-netdev socket,connect=ADDR:PORT`
+    ///
+    /// May be given several times. The run is in real time then, and is another each time. The network is
+    /// 10.0.0.0/16, and the content http://10.0.0.1/content; no client is in 10.0.9.0/24. On port 0, one that is
+    /// free is taken; a line on stderr says which.
+    #[arg(long, value_name = "qemu:ADDR:PORT", value_parser = parse_jack, conflicts_with = "print")]
+    attach: Vec<SocketAddr>,
+
+    /// Let no client start before a line comes on stdin, while the machines are there already
+    ///
+    /// All times of the scenario count from then.
+    #[arg(long, requires = "attach")]
+    hold: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -115,7 +131,7 @@ enum Start {
 /// Runs it and prints the result.
 pub fn run(args: Args) -> Result<Ending, Failure> {
     let Args { json, timeline, print: only_print, .. } = args;
-    let options = RunOptions { pcap: args.pcap.clone() };
+    let options = RunOptions { pcap: args.pcap.clone(), jacks: jacks(&args.attach)?, gate: gate(args.hold) };
     let base = args.base();
     let content = match (&args.content, &base) {
         (None, Some(base)) => format!("{base}: content"),
@@ -140,6 +156,10 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
     let mut bar = Bar::new();
     let ran = run::run(&scenario, &options, &mut bar);
     bar.clear();
+    if let Some(Lag { times, worst }) = bar.held_up {
+        let worst = worst.millis();
+        eprintln!("warning: this machine was too slow: time was held up {times} times, by up to {worst} ms");
+    }
     let (report, uncaptured) = match ran {
         Ok(report) => (report, None),
         Err(RunError::Uncaptured { report, error }) => (*report, Some(error)),
@@ -204,6 +224,34 @@ impl Args {
     }
 }
 
+/// `qemu:` and where a machine is waited for.
+fn parse_jack(text: &str) -> Result<SocketAddr, String> {
+    let address = text.strip_prefix("qemu:").ok_or("only `qemu:ADDR:PORT` can be attached")?;
+    address.parse().map_err(|_| format!("`{address}` is no address with a port, such as 127.0.0.1:4000"))
+}
+
+fn jacks(addresses: &[SocketAddr]) -> Result<Vec<Jack>, Failure> {
+    let listen = |address: &SocketAddr| {
+        let jack = Jack::listen(*address)?;
+        eprintln!("qemu: waiting at {}", jack.address()?);
+        Ok(jack)
+    };
+    let listen = |address| listen(address).map_err(|error: io::Error| format!("--attach {address}: {error}"));
+    addresses.iter().map(listen).collect::<Result<_, _>>().map_err(Failure)
+}
+
+/// One that a line on stdin opens, or its end.
+fn gate(hold: bool) -> Option<Gate> {
+    let gate = hold.then(Gate::default)?;
+    let opened = gate.clone();
+    std::thread::spawn(move || {
+        // Whatever it says, or that it says no more.
+        let _ = io::stdin().read_line(&mut String::new());
+        opened.open();
+    });
+    Some(gate)
+}
+
 fn presets() -> PossibleValuesParser {
     PossibleValuesParser::new(PRESETS.map(|(name, _)| name).into_iter().chain([SWARM]))
 }
@@ -212,6 +260,7 @@ fn presets() -> PossibleValuesParser {
 struct Bar {
     bar: ProgressBar,
     begun: bool,
+    held_up: Option<Lag>,
 }
 
 impl Bar {
@@ -224,7 +273,7 @@ impl Bar {
         bar.set_style(style("{spinner} preparing"));
         bar.tick();
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, begun: false }
+        Self { bar, begun: false, held_up: None }
     }
 
     fn clear(&self) {
@@ -244,6 +293,10 @@ impl Watch for Bar {
             let template = "{bar:20} {binary_bytes} of {binary_total_bytes} delivered  {wide_msg}";
             self.bar.set_style(style(template));
         }
+    }
+
+    fn held_up(&mut self, lag: Lag) {
+        self.held_up = Some(lag);
     }
 }
 

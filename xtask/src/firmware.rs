@@ -1,0 +1,190 @@
+//! The appliance of `firmware-example`: its image, and a run of it in QEMU on the simulated LAN.
+
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::bare_metal::{FIRMWARE, Toolchain};
+use crate::run::{cargo, first_program, repository, run, shown, target_dir};
+use crate::{Result, apt, size};
+
+/// The image's name.
+const IMAGE: &str = "peerdist-firmware";
+
+const QEMU: &str = "qemu-system-arm";
+
+/// The machine, with its card on the cable that follows.
+const MACHINE: &str = "-M mps2-an385 -nographic -monitor none -serial none \
+    -semihosting-config enable=on,target=native -net nic,model=lan9118,netdev=lan";
+
+/// What the appliance prints when it is ready for clients.
+const READY: &str = " preloaded ";
+
+/// What it prints where the origin's name is unknown.
+const FAILED: &str = " preloading failed: ";
+
+/// What its page has then: the address that QEMU gives, and that it failed once.
+const NUMBERS: &str =
+    r#""address":"10.0.2.15","preload":{"state":"waiting","bytes":0,"origin_bytes":0,"failures":1}"#;
+
+/// How long each may take: as long as the simulation waits.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The two clients of `lan.toml`, as the report has them: all 1 MiB from peers.
+const FROM_PEERS: &str = r#""bytes":{"local":0,"peer":1048576,"hosted":0,"origin":0}"#;
+const CLIENTS: usize = 2;
+
+/// What peers gave there is the appliance's: it is where the first client has all of it from.
+const FROM_APPLIANCE: &str = r#"{"from":"10.0.9.1","to":"client-01","bytes":1048576,"#;
+
+/// Builds the image and, if wanted, runs it.
+pub fn check(options: &[&str]) -> Result<()> {
+    let runs = match options {
+        [] => false,
+        ["--run"] => true,
+        _ => return Err(format!("`firmware {}`: only --run is known", options.join(" "))),
+    };
+    let toolchain = Toolchain::find()?;
+    run(&mut toolchain.build(FIRMWARE))?;
+    let elf = toolchain.artifact(FIRMWARE, IMAGE);
+    let size = size::of(&elf)?;
+    println!("    flash {} bytes, static RAM {} bytes: {}", size.flash, size.ram, elf.display());
+    if !runs {
+        return Ok(());
+    }
+    if first_program(&[QEMU]).is_none() {
+        apt::install(&[QEMU])?;
+    }
+    run(cargo().args(["build", "--release", "--package", "peerdist-sim"]))?;
+    serves_clients(&elf)?;
+    tells_its_numbers(&elf)
+}
+
+/// Two clients of a simulated LAN get from the appliance what it has preloaded.
+fn serves_clients(elf: &Path) -> Result<()> {
+    let (mut lan, address) = start_lan()?;
+    let (mut qemu, log) = start_qemu(elf, &format!("socket,id=lan,connect={address}"))?;
+    if let Err(reason) = wait_for(&log, READY) {
+        return Err(match qemu.0.try_wait() {
+            Ok(Some(status)) => format!("the appliance ended: {status}"),
+            _ => reason,
+        });
+    }
+    let stdin = lan.0.stdin.take().ok_or("the simulation has no stdin")?;
+    { stdin }.write_all(b"\n").map_err(|error| format!("the simulation: {error}"))?;
+    let mut report = String::new();
+    let stdout = lan.0.stdout.as_mut().ok_or("the simulation has no stdout")?;
+    stdout.read_to_string(&mut report).map_err(|error| format!("the simulation: {error}"))?;
+    let status = lan.0.wait().map_err(|error| error.to_string())?;
+    judge(&report, status.success())?;
+    if let Ok(Some(status)) = qemu.0.try_wait() {
+        return Err(format!("the appliance ended: {status}"));
+    }
+    println!("    {CLIENTS} clients have the content from the appliance, and nothing of it from the origin");
+    Ok(())
+}
+
+/// In QEMU's own network, where nobody knows the origin's name, the appliance has an address and a page.
+fn tells_its_numbers(elf: &Path) -> Result<()> {
+    // Nobody else takes a port that was just free.
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    let page = free.map_err(|error| format!("no free port: {error}"))?;
+    let (_qemu, log) = start_qemu(elf, &format!("user,id=lan,hostfwd=tcp:{page}-:3780"))?;
+    wait_for(&log, FAILED)?;
+    let ask = || {
+        let mut stream = TcpStream::connect(page)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"GET /status HTTP/1.1\r\nHost: appliance\r\n\r\n")?;
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).map(|_| reply)
+    };
+    let reply = ask().map_err(|error| format!("http://{page}/status: {error}"))?;
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap_or_default();
+    if head.starts_with("HTTP/1.1 200 ") && body.contains(NUMBERS) {
+        println!("    {}", body.trim());
+        return Ok(());
+    }
+    Err(format!("http://{page}/status: {reply}"))
+}
+
+/// Whether the clients have what they should, and from whom.
+fn judge(report: &str, success: bool) -> Result<()> {
+    let good = success && report.matches(FROM_PEERS).count() == CLIENTS && report.contains(FROM_APPLIANCE);
+    if good { Ok(()) } else { Err(format!("the clients have not all content from the appliance: {report}")) }
+}
+
+/// The simulated LAN, and where it waits for the appliance.
+fn start_lan() -> Result<(Running, String)> {
+    let mut command = Command::new(target_dir().join("release/peerdist"));
+    command.args(["sim", "--attach", "qemu:127.0.0.1:0", "--hold", "--json"]);
+    command.arg(repository().join(FIRMWARE).join("lan.toml"));
+    let (lan, log) = start(command, "lan")?;
+    let line = wait_for(&log, "qemu: waiting at ")?;
+    let address = line.rsplit(' ').next().unwrap_or_default().to_owned();
+    Ok((lan, address))
+}
+
+/// The appliance, with its cable in that network device of QEMU.
+fn start_qemu(elf: &Path, netdev: &str) -> Result<(Running, Receiver<String>)> {
+    let mut command = Command::new(QEMU);
+    command.args(MACHINE.split_whitespace()).args(["-netdev", netdev, "-kernel"]).arg(elf);
+    start(command, "appliance")
+}
+
+/// Starts `command`, and prints and passes on what it says on stderr.
+fn start(mut command: Command, name: &'static str) -> Result<(Running, Receiver<String>)> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().map_err(|error| format!("{}: {error}", shown(&command)))?;
+    let mut running = Running(child);
+    let stderr = running.0.stderr.take().ok_or("a child has no stderr")?;
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(std::result::Result::ok) {
+            println!("    {name}: {line}");
+            // Nobody may be interested any more.
+            let _ = sender.send(line);
+        }
+    });
+    Ok((running, lines))
+}
+
+/// The first line with `words` in it.
+fn wait_for(log: &Receiver<String>, words: &str) -> Result<String> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let line = log.recv_timeout(left).map_err(|_| format!("nobody said `{}`", words.trim()))?;
+        if line.contains(words) {
+            return Ok(line);
+        }
+    }
+}
+
+/// A process that does not outlive us.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_clients_have_all_of_it_and_one_from_the_appliance() {
+        let client = format!(r#"{{"name":"client-01",{FROM_PEERS}}}"#);
+        let good = format!(r#"{{"clients":[{client},{client}],"timeline":[{FROM_APPLIANCE}"blocks":16}}]}}"#);
+        assert_eq!(judge(&good, true), Ok(()));
+        assert!(judge(&good, false).is_err());
+        assert!(judge(&good.replacen(r#""origin":0"#, r#""origin":65536"#, 1), true).is_err());
+        assert!(judge(&good.replace("10.0.9.1", "client-02"), true).is_err());
+    }
+}

@@ -4,8 +4,10 @@
 //! any program could use.
 #![no_std]
 #![no_main]
+#![deny(unsafe_code)]
 
 mod app;
+#[allow(unsafe_code, reason = "registers, and what the machine calls; each place says why it is sound")]
 mod board;
 mod config;
 mod log;

@@ -44,6 +44,7 @@ use peerdist_core::time::{Duration, Instant};
 
 use self::device::{Device, Failed, MAX_WORD, Span};
 use self::layout::{Commit, Crc, Name, PAGE_BYTES, Record, Sector, Words};
+use crate::clock::Clock;
 
 /// Bytes of a page that are read at once to check it, on the stack.
 const CHECK_BYTES: usize = 128;
@@ -127,28 +128,6 @@ struct Room {
     count: u32,
 }
 
-/// Seconds, which go on with the time that a [`Store`] is told.
-#[derive(Clone, Copy)]
-struct Clock {
-    /// When it was mounted.
-    base: u32,
-    /// What the store was told first.
-    from: Option<Instant>,
-    /// What it has been told last.
-    told: Option<Instant>,
-}
-
-impl Clock {
-    fn at(&self, now: Option<Instant>) -> u32 {
-        let passed = now.zip(self.from).map_or(0, |(now, from)| now.since(from).millis() / 1_000);
-        self.base.saturating_add(u32::try_from(passed).unwrap_or(u32::MAX))
-    }
-
-    fn now(&self) -> u32 {
-        self.at(self.told)
-    }
-}
-
 impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
     /// Takes a flash that is nobody else's, and finds the blocks on it. What is on it else is taken for an
     /// erased one. If there are more blocks than rows, the oldest go. A mount reads, but for these.
@@ -160,7 +139,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
         // As if the last sector were full: the log begins at the first.
         let sector = device.sectors().saturating_sub(1);
         let head = Head { sector, within: Device::<F>::PAYLOAD, seq: 0 };
-        let clock = Clock { base: seconds, from: None, told: None };
+        let clock = Clock::new(seconds.into());
         let mut store = Self { device, entries, head, clock, max_age: MAX_AGE, whole: None };
         for sector in 0..store.device.sectors() {
             store.load(sector);
@@ -192,7 +171,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
     /// Finds what begins in a sector.
     fn load(&mut self, sector: u32) {
         let Some(header) = self.device.header(sector) else { return };
-        self.clock.base = self.clock.base.max(header.seconds);
+        self.go_on_from(header.seconds);
         let mut within = header.first;
         while within <= Device::<F>::PAYLOAD - Device::<F>::FRONT {
             let mut words: Words = [[0; 4]; _];
@@ -227,7 +206,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
         if read.is_err() || mark.iter().any(|byte| *byte != 0xff) {
             return;
         }
-        self.clock.base = self.clock.base.max(commit.seconds);
+        self.go_on_from(commit.seconds);
         // A removal that failed may have left an older one of the same name.
         let other = self.row(&record.name).or_else(|| self.free()).or_else(|| self.oldest());
         let Some(index) = other else { return };
@@ -305,9 +284,19 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
         })
     }
 
+    /// The clock is not behind what was written by it.
+    fn go_on_from(&mut self, seconds: u32) {
+        self.clock.set(self.clock.now().max(seconds.into()));
+    }
+
+    /// Seconds as they are written; what is later than the year 2106 is of that year.
+    fn seconds(&self) -> u32 {
+        u32::try_from(self.clock.now()).unwrap_or(u32::MAX)
+    }
+
     fn is_expired(&self, commit: &Commit) -> bool {
-        let age = self.clock.now().saturating_sub(commit.seconds);
-        Duration::from_secs(age.into()) > self.max_age
+        let age = self.clock.now().saturating_sub(commit.seconds.into());
+        Duration::from_secs(age) > self.max_age
     }
 
     /// Empties a row. A committed block is marked in the flash; should that fail, it may come back with the
@@ -380,7 +369,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
         let Span { sector, within, seq, len } = room.span;
         // What begins behind this record is behind it, should it fail.
         self.head = Head { sector, within: Device::<F>::PAYLOAD, seq };
-        let seconds = self.clock.now();
+        let seconds = self.seconds();
         self.device.open(sector, Sector { seq, first: within, seconds })?;
         let record = Record { name, seq, len }.emit();
         self.device.write_record(&room.span, Device::<F>::RECORD, record.as_flattened(), seconds)?;
@@ -397,7 +386,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
     /// Writes the next bytes of a block, in whole words as far as they go, and the checksum of each page
     /// that is full.
     fn put(&mut self, entry: &Entry, writer: &mut Writer, mut bytes: &[u8]) -> Result<(), Failed> {
-        let (word, seconds) = (F::WRITE_SIZE, self.clock.now());
+        let (word, seconds) = (F::WRITE_SIZE, self.seconds());
         let Entry { span, .. } = entry;
         while !bytes.is_empty() {
             let (page, within) = (writer.written / PAGE_BYTES, writer.written % PAGE_BYTES);
@@ -442,7 +431,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
 
     fn write_rest(&mut self, span: &Span, at: u32, rest: &[u8; MAX_WORD]) -> Result<(), Failed> {
         let word = rest.get(..F::WRITE_SIZE).unwrap_or_default();
-        self.device.write_record(span, at, word, self.clock.now())
+        self.device.write_record(span, at, word, self.seconds())
     }
 
     /// Whether a page of a block is what was written.
@@ -532,7 +521,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> Store for FlashStore<F, E>
         if writer.written != span.len {
             return Err(StoreError::OutOfRange);
         }
-        let seconds = self.clock.now();
+        let seconds = self.seconds();
         let commit = Commit { seal: verified.seal(), plain_len: verified.plain_len(), seconds };
         let words = commit.emit(Record { name, seq: span.seq, len: span.len }.seed());
         let written = self.device.write_record(&span, Device::<F>::COMMIT, words.as_flattened(), seconds);
@@ -586,10 +575,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> Store for FlashStore<F, E>
 
     /// Too old blocks are not found; one goes with each second that passes, since each is a write.
     fn set_time(&mut self, now: Instant) {
-        let before = self.clock.told.map(|told| self.clock.at(Some(told)));
-        self.clock.from = self.clock.from.or(Some(now));
-        self.clock.told = Some(now);
-        if before == Some(self.clock.now()) {
+        if !self.clock.tell(now) {
             return;
         }
         let old = |entry: &Entry| entry.pins == 0 && entry.committed().is_some_and(|it| self.is_expired(it));
@@ -601,7 +587,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> Store for FlashStore<F, E>
 
     fn age(&self, segment: &SegmentId, now: Instant) -> Option<Duration> {
         let oldest = self.of_segment(segment).map(|(_, commit)| commit.seconds).min()?;
-        Some(Duration::from_secs(self.clock.at(Some(now)).saturating_sub(oldest).into()))
+        Some(Duration::from_secs(self.clock.at(now).saturating_sub(oldest.into())))
     }
 }
 

@@ -5,6 +5,8 @@
 #![cfg_attr(not(any(feature = "file", feature = "std")), no_std)]
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "file", feature = "flash"))]
+mod clock;
 #[cfg(feature = "file")]
 pub mod file;
 #[cfg(feature = "flash")]

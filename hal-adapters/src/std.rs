@@ -30,13 +30,14 @@ use std::vec::Vec;
 use mio::{Events, Poll, Token};
 use peerdist_core::crypto::Crypto;
 use peerdist_core::discovery::Subnet;
-use peerdist_core::node::{DownloadId, Input, Node, Output, StreamId};
+use peerdist_core::node::{Input, Node, Output, StreamId};
 use peerdist_core::store::Storage;
 use peerdist_core::time::{self as node_time, Instant, earliest};
 use rand_core::CryptoRng;
 
 use self::connection::{Connection, Moved};
-use self::origins::{Layer, Origins};
+use self::origins::Layer;
+pub use self::origins::Origins;
 use self::pipe::Pipe;
 use self::sockets::{Echoes, Way};
 use crate::machine::Machine;
@@ -221,33 +222,9 @@ impl Driver {
         self.connections.iter().flatten().count()
     }
 
-    /// The addresses of a download's origin, which are tried in this order until a connection comes about;
-    /// without this, it is the one that the node knows. To be called before the node is polled.
-    pub fn reach(&mut self, download: DownloadId, addresses: Vec<SocketAddr>) {
-        self.origins.reach(download, addresses);
-    }
-
-    /// The connections of a download to its origin are secured by TLS, and the origin has to prove
-    /// that it is `name`. To be called before the node is polled.
-    #[cfg(feature = "tls")]
-    pub fn secure(
-        &mut self,
-        download: DownloadId,
-        config: Arc<rustls::ClientConfig>,
-        name: rustls::pki_types::ServerName<'static>,
-    ) {
-        self.origins.secure(download, config, name);
-    }
-
-    /// Why the latest connection of a download to its origin failed, once. If it came about at none of
-    /// several addresses, that of each is named.
-    pub fn take_trouble(&mut self, download: DownloadId) -> Option<Trouble> {
-        self.origins.take_trouble(download)
-    }
-
-    /// A download is over: nothing of it is kept.
-    pub fn forget(&mut self, download: DownloadId) {
-        self.origins.forget(download);
+    /// The origins of downloads: where they are, what secures the way, and what went wrong with it.
+    pub fn origins(&mut self) -> &mut Origins {
+        &mut self.origins
     }
 
     /// Moves everything that can be moved at `now` between the network and the node.

@@ -6,14 +6,12 @@
 
 mod card;
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::IpAddr;
 use core::time::Duration;
 use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::string::String;
-#[cfg(feature = "tls")]
-use std::sync::Arc;
 use std::vec::Vec;
 
 use ::smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -23,15 +21,15 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use peerdist_core::crypto::Crypto;
 use peerdist_core::discovery::{GROUP_V4, GROUP_V6, Subnet};
-use peerdist_core::node::{DownloadId, Node, Output};
+use peerdist_core::node::{Node, Output};
 use peerdist_core::store::Storage;
 use peerdist_core::time::Instant;
 use rand_core::CryptoRng;
 
 use self::card::Card;
 use crate::smoltcp::Driver as Inner;
-use crate::std::origins::{Layer, Origins};
-use crate::std::{Counters, Trouble, Waker};
+use crate::std::origins::Layer;
+use crate::std::{Counters, Origins, Waker};
 
 /// Sockets for streams: connections, and those that listen for them.
 const SOCKETS: usize = 128;
@@ -215,30 +213,9 @@ impl Driver {
         near || self.gateway.is_some_and(|gateway| gateway.is_ipv4() == address.is_ipv4())
     }
 
-    /// The addresses of a download's origin, as [`crate::std::Driver::reach`].
-    pub fn reach(&mut self, download: DownloadId, addresses: Vec<SocketAddr>) {
-        self.origins.reach(download, addresses);
-    }
-
-    /// The connections of a download to its origin are secured, as [`crate::std::Driver::secure`].
-    #[cfg(feature = "tls")]
-    pub fn secure(
-        &mut self,
-        download: DownloadId,
-        config: Arc<rustls::ClientConfig>,
-        name: rustls::pki_types::ServerName<'static>,
-    ) {
-        self.origins.secure(download, config, name);
-    }
-
-    /// Why the latest connection of a download to its origin failed, as [`crate::std::Driver::take_trouble`].
-    pub fn take_trouble(&mut self, download: DownloadId) -> Option<Trouble> {
-        self.origins.take_trouble(download)
-    }
-
-    /// A download is over: nothing of it is kept.
-    pub fn forget(&mut self, download: DownloadId) {
-        self.origins.forget(download);
+    /// The origins of downloads: where they are, what secures the way, and what went wrong with it.
+    pub fn origins(&mut self) -> &mut Origins {
+        &mut self.origins
     }
 
     /// Moves everything that can be moved at `now` between the network and the node, as

@@ -184,7 +184,7 @@ fn an_origin_without_the_coding_and_one_that_is_not_there() {
     let begun = std::time::Instant::now();
     while trouble.is_none() && begun.elapsed() < LONG {
         host.step();
-        trouble = host.driver.take_trouble(download);
+        trouble = host.driver.origins().take_trouble(download);
     }
     let trouble = trouble.expect("a refusal is told at once");
     assert_eq!((trouble.connected, trouble.error.kind()), (false, std::io::ErrorKind::ConnectionRefused));
@@ -199,16 +199,16 @@ fn an_origin_at_its_third_address() {
     let mut host = Host::new(loopback(14), 8);
     let download = host.download(gone);
     let nowhere = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 80));
-    host.driver.reach(download, vec![gone, nowhere, site.address]);
+    host.driver.origins().reach(download, vec![gone, nowhere, site.address]);
     until(&mut [&mut host], |hosts| hosts[0].ended.is_some());
     assert_eq!((host.ended, host.content == content), (Some(Ok(100_000)), true));
 
     let download = host.download(gone);
-    host.driver.reach(download, vec![gone, nowhere]);
+    host.driver.origins().reach(download, vec![gone, nowhere]);
     let begun = std::time::Instant::now();
     let trouble = loop {
         host.step();
-        if let Some(trouble) = host.driver.take_trouble(download) {
+        if let Some(trouble) = host.driver.origins().take_trouble(download) {
             break trouble;
         }
         assert!(begun.elapsed() < LONG, "it hangs");

@@ -27,6 +27,7 @@ use self::index::{Block, Index};
 use self::opened::Opened;
 use self::packs::{Pack, Packs, Place};
 use super::{Lock, OpenError, lock, private};
+use crate::clock::Clock;
 
 /// Blocks kept at once: 256 GiB of full ones. The index takes about 140 bytes of memory for each
 /// that is there.
@@ -127,25 +128,6 @@ pub struct FileError {
     pub error: io::Error,
 }
 
-/// The time of day, which goes on with the time that a [`Store`] is told.
-#[derive(Clone, Copy)]
-struct Clock {
-    /// Seconds of Unix when it was set.
-    unix: u64,
-    /// What the store had been told last by then.
-    set: Option<Instant>,
-    /// What it has been told last.
-    told: Option<Instant>,
-}
-
-impl Clock {
-    /// Seconds of Unix at `now`.
-    fn at(&self, now: Option<Instant>) -> u64 {
-        let passed = now.zip(self.set).map_or(0, |(now, set)| now.since(set).millis() / 1_000);
-        self.unix.saturating_add(passed)
-    }
-}
-
 /// A block that is not committed.
 struct Pending {
     bytes: Vec<u8>,
@@ -165,7 +147,7 @@ impl FileBlocks {
             packs: Packs::new(directory.clone(), options.sync),
             directory,
             options,
-            clock: Cell::new(Clock { unix: now, set: None, told: None }),
+            clock: Cell::new(Clock::new(now)),
             index: Index::default(),
             reserved: BTreeMap::new(),
             opened: Opened::default(),
@@ -185,13 +167,13 @@ impl FileBlocks {
     /// Sets the clock, in seconds of Unix. Blocks that are too old are not found from now on; they go,
     /// some at a time, with calls that tell the time, reserve or unpin, but for those that are pinned.
     pub fn set_now(&self, now: u64) {
-        let Clock { told, .. } = self.clock.get();
-        self.clock.set(Clock { unix: now, set: told, told });
+        let mut clock = self.clock.get();
+        clock.set(now);
+        self.clock.set(clock);
     }
 
     fn now(&self) -> u64 {
-        let clock = self.clock.get();
-        clock.at(clock.told)
+        self.clock.get().now()
     }
 
     /// Bytes that blocks take, reserved ones among them: each 256 and its own, rounded up to 4 KiB.
@@ -408,7 +390,11 @@ impl FileBlocks {
     }
 
     fn read_committed(&mut self, index: u32, block: &Block, offset: u32, buf: &mut [u8]) -> io::Result<()> {
-        self.opened.read(index, block, offset, buf, &mut self.packs)?;
+        if let Err(error) = self.opened.read(index, block, offset, buf, &mut self.packs) {
+            // Whoever tries again reads the file again.
+            self.opened.forget(index);
+            return Err(error);
+        }
         if offset == 0 {
             let now = self.now();
             let is_due = now.saturating_sub(block.stamped.into()) >= USE_STAMP_SECONDS;
@@ -535,14 +521,13 @@ impl Store for FileBlocks {
     }
 
     fn set_time(&mut self, now: Instant) {
-        let Clock { unix, set, .. } = self.clock.get();
-        self.clock.set(Clock { unix, set: set.or(Some(now)), told: Some(now) });
+        self.clock.get_mut().tell(now);
         self.remove_expired(EXPIRED_AT_ONCE);
     }
 
     fn age(&self, segment: &SegmentId, now: Instant) -> Option<time::Duration> {
         let oldest = self.committed(segment, 0).map(|block| block.created).min()?;
-        let now = self.clock.get().at(Some(now));
+        let now = self.clock.get().at(now);
         Some(time::Duration::from_secs(now.saturating_sub(oldest.into())))
     }
 }

@@ -37,7 +37,7 @@ const PLAIN_BYTES: usize = 16 * 1024;
 
 /// What is known of the origins of downloads, and their connections.
 #[derive(Default)]
-pub(crate) struct Origins {
+pub struct Origins {
     downloads: HashMap<DownloadId, Origin>,
     streams: HashMap<StreamId, Stream>,
     /// For the driver, before what the node says.
@@ -108,14 +108,16 @@ pub(crate) struct Layer<'a> {
 }
 
 impl Origins {
-    /// The addresses of a download's origin, in the order in which they are tried.
-    pub(crate) fn reach(&mut self, download: DownloadId, addresses: Vec<SocketAddr>) {
+    /// The addresses of a download's origin, which are tried in this order until a connection comes about;
+    /// without this, it is the one that the node knows. To be called before the node is polled.
+    pub fn reach(&mut self, download: DownloadId, addresses: Vec<SocketAddr>) {
         self.downloads.entry(download).or_default().addresses = addresses;
     }
 
-    /// The connections of a download are secured.
+    /// The connections of a download to its origin are secured by TLS, and the origin has to prove
+    /// that it is `name`. To be called before the node is polled.
     #[cfg(feature = "tls")]
-    pub(crate) fn secure(
+    pub fn secure(
         &mut self,
         download: DownloadId,
         config: Arc<rustls::ClientConfig>,
@@ -124,14 +126,15 @@ impl Origins {
         self.downloads.entry(download).or_default().tls = Some(Peer { config, name });
     }
 
-    /// Why the latest connection failed, once.
-    pub(crate) fn take_trouble(&mut self, download: DownloadId) -> Option<Trouble> {
+    /// Why the latest connection of a download to its origin failed, once. If it came about at none of
+    /// several addresses, that of each is named.
+    pub fn take_trouble(&mut self, download: DownloadId) -> Option<Trouble> {
         let origin = self.downloads.get_mut(&download)?;
         origin.trouble.take().map(|trouble| Trouble { connected: origin.connected, ..trouble })
     }
 
-    /// A download is over.
-    pub(crate) fn forget(&mut self, download: DownloadId) {
+    /// A download is over: nothing of it is kept.
+    pub fn forget(&mut self, download: DownloadId) {
         self.downloads.remove(&download);
     }
 

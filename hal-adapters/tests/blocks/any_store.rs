@@ -98,32 +98,12 @@ fn a_block_from_a_peer_is_verified_where_it_lies() {
 
 #[test]
 fn what_is_gone_is_stale() {
-    on_both(|store| {
-        let slot = put(store, 0, LEN).unwrap();
-        store.release(slot);
-        store.release(slot);
-        let other = put(store, 1, LEN).unwrap();
-        assert_eq!(store.read(slot, 0, &mut [0]), Err(StoreError::Stale));
-        assert_eq!(store.write(slot, 0, &[0]), Err(StoreError::Stale));
-        store.release(slot);
-        store.pin(slot);
-        store.unpin(slot);
-        assert_eq!((store.find(&block(0)), store.find(&block(1)).unwrap().slot), (None, other));
-        let nowhere = SlotId { index: 99, generation: 0 };
-        assert_eq!(store.read(nowhere, 0, &mut [0]), Err(StoreError::Stale));
-    });
+    on_both(|store| stores::what_is_gone_is_stale(store, put_block, LEN));
 }
 
 #[test]
 fn parts_of_segments() {
-    on_both(|store| {
-        put(store, 9, 100).unwrap();
-        put(store, u32::MAX, 100).unwrap();
-        put_block(store, BlockId { segment: segment(8), index: 10 }, 100).unwrap();
-        assert_eq!([7, 8, 9].map(|of| store.blocks(&segment(of))), [2, 1, 0]);
-        let after = [0, 8, 9, u32::MAX - 1, u32::MAX].map(|index| store.next_block(&segment(7), index));
-        assert_eq!(after, [Some(9), Some(9), Some(u32::MAX), Some(u32::MAX), None]);
-    });
+    on_both(|store| stores::parts_of_segments(store, put_block));
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod any_store;
 mod failing;
 mod killed;
 mod reopened;
+#[path = "../stores/mod.rs"]
+mod stores;
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind};
@@ -18,6 +20,7 @@ use peerdist_core::store::verify::{Expected, Intake, Verifier, VerifyError};
 use peerdist_core::store::{BlockId, MAX_AGE, ReserveError, SlotId, Store, StoreError};
 use peerdist_core::time::{Duration, Instant};
 use peerdist_hal::file::{Counters, FileBlocks, MAX_RESERVED, OpenError, Options, committed};
+use stores::{block, segment, text, which};
 use tempfile::{TempDir, tempdir};
 
 const NOW: u64 = 1_700_000_000;
@@ -31,19 +34,6 @@ const ROOM: Options = Options { sync: false, ..Options::new(1 << 30) };
 
 fn key() -> Secret {
     Secret::from_slice(&[5; 32]).unwrap()
-}
-
-fn segment(of: u8) -> SegmentId {
-    SegmentId::from_slice(&[of; 32]).unwrap()
-}
-
-fn block(index: u32) -> BlockId {
-    BlockId { segment: segment(7), index }
-}
-
-/// The plaintext of a block, which no other has.
-fn text(index: u32, len: usize) -> Vec<u8> {
-    (0..len as u32).map(|at| (at.wrapping_mul(31) ^ (at >> 8) ^ index.wrapping_mul(101)) as u8).collect()
 }
 
 fn expected(plain: &[u8]) -> Expected {
@@ -81,10 +71,6 @@ fn has(store: &mut dyn Store, index: u32, len: usize) -> bool {
     assert_eq!(plain[..len], text(index, len));
     assert_eq!(stored.seal, seal(index));
     true
-}
-
-fn which(store: &dyn Store, indices: std::ops::Range<u32>) -> Vec<u32> {
-    indices.filter(|index| store.find(&block(*index)).is_some()).collect()
 }
 
 fn fresh(options: Options) -> (TempDir, FileBlocks) {

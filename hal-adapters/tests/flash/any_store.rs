@@ -58,19 +58,7 @@ fn pieces_in_order_and_read_at_any_offset() {
 #[test]
 fn what_is_gone_is_stale() {
     fn check<const R: usize, const W: usize, const S: usize>(mut flash: Mock<R, W, S>) {
-        let store = &mut mount(&mut flash, 1);
-        let slot = put(store, 0, LEN).unwrap();
-        store.release(slot);
-        store.release(slot);
-        let other = put(store, 1, LEN).unwrap();
-        assert_eq!(store.read(slot, 0, &mut [0]), Err(StoreError::Stale));
-        assert_eq!(store.write(slot, 0, &[0]), Err(StoreError::Stale));
-        store.release(slot);
-        store.pin(slot);
-        store.unpin(slot);
-        assert_eq!((store.find(&block(0)), store.find(&block(1)).unwrap().slot), (None, other));
-        let nowhere = SlotId { index: 99, generation: 0 };
-        assert_eq!(store.read(nowhere, 0, &mut [0]), Err(StoreError::Stale));
+        stores::what_is_gone_is_stale(&mut mount(&mut flash, 1), put_block, LEN);
     }
     on_all!(check);
 }
@@ -79,15 +67,7 @@ fn what_is_gone_is_stale() {
 fn parts_of_segments() {
     fn check<const R: usize, const W: usize, const S: usize>(mut flash: Mock<R, W, S>) {
         let store = &mut mount(&mut flash, 5);
-        put(store, 9, 100).unwrap();
-        put(store, u32::MAX, 100).unwrap();
-        let other = BlockId { segment: segment(8), index: 10 };
-        let slot = store.reserve(&other, 100).unwrap();
-        fill(store, slot, 10, 100).unwrap();
-        finish(store, slot, 10, 100).unwrap();
-        assert_eq!([7, 8, 9].map(|of| store.blocks(&segment(of))), [2, 1, 0]);
-        let after = [0, 8, 9, u32::MAX - 1, u32::MAX].map(|index| store.next_block(&segment(7), index));
-        assert_eq!(after, [Some(9), Some(9), Some(u32::MAX), Some(u32::MAX), None]);
+        stores::parts_of_segments(store, put_block);
         assert_eq!(store.age(&segment(9), Instant::ZERO), None);
     }
     on_all!(check);

@@ -5,17 +5,19 @@ mod cuts;
 mod mock;
 mod model;
 mod rot;
+#[path = "../stores/mod.rs"]
+mod stores;
 mod wear;
 
 use std::ops::Range;
 
 use mock::Mock;
-use peerdist_core::content::SegmentId;
 use peerdist_core::crypto::{CipherAlgorithm, HashAlgorithm, Seal, Secret, SoftCrypto, hash};
 use peerdist_core::store::verify::{Expected, Verifier, VerifyError};
 use peerdist_core::store::{BlockId, ReserveError, SlotId, Store, StoreError};
 use peerdist_core::time::{Duration, Instant};
 use peerdist_hal::flash::{Entry, FlashStore, TooSmall};
+use stores::{block, segment, text, which};
 
 /// Words of 4 bytes, as on most microcontrollers.
 type Words4 = Mock<4, 4, 4_096>;
@@ -41,19 +43,6 @@ fn mount<const R: usize, const W: usize, const S: usize>(
     rows: usize,
 ) -> FlashStore<&mut Mock<R, W, S>, Vec<Entry>> {
     FlashStore::mount(flash, vec![Entry::EMPTY; rows], 0).unwrap()
-}
-
-fn segment(of: u8) -> SegmentId {
-    SegmentId::from_slice(&[of; 32]).unwrap()
-}
-
-fn block(index: u32) -> BlockId {
-    BlockId { segment: segment(7), index }
-}
-
-/// What a block has, which no other has.
-fn text(index: u32, len: usize) -> Vec<u8> {
-    (0..len as u32).map(|at| (at.wrapping_mul(31) ^ (at >> 8) ^ index.wrapping_mul(101)) as u8).collect()
 }
 
 fn seal(index: u32) -> Seal {
@@ -85,11 +74,15 @@ fn fill(store: &mut dyn Store, slot: SlotId, index: u32, len: usize) -> Result<(
     Ok(())
 }
 
-fn put(store: &mut dyn Store, index: u32, len: usize) -> Result<SlotId, ReserveError> {
-    let slot = store.reserve(&block(index), len as u32)?;
-    fill(store, slot, index, len).unwrap();
-    finish(store, slot, index, len).unwrap();
+fn put_block(store: &mut dyn Store, id: BlockId, len: usize) -> Result<SlotId, ReserveError> {
+    let slot = store.reserve(&id, len as u32)?;
+    fill(store, slot, id.index, len).unwrap();
+    finish(store, slot, id.index, len).unwrap();
     Ok(slot)
+}
+
+fn put(store: &mut dyn Store, index: u32, len: usize) -> Result<SlotId, ReserveError> {
+    put_block(store, block(index), len)
 }
 
 /// Stores some blocks of one length.
@@ -107,10 +100,6 @@ fn has(store: &mut dyn Store, index: u32, len: usize) -> bool {
     store.read(stored.slot, 0, &mut back).unwrap();
     assert!(back == text(index, len), "block {index} has another text");
     true
-}
-
-fn which(store: &dyn Store, indices: Range<u32>) -> Vec<u32> {
-    indices.filter(|index| store.find(&block(*index)).is_some()).collect()
 }
 
 #[test]

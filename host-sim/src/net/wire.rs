@@ -4,14 +4,11 @@ use std::io;
 #[cfg(target_os = "linux")]
 use std::net::IpAddr;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use peerdist_core::node::{DownloadId, Output};
+use peerdist_core::node::Output;
 use peerdist_core::time::Instant;
-use peerdist_hal::std::rustls::ClientConfig;
-use peerdist_hal::std::rustls::pki_types::ServerName;
-use peerdist_hal::std::{Counters, Driver, Trouble, Waker};
+use peerdist_hal::std::{Counters, Driver, Origins, Waker};
 #[cfg(target_os = "linux")]
 use peerdist_hal::tap;
 
@@ -94,39 +91,12 @@ impl Wire {
         }
     }
 
-    /// The addresses of a download's origin, which are tried in this order.
-    pub fn reach(&mut self, download: DownloadId, addresses: Vec<SocketAddr>) {
+    /// The origins of downloads.
+    pub fn origins(&mut self) -> &mut Origins {
         match self {
-            Self::Sockets(driver) => driver.reach(download, addresses),
+            Self::Sockets(driver) => driver.origins(),
             #[cfg(target_os = "linux")]
-            Self::Tap(driver) => driver.reach(download, addresses),
-        }
-    }
-
-    /// Secures the connections of a download by TLS.
-    pub fn secure(&mut self, download: DownloadId, config: Arc<ClientConfig>, name: ServerName<'static>) {
-        match self {
-            Self::Sockets(driver) => driver.secure(download, config, name),
-            #[cfg(target_os = "linux")]
-            Self::Tap(driver) => driver.secure(download, config, name),
-        }
-    }
-
-    /// Why the latest connection of a download to its origin failed, once, if that is known.
-    pub fn take_trouble(&mut self, download: DownloadId) -> Option<Trouble> {
-        match self {
-            Self::Sockets(driver) => driver.take_trouble(download),
-            #[cfg(target_os = "linux")]
-            Self::Tap(driver) => driver.take_trouble(download),
-        }
-    }
-
-    /// A download is over: nothing of it is kept.
-    pub fn forget(&mut self, download: DownloadId) {
-        match self {
-            Self::Sockets(driver) => driver.forget(download),
-            #[cfg(target_os = "linux")]
-            Self::Tap(driver) => driver.forget(download),
+            Self::Tap(driver) => driver.origins(),
         }
     }
 

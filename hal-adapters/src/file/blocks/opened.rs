@@ -35,22 +35,6 @@ impl Opened {
         buf: &mut [u8],
         packs: &mut Packs,
     ) -> io::Result<()> {
-        let result = self.read_from(row, block, offset, buf, packs);
-        if result.is_err() {
-            // Whoever tries again reads the file again.
-            self.forget(row);
-        }
-        result
-    }
-
-    fn read_from(
-        &mut self,
-        row: u32,
-        block: &Block,
-        offset: u32,
-        buf: &mut [u8],
-        packs: &mut Packs,
-    ) -> io::Result<()> {
         if let Some(position) = self.0.iter().position(|open| open.row == row) {
             self.0.get_mut(..=position).unwrap_or_default().rotate_right(1);
         } else if buf.len() == block.len as usize {

@@ -201,15 +201,15 @@ impl Task {
         let Some(id) = id else { return Ok(()) };
         (self.resumed, self.received, self.sources) = (at, at.unwrap_or(0), Sources::default());
         self.sources.cache = self.received;
-        station.driver.reach(id, std::mem::take(&mut self.addresses));
+        station.driver.origins().reach(id, std::mem::take(&mut self.addresses));
         self.state = State::Running(id);
         if self.url.scheme() == "https" {
             let bare = name.trim_start_matches('[').trim_end_matches(']').to_string();
             match ServerName::try_from(bare) {
-                Ok(name) => station.driver.secure(id, (**tls).clone(), name),
+                Ok(name) => station.driver.origins().secure(id, (**tls).clone(), name),
                 Err(error) => {
                     station.node.cancel_download(id);
-                    station.driver.forget(id);
+                    station.driver.origins().forget(id);
                     return Err(local(&error.to_string()));
                 }
             }
@@ -339,7 +339,7 @@ impl Task {
                     self.fail(fault.kind, &fault.text);
                     return true;
                 }
-                let Some(trouble) = station.driver.take_trouble(id) else { return false };
+                let Some(trouble) = station.driver.origins().take_trouble(id) else { return false };
                 self.trouble = Some(trouble.error.to_string());
                 // Nobody is there, under any of its addresses. After silence the node tries again.
                 if !trouble.connected && trouble.refused {
@@ -350,7 +350,7 @@ impl Task {
                 false
             }
             State::Ended(id) => {
-                station.driver.forget(id);
+                station.driver.origins().forget(id);
                 self.state = State::Waiting;
                 if self.stale && !self.afresh {
                     if let Err(fault) = self.begin_afresh() {
@@ -407,7 +407,7 @@ impl Task {
     pub fn cancel(&mut self, station: &mut Station) {
         if let State::Running(id) = self.state {
             station.node.cancel_download(id);
-            station.driver.forget(id);
+            station.driver.origins().forget(id);
         }
         self.state = State::Waiting;
     }

@@ -43,12 +43,6 @@ const DATAGRAM_BYTES: usize = 8_192;
 /// Sockets in all: those for streams, one for discovery, the network's own, and the page's.
 const SOCKETS: usize = STREAMS + 1 + network::SOCKETS + status::SOCKETS;
 
-/// What resets the machine unless it is fed.
-pub trait Watchdog {
-    /// The main loop is alive.
-    fn feed(&mut self);
-}
-
 /// Why the appliance cannot start.
 #[derive(Debug)]
 pub enum Problem {

@@ -24,7 +24,7 @@ use peerdist_core::crypto::SoftCrypto;
 use peerdist_core::node::Node;
 use peerdist_core::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
 
-use app::{Appliance, Problem, Watchdog as _};
+use app::{Appliance, Problem};
 use board::clock;
 use board::entropy::Entropy;
 use board::lan9118::Lan9118;

@@ -88,7 +88,7 @@ pub enum State {
     /// The address of the host is asked for.
     Resolving,
     /// It is under way.
-    Running(DownloadId),
+    Running,
     /// All of it has been here.
     Done,
 }
@@ -100,7 +100,7 @@ impl State {
             Self::Off => "off",
             Self::Due(_) => "waiting",
             Self::Resolving => "resolving",
-            Self::Running(_) => "running",
+            Self::Running => "running",
             Self::Done => "done",
         }
     }
@@ -143,7 +143,7 @@ impl Preload {
         let asked = match self.state {
             State::Due(at) if at <= now => false,
             State::Resolving => true,
-            State::Off | State::Due(_) | State::Running(_) | State::Done => return false,
+            State::Off | State::Due(_) | State::Running | State::Done => return false,
         };
         let address = match target.host.parse() {
             Ok(address) => Some(Ok(address)),
@@ -156,10 +156,10 @@ impl Preload {
             }
             Some(Err(error)) => self.fail(now, error),
             Some(Ok(address)) => match target.url(address).map(begin) {
-                Ok(Some(download)) => {
+                Ok(Some(_)) => {
                     log!("preloading {}{} from {address}", target.authority, target.path);
-                    self.bytes = 0;
-                    self.state = State::Running(download);
+                    (self.bytes, self.from_origin) = (0, 0);
+                    self.state = State::Running;
                 }
                 Ok(None) => self.fail(now, "there is no room for a download"),
                 Err(error) => self.fail(now, error),

@@ -17,6 +17,9 @@ pub const SOCKETS: usize = 2;
 /// Bytes of the part of a request that says what it wants.
 const LINE_BYTES: usize = 64;
 
+/// Bytes of a request at most: browsers send some hundred.
+const MAX_REQUEST: usize = 2_048;
+
 /// Bytes of a reply.
 const REPLY_BYTES: usize = 1_024;
 
@@ -43,6 +46,7 @@ struct Request {
     line_ended: bool,
     /// Line feeds in a row, with nothing but carriage returns between.
     empty: u8,
+    len: usize,
 }
 
 impl Page {
@@ -86,6 +90,9 @@ impl Connection {
             done = true;
             if ended == Ok(true) {
                 self.answer(numbers);
+            } else if self.request.len > MAX_REQUEST {
+                // It goes on and on.
+                socket.abort();
             }
         }
         if let Some(sent) = &mut self.sent {
@@ -130,6 +137,7 @@ impl Connection {
 impl Request {
     /// Whether it has ended with these bytes.
     fn take(&mut self, bytes: &[u8]) -> bool {
+        self.len = self.len.saturating_add(bytes.len());
         for byte in bytes {
             match byte {
                 b'\r' => {}

@@ -42,7 +42,7 @@ use peerdist_core::store::verify::Verified;
 use peerdist_core::store::{BlockId, MAX_AGE, ReserveError, SlotId, Store, StoreError, Stored};
 use peerdist_core::time::{Duration, Instant};
 
-use self::device::{Device, Failed, MAX_WORD, Span};
+use self::device::{Device, Failed, MAX_WORD, Opening, Span};
 use self::layout::{Commit, Crc, Name, PAGE_BYTES, Record, Sector, Words};
 use crate::clock::Clock;
 
@@ -170,7 +170,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
 
     /// Finds what begins in a sector.
     fn load(&mut self, sector: u32) {
-        let Some(header) = self.device.header(sector) else { return };
+        let Ok(Some(header)) = self.device.header(sector) else { return };
         self.go_on_from(header.seconds);
         let mut within = header.first;
         while within <= Device::<F>::PAYLOAD - Device::<F>::FRONT {
@@ -284,6 +284,18 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
         })
     }
 
+    /// How a record goes on into sectors.
+    fn opening(&self, span: &Span) -> Opening {
+        let last = span.seq.saturating_add(self.device.sectors_of(span).saturating_sub(1));
+        let behind = |entry: &Entry| !entry.is_free() && entry.span.seq > span.seq && entry.span.seq <= last;
+        Opening { seconds: self.seconds(), shared: self.entries.as_ref().iter().any(behind) }
+    }
+
+    /// Whether it is too old, and nobody reads it.
+    fn may_expire(&self, entry: &Entry) -> bool {
+        entry.pins == 0 && entry.committed().is_some_and(|commit| self.is_expired(commit))
+    }
+
     /// The clock is not behind what was written by it.
     fn go_on_from(&mut self, seconds: u32) {
         self.clock.set(self.clock.now().max(seconds.into()));
@@ -309,7 +321,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
         if let State::Committed(_) = state {
             let mark = [0; MAX_WORD];
             let mark = mark.get(..F::WRITE_SIZE).unwrap_or_default();
-            let _ = self.device.write_record(&span, 0, mark, 0);
+            let _ = self.device.write_record(&span, 0, mark, Opening::default());
         }
     }
 
@@ -328,7 +340,8 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
         }
         let count = record.div_ceil(Device::<F>::PAYLOAD);
         let mut ahead = 1;
-        while ahead <= self.device.sectors() {
+        // Not round to the log's own: half erased, it would still look like the newest.
+        while ahead < self.device.sectors() {
             let first = self.device.after(sector, ahead);
             match self.holder(first, count) {
                 Some(past) => ahead = ahead.saturating_add(past),
@@ -369,10 +382,11 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
         let Span { sector, within, seq, len } = room.span;
         // What begins behind this record is behind it, should it fail.
         self.head = Head { sector, within: Device::<F>::PAYLOAD, seq };
-        let seconds = self.seconds();
-        self.device.open(sector, Sector { seq, first: within, seconds })?;
+        let opening = self.opening(&room.span);
+        let header = Sector { seq, first: within, seconds: opening.seconds };
+        self.device.open(sector, header, within > 0)?;
         let record = Record { name, seq, len }.emit();
-        self.device.write_record(&room.span, Device::<F>::RECORD, record.as_flattened(), seconds)?;
+        self.device.write_record(&room.span, Device::<F>::RECORD, record.as_flattened(), opening)?;
         let end = within.saturating_add(self.device.record_len(len).unwrap_or(0));
         let passed = self.device.sectors_of(&room.span).saturating_sub(1);
         self.head = Head {
@@ -386,8 +400,8 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
     /// Writes the next bytes of a block, in whole words as far as they go, and the checksum of each page
     /// that is full.
     fn put(&mut self, entry: &Entry, writer: &mut Writer, mut bytes: &[u8]) -> Result<(), Failed> {
-        let (word, seconds) = (F::WRITE_SIZE, self.seconds());
         let Entry { span, .. } = entry;
+        let (word, opening) = (F::WRITE_SIZE, self.opening(span));
         while !bytes.is_empty() {
             let (page, within) = (writer.written / PAGE_BYTES, writer.written % PAGE_BYTES);
             let page_len = page_len(span.len, page);
@@ -408,7 +422,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
                 self.write_rest(span, at - begun as u32, &writer.rest)?;
             }
             let (whole, tail) = now.split_at_checked(now.len() / word * word).unwrap_or((now, &[]));
-            self.device.write_record(span, at.saturating_add(fill as u32), whole, seconds)?;
+            self.device.write_record(span, at.saturating_add(fill as u32), whole, opening)?;
             writer.rest.iter_mut().zip(tail).for_each(|(to, from)| *to = *from);
             if end == page_len {
                 let mut at = Device::<F>::page_at(page).saturating_add(end);
@@ -421,7 +435,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
                 let mut padded = [0xff; MAX_WORD];
                 padded.iter_mut().zip(writer.crc.value().to_le_bytes()).for_each(|(to, from)| *to = from);
                 let checksum = padded.get(..Device::<F>::CHECKSUM as usize).unwrap_or_default();
-                self.device.write_record(span, at, checksum, seconds)?;
+                self.device.write_record(span, at, checksum, opening)?;
             }
             writer.written = writer.written.saturating_add((head.len() + now.len()) as u32);
             bytes = later;
@@ -431,7 +445,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
 
     fn write_rest(&mut self, span: &Span, at: u32, rest: &[u8; MAX_WORD]) -> Result<(), Failed> {
         let word = rest.get(..F::WRITE_SIZE).unwrap_or_default();
-        self.device.write_record(span, at, word, self.seconds())
+        self.device.write_record(span, at, word, self.opening(span))
     }
 
     /// Whether a page of a block is what was written.
@@ -459,9 +473,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> Store for FlashStore<F, E>
     fn reserve(&mut self, block: &BlockId, len: u32) -> Result<SlotId, ReserveError> {
         let name = Name::of(block);
         if let Some(index) = self.row(&name) {
-            let old =
-                |entry: &Entry| entry.pins == 0 && entry.committed().is_some_and(|it| self.is_expired(it));
-            if !self.entry_at(index).is_some_and(old) {
+            if !self.entry_at(index).is_some_and(|entry| self.may_expire(entry)) {
                 return Err(ReserveError::Exists);
             }
             self.remove(index);
@@ -524,7 +536,12 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> Store for FlashStore<F, E>
         let seconds = self.seconds();
         let commit = Commit { seal: verified.seal(), plain_len: verified.plain_len(), seconds };
         let words = commit.emit(Record { name, seq: span.seq, len: span.len }.seed());
-        let written = self.device.write_record(&span, Device::<F>::COMMIT, words.as_flattened(), seconds);
+        let written = self.device.write_record(
+            &span,
+            Device::<F>::COMMIT,
+            words.as_flattened(),
+            Opening { seconds, shared: true },
+        );
         if written.is_err() {
             writer.written = FAILED;
         }
@@ -578,8 +595,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> Store for FlashStore<F, E>
         if !self.clock.tell(now) {
             return;
         }
-        let old = |entry: &Entry| entry.pins == 0 && entry.committed().is_some_and(|it| self.is_expired(it));
-        let found = self.rows().find(|(_, entry)| old(entry)).map(|(index, _)| index);
+        let found = self.rows().find(|(_, entry)| self.may_expire(entry)).map(|(index, _)| index);
         if let Some(index) = found {
             self.remove(index);
         }

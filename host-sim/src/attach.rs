@@ -12,7 +12,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time;
 
@@ -24,11 +24,15 @@ use crate::world::{Frame, Host, Observer, Outcome, World};
 /// Bytes of the longest frame that QEMU sends.
 const MAX_FRAME: usize = 4_096 + 65_536;
 
-/// Frames that wait for a machine that does not take them; what comes on top is lost.
+/// Frames that wait for a machine that does not take them; what comes on top is lost. And frames of machines that
+/// wait for the world; what comes on top waits with its sender.
 const WAITING_FRAMES: usize = 1_024;
 
 /// Events whose turn was so long ago are late; for answers to a probe, 300 ms are waited.
 const LATE: Duration = Duration::from_millis(50);
+
+/// How long nobody is taken after that failed.
+const ACCEPT_PAUSE: time::Duration = time::Duration::from_millis(100);
 
 /// How often it is asked whether the run is over while nothing happens.
 const TURN: Duration = Duration::from_millis(20);
@@ -117,7 +121,7 @@ impl<H: Host> Lan<H> {
     /// A machine for each jack, the first at the first of `ports`; `machine` finds it in the host there. Time
     /// begins now.
     pub fn new(jacks: &[Jack], ports: Vec<PortId>, machine: fn(&mut H) -> Option<&mut Machine>) -> Self {
-        let (sender, events) = mpsc::channel();
+        let (sender, events) = mpsc::sync_channel(WAITING_FRAMES);
         for (index, jack) in jacks.iter().enumerate() {
             let (jack, sender) = (jack.clone(), sender.clone());
             // It ends with the process, or with the first machine that comes when the run is over.
@@ -170,8 +174,9 @@ impl<H: Host> Lan<H> {
     /// Takes what comes from machines, until `next` at the latest.
     fn wait<O: Observer>(&self, world: &mut World<H, O>, next: Instant) {
         let micros = next.since(self.now()).micros();
-        let mut event = self.events.recv_timeout(time::Duration::from_micros(micros)).ok();
-        while let Some((index, what)) = event {
+        let first = self.events.recv_timeout(time::Duration::from_micros(micros)).ok();
+        // No machine keeps the world from its turn by sending on and on.
+        for (index, what) in first.into_iter().chain(self.events.try_iter().take(WAITING_FRAMES)) {
             let port = self.ports.get(index);
             match (what, port.and_then(|&port| (self.machine)(world.host_mut(port)))) {
                 (Event::Plugged(cable), Some(machine)) => machine.cable = Some(cable),
@@ -179,14 +184,18 @@ impl<H: Host> Lan<H> {
                 (Event::Frame(bytes), Some(machine)) => machine.incoming.push(bytes.into()),
                 (_, None) => {}
             }
-            event = self.events.try_recv().ok();
         }
     }
 }
 
 /// Takes machines at a jack, one after the other.
-fn accept(jack: &Jack, index: usize, events: &Sender<(usize, Event)>) {
-    while let Ok((stream, _)) = jack.0.accept() {
+fn accept(jack: &Jack, index: usize, events: &SyncSender<(usize, Event)>) {
+    loop {
+        let Ok((stream, _)) = jack.0.accept() else {
+            // A machine that went again, or too many open files: it passes.
+            thread::sleep(ACCEPT_PAUSE);
+            continue;
+        };
         let (cable, frames) = mpsc::sync_channel(WAITING_FRAMES);
         let Ok(writer) = stream.try_clone() else { continue };
         thread::spawn(move || write_frames(writer, &frames));

@@ -118,6 +118,9 @@ fn offer(
     leases: &mut Vec<EthernetAddress>,
     request: &DhcpRepr<'_>,
 ) -> Option<DhcpRepr<'static>> {
+    if !matches!(request.message_type, DhcpMessageType::Discover | DhcpMessageType::Request) {
+        return None;
+    }
     let client = request.client_hardware_address;
     let index = leases.iter().position(|known| *known == client).unwrap_or(leases.len());
     if index == leases.len() {
@@ -184,9 +187,11 @@ fn resolve(query: &[u8], name: &str, address: Ipv4Address) -> Option<Vec<u8>> {
     };
     let kind = rest.get(..TYPE_A.len())?;
     let question = question.get(..question.len() - rest.len() + TYPE_A.len())?;
-    let known = kind == TYPE_A && asked.join(&b'.').eq_ignore_ascii_case(name.as_bytes());
+    let ours = asked.join(&b'.').eq_ignore_ascii_case(name.as_bytes());
+    let known = ours && kind == TYPE_A;
     let mut reply = [head, question].concat();
-    let flags = if known { ANSWERED } else { NO_SUCH_NAME };
+    // That there is no record of a type does not say that there is no such name (RFC 2308, 2.2).
+    let flags = if ours { ANSWERED } else { NO_SUCH_NAME };
     reply[DNS_FLAGS..DNS_FLAGS + 2].copy_from_slice(&flags);
     // No other records come with it.
     reply[DNS_ANSWERS..DNS_HEAD].fill(0);
@@ -269,11 +274,12 @@ mod tests {
     fn nobody_else_has_one() {
         let reply = b"\x12\x34\x81\x83\0\x01\0\0\0\0\0\0\x06Origin\0\0\x01\0\x01";
         assert_eq!(resolve(QUERY, "origin.example", ORIGIN).as_deref(), Some(&reply[..]));
-        // Of type AAAA there is none either.
+        // Of type AAAA there is none, which is not to say that there is no such name.
         let mut query = QUERY.to_vec();
         let kind = query.len() - 3;
         query[kind] = 28;
-        assert_eq!(resolve(&query, "origin", ORIGIN).map(|reply| reply[3]), Some(0x83));
+        let reply = resolve(&query, "origin", ORIGIN).expect("a reply");
+        assert_eq!((reply[3], &reply[6..8]), (0x80, &[0, 0][..]));
     }
 
     #[test]

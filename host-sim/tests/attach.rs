@@ -61,3 +61,16 @@ fn a_machine_talks_to_the_origin_and_lets_the_clients_go() {
     let captured = std::fs::metadata(captures.join("machine-01.pcapng")).expect("a capture").len();
     assert!(captured > 300, "{captured}");
 }
+
+/// Nobody opens it, and no client asks for anything.
+#[test]
+fn a_gate_that_stays_shut() {
+    let jack = Jack::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
+    let content = ContentSource::Generated(100_000);
+    let time_limit = Some(peerdist_core::time::Duration::from_millis(300));
+    let scenario = Scenario { clients: 2, content, time_limit, ..Scenario::branch() };
+    let options = RunOptions { jacks: vec![jack], gate: Some(Gate::default()), ..RunOptions::default() };
+    let report = run(&scenario, &options, &mut ()).expect("a run");
+    assert!(!report.ok());
+    assert!(report.to_json().contains(r#""wan":{"bytes":0,"#), "{}", report.to_json());
+}

@@ -31,17 +31,16 @@ usage: cargo xtask <chore>
 
   test        everything that must hold: format, lints, documentation, tests, release run,
               a few dozen drawn simulations, a network of namespaces, a large file, the status
-              page in a browser, bare-metal build, no-panic link, the firmware in QEMU
-  bare-metal  builds firmware-example for thumbv7m-none-eabi
+              page in a browser, bare-metal build, no-panic link
+  bare-metal  builds firmware-example for thumbv7m-none-eabi, and prints its flash and static RAM
   no-panic    links every codec and machine without a panic path; checks that the proof can fail
   net         in namespaces of Linux: clients, one on a TAP device, get a file from each other, not from
               the origin; then a short `soak --net`
   large-file  describes and verifies a file of more than 4 GiB with the command as it is released
   page        renders the status page in headless Chromium, with scripts and without
-  size        builds firmware-example and prints its flash and static RAM
   firmware [--run]
-              builds the image of firmware-example; runs it in QEMU on a simulated LAN, where it preloads a
-              file that two clients then get from it, and not from the origin
+              the same as bare-metal; runs the image in QEMU on a simulated LAN, where it preloads a file that
+              two clients then get from it, and not from the origin
   fuzz [TARGET] [--seconds N]
               runs every fuzz target, or one, for 10 seconds, or N: on random bytes, so not in test
   soak [--seeds N] [--from SEED]
@@ -72,9 +71,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(),
-        ["bare-metal"] => step("bare-metal", bare_metal),
+        ["bare-metal"] => step("bare-metal", || firmware::check(&[])),
         ["no-panic"] => step("no-panic", no_panic::check),
-        ["size"] => step("size", size),
         ["firmware", ref options @ ..] => step("firmware", || firmware::check(options)),
         ["net"] => step("net", net),
         ["large-file"] => step("large-file", large_file),
@@ -113,9 +111,8 @@ fn test() -> Result<()> {
     step("net", net)?;
     step("large-file", large_file)?;
     step("page", page::check)?;
-    step("bare-metal", bare_metal)?;
+    step("bare-metal", || firmware::check(&[]))?;
     step("no-panic", no_panic::check)?;
-    step("firmware", || firmware::check(&[]))?;
     println!("==> all steps passed in {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }
@@ -187,20 +184,6 @@ fn net() -> Result<()> {
 fn large_file() -> Result<()> {
     run(cargo().args(["build", "--release", "--package", "peerdist-sim"]))?;
     large::check()
-}
-
-fn bare_metal() -> Result<()> {
-    let toolchain = bare_metal::Toolchain::find()?;
-    run(&mut toolchain.build(bare_metal::FIRMWARE))
-}
-
-fn size() -> Result<()> {
-    let toolchain = bare_metal::Toolchain::find()?;
-    run(&mut toolchain.build(bare_metal::FIRMWARE))?;
-    let elf = toolchain.artifact(bare_metal::FIRMWARE, "peerdist-firmware");
-    let size = size::of(&elf)?;
-    println!("    flash {} bytes, static RAM {} bytes: {}", size.flash, size.ram, elf.display());
-    Ok(())
 }
 
 /// Fails in one line unless `cargo <subcommand>` works. Only a Debian toolchain can be completed

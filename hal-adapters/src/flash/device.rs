@@ -11,6 +11,15 @@ pub const MAX_WORD: usize = STRUCT_BYTES;
 /// The flash failed; [`Device::error`] has the reason.
 pub struct Failed;
 
+/// How the sectors are opened into which a record goes on.
+#[derive(Clone, Copy, Default)]
+pub struct Opening {
+    /// What time it is.
+    pub seconds: u32,
+    /// Whether other blocks have begun behind it, in the sector in which it ends.
+    pub shared: bool,
+}
+
 /// Where a record lies.
 #[derive(Clone, Copy)]
 pub struct Span {
@@ -110,16 +119,19 @@ impl<F: NorFlash> Device<F> {
     }
 
     /// The header of a sector; `None` if it is erased, damaged or another's.
-    pub fn header(&mut self, sector: u32) -> Option<Sector> {
+    pub fn header(&mut self, sector: u32) -> Result<Option<Sector>, Failed> {
         let mut words: Words = [[0; 4]; _];
-        self.read(sector.saturating_mul(Self::ERASE), words.as_flattened_mut()).ok()?;
-        Sector::parse(&words, self.geometry())
+        self.read(sector.saturating_mul(Self::ERASE), words.as_flattened_mut())?;
+        Ok(Sector::parse(&words, self.geometry()))
     }
 
-    /// Erases a sector and writes its header, unless the log came to it before.
-    pub fn open(&mut self, sector: u32, header: Sector) -> Result<(), Failed> {
-        if self.header(sector).is_some_and(|found| found.seq == header.seq) {
-            return Ok(());
+    /// Erases a sector and writes its header, unless the log came to it before. If that cannot be told, a
+    /// sector that is `shared` with other blocks is left as it is.
+    pub fn open(&mut self, sector: u32, header: Sector, shared: bool) -> Result<(), Failed> {
+        match self.header(sector) {
+            Ok(Some(found)) if found.seq == header.seq => return Ok(()),
+            Err(failed) if shared => return Err(failed),
+            _ => {}
         }
         let words = header.emit(self.geometry());
         let from = sector.saturating_mul(Self::ERASE);
@@ -146,15 +158,16 @@ impl<F: NorFlash> Device<F> {
         span: &Span,
         mut at: u32,
         mut bytes: &[u8],
-        seconds: u32,
+        opening: Opening,
     ) -> Result<(), Failed> {
+        let Opening { seconds, shared } = opening;
         let end = span.within.saturating_add(self.record_len(span.len).unwrap_or(0));
         while !bytes.is_empty() {
             let (passed, address, room) = self.locate(span, at);
             if passed > 0 && room == Self::PAYLOAD {
                 let sector = self.after(span.sector, passed);
                 let first = end.saturating_sub(passed.saturating_mul(Self::PAYLOAD)).min(Self::PAYLOAD);
-                self.open(sector, Sector { seq: span.seq.wrapping_add(passed), first, seconds })?;
+                self.open(sector, Sector { seq: span.seq.wrapping_add(passed), first, seconds }, shared)?;
             }
             let (now, rest) = bytes.split_at_checked(room as usize).unwrap_or((bytes, &[]));
             let written = self.flash.write(address, now);

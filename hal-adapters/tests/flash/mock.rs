@@ -1,6 +1,8 @@
 //! A NOR flash that insists on its rules, and whose power goes.
 
+use std::cell::Cell;
 use std::ops::Range;
+use std::rc::Rc;
 
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use rand_chacha::ChaCha8Rng;
@@ -22,6 +24,8 @@ pub struct Mock<const READ: usize, const WORD: usize, const SECTOR: usize> {
     pub failing: Option<fn(u32) -> bool>,
     /// Bytes in which an ECC finds errors, up to the next erase.
     pub unreadable: Range<usize>,
+    /// A byte that cannot be read the next time.
+    pub unreadable_once: Rc<Cell<Option<usize>>>,
     rng: ChaCha8Rng,
 }
 
@@ -33,7 +37,9 @@ impl<const READ: usize, const WORD: usize, const SECTOR: usize> Mock<READ, WORD,
         rng.fill_bytes(&mut bytes);
         let written = vec![true; bytes.len() / WORD];
         let erases = vec![0; sectors];
-        Self { bytes, written, erases, operations: 0, cut: None, failing: None, unreadable: 0..0, rng }
+        let (unreadable, unreadable_once) = (0..0, Rc::default());
+        let (operations, cut, failing) = (0, None, None);
+        Self { bytes, written, erases, operations, cut, failing, unreadable, unreadable_once, rng }
     }
 
     /// Makes a sector the same as another one.
@@ -110,7 +116,11 @@ impl<const READ: usize, const WORD: usize, const SECTOR: usize> ReadNorFlash for
         let from = offset as usize;
         assert!(from.is_multiple_of(READ) && bytes.len().is_multiple_of(READ), "an unaligned read");
         let meets = from < self.unreadable.end && from + bytes.len() > self.unreadable.start;
-        if self.is_off() || meets {
+        let once = self.unreadable_once.get().filter(|at| (from..from + bytes.len()).contains(at));
+        if once.is_some() {
+            self.unreadable_once.set(None);
+        }
+        if self.is_off() || meets || once.is_some() {
             return Err(NorFlashErrorKind::Other);
         }
         bytes.copy_from_slice(&self.bytes[from..from + bytes.len()]);

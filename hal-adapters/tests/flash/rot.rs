@@ -118,3 +118,20 @@ fn anything_at_all_is_mounted() {
     }
     on_all!(check);
 }
+
+/// A block was committed in the sector into which one goes on that was reserved before it.
+#[test]
+fn a_header_that_cannot_be_read_once() {
+    let mut flash = Words4::new(12, 1);
+    let once = flash.unreadable_once.clone();
+    let store = &mut mount(&mut flash, 9);
+    let slot = store.reserve(&block(0), 5_000).unwrap();
+    put(store, 1, 900).unwrap();
+    let text = text(0, 5_000);
+    store.write(slot, 0, &text[..3_000]).unwrap();
+    // The second sector begins with its header.
+    once.set(Some(4_096));
+    assert_eq!(store.write(slot, 3_000, &text[3_000..]), Err(StoreError::Damaged));
+    assert_eq!(once.get(), None, "it was read");
+    assert!(has(store, 1, 900));
+}

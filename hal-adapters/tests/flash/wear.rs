@@ -106,3 +106,19 @@ fn the_log_jumps_over_what_is_pinned() {
     }
     on_all!(check);
 }
+
+/// Where all others are held, the log does not erase its own sector: cut off in that, it would be taken for
+/// the newest when it is mounted.
+#[test]
+fn the_sector_of_the_log_stays() {
+    let mut flash = Words4::new(2, 1);
+    let store = &mut mount(&mut flash, 9);
+    let slot = put(store, 0, 3_000).unwrap();
+    put(store, 1, 3_000).unwrap();
+    store.pin(slot);
+    assert_eq!(store.reserve(&block(2), 3_000), Err(ReserveError::Full));
+    assert!(has(store, 0, 3_000) && has(store, 1, 3_000));
+    store.unpin(slot);
+    put(store, 2, 3_000).unwrap();
+    assert!(has(store, 2, 3_000));
+}

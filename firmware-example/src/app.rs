@@ -1,221 +1,246 @@
-//! The appliance: a node that answers, serves and preloads, with a page of its numbers.
+//! The appliance: a node that answers, serves and preloads, with a page of its numbers, on any board and over
+//! any TCP/IP stack.
 //!
-//! It knows no board: what it is lent is a network card, a store, a source of entropy and the time.
+//! It is a machine without a world, as the node is that it is about: nothing here waits, or knows a register
+//! or a socket.
+//!
+//! # How a board uses it
+//!
+//! 1. It makes a node, which [`Peer`] names, of [`node_config`], a store, a source of entropy and
+//!    [`SoftCrypto`] or an engine of its own, and an [`App`]. Both stay in statics.
+//! 2. An adapter (`peerdist_hal::smoltcp`, `peerdist_hal::embassy`) moves what goes between the node and the
+//!    network. What it hands out for the application goes to [`App::handle_output`].
+//! 3. What DHCP says goes to [`App::handle_lease`], what the card says of the cable to [`App::handle_link`].
+//! 4. After each of these, and at [`App::poll_timeout`], it calls [`App::poll`] until there is nothing left,
+//!    and does what that says: give the stack another address, and have it join the group of discovery with it;
+//!    or ask the name server, whose answer goes to [`App::handle_resolved`]; or have the adapter poll the node.
+//! 5. What comes on connections to TCP port [`page::PORT`] goes to a [`page::Request`] for each, until it is
+//!    whole; [`App::answer`] writes the reply, and the connection is closed behind it. Two connections at a
+//!    time, each cut off after some seconds of silence, are enough.
+//! 6. It feeds the watchdog for as long as all of this happens.
+//!
+//! `board/mps2_an385.rs` does so in one loop. Tasks that share node and app in a `RefCell` can do it as well: no
+//! borrow has to last over an `await`.
 
-use core::fmt;
+use core::net::{IpAddr, Ipv4Addr};
 
-use cortex_m::singleton;
 use peerdist_core::crypto::SoftCrypto;
 use peerdist_core::discovery::Subnet;
-use peerdist_core::node::{self, Node};
+use peerdist_core::node::{self, Node, Output};
 use peerdist_core::store::Storage;
 use peerdist_core::time::{Instant, earliest};
-use peerdist_hal::smoltcp::{Driver, MIN_BUFFER};
 use rand_core::CryptoRng;
-use smoltcp::iface::{Interface, SocketHandle, SocketSet, SocketStorage};
-use smoltcp::phy::Device;
-use smoltcp::socket::{tcp, udp};
-use smoltcp::wire::EthernetAddress;
 
-use crate::board::lan9118::CardError;
-use crate::config::Config;
-use crate::network::{self, Network};
-use crate::preload::{Preload, UrlError};
-use crate::status::{self, Page};
+use crate::address::Address;
+use crate::config::{Config, Place};
+use crate::json::Writer;
+use crate::log::log;
+use crate::page::Request;
+use crate::preload::{Failure, Preload, Target};
 
 /// Connections at once. Windows asks for a segment over as many as 34 (fact 38).
-pub const STREAMS: usize = 36;
+pub const STREAMS: usize = if cfg!(feature = "four-connections") { 4 } else { 36 };
+
+/// Those of them that are kept for what is fetched.
+const RESERVED: usize = 2;
 
 /// Blocks that are fetched at once.
 pub const FETCHES: usize = 2;
 
-/// Bytes that a connection buffers of what comes. Those of the two from an origin, which alone send
-/// much, fit together into the queue of the card.
-const RECEIVE_BYTES: usize = 4_096;
-
-/// Bytes that a connection buffers of what goes.
-const SEND_BYTES: usize = 8_192;
-
-/// Datagrams that wait, each way, and the bytes of them.
-const DATAGRAMS: usize = 8;
-const DATAGRAM_BYTES: usize = 8_192;
-
-/// Sockets in all: those for streams, one for discovery, the network's own, and the page's.
-const SOCKETS: usize = STREAMS + 1 + network::SOCKETS + status::SOCKETS;
-
-/// Why the appliance cannot start.
-#[derive(Debug)]
-pub enum Problem {
-    /// The network card.
-    Card(CardError),
-    /// The URL to preload.
-    Url(UrlError),
-    /// The stack has no room for a multicast group.
-    Groups,
-    /// It was started before.
-    Taken,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Card(error) => error.fmt(f),
-            Self::Url(error) => error.fmt(f),
-            Self::Groups => f.write_str("no room for a multicast group"),
-            Self::Taken => f.write_str("it was started before"),
-        }
-    }
-}
+/// The node of an appliance, over a store `S` and a source of entropy `R`.
+pub type Peer<S, R> = Node<S, SoftCrypto, R, STREAMS, FETCHES>;
 
 /// How the node of an appliance is set.
-pub fn node_config() -> node::Config {
-    node::Config { max_uploads: STREAMS - 2, reserved_streams: 2, ..node::Config::default() }
+pub fn node_config(config: &Config) -> node::Config {
+    node::Config {
+        port: config.port,
+        max_uploads: STREAMS - RESERVED,
+        reserved_streams: RESERVED,
+        ..node::Config::default()
+    }
 }
 
-/// The appliance, over a store `S` and a source of entropy `R`.
-pub struct Appliance<S: Storage + 'static, R: CryptoRng + 'static> {
-    interface: Interface,
-    sockets: SocketSet<'static>,
-    driver: Driver<STREAMS>,
-    node: &'static mut Node<S, SoftCrypto, R, STREAMS, FETCHES>,
-    network: Network,
+/// What there is to do for the board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// The stack takes this address, route and name server in place of those that it had, and joins the group
+    /// of discovery again: who joined without an address, or with another, has told nobody of this one.
+    Address(Place),
+    /// The address of this name is asked for.
+    Resolve(&'a str),
+    /// The node has something to do: its adapter polls it.
+    Node,
+}
+
+/// The appliance.
+pub struct App {
+    config: Config,
+    address: Address,
     preload: Preload,
-    page: Page,
-    buffer: &'static mut [u8; MIN_BUFFER],
+    /// The node has to be polled.
+    begun: bool,
 }
 
-impl<S: Storage, R: CryptoRng> Appliance<S, R> {
-    /// An appliance with that Ethernet address. `seed` is drawn at random.
-    pub fn new(
-        config: &'static Config,
+impl App {
+    /// An appliance without an address yet.
+    pub fn new(now: Instant, config: Config) -> Self {
+        let address = Address::new(now, config.fallback);
+        let preload = Preload::new(now, !config.preload.is_empty());
+        Self { config, address, preload, begun: false }
+    }
+
+    /// Whether the cable was in when that was told last.
+    pub fn has_link(&self) -> bool {
+        self.address.has_link()
+    }
+
+    /// The cable is in, or it is not. When it is in again, the board begins again with DHCP.
+    pub fn handle_link(&mut self, now: Instant, up: bool) {
+        self.address.handle_link(now, up);
+    }
+
+    /// A server of DHCP has given that address; or what it had given is over.
+    pub fn handle_lease(&mut self, now: Instant, lease: Option<Place>) {
+        self.address.handle_lease(now, lease);
+    }
+
+    /// What the node hands out for the application.
+    pub fn handle_output(&mut self, now: Instant, output: Output<'_>) {
+        self.preload.handle_output(now, output);
+    }
+
+    /// The address of the name that was to be resolved, or why there is none.
+    pub fn handle_resolved<S: Storage, R: CryptoRng>(
+        &mut self,
         now: Instant,
-        ethernet: [u8; 6],
-        card: &mut impl Device,
-        node: &'static mut Node<S, SoftCrypto, R, STREAMS, FETCHES>,
-        seed: u64,
-    ) -> Result<Self, Problem> {
-        let preload = Preload::new(now, config.preload).map_err(Problem::Url)?;
-        let mut stack = smoltcp::iface::Config::new(EthernetAddress(ethernet).into());
-        stack.random_seed = seed;
-        let mut interface = Interface::new(stack, card, stack_time(now));
-        let storage = singleton!(: [SocketStorage<'static>; SOCKETS] = [SocketStorage::EMPTY; SOCKETS]);
-        let mut sockets = SocketSet::new(&mut storage.ok_or(Problem::Taken)?[..]);
-        let udp = add_udp(&mut sockets).ok_or(Problem::Taken)?;
-        let tcp = add_tcp(&mut sockets).ok_or(Problem::Taken)?;
-        let network = Network::new(config, now, &mut sockets).ok_or(Problem::Taken)?;
-        let page = Page::new(&mut sockets).ok_or(Problem::Taken)?;
-        let buffer = singleton!(: [u8; MIN_BUFFER] = [0; MIN_BUFFER]).ok_or(Problem::Taken)?;
-        // The other half of the draw: sequence numbers come from the first.
-        let local_port = (seed >> 48) as u16;
-        let driver = Driver::new(&mut interface, udp, tcp, node.config().port, local_port);
-        let driver = driver.map_err(|_| Problem::Groups)?;
-        Ok(Self { interface, sockets, driver, node, network, preload, page, buffer })
-    }
-
-    /// Does all that there is to do at `now`, and says when to call again at the latest, or earlier
-    /// when a frame comes.
-    pub fn poll(&mut self, now: Instant, card: &mut impl Device) -> Option<Instant> {
-        let Self { interface, sockets, driver, node, network, preload, page, buffer } = self;
-        let next = driver.poll(now, interface, card, sockets, node, &mut buffer[..], &mut |output| {
-            preload.take(now, output);
+        node: &mut Peer<S, R>,
+        address: Result<Ipv4Addr, Failure>,
+    ) {
+        let url = address
+            .and_then(|address| Target::parse(&self.config.preload).and_then(|target| target.url(address)));
+        let begun = url.and_then(|url| {
+            let IpAddr::V4(address) = url.origin.ip() else { return Err(Failure::NotFound) };
+            node.download(now, url).map(|_| address).ok_or(Failure::Busy)
         });
-        let before = network.subnet();
-        let moved = network.poll(now, interface, sockets);
-        if let Some(subnet) = network.subnet().filter(|_| network.subnet() != before) {
-            node.set_addresses(&[subnet]);
+        match begun {
+            Ok(address) => {
+                log!("preloading {} from {}", self.config.preload.as_str(), address);
+                self.preload.begun();
+                self.begun = true;
+            }
+            Err(failure) => self.preload.fail(now, failure),
         }
-        let begun = network.subnet().is_some()
-            && preload.poll(
-                now,
-                |name| network.resolve(name, interface, sockets),
-                |url| node.download(now, url),
-            );
-        let (counters, subnet) = (node.counters(), network.subnet());
-        let numbers = Numbers { now, subnet, preload, node: counters, dropped: driver.dropped_datagrams };
-        let served = page.poll(sockets, &numbers);
-        // What they did has to be passed on.
-        if moved || begun || served {
-            return Some(now);
+    }
+
+    /// The next thing for the board to do; `None` when there is nothing left.
+    pub fn poll<S: Storage, R: CryptoRng>(
+        &mut self,
+        now: Instant,
+        node: &mut Peer<S, R>,
+    ) -> Option<Action<'_>> {
+        if let Some(place) = self.address.poll(now) {
+            node.set_addresses(&[Subnet { address: IpAddr::V4(place.address), prefix: place.prefix }]);
+            return Some(Action::Address(place));
         }
-        let preloading = preload.poll_timeout().filter(|_| subnet.is_some());
-        earliest(next, earliest(preloading, network.poll_timeout()))
-    }
-}
-
-/// What the page shows.
-struct Numbers<'a> {
-    now: Instant,
-    subnet: Option<Subnet>,
-    preload: &'a Preload,
-    node: node::Counters,
-    dropped: u32,
-}
-
-impl fmt::Display for Numbers<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { now, subnet, preload, node, dropped } = self;
-        write!(f, r#"{{"uptime_ms":{},"#, now.micros() / 1_000)?;
-        match subnet {
-            Some(subnet) => write!(f, r#""address":"{}","#, subnet.address)?,
-            None => f.write_str(r#""address":null,"#)?,
+        if core::mem::take(&mut self.begun) {
+            return Some(Action::Node);
         }
-        write!(
-            f,
-            r#""preload":{{"state":"{}","bytes":{},"origin_bytes":{},"failures":{}}},"#,
-            preload.state().word(),
-            preload.bytes,
-            preload.from_origin,
-            preload.failures
-        )?;
-        let serve = &node.serve;
-        write!(
-            f,
-            r#""serve":{{"answered":{},"blocks":{},"block_bytes":{},"dropped":{},"damaged":{},"timed_out":{},"refused":{}}},"#,
-            serve.answered,
-            serve.blocks,
-            serve.block_bytes,
-            serve.dropped,
-            serve.damaged,
-            serve.timed_out,
-            node.refused
-        )?;
-        let (fetch, answer) = (&node.fetch, &node.answer);
-        write!(
-            f,
-            r#""fetch":{{"asked":{},"verified":{},"bad_blocks":{},"timed_out":{}}},"#,
-            fetch.asked, fetch.verified, fetch.bad_blocks, fetch.timed_out
-        )?;
-        write!(
-            f,
-            r#""answer":{{"probes":{},"no_match":{},"sent":{}}},"malformed_datagrams":{},"dropped_datagrams":{dropped}}}"#,
-            answer.probes, answer.no_match, answer.sent, node.malformed_datagrams
-        )
+        if self.address.place().is_none() || !self.preload.is_due(now) {
+            return None;
+        }
+        let address = Target::parse(&self.config.preload).map(|target| target.host.parse().ok());
+        match address {
+            Ok(Some(address)) => {
+                self.handle_resolved(now, node, Ok(address));
+                core::mem::take(&mut self.begun).then_some(Action::Node)
+            }
+            Ok(None) => {
+                self.preload.resolving();
+                Target::parse(&self.config.preload).ok().map(|target| Action::Resolve(target.host))
+            }
+            Err(failure) => {
+                self.preload.fail(now, failure);
+                None
+            }
+        }
     }
-}
 
-fn add_udp(sockets: &mut SocketSet<'static>) -> Option<SocketHandle> {
-    type Metadata = [udp::PacketMetadata; DATAGRAMS];
-    let received = singleton!(: Metadata = [udp::PacketMetadata::EMPTY; DATAGRAMS])?;
-    let sent = singleton!(: Metadata = [udp::PacketMetadata::EMPTY; DATAGRAMS])?;
-    let incoming = singleton!(: [u8; DATAGRAM_BYTES] = [0; DATAGRAM_BYTES])?;
-    let outgoing = singleton!(: [u8; DATAGRAM_BYTES] = [0; DATAGRAM_BYTES])?;
-    let incoming = udp::PacketBuffer::new(&mut received[..], &mut incoming[..]);
-    let outgoing = udp::PacketBuffer::new(&mut sent[..], &mut outgoing[..]);
-    Some(sockets.add(udp::Socket::new(incoming, outgoing)))
-}
-
-fn add_tcp(sockets: &mut SocketSet<'static>) -> Option<[SocketHandle; STREAMS]> {
-    let incoming = singleton!(: [[u8; RECEIVE_BYTES]; STREAMS] = [[0; RECEIVE_BYTES]; STREAMS])?;
-    let outgoing = singleton!(: [[u8; SEND_BYTES]; STREAMS] = [[0; SEND_BYTES]; STREAMS])?;
-    let mut buffers = incoming.iter_mut().zip(outgoing);
-    let mut handles = [SocketHandle::default(); STREAMS];
-    for (handle, (incoming, outgoing)) in handles.iter_mut().zip(&mut buffers) {
-        let incoming = tcp::SocketBuffer::new(&mut incoming[..]);
-        *handle = sockets.add(tcp::Socket::new(incoming, tcp::SocketBuffer::new(&mut outgoing[..])));
+    /// When [`poll`](Self::poll) has something to do even if nothing comes.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let preload = self.preload.poll_timeout().filter(|_| self.address.place().is_some());
+        earliest(preload, self.address.poll_timeout())
     }
-    Some(handles)
-}
 
-fn stack_time(now: Instant) -> smoltcp::time::Instant {
-    smoltcp::time::Instant::from_micros(now.micros() as i64)
+    /// Writes the reply to a whole request, and returns its length: [`REPLY_BYTES`](crate::page::REPLY_BYTES)
+    /// at most. `dropped`: datagrams that found no room in the socket.
+    pub fn answer<S: Storage, R: CryptoRng>(
+        &self,
+        now: Instant,
+        node: &Peer<S, R>,
+        dropped: u32,
+        request: &Request,
+        reply: &mut [u8],
+    ) -> usize {
+        request.answer(reply, |json| self.tell(now, &node.counters(), dropped, json))
+    }
+
+    /// The numbers.
+    fn tell(&self, now: Instant, counters: &node::Counters, dropped: u32, json: &mut Writer<'_>) {
+        let Self { address, preload, .. } = self;
+        json.open();
+        json.numbers(&[("uptime_ms", now.micros() / 1_000)]);
+        let place = address.place();
+        json.address("address", place.map(|(place, _)| place.address));
+        json.object("preload");
+        json.word("state", Some(preload.state().word()));
+        json.numbers(&[
+            ("bytes", preload.bytes),
+            ("origin_bytes", preload.from_origin),
+            ("failures", preload.failures.into()),
+        ]);
+        json.word("failure", preload.failure.map(Failure::words));
+        let status = preload.failure.map_or(0, Failure::status);
+        json.numbers(&[("status", status.into())]);
+        json.close();
+        json.object("network");
+        json.word("link", Some(if address.has_link() { "up" } else { "down" }));
+        json.word("address_by", place.map(|(_, by)| by.word()));
+        json.numbers(&[
+            ("link_losses", address.link_losses.into()),
+            ("lease_losses", address.lease_losses.into()),
+        ]);
+        json.close();
+        let node::Counters { serve, fetch, answer, .. } = counters;
+        json.object("serve");
+        json.numbers(&[
+            ("answered", serve.answered.into()),
+            ("blocks", serve.blocks.into()),
+            ("block_bytes", serve.block_bytes),
+            ("dropped", serve.dropped.into()),
+            ("damaged", serve.damaged.into()),
+            ("timed_out", serve.timed_out.into()),
+            ("refused", counters.refused.into()),
+        ]);
+        json.close();
+        json.object("fetch");
+        json.numbers(&[
+            ("asked", fetch.asked.into()),
+            ("verified", fetch.verified.into()),
+            ("bad_blocks", fetch.bad_blocks.into()),
+            ("timed_out", fetch.timed_out.into()),
+        ]);
+        json.close();
+        json.object("answer");
+        json.numbers(&[
+            ("probes", answer.probes.into()),
+            ("no_match", answer.no_match.into()),
+            ("sent", answer.sent.into()),
+        ]);
+        json.close();
+        json.numbers(&[
+            ("malformed_datagrams", counters.malformed_datagrams.into()),
+            ("dropped_datagrams", dropped.into()),
+        ]);
+        json.close();
+    }
 }

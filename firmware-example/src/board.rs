@@ -1,26 +1,11 @@
-//! QEMU's `mps2-an385`: a Cortex-M3 at 25 MHz with 4 MiB of memory and a LAN9118.
+//! The boards: for each a file with its `main`, and a folder with its drivers and its `memory.x`. All
+//! `unsafe` code of this program is here, and so is what a port to another board writes anew.
 //!
-//! What a port to another board replaces is here, and so is all `unsafe` code of this program.
+//! The feature that has the board's name chooses it. A board more is: a feature, two lines here, its name in
+//! `build.rs`, and its target in `.cargo/config.toml`.
 
-pub mod clock;
-pub mod console;
-pub mod entropy;
-mod faults;
-pub mod lan9118;
-pub mod watchdog;
+#[cfg(feature = "mps2-an385")]
+mod mps2_an385;
 
-use cortex_m::interrupt;
-
-use lan9118::Lan9118;
-
-/// Sleeps until a frame comes or the clock ticks, which is at the latest a millisecond from now.
-pub fn idle(card: &mut Lan9118) {
-    // With interrupts held back, none comes between the look and the sleep: one that is pending ends
-    // the sleep, and is taken afterwards.
-    interrupt::free(|_| {
-        card.listen();
-        if !card.has_frame() {
-            cortex_m::asm::wfi();
-        }
-    });
-}
+#[cfg(not(feature = "mps2-an385"))]
+compile_error!("no board is chosen: build with the feature `mps2-an385`, the one that there is");

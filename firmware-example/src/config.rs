@@ -2,33 +2,48 @@
 
 use core::net::Ipv4Addr;
 
-use smoltcp::wire::Ipv4Cidr;
+use heapless::String;
+
+/// Bytes of a URL: those of its host and of its path that core takes, and what is around them.
+pub const URL_BYTES: usize = 320;
 
 /// What an owner sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where there is no DHCP.
-    pub fallback: Static,
-    /// What is fetched before anybody asks for it: `http://HOST[:PORT]/PATH`.
-    pub preload: Option<&'static str>,
+    pub fallback: Place,
+    /// What is fetched before anybody asks for it: `http://HOST[:PORT]/PATH`. Empty: nothing is.
+    pub preload: String<URL_BYTES>,
+    /// The TCP port on which peers are served.
+    pub port: u16,
 }
 
 /// A place in a network.
-#[derive(Clone, Copy)]
-pub struct Static {
-    /// Our address, and how many bits of it are the network's.
-    pub address: Ipv4Cidr,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Our address.
+    pub address: Ipv4Addr,
+    /// How many bits of it are the network's.
+    pub prefix: u8,
     /// Where packets go for other networks.
     pub router: Option<Ipv4Addr>,
     /// Who knows the addresses of names.
     pub dns: Option<Ipv4Addr>,
 }
 
-/// That of this image: for the network that `peerdist sim` simulates.
-pub static CONFIG: Config = Config {
-    fallback: Static {
-        address: Ipv4Cidr::new(Ipv4Addr::new(10, 0, 9, 200), 16),
-        router: None,
-        dns: Some(Ipv4Addr::new(10, 0, 0, 2)),
-    },
-    preload: Some("http://origin/content"),
-};
+impl Default for Config {
+    /// That of this image: for the network that `peerdist sim` simulates.
+    fn default() -> Self {
+        Self {
+            fallback: Place {
+                address: Ipv4Addr::new(10, 0, 9, 200),
+                prefix: 16,
+                router: None,
+                dns: Some(Ipv4Addr::new(10, 0, 0, 2)),
+            },
+            // It is shorter than there is room.
+            preload: "http://origin/content".try_into().unwrap_or_default(),
+            port: 80,
+        }
+    }
+}

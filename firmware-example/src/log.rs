@@ -1,11 +1,11 @@
-//! The log.
+//! The log: `log!("what {}", value)`.
+//!
+//! A line is a number and its values; the words stay in the ELF file, and `defmt-print` has them back. What
+//! is logged has a form for `defmt` and one for `core::fmt`, so that the tests on a host print the same.
 
-/// Prints a line, with the time in front.
+/// Logs a line.
 macro_rules! log {
-    ($($text:tt)*) => {{
-        let millis = $crate::board::clock::now().micros() / 1_000;
-        $crate::board::console::line(format_args!("{:>8} {}", millis, format_args!($($text)*)));
-    }};
+    ($($text:tt)*) => { defmt::info!($($text)*) };
 }
 
 pub(crate) use log;

@@ -1,18 +1,20 @@
 //! Fetching what the owner wants to be here before anybody asks for it.
 
-use core::fmt;
 use core::net::{Ipv4Addr, SocketAddr};
 
-use peerdist_core::download::{DownloadEvent, Url};
+use peerdist_core::download::origin::OriginFailure;
+use peerdist_core::download::{DownloadError, DownloadEvent, Url};
 use peerdist_core::fetch::Source;
-use peerdist_core::node::{DownloadId, Output};
+use peerdist_core::node::Output;
 use peerdist_core::time::{Duration, Instant};
 
 use crate::log::log;
-use crate::network::ResolveError;
 
-/// How long to wait after a failure.
+/// How long to wait after a failure. After each that follows without a byte between them, twice as long.
 const PAUSE: Duration = Duration::from_secs(10);
+
+/// How often the pause is doubled: it comes to 640 s.
+const DOUBLINGS: u32 = 6;
 
 /// The port of a URL that names none.
 const HTTP: u16 = 80;
@@ -30,10 +32,10 @@ pub struct Target<'u> {
     pub path: &'u str,
 }
 
-/// Why a URL cannot be fetched.
+/// Why it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UrlError {
-    /// It does not begin with `http://`.
+pub enum Failure {
+    /// The URL does not begin with `http://`.
     Scheme,
     /// It names no host.
     Host,
@@ -41,39 +43,78 @@ pub enum UrlError {
     Port,
     /// It is longer than a request can have it.
     Long,
+    /// Nobody is there who could be asked for the host's address.
+    NoServer,
+    /// No name server can be asked for such a name.
+    Name,
+    /// The host has no address, or nobody said so.
+    NotFound,
+    /// There is no room for a download.
+    Busy,
+    /// The origin names another place.
+    Moved,
+    /// The download failed.
+    Download(DownloadError),
 }
 
-impl fmt::Display for UrlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Failure {
+    /// What it means, for a person.
+    pub fn words(self) -> &'static str {
+        match self {
             Self::Scheme => "the URL is not one of http",
             Self::Host => "the URL names no host",
             Self::Port => "the port of the URL is none",
             Self::Long => "the URL is too long",
-        })
+            Self::NoServer => "there is no name server",
+            Self::Name => "no name server can be asked for this name",
+            Self::NotFound => "the name has no address",
+            Self::Busy => "there is no room for a download",
+            Self::Moved => "the origin says that it moved",
+            Self::Download(DownloadError::Info(_)) => "the content information cannot be used",
+            Self::Download(DownloadError::Full) => "the store is full",
+            Self::Download(DownloadError::Changed { .. }) => "the content of the origin changed",
+            Self::Download(DownloadError::Origin(failure)) => match failure {
+                OriginFailure::Unreachable => "the origin cannot be reached",
+                OriginFailure::Broken => "the origin broke off or fell silent",
+                OriginFailure::Status(_) => "the origin refuses",
+                OriginFailure::BadReply => "the origin's reply is none",
+                OriginFailure::Changed => "the content of the origin changed",
+                OriginFailure::Url => "the URL has bytes that no request can carry",
+                OriginFailure::Coding => "the origin uses an unknown coding",
+            },
+        }
+    }
+
+    /// The status with which the origin refused, or 0.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Download(DownloadError::Origin(OriginFailure::Status(status))) => status,
+            _ => 0,
+        }
     }
 }
 
 impl<'u> Target<'u> {
     /// Takes a URL apart.
-    pub fn parse(url: &'u str) -> Result<Self, UrlError> {
-        let rest = url.strip_prefix("http://").ok_or(UrlError::Scheme)?;
+    pub fn parse(url: &'u str) -> Result<Self, Failure> {
+        let rest = url.strip_prefix("http://").ok_or(Failure::Scheme)?;
         let slash = rest.find('/').unwrap_or(rest.len());
-        let (authority, path) = rest.split_at_checked(slash).ok_or(UrlError::Host)?;
+        let (authority, path) = rest.split_at_checked(slash).ok_or(Failure::Host)?;
         let (host, port) = match authority.split_once(':') {
-            Some((host, port)) => (host, port.parse().map_err(|_| UrlError::Port)?),
+            Some((host, port)) => (host, port.parse().map_err(|_| Failure::Port)?),
             None => (authority, HTTP),
         };
         if host.is_empty() {
-            return Err(UrlError::Host);
+            return Err(Failure::Host);
         }
         Ok(Self { host, port, authority, path: if path.is_empty() { "/" } else { path } })
     }
 
-    fn url(&self, address: Ipv4Addr) -> Result<Url, UrlError> {
+    /// The URL as core takes it, with the address of its host.
+    pub fn url(&self, address: Ipv4Addr) -> Result<Url, Failure> {
         let origin = SocketAddr::from((address, self.port));
-        let host = self.authority.try_into().map_err(|_| UrlError::Long)?;
-        let path = self.path.try_into().map_err(|_| UrlError::Long)?;
+        let host = self.authority.try_into().map_err(|_| Failure::Long)?;
+        let path = self.path.try_into().map_err(|_| Failure::Long)?;
         Ok(Url { origin, host, path })
     }
 }
@@ -106,24 +147,26 @@ impl State {
     }
 }
 
-/// The one URL.
+/// The one URL: how far it is.
 pub struct Preload {
-    target: Option<Target<'static>>,
     state: State,
+    /// Failures in a row.
+    row: u32,
+    /// Why the latest attempt failed, unless one has succeeded since.
+    pub failure: Option<Failure>,
     /// Bytes handed out by the latest attempt.
     pub bytes: u64,
-    /// Those of them that the origin gave, in all attempts.
+    /// Those that the origin gave, in all attempts.
     pub from_origin: u64,
     /// Attempts that failed.
     pub failures: u32,
 }
 
 impl Preload {
-    /// Nothing is fetched yet of `url`.
-    pub fn new(now: Instant, url: Option<&'static str>) -> Result<Self, UrlError> {
-        let target = url.map(Target::parse).transpose()?;
-        let state = if target.is_some() { State::Due(now) } else { State::Off };
-        Ok(Self { target, state, bytes: 0, from_origin: 0, failures: 0 })
+    /// Nothing is fetched yet. `wanted`: whether there is something to fetch.
+    pub fn new(now: Instant, wanted: bool) -> Self {
+        let state = if wanted { State::Due(now) } else { State::Off };
+        Self { state, row: 0, failure: None, bytes: 0, from_origin: 0, failures: 0 }
     }
 
     /// How far it is.
@@ -131,41 +174,20 @@ impl Preload {
         self.state
     }
 
-    /// Begins when it is time; whether it did. `resolve` gives the address of a name once it is known,
-    /// `begin` begins a download if there is room for one.
-    pub fn poll(
-        &mut self,
-        now: Instant,
-        resolve: impl FnOnce(&str) -> Option<Result<Ipv4Addr, ResolveError>>,
-        begin: impl FnOnce(Url) -> Option<DownloadId>,
-    ) -> bool {
-        let Some(target) = self.target else { return false };
-        let asked = match self.state {
-            State::Due(at) if at <= now => false,
-            State::Resolving => true,
-            State::Off | State::Due(_) | State::Running | State::Done => return false,
-        };
-        let address = match target.host.parse() {
-            Ok(address) => Some(Ok(address)),
-            Err(_) => resolve(target.host),
-        };
-        match address {
-            None => {
-                self.state = State::Resolving;
-                return !asked;
-            }
-            Some(Err(error)) => self.fail(now, error),
-            Some(Ok(address)) => match target.url(address).map(begin) {
-                Ok(Some(_)) => {
-                    log!("preloading {}{} from {address}", target.authority, target.path);
-                    (self.bytes, self.from_origin) = (0, 0);
-                    self.state = State::Running;
-                }
-                Ok(None) => self.fail(now, "there is no room for a download"),
-                Err(error) => self.fail(now, error),
-            },
-        }
-        true
+    /// Whether it is time to begin.
+    pub fn is_due(&self, now: Instant) -> bool {
+        matches!(self.state, State::Due(at) if at <= now)
+    }
+
+    /// The address of the host is asked for.
+    pub fn resolving(&mut self) {
+        self.state = State::Resolving;
+    }
+
+    /// It has begun.
+    pub fn begun(&mut self) {
+        self.state = State::Running;
+        self.bytes = 0;
     }
 
     /// When it begins, if it waits.
@@ -174,13 +196,16 @@ impl Preload {
     }
 
     /// What the node says of its downloads.
-    pub fn take(&mut self, now: Instant, output: Output<'_>) {
+    pub fn handle_output(&mut self, now: Instant, output: Output<'_>) {
         match output {
-            Output::Data { data, .. } => self.bytes = self.bytes.saturating_add(data.len() as u64),
-            Output::Moved { .. } => self.fail(now, "the origin says that it moved"),
+            Output::Data { data, .. } => {
+                self.bytes = self.bytes.saturating_add(data.len() as u64);
+                self.row = 0;
+            }
+            Output::Moved { .. } => self.fail(now, Failure::Moved),
             Output::Download { event, .. } => match event {
                 DownloadEvent::Begun { len, encoded } => {
-                    log!("its length is {len:?}, with content information: {encoded}");
+                    log!("preloading {} bytes, with content information: {}", len.unwrap_or(0), encoded);
                 }
                 DownloadEvent::Block { range, source, .. } => {
                     if matches!(source, Source::Origin) {
@@ -189,18 +214,27 @@ impl Preload {
                     }
                 }
                 DownloadEvent::Done { len } => {
-                    log!("preloaded {len} bytes, {} of them from the origin", self.from_origin);
-                    self.state = State::Done;
+                    log!("preloaded {} bytes, {} of them from the origin", len, self.from_origin);
+                    (self.state, self.failure) = (State::Done, None);
                 }
-                DownloadEvent::Failed(error) => self.fail(now, error),
+                DownloadEvent::Failed(error) => self.fail(now, Failure::Download(error)),
             },
             _ => {}
         }
     }
 
-    fn fail(&mut self, now: Instant, why: impl fmt::Display) {
-        log!("preloading failed: {why}");
+    /// It failed, and begins again later.
+    pub fn fail(&mut self, now: Instant, failure: Failure) {
+        let pause = PAUSE.millis() << self.row.min(DOUBLINGS);
+        log!(
+            "preloading failed: {} (status {}); once more in {} s",
+            failure.words(),
+            failure.status(),
+            pause / 1_000
+        );
         self.failures = self.failures.saturating_add(1);
-        self.state = State::Due(now + PAUSE);
+        self.row = self.row.saturating_add(1);
+        self.failure = Some(failure);
+        self.state = State::Due(now + Duration::from_millis(pause));
     }
 }

@@ -2,20 +2,24 @@
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::bare_metal::{FIRMWARE, Toolchain};
-use crate::run::{cargo, first_program, repository, run, shown, target_dir};
+use crate::run::{cargo, first_program, repository, run, shown, succeeds, target_dir};
 use crate::{Result, apt, size};
 
 /// The image's name.
 const IMAGE: &str = "peerdist-firmware";
 
 const QEMU: &str = "qemu-system-arm";
+
+/// What has the log back from its numbers, and the words from the image.
+const DEFMT_PRINT: &str = "defmt-print";
+const DEFMT_PRINT_VERSION: &str = "1.2.0";
 
 /// The machine, with its card on the cable that follows.
 const MACHINE: &str = "-M mps2-an385 -nographic -monitor none -serial none \
@@ -28,8 +32,7 @@ const READY: &str = " preloaded ";
 const FAILED: &str = " preloading failed: ";
 
 /// What its page has then: the address that QEMU gives, and that it failed once.
-const NUMBERS: &str =
-    r#""address":"10.0.2.15","preload":{"state":"waiting","bytes":0,"origin_bytes":0,"failures":1}"#;
+const NUMBERS: &str = r#""address":"10.0.2.15","preload":{"state":"waiting","bytes":0,"origin_bytes":0,"failures":1,"failure":"the name has no address""#;
 
 /// How long each may take: as long as the simulation waits.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -138,24 +141,61 @@ fn start_lan() -> Result<(Running, String)> {
 fn start_qemu(elf: &Path, netdev: &str) -> Result<(Running, Receiver<String>)> {
     let mut command = Command::new(QEMU);
     command.args(MACHINE.split_whitespace()).args(["-netdev", netdev, "-kernel"]).arg(elf);
-    start(command, "appliance")
+    let mut qemu = spawn(command)?;
+    let (sender, log) = mpsc::channel();
+    follow(qemu.0.stderr.take(), "qemu", sender.clone())?;
+    let mut command = Command::new(need_defmt_print()?);
+    command.args(["--log-format", "{t} {s}", "-e"]).arg(elf);
+    command.stdin(qemu.0.stdout.take().ok_or("QEMU has no stdout")?).stdout(Stdio::piped());
+    let mut decoder = command.spawn().map_err(|error| format!("{}: {error}", shown(&command)))?;
+    // It ends with QEMU, whose log it reads.
+    follow(decoder.stdout.take(), "appliance", sender)?;
+    Ok((qemu, log))
 }
 
 /// Starts `command`, and prints and passes on what it says on stderr.
-fn start(mut command: Command, name: &'static str) -> Result<(Running, Receiver<String>)> {
+fn start(command: Command, name: &'static str) -> Result<(Running, Receiver<String>)> {
+    let mut running = spawn(command)?;
+    let (sender, log) = mpsc::channel();
+    follow(running.0.stderr.take(), name, sender)?;
+    Ok((running, log))
+}
+
+fn spawn(mut command: Command) -> Result<Running> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().map_err(|error| format!("{}: {error}", shown(&command)))?;
-    let mut running = Running(child);
-    let stderr = running.0.stderr.take().ok_or("a child has no stderr")?;
-    let (sender, lines) = mpsc::channel();
+    Ok(Running(child))
+}
+
+/// Prints and passes on the lines of `stream`.
+fn follow(
+    stream: Option<impl Read + Send + 'static>,
+    name: &'static str,
+    sender: Sender<String>,
+) -> Result<()> {
+    let stream = stream.ok_or("a child has no such stream")?;
     thread::spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(std::result::Result::ok) {
+        for line in BufReader::new(stream).lines().map_while(std::result::Result::ok) {
             println!("    {name}: {line}");
             // Nobody may be interested any more.
             let _ = sender.send(line);
         }
     });
-    Ok((running, lines))
+    Ok(())
+}
+
+/// The program that decodes the log: installed below the target folder.
+fn need_defmt_print() -> Result<PathBuf> {
+    let root = target_dir().join("xtask");
+    let program = root.join("bin").join(DEFMT_PRINT);
+    if !succeeds(Command::new(&program).arg("--version")) {
+        println!("    installing {DEFMT_PRINT} {DEFMT_PRINT_VERSION} into {}", root.display());
+        let version = ["--version", DEFMT_PRINT_VERSION];
+        let mut command = cargo();
+        command.args(["install", "--quiet", "--locked", DEFMT_PRINT]).args(version).arg("--root").arg(&root);
+        run(&mut command).map_err(|error| format!("no {DEFMT_PRINT}: {error}"))?;
+    }
+    Ok(program)
 }
 
 /// The first line with `words` in it.

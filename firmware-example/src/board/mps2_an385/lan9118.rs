@@ -10,6 +10,9 @@ use cortex_m::peripheral::NVIC;
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 
+use super::clock;
+use crate::stack::Link;
+
 /// Its interrupt.
 pub const IRQ: i16 = 13;
 
@@ -26,6 +29,9 @@ const BURST_FRAMES: usize = 6;
 
 /// How often a register is read for a bit to change, before the card is given up.
 const PATIENCE: u32 = 100_000;
+
+/// How often the cable is looked at.
+const LINK_EVERY: peerdist_core::time::Duration = peerdist_core::time::Duration::from_millis(250);
 
 const BASE: usize = 0x4020_0000;
 
@@ -90,6 +96,16 @@ const MAC_CONTROL: u32 = 1;
 const MAC_ADDRESS_HIGH: u32 = 2;
 const MAC_ADDRESS_LOW: u32 = 3;
 
+/// The register by which those of the transceiver are reached: which one of the one that is inside, busy.
+const MAC_MII_ACCESS: u32 = 6;
+const MAC_MII_DATA: u32 = 7;
+const MII_INTERNAL: u32 = 1 << 11;
+const MII_BUSY: u32 = 1;
+
+/// The transceiver's status, and its bit for a link.
+const MII_STATUS: u32 = 1;
+const MII_LINK: u32 = 1 << 2;
+
 /// Of [`MAC_CONTROL`]: full duplex; all multicast passes, of which the stack takes what it joined;
 /// transmitter and receiver on.
 const FULL_DUPLEX: u32 = 1 << 20;
@@ -106,18 +122,12 @@ pub enum CardError {
     Silent,
 }
 
-impl core::fmt::Display for CardError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
-            Self::Absent => "there is no LAN9118",
-            Self::Silent => "the LAN9118 does not answer",
-        })
-    }
-}
-
 /// The card, ready.
 pub struct Lan9118 {
     address: [u8; 6],
+    /// Whether its cable was in when it was asked last, and when it is asked next.
+    link: bool,
+    ask_at: peerdist_core::time::Instant,
     incoming: [u8; FRAME_WORDS * 4],
     outgoing: [u8; FRAME_WORDS * 4],
 }
@@ -145,7 +155,14 @@ impl Lan9118 {
         write_mac(MAC_CONTROL, FULL_DUPLEX | PASS_MULTICAST | MAC_TX_ON | MAC_RX_ON)?;
         // SAFETY: the handler of this interrupt shares no state with what it interrupts.
         unsafe { NVIC::unmask(Line(IRQ.unsigned_abs())) };
-        Ok(Self { address, incoming: [0; FRAME_WORDS * 4], outgoing: [0; FRAME_WORDS * 4] })
+        let ask_at = peerdist_core::time::Instant::ZERO;
+        Ok(Self {
+            address,
+            link: true,
+            ask_at,
+            incoming: [0; FRAME_WORDS * 4],
+            outgoing: [0; FRAME_WORDS * 4],
+        })
     }
 
     /// Its Ethernet address.
@@ -235,6 +252,18 @@ impl Device for Lan9118 {
     }
 }
 
+impl Link for Lan9118 {
+    fn is_up(&mut self) -> bool {
+        let now = clock::now();
+        if self.ask_at <= now {
+            self.ask_at = now + LINK_EVERY;
+            // A card that does not answer has lost it.
+            self.link = read_mii(MII_STATUS).is_ok_and(|status| status & MII_LINK != 0);
+        }
+        self.link
+    }
+}
+
 impl RxToken for Incoming<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, take: F) -> R {
         take(self.0)
@@ -282,6 +311,16 @@ fn read_mac(register: u32) -> Result<u32, CardError> {
     write(MacCommand, MAC_BUSY | MAC_READ | register);
     wait(MacCommand, MAC_BUSY)?;
     Ok(read(MacData))
+}
+
+fn read_mii(register: u32) -> Result<u32, CardError> {
+    write_mac(MAC_MII_ACCESS, MII_INTERNAL | register << 6 | MII_BUSY)?;
+    for _ in 0..PATIENCE {
+        if read_mac(MAC_MII_ACCESS)? & MII_BUSY == 0 {
+            return read_mac(MAC_MII_DATA);
+        }
+    }
+    Err(CardError::Silent)
 }
 
 fn write_mac(register: u32, value: u32) -> Result<(), CardError> {

@@ -28,6 +28,9 @@ pub fn now() -> Instant {
     Instant::from_millis(interrupt::free(|free| MILLIS.borrow(free).get()))
 }
 
+// In front of each line of the log.
+defmt::timestamp!("{=u64:ms}", now().micros() / 1_000);
+
 #[exception]
 fn SysTick() {
     interrupt::free(|free| {

@@ -6,6 +6,7 @@ use cortex_m::peripheral::{NVIC, SCB};
 use cortex_m_rt::{ExceptionFrame, exception};
 
 use super::{console, lan9118};
+use crate::log::log;
 
 /// The status of a panic, as of a Rust program on a host.
 const PANICKED: u32 = 101;
@@ -17,8 +18,8 @@ const FAULTED: u32 = 102;
 const STARVED: u32 = 103;
 
 #[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
-    console::line(format_args!("{info}"));
+fn panic(_: &PanicInfo<'_>) -> ! {
+    log!("panicked");
     console::exit(PANICKED)
 }
 
@@ -28,21 +29,21 @@ unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
     // SAFETY: the registers of the system control block are always there, and reading these changes
     // nothing.
     let scb = unsafe { &*SCB::PTR };
-    console::line(format_args!(
+    log!(
         "fault at pc {:#010x}, lr {:#010x}: cfsr {:#010x}, hfsr {:#010x}, bfar {:#010x}",
         frame.pc(),
         frame.lr(),
         scb.cfsr.read(),
         scb.hfsr.read(),
         scb.bfar.read(),
-    ));
+    );
     console::exit(FAULTED)
 }
 
 // SAFETY: it touches no memory of the program that it interrupts.
 #[exception]
 unsafe fn NonMaskableInt() -> ! {
-    console::line(format_args!("the main loop stands still: the watchdog was not fed"));
+    log!("the main loop stands still: the watchdog was not fed");
     console::exit(STARVED)
 }
 
@@ -52,7 +53,7 @@ unsafe fn DefaultHandler(number: i16) {
     if number == lan9118::IRQ {
         lan9118::hush();
     } else {
-        console::line(format_args!("unexpected interrupt {number}"));
+        log!("unexpected interrupt {}", number);
         NVIC::mask(lan9118::Line(number.unsigned_abs()));
     }
 }

@@ -7,11 +7,13 @@
 
 #[cfg(any(feature = "file", feature = "flash"))]
 mod clock;
+#[cfg(feature = "embassy")]
+pub mod embassy;
 #[cfg(feature = "file")]
 pub mod file;
 #[cfg(feature = "flash")]
 pub mod flash;
-#[cfg(any(feature = "smoltcp", feature = "std"))]
+#[cfg(any(feature = "embassy", feature = "smoltcp", feature = "std"))]
 mod machine;
 #[cfg(feature = "smoltcp")]
 pub mod smoltcp;

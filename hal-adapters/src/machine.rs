@@ -1,5 +1,7 @@
 //! What drivers need of a node.
 
+#[cfg(all(any(feature = "embassy", feature = "smoltcp"), not(feature = "ipv6")))]
+use core::net::IpAddr;
 use core::net::SocketAddr;
 
 use peerdist_core::crypto::Crypto;
@@ -12,6 +14,16 @@ use rand_core::CryptoRng;
 /// sending, would have the socket for good; without any wait, what has come and was not read would have it
 /// reset, and the other side lose what it was sent last.
 pub(crate) const LINGER: Duration = Duration::from_secs(5);
+
+/// One in so many sockets of a pool listens, where a stack has no backlog but them: a connection that finds
+/// none of them is refused.
+#[cfg(any(feature = "embassy", feature = "smoltcp"))]
+pub(crate) const LISTENING_SHARE: usize = 4;
+
+/// After this long without an acknowledgement, the other host is gone: longer than a node waits for an origin,
+/// whose silence would else look like a refusal.
+#[cfg(any(feature = "embassy", feature = "smoltcp"))]
+pub(crate) const GONE: Duration = Duration::from_secs(90);
 
 /// A node, whatever it is made of: so a driver's code exists once.
 pub(crate) trait Machine {
@@ -47,4 +59,42 @@ where
     fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         self.poll_timeout(now)
     }
+}
+
+#[cfg(feature = "embassy")]
+impl<M: Machine> Machine for &mut M {
+    fn accept(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
+        (**self).accept(now, remote)
+    }
+
+    fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {
+        (**self).handle_input(now, input)
+    }
+
+    fn poll_output<'b>(&mut self, now: Instant, buffer: &'b mut [u8]) -> Option<Output<'b>> {
+        (**self).poll_output(now, buffer)
+    }
+
+    fn poll_stream(&mut self, now: Instant, stream: StreamId, room: &mut [u8]) -> Result<usize, StreamError> {
+        (**self).poll_stream(now, stream, room)
+    }
+
+    fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        (**self).poll_timeout(now)
+    }
+}
+
+/// An address as smoltcp has it.
+#[cfg(any(feature = "embassy", feature = "smoltcp"))]
+pub(crate) fn endpoint(address: SocketAddr) -> smoltcp::wire::IpEndpoint {
+    #[cfg(feature = "ipv6")]
+    let ip = smoltcp::wire::IpAddress::from(address.ip());
+    #[cfg(not(feature = "ipv6"))]
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip.into(),
+        // Without IPv6 in the stack there is no such endpoint; sending to the unspecified one
+        // fails, as it should.
+        IpAddr::V6(_) => smoltcp::wire::Ipv4Address::UNSPECIFIED.into(),
+    };
+    smoltcp::wire::IpEndpoint::new(ip, address.port())
 }

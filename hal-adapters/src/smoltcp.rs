@@ -20,21 +20,13 @@ use rand_core::CryptoRng;
 use smoltcp::iface::{Interface, MulticastError, SocketHandle, SocketSet};
 use smoltcp::phy::Device;
 use smoltcp::socket::{tcp, udp};
-use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint};
+use smoltcp::wire::{HardwareAddress, IpListenEndpoint};
 
-use crate::machine::{LINGER, Machine};
+use crate::machine::{GONE, LINGER, LISTENING_SHARE, Machine, endpoint};
 use neighbors::{Hints, Learning};
-
-/// One in so many sockets of the pool listens: they are the backlog, and a connection that finds
-/// none of them is refused.
-const LISTENING_SHARE: usize = 4;
 
 /// Bytes that [`Driver::poll`] wants lent for datagrams and data: one datagram at least.
 pub const MIN_BUFFER: usize = 1_400;
-
-/// After this long without an acknowledgement, the other host is gone: longer than a node waits for an origin,
-/// whose silence would else look like a refusal.
-const GONE: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(90);
 
 /// Local ports of outgoing connections (RFC 6335).
 const FIRST_EPHEMERAL: u16 = 49_152;
@@ -424,26 +416,10 @@ impl Tcp {
 fn prepare(socket: &mut tcp::Socket<'_>) {
     socket.set_nagle_enabled(false);
     // A host that is gone acknowledges nothing, and its socket must not be lost to us for good.
-    socket.set_timeout(Some(GONE));
+    socket.set_timeout(Some(smoltcp::time::Duration::from_micros(GONE.micros())));
 }
 
 /// Whether the stack itself lets go of a closed connection, after a time of its own.
 fn ends_itself(socket: &tcp::Socket<'_>) -> bool {
     matches!(socket.state(), tcp::State::TimeWait | tcp::State::Closed)
-}
-
-#[cfg(feature = "ipv6")]
-fn endpoint(address: SocketAddr) -> IpEndpoint {
-    address.into()
-}
-
-#[cfg(not(feature = "ipv6"))]
-fn endpoint(address: SocketAddr) -> IpEndpoint {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) => ip,
-        // Without IPv6 in the stack there is no such endpoint; sending to the unspecified one
-        // fails, as it should.
-        IpAddr::V6(_) => smoltcp::wire::Ipv4Address::UNSPECIFIED,
-    };
-    IpEndpoint::new(ip.into(), address.port())
 }

@@ -57,6 +57,7 @@ const FEATURE_SETS: &[(&str, &[&str])] = &[
     ("peerdist-core", &["log"]),
     ("peerdist-core", &["defmt"]),
     ("peerdist-hal", &[]),
+    ("peerdist-hal", &["embassy"]),
     ("peerdist-hal", &["file"]),
     ("peerdist-hal", &["flash"]),
     ("peerdist-hal", &["smoltcp"]),
@@ -65,6 +66,7 @@ const FEATURE_SETS: &[(&str, &[&str])] = &[
     ("peerdist-hal", &["tls"]),
     ("peerdist-hal", &["tap"]),
     ("peerdist-hal", &["smoltcp", "std"]),
+    ("peerdist-hal", &["embassy", "ipv6"]),
 ];
 
 fn main() -> ExitCode {

@@ -39,6 +39,26 @@ const FACTS: &str = "docs/FACTS.md";
 
 const MAX_FILE_LINES: usize = 900;
 
+/// Of which core/src has every public function in the no-panic proof: what turns bytes from outside into values,
+/// and back. A module is here with all below it.
+const PROVEN: &[&str] = &[
+    "ages",
+    "bytes",
+    "content",
+    "discovery::wire",
+    "discovery::xml",
+    "encoding",
+    "http::date",
+    "http::select",
+    "http::wire",
+    "retrieval::set",
+    "retrieval::wire",
+    "store::seal",
+];
+
+/// The harness of that proof.
+const PROOF: &str = "tests/no-panic/src";
+
 /// How many lines a codec has to say which document it follows.
 const DOCUMENT_LINES: usize = 5;
 
@@ -59,6 +79,20 @@ fn core_is_bare() {
 #[test]
 fn codecs_name_their_document() {
     check("core/src", "rs", document);
+}
+
+#[test]
+fn codecs_are_proven() {
+    let sources = files(&repository().join(PROOF)).into_iter().map(|path| fs::read_to_string(path).unwrap());
+    let harness = tokens(&code_of(&sources.collect::<String>()));
+    check("core/src", "rs", |path, text| proof(&harness, path, text));
+    let there: Vec<String> = files(&repository().join("core/src"))
+        .iter()
+        .map(|path| module_path(&shown(path)).join("::"))
+        .collect();
+    for module in PROVEN {
+        assert!(there.iter().any(|path| path == module), "there is no module `{module}`");
+    }
 }
 
 #[test]
@@ -172,6 +206,52 @@ fn document(path: &str, text: &str) -> Vec<String> {
         return vec![format!("no [MS-...] or RFC in the first {DOCUMENT_LINES} lines")];
     }
     Vec::new()
+}
+
+/// Complains where the no-panic harness does not call a public function: by its name, and what takes no
+/// `self` by the name of its type too.
+fn proof(harness: &[Token], path: &str, text: &str) -> Vec<String> {
+    let module = module_path(path).join("::");
+    let is_proven = |root: &str| module == root || module.starts_with(&format!("{root}::"));
+    if is_test_file(path) || !PROVEN.iter().any(|root| is_proven(root)) {
+        return Vec::new();
+    }
+    let called =
+        |name: &[&str]| harness.windows(name.len()).any(|part| part.iter().map(|it| &it.text).eq(name));
+    let mut complaints = Vec::new();
+    let tokens = tokens(&without_tests(&code_of(text)));
+    let text = |at: usize| tokens.get(at).map_or("", |token: &Token| token.text.as_str());
+    let mut owner = "";
+    for at in 0..tokens.len() {
+        if text(at) == "impl" && (at == 0 || ["}", ";", "]"].contains(&text(at - 1))) {
+            let block = (at..).map(text).take_while(|&token| !["{", "", "where"].contains(&token));
+            // The last name outside of angle brackets: behind `for`, behind paths.
+            let mut depth = 0;
+            owner = block.skip(1).fold("", |last, token| {
+                depth += i32::from(token == "<") - i32::from(token == ">");
+                let is_name = token.starts_with(|c: char| c.is_ascii_uppercase());
+                if depth == 0 && is_name { token } else { last }
+            });
+        }
+        let keyword = if text(at + 1) == "const" { at + 2 } else { at + 1 };
+        if text(at) != "pub" || text(keyword) != "fn" {
+            continue;
+        }
+        let name = text(keyword + 1);
+        let open = (keyword..tokens.len()).find(|&at| text(at) == "(").unwrap_or(keyword);
+        let has_self = (open..open + 5).any(|at| text(at) == "self");
+        let is_free = owner.is_empty() || tokens[at].outermost;
+        let is_called = match (is_free, has_self) {
+            (false, false) => called(&[owner, "::", name]),
+            (false, true) => called(&[".", name]) || called(&["::", name]),
+            (true, _) => called(&[name, "("]) || called(&["(", name, ")"]) || called(&["::", name]),
+        };
+        if !is_called {
+            let line = tokens[at].line;
+            complaints.push(format!("line {line}: {PROOF} does not call `{name}`: see its codecs.rs"));
+        }
+    }
+    complaints
 }
 
 /// Complains about a vector that `readmes` mention neither by name nor by pattern; `name` is its path
@@ -397,6 +477,8 @@ fn module_path(path: &str) -> Vec<String> {
 struct Token {
     text: String,
     line: usize,
+    /// It is the first of a line that is not indented.
+    outermost: bool,
 }
 
 fn tokens(code: &str) -> Vec<Token> {
@@ -410,7 +492,8 @@ fn tokens(code: &str) -> Vec<Token> {
                 0 => first.len_utf8(),
                 _ => word,
             };
-            tokens.push(Token { text: rest[..len].to_owned(), line: number + 1 });
+            let outermost = rest.len() == line.len();
+            tokens.push(Token { text: rest[..len].to_owned(), line: number + 1, outermost });
             rest = rest[len..].trim_start();
         }
     }
@@ -617,6 +700,21 @@ mod the_rules_can_fail {
         accepts(dependencies, "core/src/crypto.rs", "use crate::limits::MAX_DIGEST_BYTES;");
         accepts(dependencies, "core/src/node.rs", "use crate::{download, api::client, http};");
         accepts(dependencies, "core/src/lib.rs", "pub use crate::node::Node;");
+    }
+
+    #[test]
+    fn codecs_without_a_proof() {
+        let harness = "fn f() { keep(Query::parse(input).map(|it| it.len())); parse(input).map(hex); }";
+        let harness = tokens(harness);
+        let rule = |path: &str, text: &str| proof(&harness, path, text);
+        let codec = "core/src/retrieval/wire/list.rs";
+        complains(rule, codec, "pub fn emit(to: &mut [u8]) {}");
+        complains(rule, codec, "impl<'a> Reply<'a> {\n    pub fn parse(data: &'a [u8]) -> Self {}\n}");
+        complains(rule, codec, "impl Query {\n    pub const fn emit(&self) {}\n}");
+        accepts(rule, codec, "impl Query {\n    pub fn parse(data: &[u8]) {}\n    pub fn len(&self) {}\n}");
+        accepts(rule, codec, "pub fn parse(data: &[u8]) {}\npub(crate) fn emit() {}\npub fn hex() {}");
+        accepts(rule, "core/src/retrieval/wire/tests.rs", "pub fn emit(to: &mut [u8]) {}");
+        accepts(rule, "core/src/node.rs", "pub fn emit(to: &mut [u8]) {}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! has a state that calls leave behind goes into [`machines`](crate::machines).
 
 use peerdist_core::ages::{Ages, AgesRepr, MAX_BLOB_BYTES, blob_bytes};
-use peerdist_core::bytes::{Reader, Writer, decode_hex, hex_value, parse_decimal};
+use peerdist_core::bytes::{Reader, Writer, copy, decode_hex, hex_value, parse_decimal};
 use peerdist_core::content::hash_file::{
     Answer, Dialect, HashFile, HashLevel, ReadHash, Reply, wire as hash_wire,
 };
@@ -108,6 +108,7 @@ fn bytes_reader(input: &[u8], _: &mut [u8]) {
     keep(reader.u32_le());
     keep(reader.u64_le());
     keep(reader.u32_be());
+    keep(reader.u64_be());
     keep(reader.array::<7>().copied());
     let len = reader.u8().map_or(0, usize::from);
     keep(reader.take(len).map(checksum));
@@ -124,6 +125,7 @@ fn bytes_writer(input: &[u8], output: &mut [u8]) {
     keep(writer.u32_le(number as u32));
     keep(writer.u64_le(number));
     keep(writer.u32_be(number as u32));
+    keep(writer.u64_be(number));
     keep(writer.decimal(number));
     keep(writer.zeros(number as usize));
     keep(writer.hex_upper(reader.rest()));
@@ -136,6 +138,7 @@ fn bytes_writer(input: &[u8], output: &mut [u8]) {
 #[inline(never)]
 fn bytes_text(input: &[u8], output: &mut [u8]) {
     keep(parse_decimal(input));
+    keep(copy(output, input));
     keep(input.first().copied().map(hex_value));
     keep(decode_hex(input, output).map(checksum));
 }
@@ -207,7 +210,14 @@ fn content_info(input: &[u8], output: &mut [u8]) {
         info.segment_at(source, unknown_u64()),
         info.segment(source, unknown_u32()).and_then(|segment| info.next_segment(source, &segment)),
     ];
-    segments.into_iter().filter_map(Result::ok).flatten().for_each(|segment| keep_segment(source, &segment));
+    for segment in segments.into_iter().filter_map(Result::ok).flatten() {
+        keep_segment(source, &segment);
+        keep(info.secret_at(source, segment.secret_at()));
+        let place = segment.place();
+        keep(info.segment_near(source, place, unknown_u32()).map(|it| keep_segment(source, &it)));
+        keep(info.segment_at_near(source, place, unknown_u64()).map(|it| it.is_some()));
+    }
+    keep(info.secret_at(source, unknown_u64()));
     let excerpt = info.excerpt(source, unknown_u64()..unknown_u64(), form()).ok().flatten();
     for excerpt in [Some(info.whole(source)), excerpt].into_iter().flatten() {
         keep((excerpt.info().clone(), excerpt.len()));
@@ -262,6 +272,7 @@ fn content_v1_wire(input: &[u8], output: &mut [u8]) {
         let Ok(segment) = wire::SegmentRepr::parse(algorithm, input) else { continue };
         keep((segment.buffer_len(), segment.emit(output)));
         keep(segment);
+        keep(wire::description_bytes(algorithm));
     }
     keep(checksum(output));
 }
@@ -419,7 +430,7 @@ fn discovery_parse(input: &[u8], _: &mut [u8]) {
 fn discovery_probe(input: &[u8], output: &mut [u8]) {
     let ids = segments(input);
     let message_id = Uuid::random(&mut machines::Entropy);
-    keep(ProbeRepr::fitting(&ids));
+    keep((ProbeRepr::fitting(&ids), ProbeRepr::capacity(unknown_u32() as usize)));
     keep(ProbeRepr { message_id, ids: &ids }.emit(output));
     keep(checksum(output));
     keep((ProbeV2Repr::fitting(&ids), ProbeV2Repr::capacity(unknown_u32() as usize)));
@@ -434,9 +445,10 @@ fn discovery_matches(input: &[u8], output: &mut [u8]) {
     let Ok(Message::Probe(probe)) = parse_datagram(input) else { return };
     let relates_to: &MessageId = &probe.message_id;
     let mut scopes = heapless::Vec::<(Scope, u32), 64>::new();
-    for scope in probe.scopes.iter() {
+    for scope in probe.scopes.iter().chain(segments(input).iter().map(|id| Scope::new(*id))) {
         let _ = scopes.push((scope, unknown_u32()));
     }
+    keep(ProbeMatchesRepr::capacity(unknown_u32() as usize, unknown_u32() as usize));
     keep(ProbeMatchesRepr::fitting(relates_to, &scopes));
     let matches = ProbeMatchesRepr {
         message_id: Uuid::random(&mut machines::Entropy),
@@ -535,6 +547,7 @@ fn http_parse(input: &[u8], _: &mut [u8]) {
             .map(|line| (checksum(line.method), checksum(line.target), line.version)),
     );
     keep(http::parse_status_line(input));
+    keep((http::is_token(input), input.first().copied().map(http::is_field_byte)));
     keep(http::parse_header(input).map(|header| (checksum(header.name), checksum(header.value))));
     keep(http::parse_chunk_line(input));
     keep(http::ByteRange::parse(input).map(|range| range.resolve(unknown_u64())));
@@ -549,6 +562,7 @@ fn http_emit(input: &[u8], output: &mut [u8]) {
     let mut writer = Writer::new(output);
     keep(http::emit_request_line(&mut writer, input, input));
     keep(http::emit_status_line(&mut writer, unknown_u32() as u16));
+    keep(http::reason(unknown_u32() as u16).len());
     keep(http::emit_header(&mut writer, input, input));
     keep(http::emit_content_length(&mut writer, unknown_u64()));
     keep(http::ByteRange::parse(input).map(|range| range.emit(&mut writer)));
@@ -598,7 +612,14 @@ fn retrieval_request(input: &[u8], output: &mut [u8]) {
     }
     keep(checksum(writer.finish()));
     keep(input.first_chunk().map(retrieval::Header::parse));
-    keep(input.first_chunk().map(retrieval::VersionRange::parse));
+    keep(
+        input
+            .first_chunk()
+            .map(retrieval::VersionRange::parse)
+            .map(|range| range.speaks(retrieval::Version::from_wire(unknown_u32()))),
+    );
+    keep(retrieval::MessageType::from_wire(unknown_u32()));
+    keep(retrieval::pad(unknown_u32() as usize));
     keep(retrieval::is_retrieval_path(input));
 }
 
@@ -640,7 +661,9 @@ fn retrieval_emit(input: &[u8], output: &mut [u8]) {
     let cipher = retrieval::CryptoAlgoId(unknown_u32());
     let request_id = &unknown_array();
     let ids = input.split(|&byte| byte == 0);
+    keep(retrieval::GetSegmentList::len_for(ids.clone(), input));
     keep(retrieval::GetSegmentList::emit_for(request_id, cipher, ids, input, &mut writer));
+    keep_ranges(retrieval::Ranges::new(input.as_chunks().0));
     let ranges = input.as_chunks().0.iter().map(|range| retrieval::Range::from_wire(*range));
     keep(retrieval::GetBlockList::emit_for(input, cipher, ranges, &mut writer));
     let seal = unknown_seal();
@@ -663,9 +686,11 @@ fn retrieval_set(input: &[u8], _: &mut [u8]) {
     let (mut set, mut other) = (IndexSet::EMPTY, IndexSet::EMPTY);
     for range in input.as_chunks().0 {
         let (set, other) = (forget(&mut set), forget(&mut other));
+        set.remove(unknown_u32());
         set.insert_range(retrieval::Range::from_wire(*range));
         other.insert(unknown_u32());
         keep((set.is_empty(), set.contains(unknown_u32()), set.first_from(unknown_u32()), set.last()));
+        keep((set.count(), set.without(other)));
         set.intersection(other).ranges().chain(set.union(other).ranges()).for_each(keep);
     }
 }

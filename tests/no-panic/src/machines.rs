@@ -187,6 +187,7 @@ fn ram() -> RamArrays {
 #[inline(never)]
 pub(crate) fn publisher_v1(input: &[u8], output: &mut [u8]) {
     let ks = server_secret(&mut SoftCrypto, algorithm(), input);
+    keep(v1::Publisher::new(algorithm(), ks.clone(), unknown_u64()).is_ok());
     let publisher = v1::Publisher::with_end_form(algorithm(), ks, unknown_u64(), form());
     let Ok(mut publisher) = publisher else { return };
     let sink = &mut &mut *output;
@@ -208,6 +209,7 @@ pub(crate) fn publisher_v2(input: &[u8], output: &mut [u8]) {
     let ks = server_secret(&mut SoftCrypto, algorithm(), input);
     let segmentation =
         SegmentLen::new(unknown_u32()).map_or(Segmentation::ContentDefined, Segmentation::Fixed);
+    keep(v2::Publisher::new(ks.clone(), segmentation).described());
     let mut publisher = v2::Publisher::with_layout(ks, segmentation, form(), unknown_u32());
     let sink = &mut &mut *output;
     while unknown() > 0 {

@@ -23,7 +23,7 @@ pub(in crate::content) struct Mark {
 
 impl Mark {
     /// Where its description stands.
-    pub fn at(&self) -> u64 {
+    pub(in crate::content) fn at(&self) -> u64 {
         self.chunk_at.saturating_add(u64::from(self.within) * DESCRIPTION_BYTES as u64)
     }
 }

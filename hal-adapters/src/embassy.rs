@@ -23,6 +23,8 @@
 //! # }
 //! ```
 
+mod neighbors;
+
 use core::cell::{Cell, RefCell};
 use core::convert::Infallible;
 use core::future::{Future, poll_fn};
@@ -46,6 +48,8 @@ use peerdist_core::time::{Duration, Instant};
 use rand_core::CryptoRng;
 
 use crate::machine::{GONE, LINGER, LISTENING_SHARE, Machine, endpoint};
+
+pub use neighbors::Learning;
 
 /// Bytes that [`Driver::run`] wants lent for datagrams and data: one datagram at least.
 pub const MIN_BUFFER: usize = 1_400;

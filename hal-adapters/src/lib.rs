@@ -15,6 +15,8 @@ pub mod file;
 pub mod flash;
 #[cfg(any(feature = "embassy", feature = "smoltcp", feature = "std"))]
 mod machine;
+#[cfg(any(feature = "embassy", feature = "smoltcp"))]
+mod neighbors;
 #[cfg(feature = "smoltcp")]
 pub mod smoltcp;
 #[cfg(feature = "std")]

@@ -23,7 +23,8 @@ use smoltcp::socket::{tcp, udp};
 use smoltcp::wire::{HardwareAddress, IpListenEndpoint};
 
 use crate::machine::{GONE, LINGER, LISTENING_SHARE, Machine, endpoint};
-use neighbors::{Hints, Learning};
+use crate::neighbors::Hints;
+use neighbors::Learning;
 
 /// Bytes that [`Driver::poll`] wants lent for datagrams and data: one datagram at least.
 pub const MIN_BUFFER: usize = 1_400;

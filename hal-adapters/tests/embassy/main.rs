@@ -100,6 +100,9 @@ fn every_byte_comes_from_the_other_node() {
     read_all(&mut world, &client, handle, them);
     let counters = server.driver.with_node(|node| node.counters());
     assert_eq!((counters.serve.blocks, counters.refused), (4, 0));
+    // The server has answered a probe at once, for it knew its sender from that: it asked nobody (ARP, 1).
+    let asks = |frame: &&Vec<u8>| frame[12..14] == [8, 6] && frame[20..22] == [0, 1];
+    assert_eq!(world.cable.frames.borrow().iter().filter(asks).count(), 0);
     assert_eq!(server.driver.dropped_datagrams() + client.driver.dropped_datagrams(), 0);
     // And nobody goes on working once all is done.
     world.run(60_000);

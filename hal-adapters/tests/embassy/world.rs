@@ -19,7 +19,7 @@ use peerdist_core::discovery::Subnet;
 use peerdist_core::node::{Config, Node, Output};
 use peerdist_core::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
 use peerdist_core::time::Instant;
-use peerdist_hal::embassy::{Driver, MIN_BUFFER};
+use peerdist_hal::embassy::{Driver, Learning, MIN_BUFFER};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
@@ -245,7 +245,7 @@ fn stack(tasks: &mut Vec<Task>, last: u8) -> (Stack<'static>, Sent, Received) {
     link.set_link_state(LinkState::Up);
     let resources = leak(StackResources::<24>::new());
     let (stack, mut runner) =
-        embassy_net::new(device, embassy_net::Config::default(), resources, last.into());
+        embassy_net::new(Learning::new(device), embassy_net::Config::default(), resources, last.into());
     tasks.push(Task::new(async move { runner.run().await }));
     (stack, sent, for_us)
 }

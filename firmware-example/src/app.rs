@@ -6,8 +6,11 @@
 //!
 //! # How a board uses it
 //!
-//! 1. It makes a node, which [`Peer`] names, of [`node_config`], a store, a source of entropy and
-//!    [`SoftCrypto`] or an engine of its own, and an [`App`]. Both stay in statics.
+//! 1. It finds out why it was started, which is a [`Start`] (`board/faults.rs` has it on a Cortex-M,
+//!    `peerdist_hal::flash::count_start` the number), reads its owner's sheet ([`read_config`]), and mounts its
+//!    blocks ([`store::mount`](crate::store::mount)) on flash. For these three it has three parts of flash.
+//!    It makes a node, which [`Peer`] names, of [`node_config`], the store, a source of entropy and
+//!    [`SoftCrypto`], and an [`App`]. Both stay in statics.
 //! 2. An adapter (`peerdist_hal::smoltcp`, `peerdist_hal::embassy`) moves what goes between the node and the
 //!    network. What it hands out for the application goes to [`App::handle_output`].
 //! 3. What DHCP says goes to [`App::handle_lease`], what the card says of the cable to [`App::handle_link`].
@@ -32,11 +35,13 @@ use peerdist_core::time::{Instant, earliest};
 use rand_core::CryptoRng;
 
 use crate::address::Address;
-use crate::config::{Config, Place};
+use crate::config::{Config, Place, SheetError};
 use crate::json::Writer;
 use crate::log::log;
 use crate::page::Request;
 use crate::preload::{Failure, Preload, Target};
+use crate::start::Start;
+use crate::store::{self, Shelf};
 
 /// Connections at once. Windows asks for a segment over as many as 34 (fact 38).
 pub const STREAMS: usize = if cfg!(feature = "four-connections") { 4 } else { 36 };
@@ -51,12 +56,34 @@ pub const FETCHES: usize = 2;
 pub type Peer<S, R> = Node<S, SoftCrypto, R, STREAMS, FETCHES>;
 
 /// How the node of an appliance is set.
-pub fn node_config(config: &Config) -> node::Config {
+pub fn node_config(config: &Config, start: &Start) -> node::Config {
     node::Config {
         port: config.port,
+        // Fact 30: peers forget where we are when it falls.
+        instance_id: start.starts,
         max_uploads: STREAMS - RESERVED,
         reserved_streams: RESERVED,
         ..node::Config::default()
+    }
+}
+
+/// What the owner set, or else what is set in the image, as [`Config::read`] has it; and why it is not the
+/// owner's.
+pub fn read_config(sheet: &[u8]) -> (Config, Option<SheetError>) {
+    match Config::read(sheet) {
+        Ok(config) => {
+            log!("set by the owner: preload {}", config.preload.as_str());
+            (config, None)
+        }
+        Err(SheetError::Absent) => {
+            log!("nothing is set on flash: the image's own settings");
+            (Config::default(), Some(SheetError::Absent))
+        }
+        Err(error) => {
+            let line = if let SheetError::Line(line) = error { line } else { 0 };
+            log!("settings refused: {} (line {}): the image's own", error.words(), line);
+            (Config::default(), Some(error))
+        }
     }
 }
 
@@ -75,6 +102,8 @@ pub enum Action<'a> {
 /// The appliance.
 pub struct App {
     config: Config,
+    refused: Option<SheetError>,
+    start: Start,
     address: Address,
     preload: Preload,
     /// The node has to be polled.
@@ -83,10 +112,11 @@ pub struct App {
 
 impl App {
     /// An appliance without an address yet.
-    pub fn new(now: Instant, config: Config) -> Self {
+    pub fn new(now: Instant, start: Start, (config, refused): (Config, Option<SheetError>)) -> Self {
+        log!("start {}, after a reset by {} at {:#x}", start.starts, start.cause.word(), start.at);
         let address = Address::new(now, config.fallback);
         let preload = Preload::new(now, !config.preload.is_empty());
-        Self { config, address, preload, begun: false }
+        Self { config, refused, start, address, preload, begun: false }
     }
 
     /// Whether the cable was in when that was told last.
@@ -173,7 +203,7 @@ impl App {
 
     /// Writes the reply to a whole request, and returns its length: [`REPLY_BYTES`](crate::page::REPLY_BYTES)
     /// at most. `dropped`: datagrams that found no room in the socket.
-    pub fn answer<S: Storage, R: CryptoRng>(
+    pub fn answer<S: Shelf, R: CryptoRng>(
         &self,
         now: Instant,
         node: &Peer<S, R>,
@@ -181,14 +211,25 @@ impl App {
         request: &Request,
         reply: &mut [u8],
     ) -> usize {
-        request.answer(reply, |json| self.tell(now, &node.counters(), dropped, json))
+        let (counters, store) = (node.counters(), node.storage().numbers());
+        request.answer(reply, |json| self.tell(now, &counters, &store, dropped, json))
     }
 
     /// The numbers.
-    fn tell(&self, now: Instant, counters: &node::Counters, dropped: u32, json: &mut Writer<'_>) {
-        let Self { address, preload, .. } = self;
+    fn tell(
+        &self,
+        now: Instant,
+        counters: &node::Counters,
+        store: &store::Numbers,
+        dropped: u32,
+        json: &mut Writer<'_>,
+    ) {
+        let Self { address, preload, start, .. } = self;
         json.open();
-        json.numbers(&[("uptime_ms", now.micros() / 1_000)]);
+        json.numbers(&[("uptime_ms", now.micros() / 1_000), ("starts", start.starts.into())]);
+        json.word("last_reset", Some(start.cause.word()));
+        json.numbers(&[("reset_at", start.at.into())]);
+        json.word("settings", Some(self.refused.map_or("taken", SheetError::words)));
         let place = address.place();
         json.address("address", place.map(|(place, _)| place.address));
         json.object("preload");
@@ -208,6 +249,15 @@ impl App {
         json.numbers(&[
             ("link_losses", address.link_losses.into()),
             ("lease_losses", address.lease_losses.into()),
+        ]);
+        json.close();
+        json.object("store");
+        json.numbers(&[
+            ("blocks", store.blocks.into()),
+            ("rows", store.rows.into()),
+            ("evicted", store.evicted.into()),
+            ("failures", store.failures.into()),
+            ("sectors_used", store.sectors_used.into()),
         ]);
         json.close();
         let node::Counters { serve, fetch, answer, .. } = counters;

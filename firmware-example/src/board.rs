@@ -4,6 +4,7 @@
 //! The feature that has the board's name chooses it. A board more is: a feature, two lines here, its name in
 //! `build.rs`, and its target in `.cargo/config.toml`.
 
+mod faults;
 #[cfg(feature = "mps2-an385")]
 mod mps2_an385;
 

@@ -17,3 +17,5 @@ mod page;
 mod preload;
 #[cfg(feature = "mps2-an385")]
 mod stack;
+mod start;
+mod store;

@@ -4,7 +4,6 @@ mod network;
 mod page;
 
 use cortex_m::singleton;
-use peerdist_core::store::Storage;
 use peerdist_core::time::{Instant, earliest};
 use peerdist_hal::smoltcp::{Driver, MIN_BUFFER};
 use rand_core::CryptoRng;
@@ -14,6 +13,7 @@ use smoltcp::socket::{tcp, udp};
 use smoltcp::wire::EthernetAddress;
 
 use crate::app::{Action, App, Peer, STREAMS};
+use crate::store::Shelf;
 use network::Network;
 use page::Page;
 
@@ -84,7 +84,7 @@ impl Stack {
 
     /// Does all that there is to do at `now`, and says when to call again at the latest, or earlier
     /// when a frame comes.
-    pub fn poll<S: Storage, R: CryptoRng>(
+    pub fn poll<S: Shelf, R: CryptoRng>(
         &mut self,
         now: Instant,
         card: &mut (impl Device + Link),

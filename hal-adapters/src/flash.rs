@@ -33,6 +33,7 @@
 
 mod device;
 mod layout;
+mod starts;
 
 use core::fmt;
 
@@ -45,6 +46,8 @@ use peerdist_core::time::{Duration, Instant};
 use self::device::{Device, Failed, MAX_WORD, Opening, Span};
 use self::layout::{Commit, Crc, Name, PAGE_BYTES, Record, Sector, Words};
 use crate::clock::Clock;
+
+pub use starts::{Uncountable, count_start};
 
 /// Bytes of a page that are read at once to check it, on the stack.
 const CHECK_BYTES: usize = 128;
@@ -86,6 +89,7 @@ pub struct FlashStore<F: NorFlash, E> {
     max_age: Duration,
     /// The page that was read last, and found to be whole: row and number.
     whole: Option<(u32, u32)>,
+    evicted: u32,
 }
 
 /// The flash has less than two sectors.
@@ -140,7 +144,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
         let sector = device.sectors().saturating_sub(1);
         let head = Head { sector, within: Device::<F>::PAYLOAD, seq: 0 };
         let clock = Clock::new(seconds.into());
-        let mut store = Self { device, entries, head, clock, max_age: MAX_AGE, whole: None };
+        let mut store = Self { device, entries, head, clock, max_age: MAX_AGE, whole: None, evicted: 0 };
         for sector in 0..store.device.sectors() {
             store.load(sector);
         }
@@ -161,6 +165,16 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
     /// how often each was erased.
     pub fn sectors_used(&self) -> u32 {
         self.head.seq
+    }
+
+    /// How many blocks have gone for others since it was mounted.
+    pub fn evicted(&self) -> u32 {
+        self.evicted
+    }
+
+    /// How often the flash has failed since then.
+    pub fn failures(&self) -> u32 {
+        self.device.failures
     }
 
     /// Why the flash failed last, once.
@@ -325,6 +339,13 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
         }
     }
 
+    /// The same, for another block.
+    fn evict(&mut self, index: u32) {
+        let gone = self.entry_at(index).is_some_and(|entry| entry.committed().is_some());
+        self.evicted = self.evicted.saturating_add(gone.into());
+        self.remove(index);
+    }
+
     /// Finds room for a record: where the log is, if nobody holds the sectors to which it would go on from
     /// there, or else from the next sector that begins enough that nobody holds.
     fn room(&self, len: u32) -> Option<Room> {
@@ -376,7 +397,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
                 !entry.is_free() && self.overlap(&entry.span, room.first, room.count).is_some()
             };
             if self.entry_at(index).filter(goes).is_some() {
-                self.remove(index);
+                self.evict(index);
             }
         }
         let Span { sector, within, seq, len } = room.span;
@@ -483,7 +504,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> Store for FlashStore<F, E>
         self.free().or_else(|| self.oldest()).ok_or(ReserveError::Full)?;
         self.begin(&room, name).map_err(|Failed| ReserveError::Full)?;
         let index = self.free().or_else(|| self.oldest()).ok_or(ReserveError::Full)?;
-        self.remove(index);
+        self.evict(index);
         let writer = Writer { written: 0, crc: Crc::new(0), rest: [0; _] };
         Ok(self.set(index, name, room.span, State::Reserved(writer)))
     }

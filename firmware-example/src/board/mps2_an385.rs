@@ -3,42 +3,44 @@
 mod clock;
 mod console;
 mod entropy;
-mod faults;
+mod interrupts;
 mod lan9118;
+mod nor;
 mod watchdog;
 
 use core::convert::Infallible;
 
 use cortex_m::{Peripherals, interrupt, singleton};
 use cortex_m_rt::entry;
-use heapless::Vec;
 use peerdist_core::crypto::SoftCrypto;
 use peerdist_core::node::Node;
-use peerdist_core::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
+use peerdist_hal::flash::{Entry, count_start};
 
+use super::faults;
 use crate::app::{self, App, Peer};
-use crate::config::Config;
 use crate::log::log;
 use crate::stack::{Stack, StackError};
+use crate::start::Start;
+use crate::store::{self, FlashAndRam, INFO_BYTES, ROWS};
 use entropy::Entropy;
 use lan9118::{CardError, Lan9118};
+use nor::Nor;
 use watchdog::Dog;
 
-/// Full blocks that the store has room for.
-const BLOCKS: usize = 40;
-
-/// Bytes of content information that the store has room for: a segment of 32 MiB takes 16 KiB.
-const INFO_BYTES: usize = 18 * 1_024;
+/// Sectors of the flash for the owner's sheet, and for the number of starts; the rest is for blocks. QEMU loads a
+/// sheet to where the flash begins: `-device loader,file=SHEET,addr=0x21000000,force-raw=on`.
+const SHEET_SECTORS: usize = 1;
+const START_SECTORS: usize = 2;
 
 /// The status with which QEMU ends where the appliance cannot start.
 const UNFIT: u32 = 1;
-
-type Store = RamStore<&'static mut [Page], &'static mut [Entry], &'static mut [u8]>;
 
 /// Why the appliance cannot start.
 enum Problem {
     Card(CardError),
     Stack(StackError),
+    /// The flash is smaller than what is to be on it.
+    Flash,
     /// It was started before.
     Taken,
 }
@@ -60,24 +62,21 @@ fn run() -> Result<Infallible, Problem> {
     let mut entropy = Entropy::insecure(u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
     log!("entropy is NOT SECURE on this board");
 
-    // Filled in place, piece by piece: as a constant it would lie in flash as well, as a value on the
-    // stack first.
-    let pages = singleton!(: Vec<Page, { BLOCKS * BLOCK_PAGES }> = Vec::new());
-    let entries = singleton!(: [Entry; BLOCKS] = [const { Entry::EMPTY }; BLOCKS]);
-    let infos = singleton!(: [u8; INFO_BYTES] = [0; INFO_BYTES]);
-    let (Some(pages), Some(entries), Some(infos)) = (pages, entries, infos) else {
-        return Err(Problem::Taken);
-    };
-    while pages.push(Page::EMPTY).is_ok() {}
-    let store = RamStore::new(&mut pages[..], &mut entries[..], &mut infos[..]);
-    let config = Config::default();
+    let (sheet, rest) = Nor::take().and_then(|nor| nor.split(SHEET_SECTORS)).ok_or(Problem::Flash)?;
+    let (starts, blocks) = rest.split(START_SECTORS).ok_or(Problem::Flash)?;
+    let start = Start { starts: count_start(starts).unwrap_or(0), ..faults::take_note() };
+    let (config, refused) = app::read_config(sheet.bytes());
+    let rows = singleton!(: [Entry; ROWS] = [const { Entry::EMPTY }; ROWS]).ok_or(Problem::Taken)?;
+    let infos = singleton!(: [u8; INFO_BYTES] = [0; INFO_BYTES]).ok_or(Problem::Taken)?;
+    let store = store::mount(blocks, rows, infos).map_err(|_| Problem::Flash)?;
+    log!("{} blocks on flash", store.blocks.count());
     let seed = rand_core::Rng::next_u64(&mut entropy);
     let mut stack =
         Stack::new(clock::now(), address, &mut card, config.port, seed).map_err(Problem::Stack)?;
-    let node = singleton!(: Peer<Store, Entropy> =
-        Node::new(app::node_config(&config), store, SoftCrypto, entropy));
+    let node = singleton!(: Peer<FlashAndRam<Nor>, Entropy> =
+        Node::new(app::node_config(&config, &start), store, SoftCrypto, entropy));
     let node = node.ok_or(Problem::Taken)?;
-    let mut app = App::new(clock::now(), config);
+    let mut app = App::new(clock::now(), start, (config, refused));
 
     let mut dog = Dog::start();
     loop {
@@ -107,6 +106,7 @@ impl Problem {
             Self::Card(CardError::Absent) => "there is no LAN9118",
             Self::Card(CardError::Silent) => "the LAN9118 does not answer",
             Self::Stack(StackError::Groups) => "the stack has no room for a multicast group",
+            Self::Flash => "the flash is too small",
             Self::Stack(StackError::Taken) | Self::Taken => "it was started before",
         }
     }

@@ -39,10 +39,13 @@ pub struct Device<F: NorFlash> {
     sectors: u32,
     /// Why it failed last.
     pub error: Option<F::Error>,
+    /// How often it failed.
+    pub failures: u32,
 }
 
 impl<F: NorFlash> Device<F> {
-    const ERASE: u32 = F::ERASE_SIZE as u32;
+    /// Bytes of a sector.
+    pub const ERASE: u32 = F::ERASE_SIZE as u32;
     const HEADER: u32 = STRUCT_BYTES as u32;
 
     /// Bytes of a word.
@@ -74,7 +77,7 @@ impl<F: NorFlash> Device<F> {
     pub fn new(flash: F) -> Option<Self> {
         const { Self::POSSIBLE };
         let sectors = u32::try_from(flash.capacity()).unwrap_or(u32::MAX) / Self::ERASE;
-        (sectors >= 2).then_some(Self { flash, sectors, error: None })
+        (sectors >= 2).then_some(Self { flash, sectors, error: None, failures: 0 })
     }
 
     /// How many sectors there are.
@@ -135,8 +138,20 @@ impl<F: NorFlash> Device<F> {
         }
         let words = header.emit(self.geometry());
         let from = sector.saturating_mul(Self::ERASE);
+        self.erase(sector)?;
+        self.write(from, words.as_flattened())
+    }
+
+    /// Erases a sector.
+    pub fn erase(&mut self, sector: u32) -> Result<(), Failed> {
+        let from = sector.saturating_mul(Self::ERASE);
         let erased = self.flash.erase(from, from.saturating_add(Self::ERASE));
-        let written = erased.and_then(|()| self.flash.write(from, words.as_flattened()));
+        self.keep(erased)
+    }
+
+    /// Writes whole words, which were erased.
+    pub fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), Failed> {
+        let written = self.flash.write(address, bytes);
         self.keep(written)
     }
 
@@ -170,8 +185,7 @@ impl<F: NorFlash> Device<F> {
                 self.open(sector, Sector { seq: span.seq.wrapping_add(passed), first, seconds }, shared)?;
             }
             let (now, rest) = bytes.split_at_checked(room as usize).unwrap_or((bytes, &[]));
-            let written = self.flash.write(address, now);
-            self.keep(written)?;
+            self.write(address, now)?;
             (at, bytes) = (at.saturating_add(room), rest);
         }
         Ok(())
@@ -187,7 +201,7 @@ impl<F: NorFlash> Device<F> {
     }
 
     /// Reads from any address.
-    fn read(&mut self, mut address: u32, mut buf: &mut [u8]) -> Result<(), Failed> {
+    pub fn read(&mut self, mut address: u32, mut buf: &mut [u8]) -> Result<(), Failed> {
         let size = F::READ_SIZE;
         while !buf.is_empty() {
             let skip = address as usize % size;
@@ -218,6 +232,7 @@ impl<F: NorFlash> Device<F> {
     fn keep(&mut self, result: Result<(), F::Error>) -> Result<(), Failed> {
         result.map_err(|error| {
             self.error = Some(error);
+            self.failures = self.failures.saturating_add(1);
             Failed
         })
     }

@@ -1,4 +1,4 @@
-//! What is written where: three structures of 32 bytes, each with a CRC-32, and a mark.
+//! What is written where: structures of 32 bytes, each with a CRC-32, and a mark.
 //!
 //! A sector begins with a [`Sector`]; the log goes on behind it. A record of the log is a mark of one
 //! word, which is written when the block goes; its [`Record`]; its [`Commit`], which is written last;
@@ -23,6 +23,9 @@ const SECTOR_MAGIC: u32 = u32::from_le_bytes(*b"PDF\x01");
 const RECORD_MAGIC: u8 = b'R';
 const COMMIT_MAGIC: u8 = b'C';
 
+/// That of a structure that stands by itself.
+const START_MAGIC: u32 = u32::from_le_bytes(*b"PDS\x01");
+
 /// A structure as it is read and written.
 pub type Words = [[u8; 4]; STRUCT_BYTES / 4];
 
@@ -39,6 +42,13 @@ pub struct Sector {
     pub first: u32,
     /// The store's seconds.
     pub seconds: u32,
+}
+
+/// A start of the machine.
+#[derive(Clone, Copy)]
+pub struct Start {
+    /// Which one, from 1.
+    pub number: u32,
 }
 
 /// A block's name: its segment's first 16 bytes, which nobody finds a second segment for, and its index.
@@ -84,6 +94,19 @@ impl Sector {
         let [magic, erase, word, sectors, seq, first, seconds] = verify(0, words)?;
         let same = magic == SECTOR_MAGIC && [erase, word, sectors] == geometry;
         same.then_some(Self { seq, first, seconds })
+    }
+}
+
+impl Start {
+    /// The structure.
+    pub fn emit(&self) -> Words {
+        sign(0, [START_MAGIC, self.number, 0, 0, 0, 0, 0])
+    }
+
+    /// Reads the structure; `None` if it is damaged.
+    pub fn parse(words: &Words) -> Option<Self> {
+        let [magic, number, ..] = verify(0, words)?;
+        (magic == START_MAGIC).then_some(Self { number })
     }
 }
 

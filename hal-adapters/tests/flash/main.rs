@@ -5,6 +5,7 @@ mod cuts;
 mod mock;
 mod model;
 mod rot;
+mod starts;
 #[path = "../stores/mod.rs"]
 mod stores;
 mod wear;

@@ -108,15 +108,15 @@ pub(crate) fn emit_ages(each: &dyn Fn(&mut Tell<'_>), writer: &mut Writer<'_>) -
     });
     // 2.2.6.1: the unit SHOULD be 3; where an age is too much for it, 1 for all (fact 42).
     let (number, unit) = if fits { (3, hundredths) } else { (1, seconds) };
-    let mut written = writer.put(&[0, 1, number, count]);
+    writer.put(&[0, 1, number, count]);
     each(&mut |index, age| {
         let [a, b, c, ..] = (age.micros() / unit).min(MAX_AGE).to_le_bytes();
         if let Some(left) = count.checked_sub(1) {
             count = left;
-            written = written.and_then(|()| writer.put(&[index, a, b, c]));
+            writer.put(&[index, a, b, c]);
         }
     });
-    written
+    writer.check()
 }
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes `len` bytes.
+    #[inline(never)]
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], Truncated> {
         match self.rest.split_at_checked(len) {
             Some((head, tail)) => {
@@ -63,14 +64,8 @@ impl<'a> Reader<'a> {
 
     /// Takes exactly `N` bytes.
     pub fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], Truncated> {
-        match self.rest.split_first_chunk::<N>() {
-            Some((head, tail)) => {
-                self.rest = tail;
-                self.offset = self.offset.wrapping_add(N);
-                Ok(head)
-            }
-            None => Err(Truncated { offset: self.offset }),
-        }
+        let truncated = Truncated { offset: self.offset };
+        self.take(N)?.first_chunk().ok_or(truncated)
     }
 
     /// Takes one byte.
@@ -84,6 +79,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes a little-endian 32-bit integer.
+    #[inline(never)]
     pub fn u32_le(&mut self) -> Result<u32, Truncated> {
         self.array().map(|bytes| u32::from_le_bytes(*bytes))
     }
@@ -94,6 +90,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes a big-endian 32-bit integer.
+    #[inline(never)]
     pub fn u32_be(&mut self) -> Result<u32, Truncated> {
         self.array().map(|bytes| u32::from_be_bytes(*bytes))
     }
@@ -112,21 +109,25 @@ impl core::fmt::Debug for Reader<'_> {
 }
 
 /// A cursor that puts values at the front of a slice.
+///
+/// What does not fit is left out, and so is all that would come after it; [`check`](Self::check)
+/// tells, once all has been put.
 pub struct Writer<'a> {
     buf: &'a mut [u8],
     len: usize,
+    full: bool,
 }
 
 impl core::fmt::Debug for Writer<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Writer").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("Writer").field("len", &self.len).field("full", &self.full).finish_non_exhaustive()
     }
 }
 
 impl<'a> Writer<'a> {
     /// Starts at the front of `buf`.
     pub const fn new(buf: &'a mut [u8]) -> Self {
-        Self { buf, len: 0 }
+        Self { buf, len: 0, full: false }
     }
 
     /// How many bytes have been put.
@@ -139,6 +140,16 @@ impl<'a> Writer<'a> {
         self.len == 0
     }
 
+    /// Whether there was room for everything so far.
+    pub const fn check(&self) -> Result<(), NoRoom> {
+        if self.full { Err(NoRoom) } else { Ok(()) }
+    }
+
+    /// How many bytes have been put, if there was room for everything.
+    pub const fn end(&self) -> Result<usize, NoRoom> {
+        if self.full { Err(NoRoom) } else { Ok(self.len) }
+    }
+
     /// The bytes put so far.
     pub fn finish(self) -> &'a mut [u8] {
         let len = self.len;
@@ -146,54 +157,63 @@ impl<'a> Writer<'a> {
     }
 
     /// Puts `bytes`, or nothing at all.
-    pub fn put(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
-        let end = self.len.checked_add(bytes.len()).ok_or(NoRoom)?;
-        let room = self.buf.get_mut(self.len..end).ok_or(NoRoom)?;
-        room.copy_from_slice(bytes);
-        self.len = end;
-        Ok(())
+    #[inline(never)]
+    pub fn put(&mut self, bytes: &[u8]) {
+        let end = self.len.wrapping_add(bytes.len());
+        match self.buf.get_mut(self.len..end) {
+            Some(room) if !self.full => {
+                room.copy_from_slice(bytes);
+                self.len = end;
+            }
+            _ => self.full = true,
+        }
     }
 
     /// Puts the bytes of `text`.
-    pub fn text(&mut self, text: &str) -> Result<(), NoRoom> {
-        self.put(text.as_bytes())
+    pub fn text(&mut self, text: &str) {
+        self.put(text.as_bytes());
     }
 
     /// Puts `count` zero bytes.
-    pub fn zeros(&mut self, count: usize) -> Result<(), NoRoom> {
+    pub fn zeros(&mut self, count: usize) {
         for _ in 0..count {
-            self.put(&[0])?;
+            if self.full {
+                return;
+            }
+            self.put(&[0]);
         }
-        Ok(())
     }
 
     /// Puts a little-endian 16-bit integer.
-    pub fn u16_le(&mut self, value: u16) -> Result<(), NoRoom> {
-        self.put(&value.to_le_bytes())
+    pub fn u16_le(&mut self, value: u16) {
+        self.put(&value.to_le_bytes());
     }
 
     /// Puts a little-endian 32-bit integer.
-    pub fn u32_le(&mut self, value: u32) -> Result<(), NoRoom> {
-        self.put(&value.to_le_bytes())
+    #[inline(never)]
+    pub fn u32_le(&mut self, value: u32) {
+        self.put(&value.to_le_bytes());
     }
 
     /// Puts a little-endian 64-bit integer.
-    pub fn u64_le(&mut self, value: u64) -> Result<(), NoRoom> {
-        self.put(&value.to_le_bytes())
+    pub fn u64_le(&mut self, value: u64) {
+        self.put(&value.to_le_bytes());
     }
 
     /// Puts a big-endian 32-bit integer.
-    pub fn u32_be(&mut self, value: u32) -> Result<(), NoRoom> {
-        self.put(&value.to_be_bytes())
+    #[inline(never)]
+    pub fn u32_be(&mut self, value: u32) {
+        self.put(&value.to_be_bytes());
     }
 
     /// Puts a big-endian 64-bit integer.
-    pub fn u64_be(&mut self, value: u64) -> Result<(), NoRoom> {
-        self.put(&value.to_be_bytes())
+    pub fn u64_be(&mut self, value: u64) {
+        self.put(&value.to_be_bytes());
     }
 
     /// Puts `value` in decimal digits.
-    pub fn decimal(&mut self, mut value: u64) -> Result<(), NoRoom> {
+    #[inline(never)]
+    pub fn decimal(&mut self, mut value: u64) {
         let mut digits = [0u8; 20];
         let mut len = 0;
         for slot in digits.iter_mut().rev() {
@@ -204,15 +224,15 @@ impl<'a> Writer<'a> {
                 break;
             }
         }
-        self.put(digits.get(20 - len..).unwrap_or_default())
+        self.put(digits.get(20 - len..).unwrap_or_default());
     }
 
     /// Puts `bytes` in upper-case hexadecimal digits.
-    pub fn hex_upper(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
+    #[inline(never)]
+    pub fn hex_upper(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            self.put(&[hex_digit(byte >> 4, false), hex_digit(byte & 15, false)])?;
+            self.put(&[hex_digit(byte >> 4, false), hex_digit(byte & 15, false)]);
         }
-        Ok(())
     }
 }
 
@@ -293,7 +313,9 @@ mod tests {
     #[test]
     fn big_endian_numbers() {
         let mut buf = [0; 8];
-        assert_eq!(Writer::new(&mut buf).u64_be(0x0102_0304_0506_0708), Ok(()));
+        let mut writer = Writer::new(&mut buf);
+        writer.u64_be(0x0102_0304_0506_0708);
+        assert_eq!(writer.check(), Ok(()));
         assert_eq!(buf, [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(Reader::new(&buf).u64_be(), Ok(0x0102_0304_0506_0708));
     }
@@ -302,8 +324,13 @@ mod tests {
     fn writer_puts_all_or_nothing() {
         let mut buf = [0xaa; 3];
         let mut writer = Writer::new(&mut buf);
-        assert_eq!(writer.u16_le(0x0201), Ok(()));
-        assert_eq!(writer.u32_be(7), Err(NoRoom));
+        writer.u16_le(0x0201);
+        assert_eq!(writer.check(), Ok(()));
+        writer.u32_be(7);
+        assert_eq!(writer.check(), Err(NoRoom));
+        // Nothing that is put later stands in its place.
+        writer.put(&[9]);
+        assert_eq!(writer.check(), Err(NoRoom));
         assert_eq!(writer.finish(), &[1, 2]);
     }
 
@@ -312,10 +339,10 @@ mod tests {
         let mut buf = [0; 64];
         let mut writer = Writer::new(&mut buf);
         for value in [0, 7, 10, u64::MAX] {
-            writer.decimal(value).unwrap();
-            writer.text(" ").unwrap();
+            writer.decimal(value);
+            writer.text(" ");
         }
-        writer.hex_upper(&[0x0f, 0xa0]).unwrap();
+        writer.hex_upper(&[0x0f, 0xa0]);
         assert_eq!(writer.finish(), b"0 7 10 18446744073709551615 0FA0");
         assert_eq!(parse_decimal(b"18446744073709551615"), Some(u64::MAX));
         assert_eq!(parse_decimal(b"18446744073709551616"), None);

@@ -150,7 +150,10 @@ impl Upload {
                     self.drop_request(now, counters);
                 }
                 Ok(Some(Event::HeadEnd(_))) => match (self.conn.wants_continue(), self.ours) {
-                    (true, true) => self.put_head(|writer| writer.put(http::CONTINUE)),
+                    (true, true) => self.put_head(|writer| {
+                        writer.put(http::CONTINUE);
+                        writer.check()
+                    }),
                     (true, false) => self.drop_request(now, counters),
                     (false, _) => {}
                 },
@@ -252,7 +255,7 @@ impl Upload {
         self.put_head(|writer| {
             http::emit_status_line(writer, 200).map_err(|_| NoRoom)?;
             http::emit_content_length(writer, u64::from(reply.len()))?;
-            writer.text(connection)?;
+            writer.text(connection);
             http::emit_head_end(writer)
         });
         self.moved = now;
@@ -270,7 +273,7 @@ impl Upload {
         self.put_head(|writer| {
             http::emit_status_line(writer, status).map_err(|_| NoRoom)?;
             http::emit_content_length(writer, 0)?;
-            writer.text("Connection: close\r\n")?;
+            writer.text("Connection: close\r\n");
             http::emit_head_end(writer)
         });
         self.moved = now;
@@ -283,7 +286,8 @@ impl Upload {
         let mut writer = Writer::new(&mut buf);
         let unsent = self.head.get(self.head_sent..).unwrap_or_default();
         // The longest interim reply and the longest head fit together.
-        let _ = writer.put(unsent).and_then(|()| emit(&mut writer));
+        writer.put(unsent);
+        let _ = emit(&mut writer);
         self.head = Vec::from_slice(writer.finish()).unwrap_or_default();
         self.head_sent = 0;
     }

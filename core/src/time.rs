@@ -1,13 +1,17 @@
 //! Time as it comes in: the machine owns no clock, every call is told what time it is.
 
+use core::num::NonZeroU64;
 use core::ops::{Add, AddAssign, Sub};
 
 /// A point in time, in microseconds since an origin that the caller chooses.
 ///
 /// The only promise asked of the caller is that time never runs backwards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Instant(u64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(
+    /// One more than the microseconds, so that a time that may be absent takes no more room than
+    /// one that may not: deadlines are most of what tables are full of.
+    NonZeroU64,
+);
 
 /// A span of time, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,26 +20,46 @@ pub struct Duration(u64);
 
 impl Instant {
     /// The caller's origin of time.
-    pub const ZERO: Self = Self(0);
+    pub const ZERO: Self = Self(NonZeroU64::MIN);
 
-    /// A point `micros` microseconds after the origin.
+    /// A point `micros` microseconds after the origin; saturates one short of what 64 bits hold.
     pub const fn from_micros(micros: u64) -> Self {
-        Self(micros)
+        Self(NonZeroU64::MIN.saturating_add(micros))
     }
 
     /// A point `millis` milliseconds after the origin; saturates.
     pub const fn from_millis(millis: u64) -> Self {
-        Self(millis.saturating_mul(1_000))
+        Self::from_micros(millis.saturating_mul(1_000))
     }
 
     /// Microseconds since the origin.
     pub const fn micros(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
     /// The time since `earlier`, zero if `earlier` is later.
+    #[inline(never)]
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration(self.0.saturating_sub(earlier.0))
+        Duration(self.0.get().saturating_sub(earlier.0.get()))
+    }
+}
+
+impl Default for Instant {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
+impl core::fmt::Debug for Instant {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Instant").field(&self.micros()).finish()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Instant {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Instant({=u64})", self.micros());
     }
 }
 
@@ -72,6 +96,7 @@ impl Duration {
 impl Add<Duration> for Instant {
     type Output = Self;
 
+    #[inline(never)]
     fn add(self, span: Duration) -> Self {
         Self(self.0.saturating_add(span.0))
     }
@@ -86,6 +111,7 @@ impl AddAssign<Duration> for Instant {
 impl Add for Duration {
     type Output = Self;
 
+    #[inline(never)]
     fn add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
@@ -100,6 +126,7 @@ impl Sub for Instant {
 }
 
 /// The earlier of two optional deadlines.
+#[inline(never)]
 pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
@@ -117,7 +144,15 @@ mod tests {
         let end = Instant::from_micros(u64::MAX);
         assert_eq!(end + Duration::from_secs(1), end);
         assert_eq!(Instant::ZERO - end, Duration::ZERO);
+        assert_eq!(Instant::from_millis(u64::MAX), end);
+        assert_eq!((Instant::ZERO.micros(), end.micros()), (0, u64::MAX - 1));
         assert_eq!(Duration::from_secs(u64::MAX).micros(), u64::MAX);
+    }
+
+    #[test]
+    fn a_time_that_may_be_absent_takes_no_more_room() {
+        assert_eq!(size_of::<Option<Instant>>(), size_of::<Instant>());
+        assert!(None < Some(Instant::ZERO) && Instant::ZERO < Instant::from_micros(1));
     }
 
     #[test]

@@ -265,9 +265,9 @@ impl Request {
             None => (200, 0..body.len()),
         };
         Reply::new(status, body, range, |writer| {
-            writer.text("ETag: ")?;
-            writer.text(&site.etag)?;
-            writer.text("\r\n")?;
+            writer.text("ETag: ");
+            writer.text(&site.etag);
+            writer.text("\r\n");
             if let Some((first, last)) = part {
                 ContentRange::Part { first, last, total: Some(total) }.emit(writer)?;
             }

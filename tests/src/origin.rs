@@ -146,9 +146,9 @@ impl Origin {
                 ContentRange::Part { first, last, total: Some(total) }.emit(writer).unwrap();
             }
             if manner.chunked {
-                writer.text("Transfer-Encoding: chunked\r\n").unwrap();
+                writer.text("Transfer-Encoding: chunked\r\n");
             } else if manner.closes {
-                writer.text("Connection: close\r\n").unwrap();
+                writer.text("Connection: close\r\n");
             } else {
                 http::emit_content_length(writer, body.len() as u64).unwrap();
             }

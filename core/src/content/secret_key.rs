@@ -91,8 +91,9 @@ pub fn export(
     let pad = len.saturating_sub(HASH_BYTES).saturating_sub(secret_key.len());
     out.fill(pad as u8);
     let mut writer = Writer::new(out);
-    writer.put(check.expose()).map_err(|_| KeyFileError::NoRoom)?;
-    writer.put(secret_key).map_err(|_| KeyFileError::NoRoom)?;
+    writer.put(check.expose());
+    writer.put(secret_key);
+    writer.check().map_err(|_| KeyFileError::NoRoom)?;
     // 2.5: the IV is a block of zeros.
     crypto.cbc_encrypt(key, &mut [0; CIPHER_BLOCK], out.as_chunks_mut().0);
     Ok(len)

@@ -5,7 +5,7 @@
 //! section 4, has the alphabet.
 
 use super::text::is_space;
-use crate::bytes::{NoRoom, Writer};
+use crate::bytes::Writer;
 
 /// A character that does not belong here, missing padding, or bits that stand for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) const fn decoded_len(characters: usize) -> usize {
 }
 
 /// Writes `bytes`.
-pub(super) fn encode(mut bytes: impl Iterator<Item = u8>, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+pub(super) fn encode(mut bytes: impl Iterator<Item = u8>, writer: &mut Writer<'_>) {
     while let Some(first) = bytes.next() {
         let (second, third) = (bytes.next(), bytes.next());
         let [_, group @ ..] =
@@ -30,9 +30,8 @@ pub(super) fn encode(mut bytes: impl Iterator<Item = u8>, writer: &mut Writer<'_
         let [a, b, c] = group;
         let (second, third) = (second.map(|_| b << 2 | c >> 6), third.map(|_| c));
         let padded = |sextet: Option<u8>| sextet.map_or(b'=', character);
-        writer.put(&[character(a >> 2), character(a << 4 | b >> 4), padded(second), padded(third)])?;
+        writer.put(&[character(a >> 2), character(a << 4 | b >> 4), padded(second), padded(third)]);
     }
-    Ok(())
 }
 
 /// The character of the lower six bits of `sextet`.
@@ -131,6 +130,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::bytes::NoRoom;
 
     fn decoded(text: &str) -> Result<Vec<u8>, NotBase64> {
         Decode::new(text.bytes()).collect()
@@ -154,16 +154,19 @@ mod tests {
             assert_eq!(decoded(text).as_deref(), Ok(bytes));
             let mut buf = [0; 12];
             let mut writer = Writer::new(&mut buf);
-            encode(bytes.iter().copied(), &mut writer).unwrap();
+            encode(bytes.iter().copied(), &mut writer);
             assert_eq!(writer.len(), encoded_len(bytes.len()));
             assert!(decoded_len(writer.len()) >= bytes.len());
             assert_eq!(writer.finish(), text.as_bytes());
         }
         let all: Vec<u8> = (0..=255).collect();
         let mut buf = [0; encoded_len(256)];
-        encode(all.iter().copied(), &mut Writer::new(&mut buf)).unwrap();
+        encode(all.iter().copied(), &mut Writer::new(&mut buf));
         assert_eq!(decoded(core::str::from_utf8(&buf).unwrap()), Ok(all));
-        assert_eq!(encode([1].into_iter(), &mut Writer::new(&mut [0; 3])), Err(NoRoom));
+        let mut buf = [0; 3];
+        let mut writer = Writer::new(&mut buf);
+        encode([1].into_iter(), &mut writer);
+        assert_eq!(writer.check(), Err(NoRoom));
     }
 
     #[test]

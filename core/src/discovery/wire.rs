@@ -473,11 +473,13 @@ impl MessageId {
         self.0.len().saturating_add(escaped.saturating_mul(4))
     }
 
-    fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        self.0.iter().try_for_each(|byte| match byte {
-            b'&' => writer.text("&amp;"),
-            _ => writer.put(&[*byte]),
-        })
+    fn emit(&self, writer: &mut Writer<'_>) {
+        for byte in &self.0 {
+            match byte {
+                b'&' => writer.text("&amp;"),
+                _ => writer.put(&[*byte]),
+            }
+        }
     }
 }
 
@@ -512,14 +514,14 @@ impl Uuid {
         parts.next().is_none().then_some(Self(bytes))
     }
 
-    fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        writer.text("urn:uuid:")?;
-        self.0.iter().enumerate().try_for_each(|(index, byte)| {
+    fn emit(&self, writer: &mut Writer<'_>) {
+        writer.text("urn:uuid:");
+        for (index, byte) in self.0.iter().enumerate() {
             if let 4 | 6 | 8 | 10 = index {
-                writer.text("-")?;
+                writer.text("-");
             }
-            writer.put(&[hex_digit(byte >> 4, true), hex_digit(byte & 15, true)])
-        })
+            writer.put(&[hex_digit(byte >> 4, true), hex_digit(byte & 15, true)]);
+        }
     }
 }
 
@@ -568,13 +570,12 @@ impl Scope {
         Some(Self { id, lower: lower.to_le_bytes() })
     }
 
-    fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+    fn emit(&self, writer: &mut Writer<'_>) {
         let mut lower = u128::from_le_bytes(self.lower);
-        self.id.as_bytes().iter().try_for_each(|byte| {
-            writer.put(&[hex_digit(byte >> 4, lower & 1 == 1), hex_digit(byte & 15, lower & 2 == 2)])?;
+        for byte in self.id.as_bytes() {
+            writer.put(&[hex_digit(byte >> 4, lower & 1 == 1), hex_digit(byte & 15, lower & 2 == 2)]);
             lower >>= 2;
-            Ok(())
-        })
+        }
     }
 }
 
@@ -641,19 +642,19 @@ fn emit_matches_head(
     (message_id, relates_to): (Uuid, &MessageId),
     (instance_id, message_number): (u32, u32),
     endpoint: Uuid,
-) -> Result<(), NoRoom> {
-    writer.text(ENVELOPE)?;
-    writer.text(MATCHES_TO)?;
-    message_id.emit(writer)?;
-    writer.text(MATCHES_RELATES)?;
-    relates_to.emit(writer)?;
-    writer.text(MATCHES_INSTANCE)?;
-    writer.decimal(instance_id.into())?;
-    writer.text(MATCHES_NUMBER)?;
-    writer.decimal(message_number.into())?;
-    writer.text(MATCHES_BODY)?;
+) {
+    writer.text(ENVELOPE);
+    writer.text(MATCHES_TO);
+    message_id.emit(writer);
+    writer.text(MATCHES_RELATES);
+    relates_to.emit(writer);
+    writer.text(MATCHES_INSTANCE);
+    writer.decimal(instance_id.into());
+    writer.text(MATCHES_NUMBER);
+    writer.decimal(message_number.into());
+    writer.text(MATCHES_BODY);
     // 2.2.3.4: MUST be a GUID as a "uuid:" scheme URI.
-    endpoint.emit(writer)
+    endpoint.emit(writer);
 }
 
 impl ProbeRepr<'_> {
@@ -679,19 +680,19 @@ impl ProbeRepr<'_> {
     /// Writes the probe to the front of `buf` and returns its bytes.
     pub fn emit(&self, buf: &mut [u8]) -> Result<usize, NoRoom> {
         let mut writer = Writer::new(buf);
-        writer.text(ENVELOPE)?;
-        writer.text(PROBE_TO)?;
-        self.message_id.emit(&mut writer)?;
-        writer.text(PROBE_BODY)?;
+        writer.text(ENVELOPE);
+        writer.text(PROBE_TO);
+        self.message_id.emit(&mut writer);
+        writer.text(PROBE_BODY);
         // 2.2.3.3: the peer MUST populate the scopes with the segments it is searching for.
         for (index, id) in self.ids.iter().enumerate() {
             if index != 0 {
-                writer.text(" ")?;
+                writer.text(" ");
             }
-            writer.hex_upper(id.as_bytes())?;
+            writer.hex_upper(id.as_bytes());
         }
-        writer.text(PROBE_END)?;
-        Ok(writer.len())
+        writer.text(PROBE_END);
+        writer.end()
     }
 }
 
@@ -733,25 +734,25 @@ impl ProbeMatchesRepr<'_> {
             (self.message_id, self.relates_to),
             (self.instance_id, self.message_number),
             self.endpoint,
-        )?;
-        writer.text(MATCHES_SCOPES)?;
+        );
+        writer.text(MATCHES_SCOPES);
         for (index, (scope, _)) in self.scopes.iter().enumerate() {
             if index != 0 {
-                writer.text(" ")?;
+                writer.text(" ");
             }
-            scope.emit(&mut writer)?;
+            scope.emit(&mut writer);
         }
-        writer.text(MATCHES_XADDRS)?;
+        writer.text(MATCHES_XADDRS);
         // 2.2.3.8: MUST contain an address and a port that a remote host can connect to.
-        emit_xaddr(self.xaddr, &mut writer)?;
-        writer.text(MATCHES_COUNT)?;
+        emit_xaddr(self.xaddr, &mut writer);
+        writer.text(MATCHES_COUNT);
         // 2.2.3.9: a packed array of integers in network byte order; 32 bits each (fact 24).
         for (_, blocks) in self.scopes {
-            writer.hex_upper(&blocks.to_be_bytes())?;
+            writer.hex_upper(&blocks.to_be_bytes());
         }
-        writer.text(COUNT_END)?;
-        writer.text(MATCHES_END)?;
-        Ok(writer.len())
+        writer.text(COUNT_END);
+        writer.text(MATCHES_END);
+        writer.end()
     }
 }
 

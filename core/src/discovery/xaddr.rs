@@ -7,7 +7,7 @@ use heapless::Vec;
 
 use super::wire::strip_prefix_ignoring_case;
 use super::xml::Text;
-use crate::bytes::{NoRoom, Writer, hex_digit, hex_value, parse_decimal};
+use crate::bytes::{Writer, hex_digit, hex_value, parse_decimal};
 
 /// Transport addresses (2.2.3.8).
 #[derive(Clone, Copy, Debug)]
@@ -130,28 +130,28 @@ fn parse_ipv6_groups(text: &[u8], may_end_in_ipv4: bool) -> Option<Vec<u16, 8>> 
 }
 
 /// Writes `IPv4:port` or `[IPv6]:port`.
-pub(super) fn emit_xaddr(xaddr: SocketAddr, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+pub(super) fn emit_xaddr(xaddr: SocketAddr, writer: &mut Writer<'_>) {
     match xaddr.ip() {
         IpAddr::V4(ip) => {
             let [a, b, c, d] = ip.octets();
-            writer.decimal(a.into())?;
+            writer.decimal(a.into());
             for octet in [b, c, d] {
-                writer.text(".")?;
-                writer.decimal(octet.into())?;
+                writer.text(".");
+                writer.decimal(octet.into());
             }
         }
         IpAddr::V6(ip) => {
-            writer.text("[")?;
-            emit_ipv6(ip, writer)?;
-            writer.text("]")?;
+            writer.text("[");
+            emit_ipv6(ip, writer);
+            writer.text("]");
         }
     }
-    writer.text(":")?;
-    writer.decimal(xaddr.port().into())
+    writer.text(":");
+    writer.decimal(xaddr.port().into());
 }
 
 /// RFC 5952, 4: lower case, no leading zeros, the longest run of zero groups as `::`.
-fn emit_ipv6(ip: Ipv6Addr, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+fn emit_ipv6(ip: Ipv6Addr, writer: &mut Writer<'_>) {
     let groups = ip.segments();
     let (mut gap_at, mut gap_len) = (8usize, 1usize);
     let mut run = 0usize;
@@ -165,20 +165,19 @@ fn emit_ipv6(ip: Ipv6Addr, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
     let gap = gap_at..gap_at.saturating_add(gap_len);
     for (index, group) in groups.iter().enumerate() {
         if index == gap.start {
-            writer.text("::")?;
+            writer.text("::");
         }
         if gap.contains(&index) {
             continue;
         }
         if index != 0 && index != gap.end {
-            writer.text(":")?;
+            writer.text(":");
         }
         let [a, b] = group.to_be_bytes();
         let digits = [a >> 4, a & 15, b >> 4, b & 15].map(|nibble| hex_digit(nibble, true));
         let zeros = digits.iter().take(3).take_while(|&&digit| digit == b'0').count();
-        writer.put(digits.get(zeros..).unwrap_or_default())?;
+        writer.put(digits.get(zeros..).unwrap_or_default());
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -231,7 +230,7 @@ mod tests {
             let Some(ip) = expected.filter(|ip| ip.to_ipv4_mapped().is_none()) else { continue };
             let mut buf = [0; 47];
             let mut writer = Writer::new(&mut buf);
-            emit_ipv6(ip, &mut writer).unwrap();
+            emit_ipv6(ip, &mut writer);
             assert_eq!(core::str::from_utf8(writer.finish()).unwrap(), ip.to_string());
         }
     }

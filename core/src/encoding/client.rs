@@ -5,11 +5,12 @@ use crate::bytes::{NoRoom, Writer, parse_decimal};
 
 /// Writes the client's headers that ask for content information up to `max_info`.
 pub fn emit_ask(writer: &mut Writer<'_>, max_info: InfoVersion) -> Result<(), NoRoom> {
-    writer.put(b"Accept-Encoding: peerdist\r\n")?;
+    writer.put(b"Accept-Encoding: peerdist\r\n");
     // MS-PCCRTP 3.1.4: the client MUST also include Version, the highest that it supports.
-    writer.put(b"X-P2P-PeerDist: Version=1.1\r\n")?;
+    writer.put(b"X-P2P-PeerDist: Version=1.1\r\n");
     emit_info_range(writer, max_info)?;
-    writer.put(b"\r\n")
+    writer.put(b"\r\n");
+    writer.check()
 }
 
 /// Writes the client's headers that ask again for content information, after a reply with
@@ -17,19 +18,21 @@ pub fn emit_ask(writer: &mut Writer<'_>, max_info: InfoVersion) -> Result<(), No
 pub fn emit_hash_request(writer: &mut Writer<'_>, max_info: InfoVersion) -> Result<(), NoRoom> {
     // The document's example leaves Accept-Encoding out. A server that does not know hash
     // requests needs it, and none is known to mind.
-    writer.put(b"Accept-Encoding: peerdist\r\n")?;
-    writer.put(b"X-P2P-PeerDist: Version=1.1\r\n")?;
+    writer.put(b"Accept-Encoding: peerdist\r\n");
+    writer.put(b"X-P2P-PeerDist: Version=1.1\r\n");
     emit_info_range(writer, max_info)?;
-    writer.put(b", HashRequest=true\r\n")
+    writer.put(b", HashRequest=true\r\n");
+    writer.check()
 }
 
 /// Writes the client's headers that ask for the content itself, because no peer has it. The
 /// range is a matter of HTTP.
 pub fn emit_missing_data(writer: &mut Writer<'_>, max_info: InfoVersion) -> Result<(), NoRoom> {
     // MS-PCCRTP 2.2: MissingDataRequest MUST NOT be sent with Accept-Encoding: peerdist.
-    writer.put(b"X-P2P-PeerDist: Version=1.1, MissingDataRequest=true\r\n")?;
+    writer.put(b"X-P2P-PeerDist: Version=1.1, MissingDataRequest=true\r\n");
     emit_info_range(writer, max_info)?;
-    writer.put(b"\r\n")
+    writer.put(b"\r\n");
+    writer.check()
 }
 
 /// What a reply carries.
@@ -128,6 +131,6 @@ impl ReplyCoding {
 fn emit_info_range(writer: &mut Writer<'_>, max_info: InfoVersion) -> Result<(), NoRoom> {
     // MS-PCCRTP 3.1.4: with Version=1.1 the client MUST also include this header, which MUST
     // include both. MS-PCCRTP 2.2: MinContentInformation is always 1.0.
-    writer.put(b"X-P2P-PeerDistEx: MinContentInformation=1.0, MaxContentInformation=")?;
+    writer.put(b"X-P2P-PeerDistEx: MinContentInformation=1.0, MaxContentInformation=");
     max_info.version().emit(writer)
 }

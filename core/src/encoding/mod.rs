@@ -46,9 +46,10 @@ impl Version {
     }
 
     fn emit(self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        writer.decimal(u64::from(self.major))?;
-        writer.put(b".")?;
-        writer.decimal(u64::from(self.minor))
+        writer.decimal(u64::from(self.major));
+        writer.put(b".");
+        writer.decimal(u64::from(self.minor));
+        writer.check()
     }
 }
 

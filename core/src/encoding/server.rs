@@ -47,27 +47,28 @@ impl Coding {
             Self::Encoded { version, .. } => {
                 // MS-PCCRTP 3.2.5.1: the PeerDist header MUST contain Version and ContentLength.
                 // In this order, since one client searches for the text (fact 16).
-                writer.put(b"Content-Encoding: peerdist\r\nX-P2P-PeerDist: Version=")?;
+                writer.put(b"Content-Encoding: peerdist\r\nX-P2P-PeerDist: Version=");
                 version.emit(writer)?;
-                writer.put(b", ContentLength=")?;
-                writer.decimal(content_len)?;
+                writer.put(b", ContentLength=");
+                writer.decimal(content_len);
                 // The ETag is that of the content, which clients name when they fetch the rest. So
                 // a cache that holds both forms could take a 304 about one for the other, and hand
                 // this to somebody who did not ask. It holds segment secrets, too: it is for one
                 // client (facts 52 and 53).
-                writer.put(b"\r\nCache-Control: private\r\n")?;
+                writer.put(b"\r\nCache-Control: private\r\n");
             }
             Self::Plain { make_hash_request: true } => {
                 // MS-PCCRTP 3.2.5.1: the server SHOULD say so if the hashes are not available.
-                writer.put(b"X-P2P-PeerDist: Version=1.1\r\n")?;
-                writer.put(b"X-P2P-PeerDistEx: MakeHashRequest=true\r\n")?;
+                writer.put(b"X-P2P-PeerDist: Version=1.1\r\n");
+                writer.put(b"X-P2P-PeerDistEx: MakeHashRequest=true\r\n");
             }
             Self::Plain { make_hash_request: false } => {}
         }
         // Caches on the way must not hand an encoded reply to whoever did not ask (fact 22), and
         // clients fetch missing blocks by range (fact 20).
-        writer.put(b"Vary: Accept-Encoding, X-P2P-PeerDist, X-P2P-PeerDistEx\r\n")?;
-        writer.put(b"Accept-Ranges: bytes\r\n")
+        writer.put(b"Vary: Accept-Encoding, X-P2P-PeerDist, X-P2P-PeerDistEx\r\n");
+        writer.put(b"Accept-Ranges: bytes\r\n");
+        writer.check()
     }
 }
 

@@ -288,12 +288,13 @@ impl PeerStream {
         let mut buf = [0; REQUEST_BYTES];
         let mut writer = Writer::new(&mut buf);
         http::emit_request_line(&mut writer, b"POST", PATH.as_bytes()).map_err(|_| NoRoom)?;
-        writer.text("Host: ")?;
+        writer.text("Host: ");
         emit_host(&mut writer, self.peer)?;
-        writer.text("\r\n")?;
+        writer.text("\r\n");
         http::emit_content_length(&mut writer, body.len() as u64)?;
         http::emit_head_end(&mut writer)?;
-        writer.put(body)?;
+        writer.put(body);
+        writer.check()?;
         self.sent = 0;
         self.out = Vec::from_slice(writer.finish()).map_err(|_| NoRoom)?;
         Ok(())
@@ -382,22 +383,23 @@ pub(crate) fn emit_host(writer: &mut Writer<'_>, address: SocketAddr) -> Result<
         SocketAddr::V4(v4) => {
             for (nth, octet) in (0u8..).zip(v4.ip().octets()) {
                 if nth > 0 {
-                    writer.text(".")?;
+                    writer.text(".");
                 }
-                writer.decimal(u64::from(octet))?;
+                writer.decimal(u64::from(octet));
             }
         }
         SocketAddr::V6(v6) => {
-            writer.text("[")?;
+            writer.text("[");
             for (nth, [high, low]) in (0u8..).zip(v6.ip().octets().as_chunks::<2>().0) {
                 if nth > 0 {
-                    writer.text(":")?;
+                    writer.text(":");
                 }
-                writer.hex_upper(&[*high, *low])?;
+                writer.hex_upper(&[*high, *low]);
             }
-            writer.text("]")?;
+            writer.text("]");
         }
     }
-    writer.text(":")?;
-    writer.decimal(u64::from(address.port()))
+    writer.text(":");
+    writer.decimal(u64::from(address.port()));
+    writer.check()
 }

@@ -65,22 +65,24 @@ pub fn emit(writer: &mut Writer<'_>, seconds: u64) -> Result<(), NoRoom> {
     let (days, rest) = (seconds / DAY, seconds % DAY);
     let (year, month, day) = date(days);
     let name = |names: &'static [&str], at: u64| names.get(at as usize).copied().unwrap_or_default();
-    writer.text(name(&WEEKDAYS, days % 7))?;
-    writer.text(", ")?;
+    writer.text(name(&WEEKDAYS, days % 7));
+    writer.text(", ");
     two_digits(writer, day)?;
-    writer.text(" ")?;
-    writer.text(name(&MONTHS, month.saturating_sub(1)))?;
-    writer.text(" ")?;
-    writer.decimal(year)?;
+    writer.text(" ");
+    writer.text(name(&MONTHS, month.saturating_sub(1)));
+    writer.text(" ");
+    writer.decimal(year);
     for (mark, number) in [(" ", rest / 3_600), (":", rest / 60 % 60), (":", rest % 60)] {
-        writer.text(mark)?;
+        writer.text(mark);
         two_digits(writer, number)?;
     }
-    writer.text(" GMT")
+    writer.text(" GMT");
+    writer.check()
 }
 
 fn two_digits(writer: &mut Writer<'_>, number: u64) -> Result<(), NoRoom> {
-    writer.put(&[b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8])
+    writer.put(&[b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]);
+    writer.check()
 }
 
 /// Days since the beginning of 1970 of a date behind it, in a year of four digits. Years begin in

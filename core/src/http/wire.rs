@@ -143,10 +143,11 @@ pub fn emit_request_line(writer: &mut Writer<'_>, method: &[u8], target: &[u8]) 
     if !is_token(method) || !is_target(target) {
         return Err(EmitError::Illegal);
     }
-    writer.put(method)?;
-    writer.put(b" ")?;
-    writer.put(target)?;
-    Ok(writer.put(b" HTTP/1.1\r\n")?)
+    writer.put(method);
+    writer.put(b" ");
+    writer.put(target);
+    writer.put(b" HTTP/1.1\r\n");
+    Ok(writer.check()?)
 }
 
 /// Writes a status line of HTTP/1.1 with the usual reason: some clients read on until the space
@@ -155,11 +156,12 @@ pub fn emit_status_line(writer: &mut Writer<'_>, code: u16) -> Result<(), EmitEr
     if !(100..=999).contains(&code) {
         return Err(EmitError::Illegal);
     }
-    writer.put(b"HTTP/1.1 ")?;
-    writer.decimal(u64::from(code))?;
-    writer.put(b" ")?;
-    writer.text(reason(code))?;
-    Ok(writer.put(b"\r\n")?)
+    writer.put(b"HTTP/1.1 ");
+    writer.decimal(u64::from(code));
+    writer.put(b" ");
+    writer.text(reason(code));
+    writer.put(b"\r\n");
+    Ok(writer.check()?)
 }
 
 /// Writes a header line.
@@ -167,22 +169,25 @@ pub fn emit_header(writer: &mut Writer<'_>, name: &[u8], value: &[u8]) -> Result
     if !is_token(name) || !is_field_text(value) {
         return Err(EmitError::Illegal);
     }
-    writer.put(name)?;
-    writer.put(b": ")?;
-    writer.put(value)?;
-    Ok(writer.put(b"\r\n")?)
+    writer.put(name);
+    writer.put(b": ");
+    writer.put(value);
+    writer.put(b"\r\n");
+    Ok(writer.check()?)
 }
 
 /// Writes `Content-Length: len`.
 pub fn emit_content_length(writer: &mut Writer<'_>, len: u64) -> Result<(), NoRoom> {
-    writer.put(b"Content-Length: ")?;
-    writer.decimal(len)?;
-    writer.put(b"\r\n")
+    writer.put(b"Content-Length: ");
+    writer.decimal(len);
+    writer.put(b"\r\n");
+    writer.check()
 }
 
 /// Writes the empty line that ends a head.
 pub fn emit_head_end(writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-    writer.put(b"\r\n")
+    writer.put(b"\r\n");
+    writer.check()
 }
 
 /// The whole interim reply that asks a client to go on and send its body (RFC 9110 15.2.1).
@@ -247,23 +252,24 @@ impl ByteRange {
 
     /// Writes the whole `Range` header line.
     pub fn emit(self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        writer.put(b"Range: bytes=")?;
+        writer.put(b"Range: bytes=");
         match self {
             Self::Between { first, last } => {
-                writer.decimal(first)?;
-                writer.put(b"-")?;
-                writer.decimal(last)?;
+                writer.decimal(first);
+                writer.put(b"-");
+                writer.decimal(last);
             }
             Self::From(first) => {
-                writer.decimal(first)?;
-                writer.put(b"-")?;
+                writer.decimal(first);
+                writer.put(b"-");
             }
             Self::Suffix(count) => {
-                writer.put(b"-")?;
-                writer.decimal(count)?;
+                writer.put(b"-");
+                writer.decimal(count);
             }
         }
-        writer.put(b"\r\n")
+        writer.put(b"\r\n");
+        writer.check()
     }
 }
 
@@ -315,25 +321,26 @@ impl ContentRange {
 
     /// Writes the whole `Content-Range` header line.
     pub fn emit(self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        writer.put(b"Content-Range: bytes ")?;
+        writer.put(b"Content-Range: bytes ");
         let total = match self {
             Self::Part { first, last, total } => {
-                writer.decimal(first)?;
-                writer.put(b"-")?;
-                writer.decimal(last)?;
+                writer.decimal(first);
+                writer.put(b"-");
+                writer.decimal(last);
                 total
             }
             Self::Unsatisfied { total } => {
-                writer.put(b"*")?;
+                writer.put(b"*");
                 Some(total)
             }
         };
-        writer.put(b"/")?;
+        writer.put(b"/");
         match total {
-            Some(total) => writer.decimal(total)?,
-            None => writer.put(b"*")?,
+            Some(total) => writer.decimal(total),
+            None => writer.put(b"*"),
         }
-        writer.put(b"\r\n")
+        writer.put(b"\r\n");
+        writer.check()
     }
 }
 

@@ -226,7 +226,7 @@ impl VersionRange {
 
     /// Writes a whole MSG_NEGO_RESP, transport header included.
     pub fn emit_reply(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        writer.u32_be(NEGOTIATION_BYTES as u32)?;
+        writer.u32_be(NEGOTIATION_BYTES as u32);
         self.emit(MessageType::NegotiationResponse, writer)
     }
 
@@ -234,8 +234,9 @@ impl VersionRange {
         let cipher = CipherAlgorithm::Aes128.into();
         Header { version: message.version(), message, size: NEGOTIATION_BYTES as u32, cipher }
             .emit(writer)?;
-        writer.u32_be(self.min.to_wire())?;
-        writer.u32_be(self.max.to_wire())
+        writer.u32_be(self.min.to_wire());
+        writer.u32_be(self.max.to_wire());
+        writer.check()
     }
 }
 
@@ -320,9 +321,9 @@ impl Header {
     /// Writes the header.
     pub fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
         for word in [self.version.to_wire(), self.message.to_wire(), self.size, self.cipher.0] {
-            writer.u32_be(word)?;
+            writer.u32_be(word);
         }
-        Ok(())
+        writer.check()
     }
 }
 
@@ -407,9 +408,10 @@ pub(super) const fn is_id_len(len: usize) -> bool {
 }
 
 fn emit_padded(writer: &mut Writer<'_>, field: &[u8]) -> Result<(), NoRoom> {
-    writer.u32_be(field.len() as u32)?;
-    writer.put(field)?;
-    writer.zeros(pad(field.len()))
+    writer.u32_be(field.len() as u32);
+    writer.put(field);
+    writer.zeros(pad(field.len()));
+    writer.check()
 }
 
 /// Bytes of a field with its size and its pad.
@@ -436,7 +438,7 @@ fn emit_reply_header(
     cipher: CryptoAlgoId,
 ) -> Result<(), NoRoom> {
     let size = len.saturating_sub(TRANSPORT_BYTES);
-    writer.u32_be(u32::try_from(size).map_err(|_| NoRoom)?)?;
+    writer.u32_be(u32::try_from(size).map_err(|_| NoRoom)?);
     emit_header(writer, message, size, cipher)
 }
 

@@ -121,17 +121,19 @@ fn bytes_writer(input: &[u8], output: &mut [u8]) {
     let mut reader = Reader::new(input);
     let mut writer = Writer::new(output);
     let number = reader.u64_le().unwrap_or_default();
-    keep(writer.u16_le(number as u16));
-    keep(writer.u32_le(number as u32));
-    keep(writer.u64_le(number));
-    keep(writer.u32_be(number as u32));
-    keep(writer.u64_be(number));
-    keep(writer.decimal(number));
-    keep(writer.zeros(number as usize));
-    keep(writer.hex_upper(reader.rest()));
-    keep(writer.put(reader.rest()));
-    keep(core::str::from_utf8(reader.rest()).map(|text| writer.text(text)));
-    keep((writer.len(), writer.is_empty()));
+    writer.u16_le(number as u16);
+    writer.u32_le(number as u32);
+    writer.u64_le(number);
+    writer.u32_be(number as u32);
+    writer.u64_be(number);
+    writer.decimal(number);
+    writer.zeros(number as usize);
+    writer.hex_upper(reader.rest());
+    writer.put(reader.rest());
+    if let Ok(text) = core::str::from_utf8(reader.rest()) {
+        writer.text(text);
+    }
+    keep((writer.len(), writer.is_empty(), writer.check(), writer.end()));
     keep(checksum(writer.finish()));
 }
 

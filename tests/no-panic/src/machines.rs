@@ -573,7 +573,8 @@ pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
             23 => SegmentId::from_slice(input).iter().for_each(|id| fetch.end_survey(id)),
             22 => {
                 let mut writer = Writer::new(output);
-                keep(writer.text(cause().as_str()));
+                writer.text(cause().as_str());
+                keep(writer.check());
             }
             _ => keep((peer.peer(), peer.is_idle(), peer.asks(), peer.deadline(), peer.keeps_open())),
         }

@@ -66,7 +66,7 @@ pub fn http_lines(data: &[u8]) {
     if let Some(bytes) = decode_hex(data, &mut bytes) {
         let mut buf = vec![0; data.len()];
         let mut writer = Writer::new(&mut buf);
-        writer.hex_upper(bytes).unwrap();
+        writer.hex_upper(bytes);
         assert!(writer.finish().eq_ignore_ascii_case(data));
     }
 }

@@ -109,15 +109,16 @@ impl<'a> HashHeaderRepr<'a> {
     pub fn emit(&self, buf: &mut [u8]) -> Result<(), NoRoom> {
         let name_len = u16::try_from(self.source_file_name.len()).map_err(|_| NoRoom)?;
         let mut writer = Writer::new(buf);
-        writer.u32_le(self.hash_type)?;
-        writer.u32_le(self.hash_version)?;
-        writer.u64_le(self.source_file_change_time)?;
-        writer.u64_le(self.source_file_size)?;
-        writer.u32_le(self.hash_blob_length)?;
-        writer.u32_le(self.hash_blob_offset)?;
-        writer.u16_le(self.dirty.into())?;
-        writer.u16_le(name_len)?;
-        writer.put(self.source_file_name)
+        writer.u32_le(self.hash_type);
+        writer.u32_le(self.hash_version);
+        writer.u64_le(self.source_file_change_time);
+        writer.u64_le(self.source_file_size);
+        writer.u32_le(self.hash_blob_length);
+        writer.u32_le(self.hash_blob_offset);
+        writer.u16_le(self.dirty.into());
+        writer.u16_le(name_len);
+        writer.put(self.source_file_name);
+        writer.check()
     }
 }
 
@@ -152,11 +153,12 @@ impl ReadHashRequest {
 
     /// Writes the request, of [`REQUEST_BYTES`].
     pub fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        writer.u32_le(self.hash_type)?;
-        writer.u32_le(self.hash_version)?;
-        writer.u32_le(self.hash_retrieval_type)?;
-        writer.u32_le(self.length)?;
-        writer.u64_le(self.offset)
+        writer.u32_le(self.hash_type);
+        writer.u32_le(self.hash_version);
+        writer.u32_le(self.hash_retrieval_type);
+        writer.u32_le(self.length);
+        writer.u64_le(self.offset);
+        writer.check()
     }
 }
 
@@ -181,10 +183,11 @@ impl HashBasedHead {
 
     /// Writes the head, of [`HASH_BASED_BYTES`]; the buffer comes next.
     pub fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        writer.u64_le(self.offset)?;
-        writer.u32_le(self.buffer_length)?;
+        writer.u64_le(self.offset);
+        writer.u32_le(self.buffer_length);
         // 2.2.32.4.2: the server MUST set Reserved to 0.
-        writer.u32_le(0)
+        writer.u32_le(0);
+        writer.check()
     }
 }
 
@@ -212,11 +215,12 @@ impl FileBasedHead {
 
     /// Writes the head, of [`FILE_BASED_BYTES`]; the buffer comes next.
     pub fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        writer.u64_le(self.file_data_offset)?;
-        writer.u64_le(self.file_data_length)?;
-        writer.u32_le(self.buffer_length)?;
+        writer.u64_le(self.file_data_offset);
+        writer.u64_le(self.file_data_length);
+        writer.u32_le(self.buffer_length);
         // 2.2.32.4.3: the server MUST set Reserved to zero.
-        writer.u32_le(0)
+        writer.u32_le(0);
+        writer.check()
     }
 }
 

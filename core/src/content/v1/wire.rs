@@ -73,11 +73,12 @@ impl HeaderRepr {
     /// Writes the header to the front of `buf`.
     pub fn emit(&self, buf: &mut [u8]) -> Result<(), NoRoom> {
         let mut writer = Writer::new(buf);
-        writer.u16_le(VERSION)?;
-        writer.u32_le(code_of(self.algorithm))?;
-        writer.u32_le(self.offset_in_first)?;
-        writer.u32_le(self.read_in_last)?;
-        writer.u32_le(self.segments)
+        writer.u16_le(VERSION);
+        writer.u32_le(code_of(self.algorithm));
+        writer.u32_le(self.offset_in_first);
+        writer.u32_le(self.read_in_last);
+        writer.u32_le(self.segments);
+        writer.check()
     }
 }
 
@@ -126,11 +127,12 @@ impl SegmentRepr {
     /// Writes the description to the front of `buf`.
     pub fn emit(&self, buf: &mut [u8]) -> Result<(), NoRoom> {
         let mut writer = Writer::new(buf);
-        writer.u64_le(self.offset)?;
-        writer.u32_le(self.len)?;
-        writer.u32_le(BLOCK_BYTES)?;
-        writer.put(self.hod.as_bytes())?;
-        writer.put(self.secret.expose())
+        writer.u64_le(self.offset);
+        writer.u32_le(self.len);
+        writer.u32_le(BLOCK_BYTES);
+        writer.put(self.hod.as_bytes());
+        writer.put(self.secret.expose());
+        writer.check()
     }
 }
 

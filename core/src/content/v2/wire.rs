@@ -83,12 +83,13 @@ impl HeaderRepr {
     /// Writes the header to the front of `buf`.
     pub fn emit(&self, buf: &mut [u8]) -> Result<(), NoRoom> {
         let mut writer = Writer::new(buf);
-        writer.put(&VERSION)?;
-        writer.put(&[TRUNCATED_SHA512])?;
-        writer.u64_be(self.content_start)?;
-        writer.u64_be(self.index_of_first)?;
-        writer.u32_be(self.offset_in_first)?;
-        writer.u64_be(self.range_len)
+        writer.put(&VERSION);
+        writer.put(&[TRUNCATED_SHA512]);
+        writer.u64_be(self.content_start);
+        writer.u64_be(self.index_of_first);
+        writer.u32_be(self.offset_in_first);
+        writer.u64_be(self.range_len);
+        writer.check()
     }
 }
 
@@ -126,8 +127,9 @@ impl ChunkRepr {
     /// Writes the head to the front of `buf`.
     pub fn emit(&self, buf: &mut [u8]) -> Result<(), NoRoom> {
         let mut writer = Writer::new(buf);
-        writer.put(&[DESCRIPTIONS])?;
-        writer.u32_be(self.segments.saturating_mul(DESCRIPTION_BYTES as u32))
+        writer.put(&[DESCRIPTIONS]);
+        writer.u32_be(self.segments.saturating_mul(DESCRIPTION_BYTES as u32));
+        writer.check()
     }
 }
 
@@ -167,9 +169,10 @@ impl SegmentRepr {
     /// Writes the description to the front of `buf`.
     pub fn emit(&self, buf: &mut [u8]) -> Result<(), NoRoom> {
         let mut writer = Writer::new(buf);
-        writer.u32_be(self.len)?;
-        writer.put(self.hod.as_bytes())?;
-        writer.put(self.secret.expose())
+        writer.u32_be(self.len);
+        writer.put(self.hod.as_bytes());
+        writer.put(self.secret.expose());
+        writer.check()
     }
 }
 

@@ -278,19 +278,19 @@ impl<'a> ProbeV2Repr<'a> {
     /// Writes the probe to the front of `buf` and returns its bytes.
     pub fn emit(&self, buf: &mut [u8]) -> Result<usize, NoRoom> {
         let mut writer = Writer::new(buf);
-        writer.text(ENVELOPE)?;
-        writer.text(PROBE_TO)?;
-        self.message_id.emit(&mut writer)?;
-        writer.text(PROBE_BODY)?;
+        writer.text(ENVELOPE);
+        writer.text(PROBE_TO);
+        self.message_id.emit(&mut writer);
+        writer.text(PROBE_BODY);
         // 2.2.3.3: the peer MUST populate the scopes with a single scope string of the segments it
         // is searching for. Both numbers fit: `new` has seen to that.
         let id_bytes = self.ids.first().map_or(0, |id| id.as_bytes().len()) as u16;
         let [high, low] = id_bytes.to_be_bytes();
         let header = [high, low, self.ids.len() as u8];
         let ids = self.ids.iter().flat_map(|id| id.as_bytes().iter().copied());
-        encode(header.into_iter().chain(ids), &mut writer)?;
-        writer.text(PROBE_END)?;
-        Ok(writer.len())
+        encode(header.into_iter().chain(ids), &mut writer);
+        writer.text(PROBE_END);
+        writer.end()
     }
 }
 
@@ -328,16 +328,16 @@ impl ProbeMatchesV2Repr<'_> {
             (self.message_id, self.relates_to),
             (self.instance_id, self.message_number),
             self.endpoint,
-        )?;
-        writer.text(MATCHES_SCOPES)?;
-        encode(self.availability.bytes.iter().copied(), &mut writer)?;
-        writer.text(MATCHES_XADDRS)?;
+        );
+        writer.text(MATCHES_SCOPES);
+        encode(self.availability.bytes.iter().copied(), &mut writer);
+        writer.text(MATCHES_XADDRS);
         // 2.2.3.8: MUST contain an address and a port that a remote host can connect to.
-        emit_xaddr(self.xaddr, &mut writer)?;
-        writer.text(MATCHES_AGES)?;
-        encode(self.ages.iter().copied(), &mut writer)?;
-        writer.text(AGES_END)?;
-        writer.text(MATCHES_END)?;
-        Ok(writer.len())
+        emit_xaddr(self.xaddr, &mut writer);
+        writer.text(MATCHES_AGES);
+        encode(self.ages.iter().copied(), &mut writer);
+        writer.text(AGES_END);
+        writer.text(MATCHES_END);
+        writer.end()
     }
 }

@@ -81,8 +81,9 @@ impl<'a> GetBlocks<'a> {
         emit_header(writer, MessageType::GetBlocks, size, self.cipher)?;
         emit_padded(writer, self.segment)?;
         self.ranges.emit(writer)?;
-        writer.u32_be(self.vrf.len() as u32)?;
-        writer.put(self.vrf)
+        writer.u32_be(self.vrf.len() as u32);
+        writer.put(self.vrf);
+        writer.check()
     }
 
     /// Writes a whole request for one block, asking for AES-128 (2.2.3: SHOULD). 3.1.4.3: segment id and
@@ -126,17 +127,18 @@ impl<'a> BlockReply<'a> {
         emit_reply_header(writer, MessageType::Block, self.len(), self.cipher)?;
         emit_padded(writer, self.segment)?;
         for word in [self.index, self.next, self.block_len] {
-            writer.u32_be(word)?;
+            writer.u32_be(word);
         }
-        Ok(())
+        writer.check()
     }
 
     /// Writes everything behind the block: its pad, VrfBlock with its own, the IV without (fact 33).
     pub fn emit_tail(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        writer.zeros(pad(self.block_len as usize))?;
+        writer.zeros(pad(self.block_len as usize));
         emit_padded(writer, self.vrf)?;
-        writer.u32_be(self.iv.len() as u32)?;
-        writer.put(self.iv)
+        writer.u32_be(self.iv.len() as u32);
+        writer.put(self.iv);
+        writer.check()
     }
 }
 
@@ -155,7 +157,7 @@ impl<'a> Block<'a> {
     /// Writes the whole message, transport header included.
     pub fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
         self.around.emit_head(writer)?;
-        writer.put(self.block)?;
+        writer.put(self.block);
         self.around.emit_tail(writer)
     }
 }

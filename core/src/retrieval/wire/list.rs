@@ -118,8 +118,9 @@ impl<'a> Ranges<'a> {
     }
 
     pub(super) fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        writer.u32_be(self.len() as u32)?;
-        writer.put(self.0.as_flattened())
+        writer.u32_be(self.len() as u32);
+        writer.put(self.0.as_flattened());
+        writer.check()
     }
 }
 
@@ -151,11 +152,11 @@ impl<'a> GetBlockList<'a> {
         let size = lens.into_iter().fold(HEADER_BYTES, usize::saturating_add);
         emit_header(writer, MessageType::GetBlockList, size, cipher)?;
         emit_padded(writer, segment)?;
-        writer.u32_be(count)?;
+        writer.u32_be(count);
         for range in ranges {
-            writer.put(&range.to_wire())?;
+            writer.put(&range.to_wire());
         }
-        Ok(())
+        writer.check()
     }
 }
 
@@ -170,7 +171,7 @@ impl<'a> BlockList<'a> {
         let Self { segment, cipher, ranges, next } = *self;
         let around = BlockListReply { segment, cipher, count: ranges.len() as u32, next };
         around.emit_head(writer)?;
-        writer.put(ranges.0.as_flattened())?;
+        writer.put(ranges.0.as_flattened());
         around.emit_tail(writer)
     }
 }
@@ -191,11 +192,13 @@ impl BlockListReply<'_> {
     pub fn emit_head(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
         emit_reply_header(writer, MessageType::BlockList, self.len(), self.cipher)?;
         emit_padded(writer, self.segment)?;
-        writer.u32_be(self.count)
+        writer.u32_be(self.count);
+        writer.check()
     }
 
     /// Writes everything behind the ranges.
     pub fn emit_tail(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        writer.u32_be(self.next)
+        writer.u32_be(self.next);
+        writer.check()
     }
 }

@@ -93,8 +93,8 @@ impl<'a> GetSegmentList<'a> {
     ) -> Result<(), NoRoom> {
         let size = Self::len_for(ids.clone(), blob);
         emit_header(writer, MessageType::GetSegmentList, size, cipher)?;
-        writer.put(request_id)?;
-        writer.u32_be(ids.clone().fold(0, |count: u32, _| count.saturating_add(1)))?;
+        writer.put(request_id);
+        writer.u32_be(ids.clone().fold(0, |count: u32, _| count.saturating_add(1)));
         for id in ids {
             emit_padded(writer, id)?;
         }
@@ -179,7 +179,7 @@ impl<'a> SegmentList<'a> {
         let around = SegmentListReply { request_id, cipher, count: ranges.len() as u32, blob };
         around.emit_head(writer)?;
         for range in ranges.iter() {
-            writer.put(&range.to_wire())?;
+            writer.put(&range.to_wire());
         }
         around.emit_tail(writer)
     }
@@ -200,8 +200,9 @@ impl SegmentListReply<'_> {
     /// Writes everything before the ranges; each of them follows as [`Range::to_wire`] gives it.
     pub fn emit_head(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
         emit_reply_header(writer, MessageType::SegmentList, self.len(), self.cipher)?;
-        writer.put(self.request_id)?;
-        writer.u32_be(self.count)
+        writer.put(self.request_id);
+        writer.u32_be(self.count);
+        writer.check()
     }
 
     /// Writes everything behind the ranges.
@@ -217,6 +218,7 @@ fn blob<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
 }
 
 fn emit_blob(writer: &mut Writer<'_>, blob: &[u8]) -> Result<(), NoRoom> {
-    writer.u32_be(blob.len() as u32)?;
-    writer.put(blob)
+    writer.u32_be(blob.len() as u32);
+    writer.put(blob);
+    writer.check()
 }

@@ -133,7 +133,7 @@ fn emit(reply: &BlockReply<'_>, block: &[u8]) -> ([u8; 256], usize) {
     let mut buf = [0; 256];
     let mut writer = Writer::new(&mut buf);
     reply.emit_head(&mut writer).unwrap();
-    writer.put(block).unwrap();
+    writer.put(block);
     reply.emit_tail(&mut writer).unwrap();
     let len = writer.len();
     assert_eq!(len, reply.len());

@@ -112,6 +112,7 @@ pub struct App {
 
 impl App {
     /// An appliance without an address yet.
+    #[inline(never)]
     pub fn new(now: Instant, start: Start, (config, refused): (Config, Option<SheetError>)) -> Self {
         log!("start {}, after a reset by {} at {:#x}", start.starts, start.cause.word(), start.at);
         let address = Address::new(now, config.fallback);
@@ -140,6 +141,7 @@ impl App {
     }
 
     /// The address of the name that was to be resolved, or why there is none.
+    #[inline(never)]
     pub fn handle_resolved<S: Storage, R: CryptoRng>(
         &mut self,
         now: Instant,

@@ -11,22 +11,30 @@ use smoltcp::iface::{Interface, SocketHandle, SocketSet, SocketStorage};
 use smoltcp::phy::Device;
 use smoltcp::socket::{tcp, udp};
 use smoltcp::wire::EthernetAddress;
+use static_cell::ConstStaticCell;
 
 use crate::app::{Action, App, Peer, STREAMS};
 use crate::store::Shelf;
 use network::Network;
 use page::Page;
 
+/// Whether memory is scarce.
+const SMALL: bool = cfg!(feature = "four-connections");
+
+/// Bytes of a full segment. Less than two of them in a buffer would have each wait for an acknowledgement that
+/// the other side delays.
+const SEGMENT_BYTES: usize = 1_460;
+
 /// Bytes that a connection buffers of what comes. Those of the two from an origin, which alone send
 /// much, fit together into the queue of the card.
-const RECEIVE_BYTES: usize = 4_096;
+const RECEIVE_BYTES: usize = if SMALL { 2 * SEGMENT_BYTES } else { 4_096 };
 
 /// Bytes that a connection buffers of what goes.
-const SEND_BYTES: usize = if cfg!(feature = "four-connections") { 4_096 } else { 8_192 };
+const SEND_BYTES: usize = if SMALL { 2 * SEGMENT_BYTES } else { 8_192 };
 
 /// Datagrams that wait, each way, and the bytes of them.
 const DATAGRAMS: usize = 8;
-const DATAGRAM_BYTES: usize = if cfg!(feature = "four-connections") { 3_072 } else { 8_192 };
+const DATAGRAM_BYTES: usize = if SMALL { 3_072 } else { 8_192 };
 
 /// Sockets in all: those for streams, one for discovery, the network's own, and the page's.
 const SOCKETS: usize = STREAMS + 1 + network::SOCKETS + page::SOCKETS;
@@ -58,6 +66,7 @@ pub trait Link {
 
 impl Stack {
     /// A stack with that Ethernet address, for a node with that port. `seed` is drawn at random.
+    #[inline(never)]
     pub fn new(
         now: Instant,
         ethernet: [u8; 6],
@@ -74,7 +83,8 @@ impl Stack {
         let tcp = add_tcp(&mut sockets).ok_or(StackError::Taken)?;
         let network = Network::new(&mut sockets).ok_or(StackError::Taken)?;
         let page = Page::new(&mut sockets).ok_or(StackError::Taken)?;
-        let buffer = singleton!(: [u8; MIN_BUFFER] = [0; MIN_BUFFER]).ok_or(StackError::Taken)?;
+        static BUFFER: ConstStaticCell<[u8; MIN_BUFFER]> = ConstStaticCell::new([0; _]);
+        let buffer = BUFFER.try_take().ok_or(StackError::Taken)?;
         // The other half of the draw: sequence numbers come from the first.
         let local_port = (seed >> 48) as u16;
         let driver = Driver::new(&mut interface, udp, tcp, port, local_port);
@@ -120,21 +130,23 @@ impl Stack {
     }
 }
 
+#[inline(never)]
 fn add_udp(sockets: &mut SocketSet<'static>) -> Option<SocketHandle> {
     type Metadata = [udp::PacketMetadata; DATAGRAMS];
     let received = singleton!(: Metadata = [udp::PacketMetadata::EMPTY; DATAGRAMS])?;
     let sent = singleton!(: Metadata = [udp::PacketMetadata::EMPTY; DATAGRAMS])?;
-    let incoming = singleton!(: [u8; DATAGRAM_BYTES] = [0; DATAGRAM_BYTES])?;
-    let outgoing = singleton!(: [u8; DATAGRAM_BYTES] = [0; DATAGRAM_BYTES])?;
-    let incoming = udp::PacketBuffer::new(&mut received[..], &mut incoming[..]);
-    let outgoing = udp::PacketBuffer::new(&mut sent[..], &mut outgoing[..]);
+    static INCOMING: ConstStaticCell<[u8; DATAGRAM_BYTES]> = ConstStaticCell::new([0; _]);
+    static OUTGOING: ConstStaticCell<[u8; DATAGRAM_BYTES]> = ConstStaticCell::new([0; _]);
+    let incoming = udp::PacketBuffer::new(&mut received[..], &mut INCOMING.try_take()?[..]);
+    let outgoing = udp::PacketBuffer::new(&mut sent[..], &mut OUTGOING.try_take()?[..]);
     Some(sockets.add(udp::Socket::new(incoming, outgoing)))
 }
 
+#[inline(never)]
 fn add_tcp(sockets: &mut SocketSet<'static>) -> Option<[SocketHandle; STREAMS]> {
-    let incoming = singleton!(: [[u8; RECEIVE_BYTES]; STREAMS] = [[0; RECEIVE_BYTES]; STREAMS])?;
-    let outgoing = singleton!(: [[u8; SEND_BYTES]; STREAMS] = [[0; SEND_BYTES]; STREAMS])?;
-    let mut buffers = incoming.iter_mut().zip(outgoing);
+    static INCOMING: ConstStaticCell<[[u8; RECEIVE_BYTES]; STREAMS]> = ConstStaticCell::new([[0; _]; _]);
+    static OUTGOING: ConstStaticCell<[[u8; SEND_BYTES]; STREAMS]> = ConstStaticCell::new([[0; _]; _]);
+    let mut buffers = INCOMING.try_take()?.iter_mut().zip(OUTGOING.try_take()?);
     let mut handles = [SocketHandle::default(); STREAMS];
     for (handle, (incoming, outgoing)) in handles.iter_mut().zip(&mut buffers) {
         let incoming = tcp::SocketBuffer::new(&mut incoming[..]);

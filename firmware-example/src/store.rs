@@ -19,14 +19,16 @@ pub type Infos = RamStore<[ram::Page; 0], [ram::Entry; 0], &'static mut [u8]>;
 /// Both.
 pub type FlashAndRam<F> = Split<FlashStore<F, &'static mut [Entry]>, Infos>;
 
-/// Finds the blocks on `flash`.
+/// Finds the blocks on `flash`. `rows`: one for each block that is kept at most; `infos`: as many bytes as content
+/// information takes.
+#[inline(never)]
 pub fn mount<F: NorFlash>(
     flash: F,
-    rows: &'static mut [Entry; ROWS],
-    infos: &'static mut [u8; INFO_BYTES],
+    rows: &'static mut [Entry],
+    infos: &'static mut [u8],
 ) -> Result<FlashAndRam<F>, TooSmall> {
-    let blocks = FlashStore::mount(flash, &mut rows[..], 0)?;
-    Ok(Split { blocks, infos: RamStore::new([], [], &mut infos[..]) })
+    let blocks = FlashStore::mount(flash, rows, 0)?;
+    Ok(Split { blocks, infos: RamStore::new([], [], infos) })
 }
 
 /// What a store tells of itself.

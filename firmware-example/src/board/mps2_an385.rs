@@ -12,9 +12,11 @@ use core::convert::Infallible;
 
 use cortex_m::{Peripherals, interrupt, singleton};
 use cortex_m_rt::entry;
+use heapless::Vec;
 use peerdist_core::crypto::SoftCrypto;
-use peerdist_core::node::Node;
+use peerdist_core::node::{self, Node};
 use peerdist_hal::flash::{Entry, count_start};
+use static_cell::ConstStaticCell;
 
 use super::faults;
 use crate::app::{self, App, Peer};
@@ -34,6 +36,8 @@ const START_SECTORS: usize = 2;
 
 /// The status with which QEMU ends where the appliance cannot start.
 const UNFIT: u32 = 1;
+
+type ThisPeer = Peer<FlashAndRam<Nor>, Entropy>;
 
 /// Why the appliance cannot start.
 enum Problem {
@@ -66,26 +70,41 @@ fn run() -> Result<Infallible, Problem> {
     let (starts, blocks) = rest.split(START_SECTORS).ok_or(Problem::Flash)?;
     let start = Start { starts: count_start(starts).unwrap_or(0), ..faults::take_note() };
     let (config, refused) = app::read_config(sheet.bytes());
-    let rows = singleton!(: [Entry; ROWS] = [const { Entry::EMPTY }; ROWS]).ok_or(Problem::Taken)?;
-    let infos = singleton!(: [u8; INFO_BYTES] = [0; INFO_BYTES]).ok_or(Problem::Taken)?;
+    let (rows, infos) = store_memory().ok_or(Problem::Taken)?;
     let store = store::mount(blocks, rows, infos).map_err(|_| Problem::Flash)?;
     log!("{} blocks on flash", store.blocks.count());
     let seed = rand_core::Rng::next_u64(&mut entropy);
     let mut stack =
         Stack::new(clock::now(), address, &mut card, config.port, seed).map_err(Problem::Stack)?;
-    let node = singleton!(: Peer<FlashAndRam<Nor>, Entropy> =
-        Node::new(app::node_config(&config, &start), store, SoftCrypto, entropy));
-    let node = node.ok_or(Problem::Taken)?;
+    // Not in a static: the compiler would make it on the stack first, and have it twice.
+    let mut node = new_node(app::node_config(&config, &start), store, entropy);
     let mut app = App::new(clock::now(), start, (config, refused));
 
     let mut dog = Dog::start();
     loop {
-        let next = stack.poll(clock::now(), &mut card, node, &mut app);
+        let next = stack.poll(clock::now(), &mut card, &mut node, &mut app);
         dog.feed();
         if next.is_none_or(|at| at > clock::now()) {
             idle(&mut card);
         }
     }
+}
+
+/// The index of the blocks, and room for content information.
+#[inline(never)]
+fn store_memory() -> Option<(&'static mut [Entry], &'static mut [u8])> {
+    // Filled in place, piece by piece: as a constant it would lie in flash as well, as a value on the
+    // stack first.
+    let rows = singleton!(: Vec<Entry, ROWS> = Vec::new())?;
+    while rows.push(Entry::EMPTY).is_ok() {}
+    static INFOS: ConstStaticCell<[u8; INFO_BYTES]> = ConstStaticCell::new([0; _]);
+    Some((&mut rows[..], &mut INFOS.try_take()?[..]))
+}
+
+/// Not inlined, as the stack of all that makes it would stay for good.
+#[inline(never)]
+fn new_node(config: node::Config, store: FlashAndRam<Nor>, entropy: Entropy) -> ThisPeer {
+    Node::new(config, store, SoftCrypto, entropy)
 }
 
 /// Sleeps until a frame comes or the clock ticks, which is at the latest a millisecond from now.

@@ -1,14 +1,15 @@
 //! The sockets of the page.
 
-use cortex_m::singleton;
+use heapless::Vec;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp;
 use smoltcp::time::Duration;
+use static_cell::ConstStaticCell;
 
 use crate::page::{PORT, Progress, REPLY_BYTES, Request};
 
-/// Connections at once: one is answered while the next begins.
-pub const SOCKETS: usize = 2;
+/// Connections at once: one is answered while the next begins, where there is memory for it.
+pub const SOCKETS: usize = if cfg!(feature = "four-connections") { 1 } else { 2 };
 
 /// Bytes that wait of a request.
 const RECEIVE_BYTES: usize = 256;
@@ -18,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The page.
 pub struct Page {
-    connections: [Connection; SOCKETS],
+    connections: Vec<Connection, SOCKETS>,
 }
 
 struct Connection {
@@ -30,18 +31,19 @@ struct Connection {
 impl Page {
     /// Adds its sockets; `None` the second time.
     pub fn new(sockets: &mut SocketSet<'static>) -> Option<Self> {
-        let incoming = singleton!(: [[u8; RECEIVE_BYTES]; SOCKETS] = [[0; RECEIVE_BYTES]; SOCKETS])?;
-        let outgoing = singleton!(: [[u8; REPLY_BYTES]; SOCKETS] = [[0; REPLY_BYTES]; SOCKETS])?;
-        let mut buffers = incoming.iter_mut().zip(outgoing);
-        let mut connection = || {
-            let (incoming, outgoing) = buffers.next()?;
+        static INCOMING: ConstStaticCell<[[u8; RECEIVE_BYTES]; SOCKETS]> = ConstStaticCell::new([[0; _]; _]);
+        static OUTGOING: ConstStaticCell<[[u8; REPLY_BYTES]; SOCKETS]> = ConstStaticCell::new([[0; _]; _]);
+        let buffers = INCOMING.try_take()?.iter_mut().zip(OUTGOING.try_take()?);
+        let mut connections = Vec::new();
+        for (incoming, outgoing) in buffers {
             let incoming = tcp::SocketBuffer::new(&mut incoming[..]);
             let mut socket = tcp::Socket::new(incoming, tcp::SocketBuffer::new(&mut outgoing[..]));
             socket.set_timeout(Some(TIMEOUT));
             let handle = sockets.add(socket);
-            Some(Connection { handle, request: Request::default(), answered: false })
-        };
-        Some(Self { connections: [connection()?, connection()?] })
+            // There are as many places as buffers.
+            let _ = connections.push(Connection { handle, request: Request::default(), answered: false });
+        }
+        Some(Self { connections })
     }
 
     /// Answers who asks, with what `answer` writes for a request; whether anything was done.

@@ -41,9 +41,6 @@ pub const APPLICATION_READS: usize = READS - DOWNLOADS * WINDOW;
 /// How long no connection is asked for after one found no socket.
 const SOCKET_WAIT: Duration = Duration::from_millis(100);
 
-/// Events that wait to be drained.
-const EVENTS: usize = 16;
-
 /// Completions that wait to be passed on.
 const COMPLETIONS: usize = 16;
 
@@ -290,8 +287,6 @@ pub struct Counters {
     pub malformed_datagrams: u32,
     /// Connections that were refused for want of a stream.
     pub refused: u32,
-    /// Events that were lost since nobody drained them.
-    pub lost_events: u32,
 }
 
 /// One peer over a store `S`, a crypto provider `C` and a source of entropy `R`, with `STREAMS`
@@ -311,7 +306,6 @@ pub struct Node<S, C, R, const STREAMS: usize, const BLOCKS: usize> {
     download_generations: [u32; DOWNLOADS],
     completions: Deque<Completion, COMPLETIONS>,
     for_application: Deque<Completion, APPLICATION_READS>,
-    events: Deque<(DownloadId, DownloadEvent), EVENTS>,
     /// Whether work is left that needs no input.
     busy: bool,
     /// Before then, no connection is asked for: there was no socket for the last one.
@@ -371,7 +365,6 @@ where
             download_generations: [0; DOWNLOADS],
             completions: Deque::new(),
             for_application: Deque::new(),
-            events: Deque::new(),
             busy: false,
             dial_after: Instant::ZERO,
             counters: Counters::default(),
@@ -489,8 +482,8 @@ where
         if let Some((to, len)) = self.server.poll_transmit(now, self.config.port, buf) {
             return Some(Output::Datagram { to, data: buf.get(..len)? });
         }
-        if let Some((download, event)) = self.events.pop_front() {
-            return Some(Output::Download { download, event });
+        if let Some(output) = self.download_output() {
+            return Some(output);
         }
         self.data_output(buf)
     }
@@ -502,12 +495,16 @@ where
         stream: StreamId,
         buf: &mut [u8],
     ) -> Result<usize, StreamError> {
-        let Self { streams, storage, counters, .. } = self;
+        let Self { streams, storage, counters, downloads, config, .. } = self;
         let row = row(streams, stream).ok_or(StreamError)?;
         let result = match &mut row.role {
             Role::Free => Err(StreamError),
             Role::Fetch(peer) => Ok(peer.poll(buf)),
-            Role::Origin(_, origin) => Ok(origin.poll(buf)),
+            Role::Origin(index, origin) => {
+                let download = downloads.get(*index).and_then(Option::as_ref);
+                let max_info = config.content_information;
+                Ok(download.map_or(0, |download| download.poll_origin(origin, max_info, buf)))
+            }
             Role::Serve(upload) => {
                 let waited = !upload.wants_input();
                 let result = upload.poll(now, storage, &mut counters.serve, buf);
@@ -527,7 +524,7 @@ where
     /// When [`poll_output`](Self::poll_output) has something to do even if no input comes. `now`
     /// itself means at once: the last call left work, so that it did not take too long.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        if self.busy || !self.events.is_empty() {
+        if self.busy || self.downloads.iter().flatten().any(Download::has_event) {
             return Some(now);
         }
         let mut next = earliest(self.fetch.poll_timeout(), self.client.poll_timeout());
@@ -550,7 +547,7 @@ where
     /// The same of what lies in `range`, which may reach beyond the end, but not be empty. Whole blocks are
     /// fetched and kept; what is outside is not handed out.
     pub fn download_range(&mut self, now: Instant, url: Url, range: Range<u64>) -> Option<DownloadId> {
-        self.begin_download(Download::new(now, url, range))
+        self.begin_download(now, url, range).map(|(id, _)| id)
     }
 
     /// The same of content that an earlier download got plainly and in part, if it is still what
@@ -563,7 +560,9 @@ where
         range: Range<u64>,
         validator: Validator,
     ) -> Option<DownloadId> {
-        self.begin_download(Download::rest(now, url, range, validator))
+        let (id, download) = self.begin_download(now, url, range)?;
+        download.resume(&validator);
+        Some(id)
     }
 
     /// What tells the content of a download from a later one, once the first bytes of it are here and if the
@@ -575,13 +574,17 @@ where
         found?.validator()
     }
 
-    fn begin_download(&mut self, download: Download) -> Option<DownloadId> {
+    fn begin_download(
+        &mut self,
+        now: Instant,
+        url: Url,
+        range: Range<u64>,
+    ) -> Option<(DownloadId, &mut Download)> {
         let places = self.downloads.iter_mut().zip(&mut self.download_generations);
         let (index, (slot, generation)) = (0u8..).zip(places).find(|(_, (slot, _))| slot.is_none())?;
         *generation = generation.wrapping_add(1);
-        let generation = *generation;
-        *slot = Some(download);
-        Some(DownloadId { index, generation })
+        let id = DownloadId { index, generation: *generation };
+        Some((id, slot.insert(Download::new(now, url, range))))
     }
 
     /// Ends a download; no more comes of it. What is cached stays.
@@ -602,14 +605,6 @@ where
         for stream in self.streams.iter_mut() {
             if matches!(&stream.role, Role::Origin(of, _) if *of == index) {
                 stream.dismiss(Due::Abort);
-            }
-        }
-        // `Deque::retain` keeps panics that it cannot reach; a turn of the queue has none.
-        for _ in 0..self.events.len() {
-            let Some(event) = self.events.pop_front() else { break };
-            if event.0 != download {
-                // What was just taken out leaves room.
-                let _ = self.events.push_back(event);
             }
         }
     }

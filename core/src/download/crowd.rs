@@ -43,8 +43,7 @@ impl Surveyed {
         }
         let survey = fetch.survey(now, &self.segment, self.algorithm, self.blocks, self.begun);
         (self.news, self.again) = (Some(fetch.news()), survey.again);
-        let before = sweep.has_settled();
-        if sweep.survey(&survey) || before != sweep.has_settled() {
+        if sweep.survey(&survey) {
             self.wake();
         }
     }

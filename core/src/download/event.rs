@@ -79,11 +79,14 @@ pub enum DownloadEvent {
     Failed(DownloadError),
 }
 
-/// What it means that content information cannot be taken or read.
-pub(super) fn info_error(error: ApiError) -> DownloadError {
-    match error {
-        ApiError::CannotParse(error) => DownloadError::Info(error),
-        _ => DownloadError::Full,
+impl From<ApiError> for DownloadError {
+    /// What it means that content information cannot be taken or read.
+    #[inline(never)]
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::CannotParse(error) => Self::Info(error),
+            _ => Self::Full,
+        }
     }
 }
 

@@ -5,11 +5,11 @@ use core::ops::Range;
 
 use heapless::Vec;
 
-use super::{HOST_BYTES, PATH_BYTES, Url, VALIDATOR_BYTES, Validator};
-use crate::bytes::{Len, NoRoom, Writer, copy};
+use super::{HOST_BYTES, PATH_BYTES, Stage, Url, VALIDATOR_BYTES, Validator};
+use crate::bytes::{Len, Writer, copy};
 use crate::encoding::{self, InfoVersion, Reply, ReplyCoding};
 use crate::http::conn::{Body, Conn, Event};
-use crate::http::wire::{self as http, ByteRange, ContentRange};
+use crate::http::wire::{self as http, ByteRange, ContentRange, EmitError};
 use crate::time::{Duration, Instant};
 
 /// Bytes of a request's head.
@@ -65,6 +65,8 @@ pub enum OriginEvent<'a> {
         /// Its first byte.
         start: u64,
     },
+    /// The content is at another place, which has been told.
+    Moved,
 }
 
 impl core::fmt::Debug for OriginEvent<'_> {
@@ -82,6 +84,7 @@ impl core::fmt::Debug for OriginEvent<'_> {
                 f.debug_struct("Data").field("offset", offset).field("bytes", &Len(bytes)).finish()
             }
             Self::DataEnd { start } => f.debug_struct("DataEnd").field("start", start).finish(),
+            Self::Moved => f.write_str("Moved"),
         }
     }
 }
@@ -123,27 +126,101 @@ pub struct OriginStream {
     connected: bool,
     failed: bool,
     want: Option<Want>,
-    out: Vec<u8, REQUEST_BYTES>,
-    sent: usize,
+    /// Bytes of the request that have been sent, while there are more.
+    sent: Option<usize>,
     deadline: Instant,
-    status: u16,
-    coding: ReplyCoding,
-    body: Carries,
-    content_range: Option<ContentRange>,
-    /// Where the next byte of the body belongs in the content.
-    offset: u64,
-    /// Bytes of the content, once content information or a reply has told.
-    content_len: u64,
-    /// The reply says that the content is elsewhere, and `out` where.
-    moved: bool,
-    /// What tells the content of the reply from others.
-    validator: Validator,
+    reply: ReplyHead,
+}
+
+/// What goes into requests, beside what they are for.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// Of what.
+    pub url: &'a Url,
+    /// The highest version of content information that the client takes.
+    pub max_info: InfoVersion,
+    /// What has to tell the content, in requests on that condition.
+    pub condition: &'a Validator,
+}
+
+/// What tells the content of a reply from others (RFC 9110 8.8).
+#[derive(Default)]
+pub struct Tags {
+    /// The one that is kept.
+    pub(super) kept: Validator,
+    /// That of the latest reply.
+    told: Validator,
     /// It has an entity tag, strong or not.
     tagged: bool,
     /// When the reply was made.
     date: Vec<u8, DATE_BYTES>,
-    /// What has to tell it, if the request says so.
-    condition: Option<Validator>,
+}
+
+impl Tags {
+    /// Keeps that of the latest reply, if none is kept.
+    pub(super) fn keep(&mut self) {
+        if self.kept.is_empty() {
+            self.kept.clone_from(&self.told);
+        }
+    }
+
+    /// A reply begins.
+    fn clear(&mut self) {
+        self.told.clear();
+        self.date.clear();
+        self.tagged = false;
+    }
+
+    /// Notes a header of the reply; most are none of its business.
+    #[inline(never)]
+    fn header(&mut self, name: &[u8], value: &[u8]) {
+        if http::name_eq(name, b"ETag") {
+            self.tagged = true;
+            // A weak one (`W/`) tells nothing about single bytes. A longer one is as good as none.
+            let strong = value.len() > 2 && value.starts_with(b"\"") && value.ends_with(b"\"");
+            replace(&mut self.told, if strong { value } else { &[] });
+        } else if http::name_eq(name, b"Last-Modified") {
+            // RFC 9110 13.1.5: If-Range MUST NOT have a date if there is an entity tag.
+            if !self.tagged {
+                replace(&mut self.told, if value.len() == DATE_BYTES { value } else { &[] });
+            }
+        } else if http::name_eq(name, b"Date") {
+            replace(&mut self.date, value);
+        }
+    }
+
+    /// The head of the reply is over.
+    fn finish(&mut self) {
+        // RFC 9110 8.8.2.2: a date is strong if the reply was made at least a second later.
+        if !self.tagged && (self.date.len() != DATE_BYTES || *self.date == *self.told) {
+            self.told.clear();
+        }
+    }
+}
+
+/// Puts `bytes` in place of what `text` was, if they are not too many.
+fn replace<const N: usize>(text: &mut Vec<u8, N>, bytes: &[u8]) {
+    text.clear();
+    let _ = text.extend_from_slice(bytes);
+}
+
+/// What has been read of a reply.
+struct ReplyHead {
+    status: u16,
+    coding: ReplyCoding,
+    body: Carries,
+    /// Only the content that is told by what the request said is wanted.
+    conditional: bool,
+    /// It has a range, which is the one that was asked for.
+    fits: bool,
+    /// It has told where the content is instead.
+    moved: bool,
+    /// Where the next byte of the body belongs in the content.
+    offset: u64,
+    /// Where the range ends that it has to give.
+    end: u64,
+    /// Bytes of the content, once content information or a reply has told.
+    content_len: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -154,6 +231,114 @@ enum Carries {
     Range,
 }
 
+impl ReplyHead {
+    fn new(content_len: u64, end: u64, conditional: bool) -> Self {
+        Self {
+            status: 0,
+            coding: ReplyCoding::default(),
+            body: Carries::Nothing,
+            conditional,
+            fits: false,
+            moved: false,
+            offset: 0,
+            end,
+            content_len,
+        }
+    }
+
+    #[inline(never)]
+    fn header(&mut self, want: &Want, location: Option<&mut Stage>, name: &[u8], value: &[u8]) {
+        if http::name_eq(name, b"Content-Range") {
+            let range = ContentRange::parse(value);
+            self.fits = false;
+            if let (206, Want::Range(asked), Ok(ContentRange::Part { first, last, total })) =
+                (self.status, want, range)
+            {
+                let total = total.unwrap_or(u64::MAX);
+                let behind = last.saturating_add(1);
+                // All that was asked for, or all there is of it.
+                self.fits = first == asked.start && behind >= asked.end.min(self.content_len).min(total);
+                // More than that is none of it, and less is not all of it.
+                self.end = asked.end.min(behind);
+                self.content_len = self.content_len.min(total);
+            }
+        } else if http::name_eq(name, b"Location") {
+            // RFC 9110, 15.4: of these, the content is at another place.
+            if let (301 | 302 | 303 | 307 | 308, Some(location)) = (self.status, location) {
+                location.clear();
+                location.push(value);
+                self.moved = !location.is_empty();
+            }
+        } else {
+            self.coding.header(name, value);
+        }
+    }
+
+    #[inline(never)]
+    fn head_end(
+        &mut self,
+        want: &Want,
+        tags: &Tags,
+        framing: Body,
+    ) -> Result<Option<OriginEvent<'static>>, OriginFailure> {
+        if self.moved {
+            return Ok(Some(OriginEvent::Moved));
+        }
+        let status = self.status;
+        // A server that ignores ranges sends everything.
+        if status != 200 && !(status == 206 && *want != Want::Info) {
+            return Err(OriginFailure::Status(status));
+        }
+        let coding = self.coding.decide().map_err(|_| OriginFailure::Coding)?;
+        let (body, event) = match (want, coding) {
+            (Want::Info, Reply::Encoded { content_len, .. }) => {
+                (Carries::Info, Some(OriginEvent::InfoBegun { content_len }))
+            }
+            (Want::Info, Reply::Plain { .. }) => {
+                let len = match framing {
+                    Body::None => Some(0),
+                    Body::Length(len) => Some(len),
+                    Body::Chunked | Body::UntilClose => None,
+                };
+                (Carries::Plain, Some(OriginEvent::PlainBegun { len }))
+            }
+            (Want::Range(_), Reply::Encoded { .. }) => return Err(OriginFailure::Coding),
+            (Want::Range(range), Reply::Plain { .. }) => {
+                // RFC 9110 13.1.5: all of another content; 15.3.7.3: only parts that have the same strong
+                // validator may be combined, whatever the server makes of the condition.
+                if self.conditional && (status != 206 || tags.told != tags.kept) {
+                    return Err(OriginFailure::Changed);
+                }
+                if status == 206 {
+                    if !self.fits {
+                        return Err(OriginFailure::BadReply);
+                    }
+                    self.offset = range.start;
+                }
+                (Carries::Range, None)
+            }
+        };
+        self.body = body;
+        Ok(event)
+    }
+
+    fn body<'a>(&mut self, want: &Want, bytes: &'a [u8]) -> Option<OriginEvent<'a>> {
+        let offset = self.offset;
+        self.offset = offset.saturating_add(bytes.len() as u64);
+        match (self.body, want) {
+            (Carries::Info, _) => Some(OriginEvent::Info(bytes)),
+            (Carries::Plain, _) => Some(OriginEvent::Plain(bytes)),
+            (Carries::Range, Want::Range(range)) => {
+                let skip = usize::try_from(range.start.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let len = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let wanted = bytes.get(skip..len.min(bytes.len())).filter(|bytes| !bytes.is_empty())?;
+                Some(OriginEvent::Data { offset: offset.max(range.start), bytes: wanted })
+            }
+            (Carries::Nothing | Carries::Range, _) => None,
+        }
+    }
+}
+
 impl OriginStream {
     /// A connection that is being opened.
     pub fn new(now: Instant) -> Self {
@@ -162,20 +347,9 @@ impl OriginStream {
             connected: false,
             failed: false,
             want: None,
-            out: Vec::new(),
-            sent: 0,
+            sent: None,
             deadline: now + SILENCE,
-            status: 0,
-            coding: ReplyCoding::default(),
-            body: Carries::Nothing,
-            content_range: None,
-            offset: 0,
-            content_len: u64::MAX,
-            moved: false,
-            validator: Validator::new(),
-            tagged: false,
-            date: Vec::new(),
-            condition: None,
+            reply: ReplyHead::new(u64::MAX, 0, false),
         }
     }
 
@@ -184,7 +358,7 @@ impl OriginStream {
         self.connected
     }
 
-    /// What it is asking for; of a range, once the reply has begun, what that has to give of it.
+    /// What it is asking for.
     pub fn want(&self) -> Option<&Want> {
         self.want.as_ref()
     }
@@ -198,13 +372,14 @@ impl OriginStream {
     /// where it began. What is still to come of its frame alone is taken, and ends in silence: the
     /// same block may be awaited from another request by then.
     pub fn is_spare(&mut self, awaited: &dyn Fn(u64) -> bool) -> bool {
-        let (Carries::Range, Some(Want::Range(range))) = (self.body, &self.want) else { return false };
+        let reply = &mut self.reply;
+        let (Carries::Range, Some(Want::Range(range))) = (reply.body, &self.want) else { return false };
         if awaited(range.start) {
             return false;
         }
         // A server that ignores ranges sends on to the end of the content.
-        let more = self.offset < range.end.min(self.content_len) || self.status == 200;
-        self.body = Carries::Nothing;
+        let more = reply.offset < reply.end.min(reply.content_len) || reply.status == 200;
+        reply.body = Carries::Nothing;
         more
     }
 
@@ -224,19 +399,9 @@ impl OriginStream {
         self.deadline
     }
 
-    /// Where the content is instead, if the reply to a request for content information said so.
-    pub fn location(&self) -> Option<&[u8]> {
-        self.moved.then_some(&*self.out)
-    }
-
-    /// What tells the content that the reply carries from others.
-    pub fn validator(&self) -> &Validator {
-        &self.validator
-    }
-
     /// Bytes of the content, if the request or a reply with a part of it said so.
     pub fn content_len(&self) -> Option<u64> {
-        Some(self.content_len).filter(|len| *len < u64::MAX)
+        Some(self.reply.content_len).filter(|len| *len < u64::MAX)
     }
 
     /// Whether another request can follow on this connection.
@@ -250,109 +415,87 @@ impl OriginStream {
         self.deadline = now + SILENCE;
     }
 
-    /// Sends a request about a content of `content_len` bytes, if that is known, by a client that
-    /// takes content information up to `max_info`, and if there is a `condition` only of the content that it
-    /// tells; `false` if the connection cannot carry another.
+    /// Puts a request about a content of `content_len` bytes, if that is known; if `conditional` only of
+    /// the content that its condition tells. `false` if the connection cannot carry another, or no request
+    /// can carry the URL.
     pub fn ask(
         &mut self,
         now: Instant,
-        url: &Url,
-        max_info: InfoVersion,
-        want: Want,
+        request: &Request<'_>,
+        want: &Want,
         content_len: Option<u64>,
-        condition: Option<&Validator>,
+        conditional: bool,
     ) -> bool {
-        self.condition = condition.cloned();
-        if self.conn.expect_reply(false).is_err() || self.emit(url, max_info, &want).is_err() {
+        let buf = &mut [0; REQUEST_BYTES];
+        if emit(request, want, conditional, buf).is_err() || self.conn.expect_reply(false).is_err() {
             return false;
         }
-        self.validator.clear();
-        self.date.clear();
-        self.tagged = false;
-        (self.coding, self.content_range) = (ReplyCoding::default(), None);
-        (self.body, self.content_len) = (Carries::Nothing, content_len.unwrap_or(u64::MAX));
-        self.moved = false;
-        self.want = Some(want);
+        let end = if let Want::Range(range) = want { range.end } else { 0 };
+        self.reply = ReplyHead::new(content_len.unwrap_or(u64::MAX), end, conditional);
+        self.want = Some(want.clone());
+        self.sent = Some(0);
         self.deadline = now + SILENCE;
         true
     }
 
-    /// What is still to be sent, into `buf`.
-    pub fn poll(&mut self, buf: &mut [u8]) -> usize {
-        let len = copy(buf, self.out.get(self.sent..).unwrap_or_default());
-        self.sent = self.sent.saturating_add(len);
+    /// What is still to be sent of the request that was put, into `buf`.
+    pub fn poll(&mut self, request: &Request<'_>, buf: &mut [u8]) -> usize {
+        let (Some(sent), Some(want)) = (self.sent, &self.want) else { return 0 };
+        let all = &mut [0; REQUEST_BYTES];
+        let all = emit(request, want, self.reply.conditional, all).unwrap_or_default();
+        let rest = all.get(sent..).unwrap_or_default();
+        let len = copy(buf, rest);
+        self.sent = (len < rest.len()).then_some(sent.saturating_add(len));
         len
     }
 
-    /// Takes bytes from the origin: how many were used, and what they bring.
+    /// Takes bytes from the origin: how many were used, and what they bring. What tells the content goes to
+    /// `tags`, and where it is instead to `location`, if that is minded.
     pub fn handle<'a>(
-        &'a mut self,
+        &mut self,
         now: Instant,
+        tags: &mut Tags,
+        mut location: Option<&mut Stage>,
         bytes: &'a [u8],
     ) -> (usize, Result<Option<OriginEvent<'a>>, OriginFailure>) {
-        if self.want.is_none() {
+        let Self { conn, reply, want: Some(want), .. } = self else {
             // Nothing was asked, so nothing is taken: idle, or out of turn.
             return (0, if bytes.is_empty() { Ok(None) } else { Err(OriginFailure::BadReply) });
-        }
+        };
         (self.connected, self.deadline) = (true, now + SILENCE);
         // A server that ignores ranges sends on to the end of the content: it is cut off.
-        if let (Carries::Range, 200, Some(Want::Range(range))) = (self.body, self.status, &self.want)
-            && self.offset >= range.end
-        {
+        if reply.body == Carries::Range && reply.status == 200 && reply.offset >= reply.end {
             self.failed = true;
             return (bytes.len(), self.end(now));
         }
         let mut used = 0usize;
         loop {
-            let Self {
-                conn, coding, content_range, status, out, sent, moved, validator, tagged, date, ..
-            } = self;
             let (taken, event) = conn.handle(bytes.get(used..).unwrap_or_default());
             used = used.saturating_add(taken);
             match event {
                 Err(_) => return (used, Err(OriginFailure::BadReply)),
                 Ok(None) => return (used, Ok(None)),
-                Ok(Some(Event::Status { code, .. })) => *status = code,
+                Ok(Some(Event::Status { code, .. })) => {
+                    reply.status = code;
+                    tags.clear();
+                }
                 Ok(Some(Event::Header { name, value })) => {
-                    coding.header(name, value);
-                    if http::name_eq(name, b"Content-Range") {
-                        *content_range = ContentRange::parse(value).ok();
-                    }
-                    if http::name_eq(name, b"ETag") {
-                        *tagged = true;
-                        validator.clear();
-                        // A weak one (`W/`) tells nothing about single bytes. A longer one is as good as none.
-                        let strong = value.len() > 2 && value.starts_with(b"\"") && value.ends_with(b"\"");
-                        let _ = strong.then(|| validator.extend_from_slice(value));
-                    }
-                    // RFC 9110 13.1.5: If-Range MUST NOT have a date if there is an entity tag.
-                    if http::name_eq(name, b"Last-Modified") && !*tagged {
-                        validator.clear();
-                        let _ = (value.len() == DATE_BYTES).then(|| validator.extend_from_slice(value));
-                    }
-                    if http::name_eq(name, b"Date") {
-                        date.clear();
-                        let _ = date.extend_from_slice(value);
-                    }
-                    // RFC 9110, 15.4: of these, the content is at another place.
-                    if matches!(*status, 301 | 302 | 303 | 307 | 308) && http::name_eq(name, b"Location") {
-                        // It takes the place of the request, which has its answer. A longer one than
-                        // that is none.
-                        out.clear();
-                        *moved = out.extend_from_slice(value).is_ok() && !value.is_empty();
-                        *sent = out.len();
-                    }
+                    tags.header(name, value);
+                    reply.header(want, location.as_deref_mut(), name, value);
                 }
                 Ok(Some(Event::Request { .. })) => {}
-                Ok(Some(Event::HeadEnd(framing))) => match self.head_end(framing) {
-                    Ok(None) => {}
-                    other => return (used, other),
-                },
+                Ok(Some(Event::HeadEnd(framing))) => {
+                    tags.finish();
+                    match reply.head_end(want, tags, framing) {
+                        Ok(None) => {}
+                        other => return (used, other),
+                    }
+                }
                 Ok(Some(Event::Body(body))) => {
                     // The same bytes again, for as long as the input lives: a body is the end of
                     // what was taken.
                     let body = bytes.get(used.saturating_sub(body.len())..used).unwrap_or_default();
-                    match self.body(body) {
+                    match reply.body(want, body) {
                         None => {}
                         event => return (used, Ok(event)),
                     }
@@ -376,115 +519,45 @@ impl OriginStream {
         if self.connected { OriginFailure::Broken } else { OriginFailure::Unreachable }
     }
 
-    fn head_end(&mut self, framing: Body) -> Result<Option<OriginEvent<'static>>, OriginFailure> {
-        // RFC 9110 8.8.2.2: a date is strong if the reply was made at least a second later.
-        if !self.tagged && (self.date.len() != DATE_BYTES || *self.date == *self.validator) {
-            self.validator.clear();
-        }
-        match (&mut self.want, self.status) {
-            (Some(Want::Info), 200) => match self.coding.decide() {
-                Ok(Reply::Encoded { content_len, .. }) => {
-                    self.body = Carries::Info;
-                    Ok(Some(OriginEvent::InfoBegun { content_len }))
-                }
-                Ok(Reply::Plain { .. }) => {
-                    self.body = Carries::Plain;
-                    self.offset = 0;
-                    let len = match framing {
-                        Body::None => Some(0),
-                        Body::Length(len) => Some(len),
-                        Body::Chunked | Body::UntilClose => None,
-                    };
-                    Ok(Some(OriginEvent::PlainBegun { len }))
-                }
-                Err(_) => Err(OriginFailure::Coding),
-            },
-            // 206, or a server that ignores ranges and sends everything.
-            (Some(Want::Range(range)), 200 | 206) => {
-                if !matches!(self.coding.decide(), Ok(Reply::Plain { .. })) {
-                    return Err(OriginFailure::Coding);
-                }
-                // RFC 9110 13.1.5: all of another content; 15.3.7.3: only parts that have the same strong
-                // validator may be combined, whatever the server makes of the condition.
-                let same = |told: &Validator| self.status == 206 && *told == self.validator;
-                if self.condition.as_ref().is_some_and(|told| !same(told)) {
-                    return Err(OriginFailure::Changed);
-                }
-                let end = range.end.min(self.content_len);
-                self.offset = match (self.status, self.content_range) {
-                    (200, _) => 0,
-                    // All that was asked for, or all there is of it.
-                    (_, Some(ContentRange::Part { first, last, total }))
-                        if first == range.start
-                            && last.saturating_add(1) >= end.min(total.unwrap_or(u64::MAX)) =>
-                    {
-                        // More than that is none of it, and less is not all of it.
-                        range.end = range.end.min(last.saturating_add(1));
-                        self.content_len = self.content_len.min(total.unwrap_or(u64::MAX));
-                        first
-                    }
-                    _ => return Err(OriginFailure::BadReply),
-                };
-                self.body = Carries::Range;
-                Ok(None)
-            }
-            (_, status) => Err(OriginFailure::Status(status)),
-        }
-    }
-
-    fn body<'a>(&mut self, bytes: &'a [u8]) -> Option<OriginEvent<'a>> {
-        let offset = self.offset;
-        self.offset = offset.saturating_add(bytes.len() as u64);
-        match (self.body, &self.want) {
-            (Carries::Info, _) => Some(OriginEvent::Info(bytes)),
-            (Carries::Plain, _) => Some(OriginEvent::Plain(bytes)),
-            (Carries::Range, Some(Want::Range(range))) => {
-                let skip = usize::try_from(range.start.saturating_sub(offset)).unwrap_or(usize::MAX);
-                let len = usize::try_from(range.end.saturating_sub(offset)).unwrap_or(usize::MAX);
-                let wanted = bytes.get(skip..len.min(bytes.len())).filter(|bytes| !bytes.is_empty())?;
-                Some(OriginEvent::Data { offset: offset.max(range.start), bytes: wanted })
-            }
-            (Carries::Nothing | Carries::Range, _) => None,
-        }
-    }
-
     fn end(&mut self, now: Instant) -> Result<Option<OriginEvent<'static>>, OriginFailure> {
         self.deadline = now + IDLE;
+        let reply = &self.reply;
         // A body that goes on until the connection is closed ends, too, where the line breaks.
-        if let (Carries::Range, 206, Some(Want::Range(range))) = (self.body, self.status, &self.want)
-            && self.offset < range.end
-        {
+        if reply.body == Carries::Range && reply.status == 206 && reply.offset < reply.end {
             return Err(OriginFailure::Broken);
         }
-        Ok(match (self.body, self.want.take()) {
+        Ok(match (reply.body, self.want.take()) {
             (Carries::Info, _) => Some(OriginEvent::InfoEnd),
             (Carries::Plain, _) => Some(OriginEvent::PlainEnd),
             (Carries::Range, Some(Want::Range(range))) => Some(OriginEvent::DataEnd { start: range.start }),
             _ => None,
         })
     }
+}
 
-    fn emit(&mut self, url: &Url, max_info: InfoVersion, want: &Want) -> Result<(), NoRoom> {
-        let mut buf = [0; REQUEST_BYTES];
-        let mut writer = Writer::new(&mut buf);
-        http::emit_request_line(&mut writer, b"GET", url.path.as_bytes()).map_err(|_| NoRoom)?;
-        http::emit_header(&mut writer, b"Host", url.host.as_bytes()).map_err(|_| NoRoom)?;
-        match want {
-            Want::Info => encoding::emit_ask(&mut writer, max_info)?,
-            Want::Range(range) => {
-                encoding::emit_missing_data(&mut writer, max_info)?;
-                let last = range.end.saturating_sub(1);
-                ByteRange::Between { first: range.start, last }.emit(&mut writer)?;
-                if let Some(condition) = &self.condition {
-                    http::emit_header(&mut writer, b"If-Range", condition).map_err(|_| NoRoom)?;
-                }
+/// Writes a request into `buf`.
+fn emit<'b>(
+    request: &Request<'_>,
+    want: &Want,
+    conditional: bool,
+    buf: &'b mut [u8],
+) -> Result<&'b [u8], EmitError> {
+    let mut writer = Writer::new(buf);
+    http::emit_request_line(&mut writer, b"GET", request.url.path.as_bytes())?;
+    http::emit_header(&mut writer, b"Host", request.url.host.as_bytes())?;
+    match want {
+        Want::Info => encoding::emit_ask(&mut writer, request.max_info)?,
+        Want::Range(range) => {
+            encoding::emit_missing_data(&mut writer, request.max_info)?;
+            let last = range.end.saturating_sub(1);
+            ByteRange::Between { first: range.start, last }.emit(&mut writer)?;
+            if conditional {
+                http::emit_header(&mut writer, b"If-Range", request.condition)?;
             }
         }
-        http::emit_head_end(&mut writer)?;
-        self.sent = 0;
-        self.out = Vec::from_slice(writer.finish()).map_err(|_| NoRoom)?;
-        Ok(())
     }
+    http::emit_head_end(&mut writer)?;
+    Ok(writer.finish())
 }
 
 impl core::fmt::Display for OriginFailure {
@@ -507,16 +580,28 @@ mod tests {
 
     const NOW: Instant = Instant::from_millis(1_000);
 
+    fn url() -> Url {
+        let (host, path) = ("origin".try_into().unwrap(), "/".try_into().unwrap());
+        Url { origin: ([10, 1, 0, 1], 80).into(), host, path }
+    }
+
+    /// Takes bytes of a reply to somebody who does not mind what tells the content.
+    fn handle<'a>(
+        origin: &mut OriginStream,
+        bytes: &'a [u8],
+    ) -> (usize, Result<Option<OriginEvent<'a>>, OriginFailure>) {
+        origin.handle(NOW, &mut Tags::default(), None, bytes)
+    }
+
     /// A request for the bytes 100 to 199, and so many of them that came.
     fn asking(status: &str, fields: &str, came: usize) -> OriginStream {
         extern crate std;
         let mut origin = OriginStream::new(NOW);
-        let (host, path) = ("origin".try_into().unwrap(), "/".try_into().unwrap());
-        let url = Url { origin: ([10, 1, 0, 1], 80).into(), host, path };
-        assert!(origin.ask(NOW, &url, InfoVersion::V1, Want::Range(100..200), Some(1_000), None));
+        let request = Request { url: &url(), max_info: InfoVersion::V1, condition: &Validator::new() };
+        assert!(origin.ask(NOW, &request, &Want::Range(100..200), Some(1_000), false));
         let head = std::format!("HTTP/1.1 {status}\r\n{fields}\r\n\r\n");
-        assert!(matches!(origin.handle(NOW, head.as_bytes()), (used, Ok(None)) if used == head.len()));
-        let (used, event) = origin.handle(NOW, &[0xd3; 1_000][..came]);
+        assert!(matches!(handle(&mut origin, head.as_bytes()), (used, Ok(None)) if used == head.len()));
+        let (used, event) = handle(&mut origin, &[0xd3; 1_000][..came]);
         assert!(used == came && matches!(event, Ok(Some(OriginEvent::Data { offset: 100, .. }))));
         origin
     }
@@ -527,7 +612,7 @@ mod tests {
 
     /// What a range's reply says at its end, with nothing more to come.
     fn end(origin: &mut OriginStream) -> Option<u64> {
-        match origin.handle(NOW, &[]) {
+        match handle(origin, &[]) {
             (0, Ok(Some(OriginEvent::DataEnd { start }))) => Some(start),
             (0, Ok(None)) => None,
             _ => panic!("neither an end nor nothing"),
@@ -546,24 +631,29 @@ mod tests {
     fn rest(told: &str, status: &str, fields: &str) -> (Option<OriginFailure>, Validator) {
         extern crate std;
         let mut origin = OriginStream::new(NOW);
-        let (host, path) = ("origin".try_into().unwrap(), "/".try_into().unwrap());
-        let url = Url { origin: ([10, 1, 0, 1], 80).into(), host, path };
         let told = Validator::from_slice(told.as_bytes()).unwrap();
-        assert!(origin.ask(NOW, &url, InfoVersion::V1, Want::Range(100..200), None, Some(&told)));
+        let request = Request { url: &url(), max_info: InfoVersion::V1, condition: &told };
+        assert!(origin.ask(NOW, &request, &Want::Range(100..200), None, true));
         let mut buf = [0; REQUEST_BYTES];
-        let len = origin.poll(&mut buf);
+        // However little room there is at a time, it is the same request.
+        let mut len = 0;
+        while origin.sent.is_some() {
+            len += origin.poll(&request, &mut buf[len..][..7]);
+        }
+        assert_eq!(origin.poll(&request, &mut [0; 7]), 0);
+        let mut tags = Tags { kept: told.clone(), ..Tags::default() };
         let asked = std::format!("Range: bytes=100-199\r\nIf-Range: {}\r\n", str::from_utf8(&told).unwrap());
         assert!(str::from_utf8(&buf[..len]).unwrap().contains(&asked));
         let framing = "Content-Range: bytes 100-199/1000\r\nContent-Length: 100";
         let head = std::format!("HTTP/1.1 {status}\r\n{framing}\r\n{fields}\r\n");
-        let failure = match origin.handle(NOW, head.as_bytes()) {
+        let failure = match origin.handle(NOW, &mut tags, None, head.as_bytes()) {
             (_, Err(failure)) => Some(failure),
             (used, result) => {
                 assert!(used == head.len() && matches!(result, Ok(None)));
                 None
             }
         };
-        (failure, origin.validator().clone())
+        (failure, tags.told)
     }
 
     #[test]
@@ -623,11 +713,11 @@ mod tests {
         // By its own framing it is whole.
         let fields = "Content-Range: bytes 100-199/1000\r\nContent-Length: 99";
         let mut origin = asking("206 Partial Content", fields, 99);
-        assert!(matches!(origin.handle(NOW, &[]), (0, Err(OriginFailure::Broken))));
+        assert!(matches!(handle(&mut origin, &[]), (0, Err(OriginFailure::Broken))));
         // The content ends before the range that was asked for does.
         let mut origin =
             asking("206 Partial Content", "Content-Range: bytes 100-149/150\r\nConnection: close", 50);
-        assert!(matches!(origin.handle(NOW, b"beyond"), (6, Ok(None))));
+        assert!(matches!(handle(&mut origin, b"beyond"), (6, Ok(None))));
         assert!(matches!(origin.handle_eof(NOW), Ok(Some(OriginEvent::DataEnd { start: 100 }))));
     }
 

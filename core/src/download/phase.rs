@@ -19,9 +19,7 @@ pub(super) enum Phase {
     PlainEnd,
     /// The origin has told where the content is instead.
     Moved,
-    /// The content information is being checked.
-    Checking,
-    /// Blocks are being read.
+    /// The content information is here: it is being checked, or blocks are being read.
     Reading,
     /// Over, one way or the other.
     Over,

@@ -28,6 +28,7 @@ pub(super) struct Stretch {
 
 impl Stretch {
     /// The empty stretch in front of what is `wanted`, which is not empty.
+    #[inline(never)]
     pub(super) fn before(
         client: &Client,
         storage: &dyn Storage,
@@ -42,6 +43,7 @@ impl Stretch {
     }
 
     /// Goes on to the next stretch: its blocks, or `None` behind the last.
+    #[inline(never)]
     pub(super) fn advance(
         &mut self,
         client: &mut Client,
@@ -87,6 +89,7 @@ impl Stretch {
     }
 
     /// Offsets of a block in the content, except that the last one of version 1.0 may be shorter.
+    #[inline(never)]
     pub(super) fn span(
         &self,
         client: &Client,

@@ -3,15 +3,17 @@ extern crate std;
 use std::vec;
 use std::vec::Vec as StdVec;
 
+use heapless::Deque;
 use rand_core::{TryCryptoRng, TryRng};
 
 use super::*;
+use crate::api::client::{Added, ReadResult};
 use crate::content::{publish, server_secret, v1};
 use crate::crypto::{CipherAlgorithm, HashAlgorithm, SoftCrypto};
 use crate::encoding::InfoVersion;
-use crate::fetch::{Cause, Config, Fetch, Job};
-use crate::store::Store;
+use crate::fetch::{Cause, Config, Failure, Failures, Fetch, Job};
 use crate::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
+use crate::store::{BlockId, Store};
 
 /// Always draws the same number.
 struct Fixed;
@@ -105,17 +107,13 @@ impl World {
     fn origin_answers(&mut self, need: &Need, reply: &[u8]) {
         self.with(|download, client, parts, now| {
             let mut origin = OriginStream::new(now);
-            let (url, len) = (download.url().clone(), download.content_len());
-            assert!(origin.ask(now, &url, InfoVersion::V1, need.want.clone(), len, None));
-            download.taken(now, need);
+            assert!(download.ask(now, &mut origin, InfoVersion::V1, need));
             let mut rest = reply;
-            loop {
-                let (used, event) = download.handle_origin(now, &mut origin, client, parts, rest);
-                rest = &rest[used..];
-                if event.is_none() && rest.is_empty() {
-                    break;
-                }
+            while !rest.is_empty() {
+                rest = &rest[download.handle_origin(now, &mut origin, client, parts, rest)..];
             }
+            let event = download.poll_event(client, parts);
+            assert!(matches!(event, None | Some(DownloadEvent::Begun { encoded: true, .. })));
         });
     }
 
@@ -124,10 +122,11 @@ impl World {
         for _ in 0..20 {
             let mut completions = Deque::<Completion, 16>::new();
             self.with(|download, client, parts, now| {
-                assert!(download.work(now, client, parts).is_none());
+                download.work(now, client, parts);
+                assert!(!download.has_event());
                 client.work(now, parts, &mut completions);
                 while let Some(completion) = completions.pop_front() {
-                    download.handle_completion(now, client, completion);
+                    download.handle_completion(now, client, &completion);
                 }
                 let Parts { storage, crypto, rng, fetch, jobs, .. } = parts;
                 fetch.work(now, jobs, *storage, *crypto, *rng);
@@ -181,16 +180,16 @@ fn what_landed_and_has_no_room_is_forgotten() {
     let reply = [head.as_bytes(), &world.content[range.start as usize..range.end as usize]].concat();
     world.origin_answers(&need, &reply);
     world.with(|download, client, parts, now| download.work(now, client, parts));
-    let (read, index) = world.download.reads[0];
-    let segment = *world.download.surveyed.as_ref().unwrap().segment();
+    let blocks = world.download.blocks().unwrap();
+    let (content, (read, index)) = (blocks.content, blocks.reads[0]);
+    let segment = *blocks.surveyed.as_ref().unwrap().segment();
     let stored = world.store.find(&BlockId { segment, index }).unwrap();
     world.store.release(stored.slot);
     let failures = Failures::from_slice(&[Failure { peer: None, cause: Cause::StoreFull }]).unwrap();
-    let content = world.download.content.unwrap();
     let result = ReadResult::Missing { range };
     let completion = Completion { read, content, result, failures };
-    world.download.handle_completion(world.now, &world.client, completion);
+    world.download.handle_completion(world.now, &world.client, &completion);
     assert!(world.need().is_none(), "not before there may be room");
-    world.now += ASK_LATER;
+    world.now += blocks::ASK_LATER;
     assert!(world.need().is_some());
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::discovery::server::Holding;
 use crate::discovery::wire::Availability;
+use crate::download::origin::OriginFailure;
 use crate::limits::SEGMENT_BLOCKS;
 
 /// Passes over all parts in one call.
@@ -95,19 +96,7 @@ where
         };
         let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
         let asked = origin.want().is_some();
-        let mut used = 0usize;
-        loop {
-            let rest = data.get(used..).unwrap_or_default();
-            let (taken, event) = download.handle_origin(now, origin, client, &mut parts, rest);
-            used = used.saturating_add(taken);
-            // After an event there may be another that needs no more bytes: the end of a reply.
-            let Some(event) = event else { break };
-            let generation = self.download_generations.get(index).copied().unwrap_or_default();
-            let download = DownloadId { index: index as u8, generation };
-            if self.events.push_back((download, event)).is_err() {
-                self.counters.lost_events = self.counters.lost_events.wrapping_add(1);
-            }
-        }
+        let used = download.handle_origin(now, origin, client, &mut parts, data);
         let failed = origin.has_failed();
         if failed || (origin.want().is_none() && !(asked && origin.keeps_open())) {
             stream.dismiss(if failed { Due::Abort } else { Due::Close });
@@ -179,7 +168,7 @@ where
                 let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
                 let download = downloads.get_mut(*index).and_then(Option::as_mut);
                 if let (Some(download), Some(want)) = (download, origin.take_want()) {
-                    download.put_back(want, client, &mut parts);
+                    download.put_back(&want, client, &mut parts);
                 }
             }
         }
@@ -194,19 +183,18 @@ where
         let index = *index;
         let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
         let download = downloads.get_mut(index).and_then(Option::as_mut);
-        let event = download.and_then(|download| {
+        if let Some(download) = download {
             if eof {
-                download.handle_origin_eof(now, origin, client, &mut parts)
+                download.handle_origin_eof(now, origin, client, &mut parts);
             } else {
                 let failure = origin.broken();
-                download.origin_failed(now, origin.take_want(), failure, client, &mut parts)
+                download.origin_failed(now, origin.take_want(), failure, client, &mut parts);
             }
-        });
+        }
         match eof {
             true => stream.dismiss(Due::Close),
             false => stream.end(cause),
         }
-        self.event(index, event);
     }
 
     /// Moves every part on.
@@ -320,7 +308,7 @@ where
             let owner = downloads.iter_mut().flatten().find(|download| download.owns(completion.read));
             match owner {
                 Some(download) => {
-                    download.handle_completion(now, client, completion);
+                    download.handle_completion(now, client, &completion);
                 }
                 // There is room: no more reads are taken than completions can wait.
                 None => drop(self.for_application.push_back(completion)),
@@ -339,10 +327,9 @@ where
             let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
             let Some(download) = downloads.get_mut(index).and_then(Option::as_mut) else { continue };
             let before = download.reads_under_way();
-            let event = download.work(now, client, &mut parts);
+            download.work(now, client, &mut parts);
             // What has just begun may end at once, out of the store.
-            self.busy |= event.is_some() || download.reads_under_way() > before;
-            self.event(index, event);
+            self.busy |= download.reads_under_way() > before;
             self.drop_requests(index);
             while self.ask_origin(now, index) {}
             self.busy |=
@@ -381,34 +368,24 @@ where
         }
         let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
         let Some(need) = download.need(now, client, &mut parts) else { return false };
-        let (url, origin, len) = (download.url().clone(), download.url().origin, download.content_len());
-        let condition = download.condition().cloned();
-        let condition = condition.as_ref();
+        let max_info = config.content_information;
         if let Some(stream) = idle.and_then(|idle| streams.get_mut(idle)) {
             if let Role::Origin(_, connection) = &mut stream.role
-                && connection.ask(now, &url, config.content_information, need.want.clone(), len, condition)
+                && download.ask(now, connection, max_info, &need)
             {
-                download.taken(now, &need);
                 return true;
             }
             stream.dismiss(Due::Close);
-            download.put_back(need.want, client, &mut parts);
+            download.put_back(&need.want, client, &mut parts);
             return false;
         }
         let mut connection = OriginStream::new(now);
-        if !connection.ask(now, &url, config.content_information, need.want.clone(), len, condition) {
-            let Self { client, storage, crypto, rng, fetch, jobs, config, downloads, .. } = self;
-            let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
-            let download = downloads.get_mut(index).and_then(Option::as_mut);
-            let failure = crate::download::origin::OriginFailure::Url;
-            let event = download.and_then(|download| {
-                download.origin_failed(now, Some(need.want), failure, client, &mut parts)
-            });
-            self.event(index, event);
+        if !download.ask(now, &mut connection, max_info, &need) {
+            download.origin_failed(now, Some(need.want), OriginFailure::Url, client, &mut parts);
             return false;
         }
-        download.taken(now, &need);
-        self.open(Role::Origin(index, connection), Some(Due::Connect(origin))).is_some()
+        let due = Due::Connect(download.url().origin);
+        self.open(Role::Origin(index, connection), Some(due)).is_some()
     }
 
     /// Closes connections whose purpose is gone: the job was cancelled, the download is over.
@@ -453,11 +430,16 @@ where
         row(&mut self.streams, id).map(|stream| &mut stream.role)
     }
 
-    fn event(&mut self, index: usize, event: Option<DownloadEvent>) {
-        let Some(event) = event else { return };
-        if self.events.push_back((self.download_id(index), event)).is_err() {
-            self.counters.lost_events = self.counters.lost_events.wrapping_add(1);
+    pub(super) fn download_output<'b>(&mut self) -> Option<Output<'b>> {
+        let Self { client, storage, crypto, rng, fetch, jobs, config, downloads, .. } = self;
+        let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
+        for (index, download) in downloads.iter_mut().enumerate() {
+            let event = download.as_mut().and_then(|download| download.poll_event(client, &mut parts));
+            if let Some(event) = event {
+                return Some(Output::Download { download: self.download_id(index), event });
+            }
         }
+        None
     }
 
     pub(super) fn stream_output<'b>(&mut self) -> Option<Output<'b>> {
@@ -499,11 +481,10 @@ where
                 let download = self.download_id(index);
                 return Some(Output::Moved { download, location: buf.get(..len)? });
             }
-            if let Some((offset, len, event)) = download.poll_data(client, &mut parts, buf) {
+            if let Some((offset, len)) = download.poll_data(client, &mut parts, buf) {
                 // There is room again for what the origin still has to say.
                 let ours = |stream: &&mut Stream| matches!(&stream.role, Role::Origin(of, _) if *of == index);
                 streams.iter_mut().filter(ours).for_each(|stream| stream.resume |= download.is_plain());
-                self.event(index, event);
                 self.busy = true;
                 return Some(Output::Data {
                     download: self.download_id(index),

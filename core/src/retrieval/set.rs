@@ -104,6 +104,11 @@ impl IndexSet {
         Some(first.saturating_add(word.checked_ilog2()?))
     }
 
+    /// Its indices as bits, the lowest of the first word first.
+    pub(crate) const fn words(&self) -> &[u64; WORDS] {
+        &self.0
+    }
+
     /// The set as ranges, in order, as few as possible: the form that Windows sends.
     pub fn ranges(&self) -> impl Iterator<Item = Range> + Clone + use<'_> {
         let mut from = 0;

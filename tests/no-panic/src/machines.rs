@@ -25,7 +25,7 @@ use peerdist_core::discovery::server as answering;
 use peerdist_core::discovery::server::Server;
 use peerdist_core::discovery::wire::{Availability, Message, parse};
 use peerdist_core::discovery::{Replies, Subnet};
-use peerdist_core::download::origin::{OriginEvent, OriginStream, Want};
+use peerdist_core::download::origin::{OriginEvent, OriginStream, Request, Tags, Want};
 use peerdist_core::download::{Download, DownloadEvent, Url, Validator};
 use peerdist_core::encoding::InfoVersion;
 use peerdist_core::fetch::stream::{Answer, Desk, PeerStream};
@@ -593,24 +593,27 @@ fn keep_origin(event: OriginEvent<'_>) {
     }
 }
 
+fn with_request<T>(input: &[u8], run: impl FnOnce(&Request<'_>) -> T) -> Option<T> {
+    let condition = &Validator::from_slice(input).ok()?;
+    Some(run(&Request { url: &url(input)?, max_info: max_info(), condition }))
+}
+
 #[inline(never)]
 pub(crate) fn origin(input: &[u8], output: &mut [u8]) {
-    let mut origin = OriginStream::new(now());
+    let (mut origin, mut tags) = (OriginStream::new(now()), Tags::default());
     while unknown() > 0 {
-        let origin = forget(&mut origin);
+        let (origin, tags) = (forget(&mut origin), forget(&mut tags));
         match unknown() {
-            0 => keep(url(input).map(|url| {
-                let validator = Validator::from_slice(input).ok();
-                let len = Some(u64::from(unknown()));
-                origin.ask(now(), &url, max_info(), want(), len, validator.as_ref())
+            0 => keep(with_request(input, |request| {
+                origin.ask(now(), request, &want(), Some(u64::from(unknown())), unknown() > 0)
             })),
             1 => origin.handle_connected(now()),
-            2 => keep((origin.poll(output), checksum(output))),
+            2 => keep((with_request(input, |request| origin.poll(request, output)), checksum(output))),
             3 => keep(origin.handle_eof(now()).map(|event| event.map(keep_origin))),
             4 => keep((origin.take_want(), origin.broken().is_final())),
             5 => keep((origin.want().cloned(), origin.has_failed(), origin.deadline(), origin.keeps_open())),
             _ => {
-                let (used, event) = origin.handle(now(), input);
+                let (used, event) = origin.handle(now(), tags, None, input);
                 keep((used, event.map(|event| event.map(keep_origin))));
             }
         }
@@ -661,15 +664,7 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
             0 => keep(download.work(now(), client, parts)),
             1 => {
                 if let Some(need) = download.need(now(), client, parts) {
-                    keep(origin.ask(
-                        now(),
-                        download.url(),
-                        max_info(),
-                        need.want.clone(),
-                        download.content_len(),
-                        download.condition(),
-                    ));
-                    download.taken(now(), &need);
+                    keep(download.ask(now(), origin, max_info(), &need));
                 }
             }
             2 => keep(download.handle_origin(now(), origin, client, parts, input)),
@@ -681,7 +676,10 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
             }
             5 => keep((download.poll_data(client, parts, output), checksum(output))),
             6 => download.cancel(client, parts),
-            10 => download.put_back(want(), client, parts),
+            10 => download.put_back(&want(), client, parts),
+            12 => keep((download.poll_origin(origin, max_info(), output), checksum(output))),
+            13 => keep(Validator::from_slice(input).map(|told| download.resume(&told))),
+            14 => keep((download.has_event(), download.poll_event(client, parts))),
             7 => {
                 let mut completions = Deque::<Completion, 4>::new();
                 keep(client.work(now(), parts, &mut completions));
@@ -689,7 +687,7 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
             }
             8 => {
                 if let Some(completion) = forget(&mut completion).take() {
-                    download.handle_completion(now(), client, completion);
+                    download.handle_completion(now(), client, &completion);
                 }
             }
             11 => keep((download.poll_moved(output), checksum(output))),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// The features that are boards, and their folders.
-const BOARDS: [(&str, &str); 1] = [("MPS2_AN385", "mps2_an385")];
+const BOARDS: [(&str, &str); 2] = [("MPS2_AN385", "mps2_an385"), ("STM32H743", "stm32h743")];
 
 fn main() {
     let chosen =

@@ -8,5 +8,11 @@ mod faults;
 #[cfg(feature = "mps2-an385")]
 mod mps2_an385;
 
-#[cfg(not(feature = "mps2-an385"))]
-compile_error!("no board is chosen: build with the feature `mps2-an385`, the one that there is");
+#[cfg(feature = "stm32h743")]
+mod stm32h743;
+
+#[cfg(not(any(feature = "mps2-an385", feature = "stm32h743")))]
+compile_error!("no board is chosen: build with the feature `mps2-an385` or `stm32h743`");
+
+#[cfg(all(feature = "mps2-an385", feature = "stm32h743"))]
+compile_error!("two boards are chosen: build `stm32h743` without the default features");

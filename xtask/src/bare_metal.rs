@@ -1,4 +1,4 @@
-//! Building for a Cortex-M3, with whatever toolchain knows it.
+//! Building for bare metal, with whatever toolchain knows the target.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,16 +9,25 @@ use crate::{Result, apt};
 /// The example, a workspace of its own.
 pub const FIRMWARE: &str = "firmware-example";
 
-const TARGET: &str = "thumbv7m-none-eabi";
+/// A Cortex-M3.
+pub const CORTEX_M3: &str = "thumbv7m-none-eabi";
 
-/// Debian's compiler. It has no `core` for the target but brings its source; its LLVM is the
+/// A Cortex-M7 with its floating point unit.
+pub const CORTEX_M7: &str = "thumbv7em-none-eabihf";
+
+/// Debian's compiler. It has no `core` for these targets but brings its source; its LLVM is the
 /// linker's.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "rust-web-src", "lld-22"];
 const DEBIAN_LINKERS: [&str; 2] = ["ld.lld-22", "ld.lld"];
 
-/// A way to compile and link for the target.
-pub enum Toolchain {
+/// A way to compile and link for a target.
+pub struct Toolchain {
+    target: &'static str,
+    kind: Kind,
+}
+
+enum Kind {
     /// The toolchain that cargo came with has the target installed.
     Rustup,
     /// Debian's rustc builds `core` from source, linked by the named program.
@@ -26,29 +35,29 @@ pub enum Toolchain {
 }
 
 impl Toolchain {
-    /// Looks for a toolchain, and installs Debian's if there is none.
-    pub fn find() -> Result<Self> {
-        if sysroot("rustc").is_some_and(|sysroot| sysroot.join("lib/rustlib").join(TARGET).is_dir()) {
-            println!("    the installed target {TARGET}");
-            return Ok(Self::Rustup);
+    /// Looks for a toolchain for `target`, and installs Debian's if there is none.
+    pub fn find(target: &'static str) -> Result<Self> {
+        if sysroot("rustc").is_some_and(|sysroot| sysroot.join("lib/rustlib").join(target).is_dir()) {
+            println!("    the installed target {target}");
+            return Ok(Self { target, kind: Kind::Rustup });
         }
         if Self::debian().is_none() {
             apt::install(&DEBIAN_PACKAGES).map_err(|error| {
-                format!("no toolchain for {TARGET}: run `rustup target add {TARGET}`, or {error}")
+                format!("no toolchain for {target}: run `rustup target add {target}`, or {error}")
             })?;
         }
-        let found = Self::debian().ok_or_else(|| {
+        let kind = Self::debian().ok_or_else(|| {
             let linkers = DEBIAN_LINKERS.join(" or ");
-            format!("{DEBIAN_RUSTC}, the source of core or {linkers} is missing even so: run `rustup target add {TARGET}`")
+            format!("{DEBIAN_RUSTC}, the source of core or {linkers} is missing even so: run `rustup target add {target}`")
         })?;
-        println!("    {DEBIAN_RUSTC} with core from source, {TARGET}");
-        Ok(found)
+        println!("    {DEBIAN_RUSTC} with core from source, {target}");
+        Ok(Self { target, kind })
     }
 
-    fn debian() -> Option<Self> {
+    fn debian() -> Option<Kind> {
         let source = sysroot(DEBIAN_RUSTC)?.join("lib/rustlib/src/rust/library/core");
         let linker = first_program(&DEBIAN_LINKERS)?;
-        source.is_dir().then_some(Self::Debian { linker })
+        source.is_dir().then_some(Kind::Debian { linker })
     }
 
     /// A release build of the `workspace`, a folder of the repository with its own lock file and
@@ -61,12 +70,12 @@ impl Toolchain {
     pub fn cargo(&self, subcommand: &str, workspace: &str) -> Command {
         let mut command = Command::new(cargo_path());
         command.current_dir(repository().join(workspace));
-        command.args([subcommand, "--release", "--locked", "--target", TARGET]);
+        command.args([subcommand, "--release", "--locked", "--target", self.target]);
         command.arg("--target-dir").arg(build_dir(workspace));
         for name in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
             command.env_remove(name);
         }
-        if let Self::Debian { linker } = self {
+        if let Kind::Debian { linker } = self.kind {
             // Set for us by rustup and cargo, and meant for another compiler than this one.
             for name in ["RUSTUP_TOOLCHAIN", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "LD_LIBRARY_PATH"] {
                 command.env_remove(name);
@@ -74,7 +83,7 @@ impl Toolchain {
             command
                 .env("RUSTC", DEBIAN_RUSTC)
                 .env("RUSTC_BOOTSTRAP", "1")
-                .env("CARGO_TARGET_THUMBV7M_NONE_EABI_LINKER", linker)
+                .env(format!("CARGO_TARGET_{}_LINKER", self.target.to_uppercase().replace('-', "_")), linker)
                 .arg("-Zbuild-std=core");
         }
         command
@@ -82,7 +91,7 @@ impl Toolchain {
 
     /// Where [`build`](Self::build) leaves `binary`.
     pub fn artifact(&self, workspace: &str, binary: &str) -> PathBuf {
-        build_dir(workspace).join(TARGET).join("release").join(binary)
+        build_dir(workspace).join(self.target).join("release").join(binary)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::bare_metal::{FIRMWARE, Toolchain};
+use crate::bare_metal::{CORTEX_M3, CORTEX_M7, FIRMWARE, Toolchain};
 use crate::run::{cargo, first_program, repository, run, shown, succeeds, target_dir};
 use crate::{Result, apt, size};
 
@@ -44,27 +44,59 @@ const CLIENTS: usize = 2;
 /// What peers gave there is the appliance's: it is where the first client has all of it from.
 const FROM_APPLIANCE: &str = r#"{"from":"10.0.9.1","to":"client-01","bytes":1048576,"#;
 
-/// Builds the image and, if wanted, runs it.
+/// A board of the appliance: its feature, and its processor.
+struct Board {
+    feature: &'static str,
+    target: &'static str,
+}
+
+/// The first is QEMU's.
+const BOARDS: [Board; 2] =
+    [Board { feature: "mps2-an385", target: CORTEX_M3 }, Board { feature: "stm32h743", target: CORTEX_M7 }];
+
+/// Builds the image of each board, or of one; or that of QEMU's board, and runs it.
 pub fn check(options: &[&str]) -> Result<()> {
-    let runs = match options {
-        [] => false,
-        ["--run"] => true,
-        _ => return Err(format!("`firmware {}`: only --run is known", options.join(" "))),
-    };
-    let toolchain = Toolchain::find()?;
-    run(&mut toolchain.build(FIRMWARE))?;
-    let elf = toolchain.artifact(FIRMWARE, IMAGE);
-    let size = size::of(&elf)?;
-    println!("    flash {} bytes, static RAM {} bytes: {}", size.flash, size.ram, elf.display());
-    if !runs {
-        return Ok(());
+    let [qemu, _] = &BOARDS;
+    match options {
+        [] => return BOARDS.iter().try_for_each(|board| image(board).map(drop)),
+        ["--board", name] => {
+            let board = BOARDS.iter().find(|board| board.feature == *name).ok_or_else(|| {
+                let names = BOARDS.map(|board| board.feature).join(" and ");
+                format!("there is no board `{name}`: {names} are there")
+            })?;
+            return image(board).map(drop);
+        }
+        ["--run"] => {}
+        _ => return Err(format!("`firmware {}`: only --run and --board are known", options.join(" "))),
     }
+    let elf = image(qemu)?;
     if first_program(&[QEMU]).is_none() {
         apt::install(&[QEMU])?;
     }
     run(cargo().args(["build", "--release", "--package", "peerdist-sim"]))?;
     serves_clients(&elf)?;
     tells_its_numbers(&elf)
+}
+
+/// Builds the image of a board.
+fn image(board: &Board) -> Result<PathBuf> {
+    let toolchain = Toolchain::find(board.target)?;
+    let mut build = toolchain.build(FIRMWARE);
+    // Only QEMU's board is among the default features, and has need of more than its own.
+    if board.feature != BOARDS[0].feature {
+        build.args(["--no-default-features", "--features", board.feature]);
+    }
+    run(&mut build)?;
+    let elf = toolchain.artifact(FIRMWARE, IMAGE);
+    let size = size::of(&elf)?;
+    println!(
+        "    {}: flash {} bytes, static RAM {} bytes: {}",
+        board.feature,
+        size.flash,
+        size.ram,
+        elf.display()
+    );
+    Ok(elf)
 }
 
 /// Two clients of a simulated LAN get from the appliance what it has preloaded.

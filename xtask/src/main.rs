@@ -32,14 +32,14 @@ usage: cargo xtask <chore>
   test        everything that must hold: format, lints, documentation, tests, release run,
               a few dozen drawn simulations, a network of namespaces, a large file, the status
               page in a browser, bare-metal build, no-panic link
-  bare-metal  builds firmware-example for thumbv7m-none-eabi, and prints its flash and static RAM
+  bare-metal  builds firmware-example for each of its boards, and prints its flash and static RAM
   no-panic    links every codec and machine without a panic path; checks that the proof can fail
   net         in namespaces of Linux: clients, one on a TAP device, get a file from each other, not from
               the origin; then a short `soak --net`
   large-file  describes and verifies a file of more than 4 GiB with the command as it is released
   page        renders the status page in headless Chromium, with scripts and without
-  firmware [--run]
-              the same as bare-metal; runs the image in QEMU on a simulated LAN, where it preloads a file that
+  firmware [--board NAME | --run]
+              the same as bare-metal, or for one board; runs the image in QEMU on a simulated LAN, where it preloads a file that
               two clients then get from it, and not from the origin
   fuzz [TARGET] [--seconds N]
               runs every fuzz target, or one, for 10 seconds, or N: on random bytes, so not in test

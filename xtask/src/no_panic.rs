@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::Result;
-use crate::bare_metal::Toolchain;
+use crate::bare_metal::{CORTEX_M3, Toolchain};
 use crate::run::{first_program, output, shown};
 
 /// The harness, a workspace of its own.
@@ -16,7 +16,7 @@ const UNDEFINED: &str = "a_panic_path_is_left_in_a_codec_see_tests_no_panic";
 
 /// Links the harness, and its control that must not link.
 pub fn check() -> Result<()> {
-    let toolchain = Toolchain::find()?;
+    let toolchain = Toolchain::find(CORTEX_M3)?;
     let (links, log) = output(&mut toolchain.build(HARNESS))?;
     if !links {
         print!("{log}");

@@ -24,6 +24,10 @@ const MAGIC: u32 = u32::from_le_bytes(*b"note");
 /// Words of the stack that are searched for return addresses.
 const DEPTH: usize = 128;
 
+/// A tenth of a second, in cycles.
+#[cfg(feature = "stm32h743")]
+const MOMENT: u32 = 40_000_000;
+
 unsafe extern "C" {
     /// Of the linker script: their addresses alone count.
     static __stext: u8;
@@ -54,6 +58,9 @@ pub fn reset(cause: Cause, at: u32, say: impl FnOnce()) -> ! {
     if !ENDING.swap(true, Ordering::Relaxed) {
         write([MAGIC, number(cause), at, check(cause, at)]);
         say();
+        // A debug probe fetches the log from memory, and is given a moment to do so.
+        #[cfg(feature = "stm32h743")]
+        cortex_m::asm::delay(MOMENT);
     }
     SCB::sys_reset()
 }

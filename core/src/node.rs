@@ -287,6 +287,8 @@ pub struct Counters {
     pub malformed_datagrams: u32,
     /// Connections that were refused for want of a stream.
     pub refused: u32,
+    /// Connections that were closed for others, since they asked nothing or did not take their reply.
+    pub gave_way: u32,
 }
 
 /// One peer over a store `S`, a crypto provider `C` and a source of entropy `R`, with `STREAMS`
@@ -433,6 +435,7 @@ where
         });
         let Some((_, idle, stream)) = give_way.min_by_key(|(deadline, ..)| *deadline) else { return false };
         stream.dismiss(if idle { Due::Close } else { Due::Abort });
+        self.counters.gave_way = self.counters.gave_way.wrapping_add(1);
         true
     }
 

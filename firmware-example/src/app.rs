@@ -42,6 +42,7 @@ use crate::page::Request;
 use crate::preload::{Failure, Preload, Target};
 use crate::start::Start;
 use crate::store::{self, Shelf};
+use crate::watch::Watch;
 
 /// Connections at once. Windows asks for a segment over as many as 34 (fact 38).
 pub const STREAMS: usize = if cfg!(feature = "four-connections") { 4 } else { 36 };
@@ -106,6 +107,7 @@ pub struct App {
     start: Start,
     address: Address,
     preload: Preload,
+    watch: Watch,
     /// The node has to be polled.
     begun: bool,
 }
@@ -117,7 +119,7 @@ impl App {
         log!("start {}, after a reset by {} at {:#x}", start.starts, start.cause.word(), start.at);
         let address = Address::new(now, config.fallback);
         let preload = Preload::new(now, !config.preload.is_empty());
-        Self { config, refused, start, address, preload, begun: false }
+        Self { config, refused, start, address, preload, watch: Watch::new(now), begun: false }
     }
 
     /// Whether the cable was in when that was told last.
@@ -165,11 +167,14 @@ impl App {
     }
 
     /// The next thing for the board to do; `None` when there is nothing left.
-    pub fn poll<S: Storage, R: CryptoRng>(
+    pub fn poll<S: Shelf, R: CryptoRng>(
         &mut self,
         now: Instant,
         node: &mut Peer<S, R>,
     ) -> Option<Action<'_>> {
+        if self.watch.is_due(now) {
+            self.watch.look(now, &node.counters(), &node.storage().numbers());
+        }
         if let Some(place) = self.address.poll(now) {
             node.set_addresses(&[Subnet { address: IpAddr::V4(place.address), prefix: place.prefix }]);
             return Some(Action::Address(place));
@@ -272,6 +277,7 @@ impl App {
             ("damaged", serve.damaged.into()),
             ("timed_out", serve.timed_out.into()),
             ("refused", counters.refused.into()),
+            ("gave_way", counters.gave_way.into()),
         ]);
         json.close();
         json.object("fetch");

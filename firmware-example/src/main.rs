@@ -19,3 +19,4 @@ mod preload;
 mod stack;
 mod start;
 mod store;
+mod watch;

@@ -1,6 +1,7 @@
 //! A NOR flash that insists on its rules, and whose power goes.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -24,6 +25,8 @@ pub struct Mock<const READ: usize, const WORD: usize, const SECTOR: usize> {
     pub failing: Option<fn(u32) -> bool>,
     /// Bytes in which an ECC finds errors, up to the next erase.
     pub unreadable: Range<usize>,
+    /// Sectors in which something was written, since that was cleared.
+    pub touched: Rc<RefCell<BTreeSet<usize>>>,
     /// A byte that cannot be read the next time.
     pub unreadable_once: Rc<Cell<Option<usize>>>,
     rng: ChaCha8Rng,
@@ -37,9 +40,9 @@ impl<const READ: usize, const WORD: usize, const SECTOR: usize> Mock<READ, WORD,
         rng.fill_bytes(&mut bytes);
         let written = vec![true; bytes.len() / WORD];
         let erases = vec![0; sectors];
-        let (unreadable, unreadable_once) = (0..0, Rc::default());
+        let (unreadable, unreadable_once, touched) = (0..0, Rc::default(), Rc::default());
         let (operations, cut, failing) = (0, None, None);
-        Self { bytes, written, erases, operations, cut, failing, unreadable, unreadable_once, rng }
+        Self { bytes, written, erases, operations, cut, failing, unreadable, touched, unreadable_once, rng }
     }
 
     /// Makes a sector the same as another one.
@@ -159,6 +162,7 @@ impl<const READ: usize, const WORD: usize, const SECTOR: usize> NorFlash for Moc
         assert!(!bytes.is_empty() && from / SECTOR == (from + bytes.len() - 1) / SECTOR, "no sector's");
         let words = from / WORD..(from + bytes.len()) / WORD;
         assert!(words.clone().all(|word| !self.written[word]), "a word is written twice");
+        self.touched.borrow_mut().insert(from / SECTOR);
         let early = self.ends_early()?;
         let whole = if early { self.below(words.len()) * WORD } else { bytes.len() };
         for (to, from) in self.bytes[from..].iter_mut().zip(&bytes[..whole]) {

@@ -47,7 +47,7 @@ use peerdist_core::store::Storage;
 use peerdist_core::time::{Duration, Instant};
 use rand_core::CryptoRng;
 
-use crate::machine::{GONE, LINGER, LISTENING_SHARE, Machine, endpoint};
+use crate::machine::{GONE, LINGER, Machine, endpoint, listening};
 
 pub use neighbors::Learning;
 
@@ -211,7 +211,7 @@ impl<'d> Shared<'d> {
 
     fn missing_listeners(&self) -> bool {
         let open = |socket: &&Socket| socket.phase.get() == Phase::Listening { begun: false };
-        self.sockets.iter().filter(open).count() < self.sockets.len().div_ceil(LISTENING_SHARE)
+        self.sockets.iter().filter(open).count() < listening(self.sockets.len())
     }
 
     fn find(&self, id: StreamId) -> Option<&'d Socket> {

@@ -15,10 +15,17 @@ use rand_core::CryptoRng;
 /// reset, and the other side lose what it was sent last.
 pub(crate) const LINGER: Duration = Duration::from_secs(5);
 
-/// One in so many sockets of a pool listens, where a stack has no backlog but them: a connection that finds
-/// none of them is refused.
+/// How many sockets of a pool listen, where a stack has no backlog but them: a connection that finds none of
+/// them is refused. One in four; but who fetches two blocks at a time connects twice at once, so two, up to
+/// half of them.
 #[cfg(any(feature = "embassy", feature = "smoltcp"))]
-pub(crate) const LISTENING_SHARE: usize = 4;
+pub(crate) const fn listening(sockets: usize) -> usize {
+    match sockets {
+        0..=3 => sockets.div_ceil(4),
+        4..=7 => 2,
+        _ => sockets.div_ceil(4),
+    }
+}
 
 /// After this long without an acknowledgement, the other host is gone: longer than a node waits for an origin,
 /// whose silence would else look like a refusal.

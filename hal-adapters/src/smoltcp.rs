@@ -22,7 +22,7 @@ use smoltcp::phy::Device;
 use smoltcp::socket::{tcp, udp};
 use smoltcp::wire::{HardwareAddress, IpListenEndpoint};
 
-use crate::machine::{GONE, LINGER, LISTENING_SHARE, Machine, endpoint};
+use crate::machine::{GONE, LINGER, Machine, endpoint, listening};
 use crate::neighbors::Hints;
 use neighbors::Learning;
 
@@ -260,7 +260,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
             tcp.state == State::Listening && socket.state() == tcp::State::Listen
         };
         let open = self.tcp.iter().filter(is_open).count();
-        let mut missing = SOCKETS.div_ceil(LISTENING_SHARE).saturating_sub(open);
+        let mut missing = listening(SOCKETS).saturating_sub(open);
         for tcp in self.tcp.iter_mut().filter(|tcp| tcp.state == State::Idle) {
             if missing == 0 {
                 break;

@@ -106,6 +106,19 @@ fn half_open_connections_do_not_close_the_port() {
     assert_eq!(world.socket(2).state(), tcp::State::Established);
 }
 
+/// Who fetches two blocks at a time connects twice at once, to a small peer too.
+#[test]
+fn two_that_connect_at_once_find_four_sockets() {
+    let mut world = World::<4>::new();
+    world.run(Duration::from_millis(5));
+    world.connect(0);
+    world.connect(1);
+    world.run(Duration::from_millis(20));
+    for index in 0..2 {
+        assert_eq!(world.socket(index).state(), tcp::State::Established);
+    }
+}
+
 /// The node closes; the other side does not, and goes on talking.
 #[test]
 fn who_never_closes_is_reset() {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::run::{cargo_path, first_program, repository, target_dir};
+use crate::run::{cargo_path, first_program, output, repository, run, target_dir};
 use crate::{Result, apt};
 
 /// The example, a workspace of its own.
@@ -14,6 +14,20 @@ pub const CORTEX_M3: &str = "thumbv7m-none-eabi";
 
 /// A Cortex-M7 with its floating point unit.
 pub const CORTEX_M7: &str = "thumbv7em-none-eabihf";
+
+/// Processors that core and the adapters for firmware compile for beside that of QEMU's board: without
+/// compare-and-swap, with a floating point unit, of another kind.
+const OTHER_TARGETS: [&str; 3] = ["thumbv6m-none-eabi", CORTEX_M7, "riscv32imac-unknown-none-elf"];
+
+/// What compiles for all of them.
+const PORTABLE: [&str; 6] = [
+    "--package",
+    "peerdist-core",
+    "--package",
+    "peerdist-hal",
+    "--features",
+    "peerdist-hal/smoltcp,peerdist-hal/flash",
+];
 
 /// Debian's compiler. It has no `core` for these targets but brings its source; its LLVM is the
 /// linker's.
@@ -68,10 +82,15 @@ impl Toolchain {
 
     /// As [`build`](Self::build), with another of cargo's subcommands that compile.
     pub fn cargo(&self, subcommand: &str, workspace: &str) -> Command {
-        let mut command = Command::new(cargo_path());
-        command.current_dir(repository().join(workspace));
-        command.args([subcommand, "--release", "--locked", "--target", self.target]);
+        let mut command = self.bare(subcommand);
+        command.current_dir(repository().join(workspace)).arg("--release");
         command.arg("--target-dir").arg(build_dir(workspace));
+        command
+    }
+
+    fn bare(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(cargo_path());
+        command.args([subcommand, "--locked", "--target", self.target]);
         for name in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
             command.env_remove(name);
         }
@@ -89,10 +108,33 @@ impl Toolchain {
         command
     }
 
+    /// What the compiler says it is.
+    pub fn version(&self) -> Result<String> {
+        let rustc = if matches!(self.kind, Kind::Rustup) { "rustc" } else { DEBIAN_RUSTC };
+        let (_, version) = output(Command::new(rustc).arg("--version"))?;
+        Ok(version.lines().next().unwrap_or_default().to_owned())
+    }
+
     /// Where [`build`](Self::build) leaves `binary`.
     pub fn artifact(&self, workspace: &str, binary: &str) -> PathBuf {
         build_dir(workspace).join(self.target).join("release").join(binary)
     }
+}
+
+/// Compiles core and the adapters for firmware for other processors than that of QEMU's board.
+pub fn compile_elsewhere() -> Result<()> {
+    for target in OTHER_TARGETS {
+        let mut command = Toolchain::find(target)?.bare("build");
+        command
+            .current_dir(repository())
+            .args(PORTABLE)
+            .arg("--target-dir")
+            .arg(target_dir().join("elsewhere"));
+        // Nobody runs it, so the compiler need not try hard.
+        command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0").env("CARGO_PROFILE_DEV_DEBUG", "0");
+        run(&mut command)?;
+    }
+    Ok(())
 }
 
 fn build_dir(workspace: &str) -> PathBuf {

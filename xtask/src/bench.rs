@@ -1,7 +1,8 @@
-//! How fast it is: the benchmarks, `peerdist hash` beside openssl with the same file, and `peer` and
-//! `get` on loopback.
+//! How fast it is: the benchmarks, `peerdist hash` beside openssl with the same file, `peer` and `get` on
+//! loopback, and the core on a Cortex-M3.
 
 mod net;
+pub mod target;
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -32,15 +33,16 @@ const COMPARISONS: &[(&str, &[&str], &str, f64, f64)] = &[
 ];
 
 /// Runs the benchmarks, and prints what is measured beside its limits: of the command as a whole, of `net`
-/// only what it does on a network. Being too slow is no failure: the machine may be busy.
+/// only what it does on a network, of `target` only what it takes on a microcontroller. Being too slow is no failure: the machine may be busy.
 pub fn bench(options: &[&str]) -> Result<()> {
     match options {
-        [] => hash().and_then(|()| net::bench()),
+        [] => hash().and_then(|()| net::bench()).and_then(|()| target::bench()),
         ["net"] => {
             run(cargo().args(["build", "--release", "--package", "peerdist-sim"]))?;
             net::bench()
         }
-        _ => Err("usage: cargo xtask bench [net]".into()),
+        ["target"] => target::bench(),
+        _ => Err("usage: cargo xtask bench [net | target]".into()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The appliance of `firmware-example`: its image, and a run of it in QEMU on the simulated LAN.
 
+mod monitor;
+
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -11,18 +13,20 @@ use std::time::{Duration, Instant};
 use crate::bare_metal::{CORTEX_M3, CORTEX_M7, FIRMWARE, Toolchain};
 use crate::run::{cargo, first_program, repository, run, shown, succeeds, target_dir};
 use crate::{Result, apt, size};
+use monitor::Monitor;
 
 /// The image's name.
-const IMAGE: &str = "peerdist-firmware";
+pub const IMAGE: &str = "peerdist-firmware";
 
-const QEMU: &str = "qemu-system-arm";
+/// The emulator.
+pub const QEMU: &str = "qemu-system-arm";
 
 /// What has the log back from its numbers, and the words from the image.
 const DEFMT_PRINT: &str = "defmt-print";
 const DEFMT_PRINT_VERSION: &str = "1.2.0";
 
 /// The machine, with its card on the cable that follows.
-const MACHINE: &str = "-M mps2-an385 -nographic -monitor none -serial none \
+const MACHINE: &str = "-M mps2-an385 -nographic -serial none \
     -semihosting-config enable=on,target=native -net nic,model=lan9118,netdev=lan";
 
 /// What the appliance prints when it is ready for clients.
@@ -70,12 +74,23 @@ pub fn check(options: &[&str]) -> Result<()> {
         _ => return Err(format!("`firmware {}`: only --run and --board are known", options.join(" "))),
     }
     let elf = image(qemu)?;
-    if first_program(&[QEMU]).is_none() {
-        apt::install(&[QEMU])?;
-    }
-    run(cargo().args(["build", "--release", "--package", "peerdist-sim"]))?;
-    serves_clients(&elf)?;
+    deepest_stack(&elf)?;
     tells_its_numbers(&elf)
+}
+
+/// Runs `elf` until it has preloaded, and served two clients; and returns how deep its stack was at most, in
+/// bytes.
+pub fn deepest_stack(elf: &Path) -> Result<u64> {
+    need_qemu()?;
+    run(cargo().args(["build", "--release", "--package", "peerdist-sim"]))?;
+    let bytes = serves_clients(elf)?;
+    println!("    its stack was {bytes} bytes deep at most");
+    Ok(bytes)
+}
+
+/// Installs QEMU where it is missing.
+pub fn need_qemu() -> Result<()> {
+    if first_program(&[QEMU]).is_some() { Ok(()) } else { apt::install(&[QEMU]) }
 }
 
 /// Builds the image of a board.
@@ -88,7 +103,7 @@ fn image(board: &Board) -> Result<PathBuf> {
     }
     run(&mut build)?;
     let elf = toolchain.artifact(FIRMWARE, IMAGE);
-    let size = size::of(&elf)?;
+    let size = size::read(&elf)?;
     println!(
         "    {}: flash {} bytes, static RAM {} bytes: {}",
         board.feature,
@@ -99,10 +114,10 @@ fn image(board: &Board) -> Result<PathBuf> {
     Ok(elf)
 }
 
-/// Two clients of a simulated LAN get from the appliance what it has preloaded.
-fn serves_clients(elf: &Path) -> Result<()> {
+/// Two clients of a simulated LAN get from the appliance what it has preloaded. Returns how deep its stack was.
+fn serves_clients(elf: &Path) -> Result<u64> {
     let (mut lan, address) = start_lan()?;
-    let (mut qemu, log) = start_qemu(elf, &format!("socket,id=lan,connect={address}"))?;
+    let (mut qemu, monitor, log) = start_qemu(elf, &format!("socket,id=lan,connect={address}"))?;
     if let Err(reason) = wait_for(&log, READY) {
         return Err(match qemu.0.try_wait() {
             Ok(Some(status)) => format!("the appliance ended: {status}"),
@@ -120,7 +135,7 @@ fn serves_clients(elf: &Path) -> Result<()> {
         return Err(format!("the appliance ended: {status}"));
     }
     println!("    {CLIENTS} clients have the content from the appliance, and nothing of it from the origin");
-    Ok(())
+    monitor.deepest_stack(elf)
 }
 
 /// In QEMU's own network, where nobody knows the origin's name, the appliance has an address and a page.
@@ -128,7 +143,7 @@ fn tells_its_numbers(elf: &Path) -> Result<()> {
     // Somebody else may take it meanwhile: then QEMU says so.
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     let page = free.map_err(|error| format!("no free port: {error}"))?;
-    let (_qemu, log) = start_qemu(elf, &format!("user,id=lan,hostfwd=tcp:{page}-:3780"))?;
+    let (_qemu, _monitor, log) = start_qemu(elf, &format!("user,id=lan,hostfwd=tcp:{page}-:3780"))?;
     wait_for(&log, FAILED)?;
     let ask = || {
         let mut stream = TcpStream::connect(page)?;
@@ -170,9 +185,10 @@ fn start_lan() -> Result<(Running, String)> {
 }
 
 /// The appliance, with its cable in that network device of QEMU.
-fn start_qemu(elf: &Path, netdev: &str) -> Result<(Running, Receiver<String>)> {
+fn start_qemu(elf: &Path, netdev: &str) -> Result<(Running, Monitor, Receiver<String>)> {
     let mut command = Command::new(QEMU);
     command.args(MACHINE.split_whitespace()).args(["-netdev", netdev, "-kernel"]).arg(elf);
+    let monitor = Monitor::add(&mut command);
     let mut qemu = spawn(command)?;
     let (sender, log) = mpsc::channel();
     follow(qemu.0.stderr.take(), "qemu", sender.clone())?;
@@ -182,7 +198,7 @@ fn start_qemu(elf: &Path, netdev: &str) -> Result<(Running, Receiver<String>)> {
     let mut decoder = command.spawn().map_err(|error| format!("{}: {error}", shown(&command)))?;
     // It ends with QEMU, whose log it reads.
     follow(decoder.stdout.take(), "appliance", sender)?;
-    Ok((qemu, log))
+    Ok((qemu, monitor, log))
 }
 
 /// Starts `command`, and prints and passes on what it says on stderr.

@@ -32,7 +32,12 @@ usage: cargo xtask <chore>
   test        everything that must hold: format, lints, documentation, tests, release run,
               a few dozen drawn simulations, a network of namespaces, a large file, the status
               page in a browser, bare-metal build, no-panic link
-  bare-metal  builds firmware-example for each of its boards, and prints its flash and static RAM
+  bare-metal  builds firmware-example for each of its boards, and prints its flash and static RAM; compiles core
+              and the adapters for firmware for thumbv6m, thumbv7em and riscv32imac
+  size [--json | --update]
+              prints the flash and the memory of the image, its stack as QEMU has seen it, and of core by what it
+              does, beside what is wanted; fails if one has grown by more than 2 % against tests/size/table.txt,
+              which --update writes
   no-panic    links every codec and machine without a panic path; checks that the proof can fail
   net         in namespaces of Linux: clients, one on a TAP device, get a file from each other, not from
               the origin; then a short `soak --net`
@@ -48,8 +53,10 @@ usage: cargo xtask <chore>
   soak --net [--seconds N] [--seed SEED]
               for 60 seconds, or N: 64 clients at once in namespaces of Linux, while processes are killed
               and disks are full
-  bench [net] runs the benchmarks; compares `peerdist hash` with openssl and `peerdist peer` with nginx, and
-              measures `peerdist get`, in time and memory; or only what goes over the network";
+  bench [net | target]
+              runs the benchmarks; compares `peerdist hash` with openssl and `peerdist peer` with nginx, and
+              measures `peerdist get`, in time and memory; and counts the instructions that core takes for a byte
+              on a Cortex-M3; or only what goes over the network, or only the last";
 
 /// Sets of features beside what the workspace builds anyway; `log` and `defmt` exclude each other.
 const FEATURE_SETS: &[(&str, &[&str])] = &[
@@ -73,7 +80,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(),
-        ["bare-metal"] => step("bare-metal", || firmware::check(&[])),
+        ["bare-metal"] => step("bare-metal", bare_metal),
+        ["size", "--json"] => size::check(&["--json"]),
+        ["size", ref options @ ..] => step("size", || size::check(options)),
         ["no-panic"] => step("no-panic", no_panic::check),
         ["firmware", ref options @ ..] => step("firmware", || firmware::check(options)),
         ["net"] => step("net", net),
@@ -113,7 +122,7 @@ fn test() -> Result<()> {
     step("net", net)?;
     step("large-file", large_file)?;
     step("page", page::check)?;
-    step("bare-metal", || firmware::check(&[]))?;
+    step("bare-metal", bare_metal)?;
     step("no-panic", no_panic::check)?;
     println!("==> all steps passed in {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
@@ -137,7 +146,9 @@ fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
 fn fmt() -> Result<()> {
     need_component("fmt", "rustfmt", "rustfmt-web")?;
     run(cargo().args(["fmt", "--all", "--check"]))?;
-    for workspace in [bare_metal::FIRMWARE, no_panic::HARNESS, fuzz::WORKSPACE] {
+    for workspace in
+        [bare_metal::FIRMWARE, no_panic::HARNESS, fuzz::WORKSPACE, size::HARNESSES, bench::target::WORKSPACE]
+    {
         run(cargo().args(["fmt", "--check", "--manifest-path", &format!("{workspace}/Cargo.toml")]))?;
     }
     Ok(())
@@ -186,6 +197,11 @@ fn net() -> Result<()> {
 fn large_file() -> Result<()> {
     run(cargo().args(["build", "--release", "--package", "peerdist-sim"]))?;
     large::check()
+}
+
+fn bare_metal() -> Result<()> {
+    firmware::check(&[])?;
+    bare_metal::compile_elsewhere()
 }
 
 /// Fails in one line unless `cargo <subcommand>` works. Only a Debian toolchain can be completed

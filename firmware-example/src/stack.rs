@@ -32,9 +32,10 @@ const RECEIVE_BYTES: usize = if SMALL { 2 * SEGMENT_BYTES } else { 4_096 };
 /// Bytes that a connection buffers of what goes.
 const SEND_BYTES: usize = if SMALL { 2 * SEGMENT_BYTES } else { 8_192 };
 
-/// Datagrams that wait, each way, and the bytes of them.
+/// Datagrams that wait, each way, and the bytes of them: one of 1,400 bytes at least.
 const DATAGRAMS: usize = 8;
-const DATAGRAM_BYTES: usize = if SMALL { 3_072 } else { 8_192 };
+const RECEIVED_BYTES: usize = if SMALL { 2_048 } else { 8_192 };
+const SENT_BYTES: usize = if SMALL { 1_536 } else { 8_192 };
 
 /// Sockets in all: those for streams, one for discovery, the network's own, and the page's.
 const SOCKETS: usize = STREAMS + 1 + network::SOCKETS + page::SOCKETS;
@@ -135,8 +136,8 @@ fn add_udp(sockets: &mut SocketSet<'static>) -> Option<SocketHandle> {
     type Metadata = [udp::PacketMetadata; DATAGRAMS];
     let received = singleton!(: Metadata = [udp::PacketMetadata::EMPTY; DATAGRAMS])?;
     let sent = singleton!(: Metadata = [udp::PacketMetadata::EMPTY; DATAGRAMS])?;
-    static INCOMING: ConstStaticCell<[u8; DATAGRAM_BYTES]> = ConstStaticCell::new([0; _]);
-    static OUTGOING: ConstStaticCell<[u8; DATAGRAM_BYTES]> = ConstStaticCell::new([0; _]);
+    static INCOMING: ConstStaticCell<[u8; RECEIVED_BYTES]> = ConstStaticCell::new([0; _]);
+    static OUTGOING: ConstStaticCell<[u8; SENT_BYTES]> = ConstStaticCell::new([0; _]);
     let incoming = udp::PacketBuffer::new(&mut received[..], &mut INCOMING.try_take()?[..]);
     let outgoing = udp::PacketBuffer::new(&mut sent[..], &mut OUTGOING.try_take()?[..]);
     Some(sockets.add(udp::Socket::new(incoming, outgoing)))

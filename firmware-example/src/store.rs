@@ -11,7 +11,7 @@ use peerdist_hal::flash::{Entry, FlashStore, TooSmall};
 pub const ROWS: usize = if cfg!(feature = "four-connections") { 64 } else { 128 };
 
 /// Bytes of content information: in version 1.0, a block of 64 KiB takes 32.
-pub const INFO_BYTES: usize = if cfg!(feature = "four-connections") { 4 } else { 18 } * 1_024;
+pub const INFO_BYTES: usize = if cfg!(feature = "four-connections") { 2_560 } else { 18 * 1_024 };
 
 /// Where content information is.
 pub type Infos = RamStore<[ram::Page; 0], [ram::Entry; 0], &'static mut [u8]>;

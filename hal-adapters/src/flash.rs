@@ -486,7 +486,11 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
         let mut checksum = [0; 4];
         let at = Device::<F>::page_at(page).saturating_add(len.next_multiple_of(Device::<F>::WORD));
         self.device.read_record(&entry.span, at, &mut checksum)?;
-        if u32::from_le_bytes(checksum) == crc.value() { Ok(()) } else { Err(StoreError::Damaged) }
+        if u32::from_le_bytes(checksum) == crc.value() {
+            return Ok(());
+        }
+        warning!("page {} of a block in sector {} is damaged", page, entry.span.sector);
+        Err(StoreError::Damaged)
     }
 }
 

@@ -5,6 +5,9 @@
 #![cfg_attr(not(any(feature = "file", feature = "std")), no_std)]
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod log;
+
 #[cfg(any(feature = "file", feature = "flash"))]
 mod clock;
 #[cfg(feature = "embassy")]

@@ -194,6 +194,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
                 Output::Datagram { to, data } => {
                     let socket = sockets.get_mut::<udp::Socket>(self.udp);
                     if socket.send_slice(data, endpoint(to)).is_err() {
+                        warning!("a datagram of {} bytes finds no room in its socket", data.len());
                         self.dropped_datagrams = self.dropped_datagrams.wrapping_add(1);
                     }
                 }

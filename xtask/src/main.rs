@@ -74,6 +74,7 @@ const FEATURE_SETS: &[(&str, &[&str])] = &[
     ("peerdist-hal", &["tap"]),
     ("peerdist-hal", &["smoltcp", "std"]),
     ("peerdist-hal", &["embassy", "ipv6"]),
+    ("peerdist-hal", &["flash", "smoltcp", "defmt"]),
 ];
 
 fn main() -> ExitCode {

@@ -146,12 +146,18 @@ impl<F: NorFlash> Device<F> {
     pub fn erase(&mut self, sector: u32) -> Result<(), Failed> {
         let from = sector.saturating_mul(Self::ERASE);
         let erased = self.flash.erase(from, from.saturating_add(Self::ERASE));
+        if erased.is_err() {
+            warning!("sector {} of the flash cannot be erased", sector);
+        }
         self.keep(erased)
     }
 
     /// Writes whole words, which were erased.
     pub fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), Failed> {
         let written = self.flash.write(address, bytes);
+        if written.is_err() {
+            warning!("the flash cannot be written at {}", address);
+        }
         self.keep(written)
     }
 

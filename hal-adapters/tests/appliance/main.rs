@@ -5,6 +5,7 @@
 
 #[path = "../../../firmware-example/src/address.rs"]
 mod address;
+#[allow(dead_code, reason = "the adapters of a board use all of it")]
 #[path = "../../../firmware-example/src/app.rs"]
 mod app;
 #[path = "../../../firmware-example/src/config.rs"]
@@ -180,7 +181,7 @@ fn an_origin_that_refuses_connections() {
     let mut now = at(0);
     while status(now, &node, &app)["preload"]["state"] == "running" {
         refuse_connections(now, &mut node, &mut app);
-        now = now + Duration::from_millis(500);
+        now += Duration::from_millis(500);
         assert!(now < at(300), "it gives up");
     }
     let numbers = status(now, &node, &app);

@@ -72,7 +72,9 @@ impl Address {
             self.fallback_at = Some(now + PATIENCE);
         } else {
             log!("the link is down");
-            self.link_losses = self.link_losses.saturating_add(1);
+            // Before there was an address, it was only not in yet.
+            let lost = self.place.is_some();
+            self.link_losses = self.link_losses.saturating_add(lost.into());
             self.fallback_at = None;
         }
     }

@@ -148,6 +148,18 @@ fn the_cable_is_pulled() {
     assert_eq!(app.poll(at(65), &mut node), Some(Action::Address(Config::default().fallback)));
 }
 
+/// A card needs a second or two to find out; nothing was lost by that.
+#[test]
+fn a_cable_that_comes_with_the_start_was_not_pulled() {
+    let (mut node, mut app) = appliance("");
+    app.handle_link(at(0), false);
+    app.handle_link(at(2), true);
+    assert_eq!(app.poll_timeout(), Some(at(7)));
+    app.handle_lease(at(3), Some(place(5)));
+    assert_eq!(app.poll(at(3), &mut node), Some(Action::Address(place(5))));
+    assert_eq!(status(at(3), &node, &app)["network"]["link_losses"], 0);
+}
+
 #[test]
 fn pauses_grow_while_there_is_no_origin() {
     let (mut node, mut app) = appliance("http://origin/content");

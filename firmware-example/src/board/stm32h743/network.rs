@@ -4,7 +4,7 @@ use core::net::Ipv4Addr;
 
 use embassy_net::dns::DnsQueryType;
 use embassy_net::{ConfigV4, IpAddress, Ipv4Cidr, StaticConfigV4};
-use embassy_time::Timer;
+use embassy_time::{Timer, with_timeout};
 use heapless::String;
 use peerdist_core::time::Duration;
 
@@ -17,33 +17,53 @@ use crate::preload::Failure;
 const SOON: Duration = Duration::from_millis(5);
 const LATER: Duration = Duration::from_millis(250);
 
+/// embassy-net has either a client of DHCP or an address that is set. So once the address that is set was taken, a
+/// server is looked for again only now and then: when nobody was served for so long, and then for so long without
+/// an address.
+const QUIET: Duration = Duration::from_secs(60);
+const PATIENCE: embassy_time::Duration = embassy_time::Duration::from_secs(5);
+
 /// What the appliance wants of its board, other than the bytes of its node.
-///
-/// embassy-net has either a client of DHCP or an address that is set. So a server is not looked for any more
-/// once the address that is set was taken, until the cable is in again.
 pub async fn run(shared: Shared) -> ! {
     let Shared { driver, app, stack } = shared;
-    let mut told = None;
+    // The address of the stack that the appliance knows of, and whether it is the one that is set.
+    let mut known = None;
+    let mut is_set = false;
+    // The bytes that were served when that was looked at last, and when it is quiet.
+    let (mut served, mut quiet_at) = (0, now() + QUIET);
     loop {
         let up = stack.is_link_up();
         if up && !app.borrow().has_link() {
             stack.set_config_v4(ConfigV4::Dhcp(Default::default()));
-            told = None;
+            (known, is_set) = (None, false);
         }
         app.borrow_mut().handle_link(now(), up);
+
+        let bytes = driver.with_node(|node| node.counters().serve.block_bytes);
+        if bytes != served {
+            (served, quiet_at) = (bytes, now() + QUIET);
+        }
+        if let Some(place) = known.filter(|_| is_set && up && quiet_at <= now()) {
+            stack.set_config_v4(ConfigV4::Dhcp(Default::default()));
+            is_set = with_timeout(PATIENCE, stack.wait_config_up()).await.is_err();
+            if is_set {
+                stack.set_config_v4(ConfigV4::Static(config(&place)));
+            }
+            quiet_at = now() + QUIET;
+        }
+
         let lease = stack.config_v4().map(|config| place(&config));
-        if lease != told {
-            // What we have set ourselves is not DHCP's.
-            told = lease;
+        if lease != known {
+            (known, is_set) = (lease, false);
             app.borrow_mut().handle_lease(now(), lease);
         }
         loop {
             // Neither is borrowed over what follows.
             let wanted = driver.with_node(|node| app.borrow_mut().poll(now(), node).map(Wanted::from));
             match wanted {
-                Some(Wanted::Address(place)) if told != Some(place) => {
+                Some(Wanted::Address(place)) if known != Some(place) => {
                     stack.set_config_v4(ConfigV4::Static(config(&place)));
-                    told = Some(place);
+                    (known, is_set) = (Some(place), true);
                 }
                 Some(Wanted::Name(name)) => {
                     let address = resolve(shared, &name).await;

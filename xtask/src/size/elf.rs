@@ -7,7 +7,7 @@ use crate::Result;
 
 /// Sections that are the program's own memory. A board may have others that can be written: they stand for
 /// memory that is not RAM.
-const RAM: [&str; 3] = [".data", ".bss", ".uninit"];
+const RAM: [&str; 5] = [".data", ".bss", ".uninit", ".sram", ".note"];
 
 /// Of a section: it is in the image; it has no bytes in the file.
 const ALLOCATED: u32 = 2;

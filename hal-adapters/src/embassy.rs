@@ -72,6 +72,9 @@ struct Desk {
     port: u16,
     /// Of [`Driver::run`].
     waker: RefCell<WakerRegistration>,
+    /// Nothing has come to the node since it was drained. Until then, a stream may be over that it has not said to
+    /// close yet: nobody may ask what there is to send.
+    drained: Cell<bool>,
     dropped_datagrams: Cell<u32>,
 }
 
@@ -132,7 +135,7 @@ where
     /// Takes over the node.
     pub fn new(node: &'n mut Node<S, C, R, STREAMS, BLOCKS>) -> Self {
         let (port, waker) = (node.config().port, RefCell::new(WakerRegistration::new()));
-        let desk = Desk { port, waker, dropped_datagrams: Cell::new(0) };
+        let desk = Desk { port, waker, drained: Cell::new(false), dropped_datagrams: Cell::new(0) };
         Self { node: RefCell::new(node), sockets: core::array::from_fn(|_| Socket::absent()), desk }
     }
 
@@ -140,7 +143,7 @@ where
     /// by itself again.
     pub fn with_node<T>(&self, call: impl FnOnce(&mut Node<S, C, R, STREAMS, BLOCKS>) -> T) -> T {
         let result = call(&mut self.node.borrow_mut());
-        self.desk.waker.borrow_mut().wake();
+        self.shared().touched();
         result
     }
 
@@ -197,6 +200,12 @@ where
 }
 
 impl<'d> Shared<'d> {
+    /// Something has come to the node.
+    fn touched(&self) {
+        self.desk.drained.set(false);
+        self.wake();
+    }
+
     /// The node may want something.
     fn wake(&self) {
         self.desk.waker.borrow_mut().wake();
@@ -231,7 +240,7 @@ impl<'d> Shared<'d> {
 
     fn tell(&self, input: Input<'_>) -> usize {
         let used = self.node.borrow_mut().handle_input(now(), input);
-        self.wake();
+        self.touched();
         used
     }
 
@@ -258,6 +267,7 @@ impl<'d> Shared<'d> {
             }));
         }
         self.drain(now, udp, buffer, application);
+        self.desk.drained.set(true);
         // Whatever has happened, there may be something to be sent.
         let connected = |phase| matches!(phase, Phase::Open { connected: true, .. });
         self.sockets.iter().filter(|socket| connected(socket.phase.get())).for_each(Socket::wake);
@@ -374,7 +384,7 @@ impl<'d> Shared<'d> {
                     socket.remote_endpoint().map(|remote| SocketAddr::new(remote.addr.into(), remote.port));
                 let accepted = remote.and_then(|remote| self.node.borrow_mut().accept(now(), remote));
                 // Another connection may have to end for it.
-                self.wake();
+                self.touched();
                 state.phase.set(match accepted {
                     Some(stream) => Phase::Open { stream, connected: true, eof: false, blocked: false },
                     None => Phase::Ending { reset: true },
@@ -428,7 +438,8 @@ impl<'d> Shared<'d> {
 
     fn send(&self, state: &Socket, socket: &mut TcpSocket<'_>) {
         let Phase::Open { stream, connected: true, .. } = state.phase.get() else { return };
-        while socket.can_send() {
+        // Whoever drains it wakes all that are connected.
+        while self.desk.drained.get() && socket.can_send() {
             // The block goes from the store into the socket's own free room.
             let written = at_once(socket.write_with(|room| {
                 match self.node.borrow_mut().poll_stream(now(), stream, room) {

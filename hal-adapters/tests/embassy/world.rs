@@ -63,6 +63,9 @@ struct Task {
 pub struct Cable {
     /// Loses all frames, once so many are [`frames`](Self::frames).
     pub cut_at: Cell<Option<usize>>,
+    /// Loses one in so many frames, either way.
+    pub loses: Cell<Option<usize>>,
+    carried: Cell<usize>,
     /// Loses the TCP segments of the first stack.
     pub mute: Cell<bool>,
     /// Every frame of the first stack.
@@ -71,6 +74,8 @@ pub struct Cable {
 
 pub struct World {
     tasks: Vec<Task>,
+    /// How often somebody had something to do.
+    pub turns: usize,
     pub cable: Rc<Cable>,
     /// Those of 10.0.0.1 and 10.0.0.2.
     pub stacks: [Stack<'static>; 2],
@@ -113,7 +118,7 @@ impl World {
         let (two, sent_by_two, for_two) = stack(&mut tasks, 2);
         tasks.push(Task::new(carry(sent_by_one, for_two, cable.clone(), true)));
         tasks.push(Task::new(carry(sent_by_two, for_one, cable.clone(), false)));
-        Self { tasks, cable, stacks: [one, two], _clock: clock }
+        Self { tasks, turns: 0, cable, stacks: [one, two], _clock: clock }
     }
 
     /// A driver on the stack with this last byte of its address. Its sockets are still to be driven.
@@ -177,6 +182,7 @@ impl World {
             for task in &mut self.tasks {
                 if !task.over && task.woken.0.swap(false, Ordering::Relaxed) {
                     rest = false;
+                    self.turns += 1;
                     let waker = Waker::from(task.woken.clone());
                     task.over = task.future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
                 }
@@ -261,7 +267,9 @@ async fn carry(mut from: Sent, mut to: Received, cable: Rc<Cable>, first: bool) 
             cable.frames.borrow_mut().push(frame.clone());
         }
         let cut = cable.cut_at.get().is_some_and(|at| cable.frames.borrow().len() >= at);
-        if cut || (first && tcp && cable.mute.get()) {
+        cable.carried.set(cable.carried.get() + 1);
+        let lost = cable.loses.get().is_some_and(|one_in| cable.carried.get().is_multiple_of(one_in));
+        if cut || lost || (first && tcp && cable.mute.get()) {
             continue;
         }
         to.rx_buf().await[..frame.len()].copy_from_slice(&frame);

@@ -233,72 +233,71 @@ impl App {
     ) {
         let Self { address, preload, start, .. } = self;
         json.open();
-        json.numbers(&[("uptime_ms", now.micros() / 1_000), ("starts", start.starts.into())]);
+        json.numbers("uptime_ms starts", &[now.micros() / 1_000, start.starts.into()]);
         json.word("last_reset", Some(start.cause.word()));
-        json.numbers(&[("reset_at", start.at.into())]);
+        json.numbers("reset_at", &[start.at.into()]);
         json.word("settings", Some(self.refused.map_or("taken", SheetError::words)));
         let place = address.place();
         json.address("address", place.map(|(place, _)| place.address));
         json.object("preload");
         json.word("state", Some(preload.state().word()));
-        json.numbers(&[
-            ("bytes", preload.bytes),
-            ("origin_bytes", preload.from_origin),
-            ("failures", preload.failures.into()),
-        ]);
+        json.numbers(
+            "bytes origin_bytes failures",
+            &[preload.bytes, preload.from_origin, preload.failures.into()],
+        );
         json.word("failure", preload.failure.map(Failure::words));
         let status = preload.failure.map_or(0, Failure::status);
-        json.numbers(&[("status", status.into())]);
+        json.numbers("status", &[status.into()]);
         json.close();
         json.object("network");
         json.word("link", Some(if address.has_link() { "up" } else { "down" }));
         json.word("address_by", place.map(|(_, by)| by.word()));
-        json.numbers(&[
-            ("link_losses", address.link_losses.into()),
-            ("lease_losses", address.lease_losses.into()),
-        ]);
+        json.numbers("link_losses lease_losses", &[address.link_losses.into(), address.lease_losses.into()]);
         json.close();
         json.object("store");
-        json.numbers(&[
-            ("blocks", store.blocks.into()),
-            ("rows", store.rows.into()),
-            ("evicted", store.evicted.into()),
-            ("failures", store.failures.into()),
-            ("sectors_used", store.sectors_used.into()),
-        ]);
+        json.numbers(
+            "blocks rows evicted failures sectors_used",
+            &[
+                store.blocks.into(),
+                store.rows.into(),
+                store.evicted.into(),
+                store.failures.into(),
+                store.sectors_used.into(),
+            ],
+        );
         json.close();
         let node::Counters { serve, fetch, answer, .. } = counters;
         json.object("serve");
-        json.numbers(&[
-            ("answered", serve.answered.into()),
-            ("blocks", serve.blocks.into()),
-            ("block_bytes", serve.block_bytes),
-            ("dropped", serve.dropped.into()),
-            ("damaged", serve.damaged.into()),
-            ("timed_out", serve.timed_out.into()),
-            ("refused", counters.refused.into()),
-            ("gave_way", counters.gave_way.into()),
-        ]);
+        json.numbers(
+            "answered blocks block_bytes dropped damaged timed_out refused gave_way",
+            &[
+                serve.answered.into(),
+                serve.blocks.into(),
+                serve.block_bytes,
+                serve.dropped.into(),
+                serve.damaged.into(),
+                serve.timed_out.into(),
+                counters.refused.into(),
+                counters.gave_way.into(),
+            ],
+        );
         json.close();
         json.object("fetch");
-        json.numbers(&[
-            ("asked", fetch.asked.into()),
-            ("verified", fetch.verified.into()),
-            ("bad_blocks", fetch.bad_blocks.into()),
-            ("timed_out", fetch.timed_out.into()),
-        ]);
+        json.numbers(
+            "asked verified bad_blocks timed_out",
+            &[fetch.asked.into(), fetch.verified.into(), fetch.bad_blocks.into(), fetch.timed_out.into()],
+        );
         json.close();
         json.object("answer");
-        json.numbers(&[
-            ("probes", answer.probes.into()),
-            ("no_match", answer.no_match.into()),
-            ("sent", answer.sent.into()),
-        ]);
+        json.numbers(
+            "probes no_match sent",
+            &[answer.probes.into(), answer.no_match.into(), answer.sent.into()],
+        );
         json.close();
-        json.numbers(&[
-            ("malformed_datagrams", counters.malformed_datagrams.into()),
-            ("dropped_datagrams", dropped.into()),
-        ]);
+        json.numbers(
+            "malformed_datagrams dropped_datagrams",
+            &[counters.malformed_datagrams.into(), dropped.into()],
+        );
         json.close();
     }
 }

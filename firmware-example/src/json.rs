@@ -80,9 +80,9 @@ impl<'b> Writer<'b> {
         self.open();
     }
 
-    /// Members that are numbers.
-    pub fn numbers(&mut self, members: &[(&str, u64)]) {
-        for (name, number) in members {
+    /// Members that are numbers: their names, with a space between them, and as many values.
+    pub fn numbers(&mut self, names: &str, numbers: &[u64]) {
+        for (name, number) in names.split(' ').zip(numbers) {
             self.key(name);
             self.number(*number);
         }

@@ -10,7 +10,7 @@ use peerdist_core::time::{Duration, Instant};
 
 use crate::log::log;
 
-/// How long to wait after a failure. After each that follows without a byte between them, twice as long.
+/// How long to wait after a failure. After each that follows without a block between them, twice as long.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// How often the pause is doubled: it comes to 640 s.
@@ -53,6 +53,8 @@ pub enum Failure {
     Busy,
     /// The origin names another place.
     Moved,
+    /// It gave the content without content information: nobody can be served with it.
+    Plain,
     /// The download failed.
     Download(DownloadError),
 }
@@ -70,6 +72,7 @@ impl Failure {
             Self::NotFound => "the name has no address",
             Self::Busy => "there is no room for a download",
             Self::Moved => "the origin says that it moved",
+            Self::Plain => "the origin has no content information: nothing is kept",
             Self::Download(DownloadError::Info(_)) => "the content information cannot be used",
             Self::Download(DownloadError::Full) => "the store is full",
             Self::Download(DownloadError::Changed { .. }) => "the content of the origin changed",
@@ -152,6 +155,8 @@ pub struct Preload {
     state: State,
     /// Failures in a row.
     row: u32,
+    /// What comes is without content information.
+    plain: bool,
     /// Why the latest attempt failed, unless one has succeeded since.
     pub failure: Option<Failure>,
     /// Bytes handed out by the latest attempt.
@@ -166,7 +171,7 @@ impl Preload {
     /// Nothing is fetched yet. `wanted`: whether there is something to fetch.
     pub fn new(now: Instant, wanted: bool) -> Self {
         let state = if wanted { State::Due(now) } else { State::Off };
-        Self { state, row: 0, failure: None, bytes: 0, from_origin: 0, failures: 0 }
+        Self { state, row: 0, plain: false, failure: None, bytes: 0, from_origin: 0, failures: 0 }
     }
 
     /// How far it is.
@@ -200,11 +205,14 @@ impl Preload {
         match output {
             Output::Data { data, .. } => {
                 self.bytes = self.bytes.saturating_add(data.len() as u64);
-                self.row = 0;
+                if !self.plain {
+                    self.row = 0;
+                }
             }
             Output::Moved { .. } => self.fail(now, Failure::Moved),
             Output::Download { event, .. } => match event {
                 DownloadEvent::Begun { len, encoded } => {
+                    self.plain = !encoded;
                     log!("preloading {} bytes, with content information: {}", len.unwrap_or(0), encoded);
                 }
                 DownloadEvent::Block { range, source, .. } => {
@@ -213,6 +221,8 @@ impl Preload {
                         self.from_origin = self.from_origin.saturating_add(bytes);
                     }
                 }
+                // Origins make content information for who comes again.
+                DownloadEvent::Done { .. } if self.plain => self.fail(now, Failure::Plain),
                 DownloadEvent::Done { len } => {
                     log!("preloaded {} bytes, {} of them from the origin", len, self.from_origin);
                     (self.state, self.failure) = (State::Done, None);

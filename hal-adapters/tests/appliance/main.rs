@@ -203,6 +203,45 @@ fn an_origin_that_refuses_connections() {
     assert_eq!(app.poll(again, &mut node), Some(Action::Node));
 }
 
+/// Without content information, nothing that came can be served: it is fetched again, when there may be some.
+#[test]
+fn an_origin_without_content_information() {
+    let (mut node, mut app) = appliance("http://10.0.0.9/content");
+    app.handle_lease(at(0), Some(place(5)));
+    assert_eq!(app.poll(at(0), &mut node), Some(Action::Address(place(5))));
+    let (mut now, mut pauses) = (at(0), Vec::new());
+    let mut buffer = [0; 1_500];
+    for _ in 0..3 {
+        assert_eq!(app.poll(now, &mut node), Some(Action::Node));
+        let mut open = Vec::new();
+        while status(now, &node, &app)["preload"]["state"] == "running" {
+            while let Some(output) = node.poll_output(now, &mut buffer) {
+                match output {
+                    Output::Connect { stream, .. } => open.push(stream),
+                    Output::Close { stream } | Output::Abort { stream } => open.retain(|it| *it != stream),
+                    other => app.handle_output(now, other),
+                }
+            }
+            for stream in open.clone() {
+                node.handle_input(now, Input::Connected { stream });
+                if node.poll_stream(now, stream, &mut buffer).is_ok_and(|len| len > 0) {
+                    let data = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nplain";
+                    assert_eq!(node.handle_input(now, Input::Data { stream, data }), data.len());
+                }
+            }
+            now += Duration::from_millis(50);
+            assert!(now < at(300), "{}", status(now, &node, &app));
+        }
+        let numbers = status(now, &node, &app);
+        assert_eq!(numbers["preload"]["failure"], "the origin has no content information: nothing is kept");
+        assert_eq!((&numbers["preload"]["bytes"], &numbers["store"]["blocks"]), (&5.into(), &0.into()));
+        let next = app.poll_timeout().unwrap();
+        pauses.push(next.since(now).millis().div_ceil(10_000));
+        now = next;
+    }
+    assert_eq!(pauses, [1, 2, 4]);
+}
+
 /// More connections than there are streams, from one who asks nothing.
 #[test]
 fn a_peer_that_opens_a_thousand_connections() {

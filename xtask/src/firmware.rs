@@ -58,6 +58,9 @@ struct Board {
 const BOARDS: [Board; 2] =
     [Board { feature: "mps2-an385", target: CORTEX_M3 }, Board { feature: "stm32h743", target: CORTEX_M7 }];
 
+/// What anybody has from the appliance.
+const GIVEN: &str = r#"{"from":"10.0.9.1","to":"client-"#;
+
 /// Builds the image of each board, or of one; or that of QEMU's board, and runs it.
 pub fn check(options: &[&str]) -> Result<()> {
     let [qemu, _] = &BOARDS;
@@ -74,16 +77,20 @@ pub fn check(options: &[&str]) -> Result<()> {
         _ => return Err(format!("`firmware {}`: only --run and --board are known", options.join(" "))),
     }
     let elf = image(qemu)?;
-    deepest_stack(&elf)?;
+    deepest_stack(&elf, judge)?;
+    println!("    {CLIENTS} clients have the content from the appliance, and nothing of it from the origin");
     tells_its_numbers(&elf)
 }
 
-/// Runs `elf` until it has preloaded, and served two clients; and returns how deep its stack was at most, in
-/// bytes.
-pub fn deepest_stack(elf: &Path) -> Result<u64> {
+/// What the report of the simulation, and whether it was content with itself, must say.
+pub type Judge = fn(&str, bool) -> Result<()>;
+
+/// Runs `elf` until it has preloaded, and served two clients as `judge` wants it; and returns how deep its stack
+/// was at most, in bytes.
+pub fn deepest_stack(elf: &Path, judge: Judge) -> Result<u64> {
     need_qemu()?;
     run(cargo().args(["build", "--release", "--package", "peerdist-sim"]))?;
-    let bytes = serves_clients(elf)?;
+    let bytes = serves_clients(elf, judge)?;
     println!("    its stack was {bytes} bytes deep at most");
     Ok(bytes)
 }
@@ -115,7 +122,7 @@ fn image(board: &Board) -> Result<PathBuf> {
 }
 
 /// Two clients of a simulated LAN get from the appliance what it has preloaded. Returns how deep its stack was.
-fn serves_clients(elf: &Path) -> Result<u64> {
+fn serves_clients(elf: &Path, judge: Judge) -> Result<u64> {
     let (mut lan, address) = start_lan()?;
     let (mut qemu, monitor, log) = start_qemu(elf, &format!("socket,id=lan,connect={address}"))?;
     if let Err(reason) = wait_for(&log, READY) {
@@ -134,7 +141,6 @@ fn serves_clients(elf: &Path) -> Result<u64> {
     if let Ok(Some(status)) = qemu.0.try_wait() {
         return Err(format!("the appliance ended: {status}"));
     }
-    println!("    {CLIENTS} clients have the content from the appliance, and nothing of it from the origin");
     monitor.deepest_stack(elf)
 }
 
@@ -165,6 +171,13 @@ fn tells_its_numbers(elf: &Path) -> Result<()> {
     }
     println!("    {numbers}");
     Ok(())
+}
+
+/// Whether the clients have what they should, and some of it from the appliance: one with few connections
+/// refuses some, and who is refused goes elsewhere.
+pub fn judge_small(report: &str, success: bool) -> Result<()> {
+    let good = success && report.contains(GIVEN);
+    if good { Ok(()) } else { Err(format!("the clients have nothing from the appliance: {report}")) }
 }
 
 /// Whether the clients have what they should, and from whom.
@@ -280,5 +293,10 @@ mod tests {
         assert!(judge(&good, false).is_err());
         assert!(judge(&good.replacen(r#""origin":0"#, r#""origin":65536"#, 1), true).is_err());
         assert!(judge(&good.replace("10.0.9.1", "client-02"), true).is_err());
+        let small = good.replace("1048576", "131072");
+        assert!(judge(&small, true).is_err());
+        assert_eq!(judge_small(&small, true), Ok(()));
+        assert!(judge_small(&small, false).is_err());
+        assert!(judge_small(&small.replace("10.0.9.1", "client-02"), true).is_err());
     }
 }

@@ -31,7 +31,7 @@ usage: cargo xtask <chore>
 
   test        everything that must hold: format, lints, documentation, tests, release run,
               a few dozen drawn simulations, a network of namespaces, a large file, the status
-              page in a browser, bare-metal build, no-panic link
+              page in a browser, bare-metal build, sizes, no-panic link
   bare-metal  builds firmware-example for each of its boards, and prints its flash and static RAM; compiles core
               and the adapters for firmware for thumbv6m, thumbv7em and riscv32imac
   size [--json | --update]
@@ -124,6 +124,7 @@ fn test() -> Result<()> {
     step("large-file", large_file)?;
     step("page", page::check)?;
     step("bare-metal", bare_metal)?;
+    step("size", || size::check(&[]))?;
     step("no-panic", no_panic::check)?;
     println!("==> all steps passed in {:.1} s", start.elapsed().as_secs_f64());
     Ok(())

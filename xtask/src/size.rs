@@ -24,10 +24,7 @@ pub const HARNESSES: &str = "tests/size";
 /// The harness that the others are compared with: without core, but for its crypto provider.
 const BASELINE: &str = "crypto";
 
-/// The harnesses, and the names of core as far as each has it.
-const CORES: [(&str, &str); 1] = [("whole", "core_whole")];
-
-/// The harness whose statics are as large as what they are named for.
+/// The harness whose statics are as large as what they are named for; it has no code to speak of.
 const STATICS: &str = "ram";
 
 /// Of these two, the second has room for one more block in flight.
@@ -118,10 +115,10 @@ fn measure() -> Result<Table> {
     run(&mut toolchain.build(HARNESSES))?;
     let harness = |name: &str| read(&toolchain.artifact(HARNESSES, name));
     let baseline = harness(BASELINE)?;
-    for (name, core) in CORES {
-        let with_core = harness(name)?;
+    for name in harnesses()? {
+        let with_core = harness(&name)?;
         let flash = with_core.flash.saturating_sub(baseline.flash);
-        figures.push(Figure::new(&format!("{core} flash"), flash, symbols(&with_core, Memory::Flash)));
+        figures.push(Figure::new(&format!("core_{name} flash"), flash, symbols(&with_core, Memory::Flash)));
     }
     let nodes = harness(STATICS)?;
     let [node, with_another] = NODES.map(|name| nodes.symbols.iter().find(|symbol| symbol.name == name));
@@ -132,6 +129,22 @@ fn measure() -> Result<Table> {
     let block = with_another.bytes.saturating_sub(node.bytes);
     figures.push(Figure::new("block ram", block, [].into_iter()));
     Ok(Table { compiler: toolchain.version()?, figures })
+}
+
+/// The names of the harnesses with more or less of core.
+fn harnesses() -> Result<Vec<String>> {
+    let folder = repository().join(HARNESSES).join("src/bin");
+    let failure = |error| format!("{}: {error}", folder.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(failure)? {
+        let path = entry.map_err(failure)?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if name != BASELINE && name != STATICS {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn symbols(image: &Elf, memory: Memory) -> impl Iterator<Item = (String, u64)> {

@@ -95,6 +95,10 @@ bind_interrupts!(struct Interrupts {
 #[embassy_executor::main]
 async fn main(spawner: Spawner) {
     let peripherals = embassy_stm32::init(clocks());
+    // Of instructions alone: what the Ethernet's DMA reads and writes would not show in one of data.
+    if let Some(mut core) = cortex_m::Peripherals::take() {
+        core.SCB.enable_icache();
+    }
     if let Err(problem) = start(spawner, peripherals) {
         // The watchdog does not run yet: to try the same again would bring nothing else.
         log!("cannot start: {=str}", problem.words());

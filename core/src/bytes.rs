@@ -243,6 +243,44 @@ pub(crate) fn split_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
     Some((before, rest.split_first()?.1))
 }
 
+/// The elements of a comma-separated list, each taken apart at the first `separator` in it, without white
+/// space around either half. Empty elements are skipped; an element without the separator has nothing behind
+/// it.
+pub(crate) struct List<'a> {
+    rest: &'a [u8],
+    separator: u8,
+}
+
+impl<'a> List<'a> {
+    pub(crate) const fn new(rest: &'a [u8], separator: u8) -> Self {
+        Self { rest, separator }
+    }
+}
+
+impl<'a> Iterator for List<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.rest.is_empty() {
+            let (element, rest) = split_byte(self.rest, b',').unwrap_or((self.rest, &[]));
+            self.rest = rest;
+            let element = element.trim_ascii();
+            if !element.is_empty() {
+                let (name, value) = split_byte(element, self.separator).unwrap_or((element, &[]));
+                return Some((name.trim_ascii(), value.trim_ascii()));
+            }
+        }
+        None
+    }
+}
+
+/// Whether both are the same but for the case of ASCII letters.
+#[inline(never)]
+pub(crate) fn eq_no_case(a: &[u8], b: &[u8]) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
 /// One hexadecimal digit, of the lower four bits of `nibble`.
 pub(crate) const fn hex_digit(nibble: u8, lower: bool) -> u8 {
     match nibble & 15 {

@@ -5,7 +5,7 @@ use core::ops::Range;
 use heapless::{Deque, Vec};
 
 use super::DownloadError;
-use super::crowd::Surveyed;
+use super::crowd::{Surveyed, after};
 use super::event::DownloadEvent;
 use super::origin::OriginFailure;
 use super::pieces::{Missed, Place, Ready};
@@ -55,37 +55,39 @@ const STEADY_BLOCKS: u8 = 16;
 const BAD_BLOCKS: u8 = 2;
 
 /// The blocks of a content that is being downloaded.
+// Small fields come first: a microcontroller reaches those with short instructions.
+#[repr(C)]
 pub(super) struct Blocks {
     pub(super) content: ContentHandle,
-    /// The blocks that are worked on, once content information is checked; `u32`s below count them.
-    stretch: Option<Stretch>,
-    sweep: Sweep,
-    /// Who else has its blocks or wants them, where one segment has them all.
-    pub(super) surveyed: Option<Surveyed>,
-    /// How long the origin took for the latest block.
-    pace: Duration,
-    pub(super) reads: Vec<(ReadId, u32), WINDOW>,
-    ready: Deque<Ready, WINDOW>,
-    /// Those that the origin is asked for, or that are in the store, and still have to be read.
-    missed: Vec<Missed, ORIGIN_STREAMS>,
-    /// A block that rotted while it was handed out, and how far it had come.
-    torn: Option<(u32, u32)>,
-    bad_blocks: u8,
-    /// Blocks that are got at a time: as many as the store was seen to have room for.
-    room: usize,
-    /// Blocks handed out since the store was last full.
-    steady: u8,
-    /// Since when the store is full, and how much had moved in it then.
-    full: Option<(Instant, u32)>,
-    /// Before then, no block is asked for that needs room.
-    full_until: Instant,
-    /// The store was full for too long.
-    gave_up: bool,
-    /// A block of which content information says what cannot be.
-    contradicted: Option<u32>,
     /// There is something to do at once: a block that was here is gone, or one that was missing is
     /// here.
     pub(super) more: bool,
+    /// The store was full for too long.
+    gave_up: bool,
+    bad_blocks: u8,
+    /// Blocks handed out since the store was last full.
+    steady: u8,
+    /// Blocks that are got at a time: as many as the store was seen to have room for.
+    room: usize,
+    /// How long the origin took for the latest block.
+    pace: Duration,
+    /// Before then, no block is asked for that needs room.
+    full_until: Instant,
+    /// Since when the store is full, and how much had moved in it then.
+    full: Option<(Instant, u32)>,
+    /// A block that rotted while it was handed out, and how far it had come.
+    torn: Option<(u32, u32)>,
+    /// A block of which content information says what cannot be.
+    contradicted: Option<u32>,
+    /// The blocks that are worked on, once content information is checked; `u32`s below count them.
+    stretch: Option<Stretch>,
+    /// Who else has its blocks or wants them, where one segment has them all.
+    pub(super) surveyed: Option<Surveyed>,
+    /// Those that the origin is asked for, or that are in the store, and still have to be read.
+    missed: Vec<Missed, ORIGIN_STREAMS>,
+    pub(super) reads: Vec<(ReadId, u32), WINDOW>,
+    ready: Deque<Ready, WINDOW>,
+    sweep: Sweep,
 }
 
 impl Blocks {
@@ -518,8 +520,7 @@ impl Blocks {
     /// When it has something to do without new input.
     #[inline(never)]
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let own = [self.sweep.poll_timeout(), self.full_until].into_iter().filter(|at| *at > now).min();
-        let surveyed = self.surveyed.as_ref().and_then(|surveyed| surveyed.poll_timeout(now));
-        earliest(own, surveyed)
+        let own = earliest(after(now, self.sweep.poll_timeout()), after(now, self.full_until));
+        earliest(own, self.surveyed.as_ref().and_then(|surveyed| surveyed.poll_timeout(now)))
     }
 }

@@ -84,8 +84,14 @@ impl Surveyed {
     }
 
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        earliest(self.again, Some(self.look_at).filter(|at| *at > now))
+        earliest(self.again, after(now, self.look_at))
     }
+}
+
+/// A time, if it is still to come.
+#[inline(never)]
+pub(super) fn after(now: Instant, at: Instant) -> Option<Instant> {
+    (at > now).then_some(at)
 }
 
 #[cfg(test)]

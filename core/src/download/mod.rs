@@ -24,6 +24,7 @@ use crate::encoding::InfoVersion;
 use crate::time::{Duration, Instant, earliest};
 use blocks::{BEYOND_END, Blocks};
 pub use blocks::{ORIGIN_STREAMS, WINDOW};
+use crowd::after;
 pub use event::{DownloadError, DownloadEvent, HOST_BYTES, PATH_BYTES, Url, VALIDATOR_BYTES, Validator};
 use origin::{OriginEvent, OriginFailure, OriginStream, Request, Tags, Want};
 pub use phase::Need;
@@ -41,26 +42,28 @@ const ORIGIN_ATTEMPTS: u8 = 8;
 const ORIGIN_BACKOFF: Duration = Duration::from_millis(250);
 
 /// One download under way.
+// Small fields come first: a microcontroller reaches those with short instructions.
+#[repr(C)]
 pub struct Download {
-    url: Url,
-    /// Offsets of what is to be handed out; what the content does not have of it is not missed.
-    wanted: Range<u64>,
     phase: Phase,
-    /// What comes by content information, or else plainly.
-    work: Work,
-    /// Bytes of the content, once the origin has told.
-    len: Option<u64>,
-    /// What tells plain content from others, so that it can go on where it broke off.
-    tags: Tags,
+    attempts: u8,
     /// What lies before it was there already.
     resumed: bool,
-    handed_out: u64,
-    attempts: u8,
-    retry_at: Instant,
     /// It is still to be said that it has begun, with content information or without.
     begun: Option<bool>,
-    /// And how it has ended.
+    retry_at: Instant,
+    handed_out: u64,
+    /// Bytes of the content, once the origin has told.
+    len: Option<u64>,
+    /// Offsets of what is to be handed out; what the content does not have of it is not missed.
+    wanted: Range<u64>,
+    /// It is still to be said how it has ended.
     ended: Option<Result<(), DownloadError>>,
+    /// What comes by content information, or else plainly.
+    work: Work,
+    /// What tells plain content from others, so that it can go on where it broke off.
+    tags: Tags,
+    url: Url,
 }
 
 #[allow(clippy::large_enum_variant, reason = "there is no heap to put the large variant on")]
@@ -420,8 +423,7 @@ impl Download {
 
     /// When it has something to do without new input.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let retry = Some(self.retry_at).filter(|at| *at > now);
-        earliest(retry, self.blocks().and_then(|blocks| blocks.poll_timeout(now)))
+        earliest(after(now, self.retry_at), self.blocks().and_then(|blocks| blocks.poll_timeout(now)))
     }
 
     fn origin_event(

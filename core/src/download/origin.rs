@@ -121,15 +121,17 @@ impl OriginFailure {
 }
 
 /// A connection to the origin.
+// Small fields come first: a microcontroller reaches those with short instructions.
+#[repr(C)]
 pub struct OriginStream {
-    conn: Conn,
     connected: bool,
     failed: bool,
-    want: Option<Want>,
     /// Bytes of the request that have been sent, while there are more.
-    sent: Option<usize>,
+    sent: Option<u16>,
     deadline: Instant,
+    want: Option<Want>,
     reply: ReplyHead,
+    conn: Conn,
 }
 
 /// What goes into requests, beside what they are for.
@@ -232,6 +234,7 @@ enum Carries {
 }
 
 impl ReplyHead {
+    #[inline(never)]
     fn new(content_len: u64, end: u64, conditional: bool) -> Self {
         Self {
             status: 0,
@@ -443,9 +446,10 @@ impl OriginStream {
         let (Some(sent), Some(want)) = (self.sent, &self.want) else { return 0 };
         let all = &mut [0; REQUEST_BYTES];
         let all = emit(request, want, self.reply.conditional, all).unwrap_or_default();
-        let rest = all.get(sent..).unwrap_or_default();
+        let rest = all.get(sent.into()..).unwrap_or_default();
         let len = copy(buf, rest);
-        self.sent = (len < rest.len()).then_some(sent.saturating_add(len));
+        // A request is shorter than 64 KiB.
+        self.sent = (len < rest.len()).then_some(sent.saturating_add(len as u16));
         len
     }
 

@@ -8,12 +8,14 @@ use crate::bytes::copy;
 const STAGE_BYTES: usize = 2_048;
 
 /// Plain bytes that wait to be handed out.
+// Small fields come first: a microcontroller reaches those with short instructions.
+#[repr(C)]
 pub struct Stage {
-    bytes: Vec<u8, STAGE_BYTES>,
-    /// How many of them have been handed out.
-    given: usize,
     /// Where the first of them belongs.
     start: u64,
+    /// How many of them have been handed out.
+    given: usize,
+    bytes: Vec<u8, STAGE_BYTES>,
 }
 
 impl Stage {
@@ -32,11 +34,13 @@ impl Stage {
     }
 
     /// Adds `bytes`, if there is room for all.
+    #[inline(never)]
     pub(super) fn push(&mut self, bytes: &[u8]) {
         let _ = self.bytes.extend_from_slice(bytes);
     }
 
     /// Forgets what has not been handed out.
+    #[inline(never)]
     pub(super) fn clear(&mut self) {
         self.start = self.offset();
         self.bytes.clear();
@@ -54,6 +58,7 @@ impl Stage {
     }
 
     /// Fills the front of `buf` with bytes to hand out: where they belong and how many.
+    #[inline(never)]
     pub(super) fn poll(&mut self, buf: &mut [u8]) -> Option<(u64, usize)> {
         if self.is_empty() {
             return None;

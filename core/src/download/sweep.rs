@@ -64,10 +64,10 @@ struct Note {
 }
 
 /// Where each block of a stretch stands.
+// Small fields come first: a microcontroller reaches those with short instructions.
 #[derive(Default)]
+#[repr(C)]
 pub(super) struct Sweep {
-    marks: [Marks; WORDS],
-    notes: Vec<Note, NOTES>,
     begun: Instant,
     /// Blocks asked for whose answer is awaited.
     awaited: u32,
@@ -82,6 +82,8 @@ pub(super) struct Sweep {
     canary: bool,
     /// One of them met nobody: no others follow before all have come back.
     doubt: bool,
+    marks: [Marks; WORDS],
+    notes: Vec<Note, NOTES>,
 }
 
 impl Sweep {

@@ -1,7 +1,7 @@
 //! What a client asks, and makes of the reply (MS-PCCRTP 3.1).
 
-use super::{CODING, InfoVersion, Param, Version, parse_bool, split_list};
-use crate::bytes::{NoRoom, Writer, parse_decimal};
+use super::{CODING, InfoVersion, Param, Version, parse_bool};
+use crate::bytes::{List, NoRoom, Writer, eq_no_case, parse_decimal};
 
 /// Writes the client's headers that ask for content information up to `max_info`.
 pub fn emit_ask(writer: &mut Writer<'_>, max_info: InfoVersion) -> Result<(), NoRoom> {
@@ -80,25 +80,25 @@ pub struct ReplyCoding {
 impl ReplyCoding {
     /// Notes a header of the reply; most are none of our business.
     pub fn header(&mut self, name: &[u8], value: &[u8]) {
-        if name.eq_ignore_ascii_case(b"Content-Encoding") {
-            for (coding, _) in split_list(value, b';') {
-                if coding.eq_ignore_ascii_case(CODING) && !self.encoded {
+        if eq_no_case(name, b"Content-Encoding") {
+            for (coding, _) in List::new(value, b';') {
+                if eq_no_case(coding, CODING) && !self.encoded {
                     self.encoded = true;
-                } else if !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity") {
+                } else if !coding.is_empty() && !eq_no_case(coding, b"identity") {
                     self.other = true;
                 }
             }
-        } else if name.eq_ignore_ascii_case(b"X-P2P-PeerDist") {
-            for (param, value) in split_list(value, b'=') {
-                if param.eq_ignore_ascii_case(b"Version") {
+        } else if eq_no_case(name, b"X-P2P-PeerDist") {
+            for (param, value) in List::new(value, b'=') {
+                if eq_no_case(param, b"Version") {
                     self.version.note(Version::parse(value));
-                } else if param.eq_ignore_ascii_case(b"ContentLength") {
+                } else if eq_no_case(param, b"ContentLength") {
                     self.content_len.note(parse_decimal(value));
                 }
             }
-        } else if name.eq_ignore_ascii_case(b"X-P2P-PeerDistEx") {
-            for (param, value) in split_list(value, b'=') {
-                if param.eq_ignore_ascii_case(b"MakeHashRequest") {
+        } else if eq_no_case(name, b"X-P2P-PeerDistEx") {
+            for (param, value) in List::new(value, b'=') {
+                if eq_no_case(param, b"MakeHashRequest") {
                     self.make_hash_request.note(parse_bool(value));
                 }
             }

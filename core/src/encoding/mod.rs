@@ -12,7 +12,7 @@
 mod client;
 mod server;
 
-use crate::bytes::{NoRoom, Writer, parse_decimal, split_byte};
+use crate::bytes::{NoRoom, Writer, eq_no_case, parse_decimal, split_byte};
 
 pub use self::client::{Reply, ReplyCoding, ReplyError, emit_ask, emit_hash_request, emit_missing_data};
 pub use self::server::{Available, Coding, ServerRequest};
@@ -95,20 +95,11 @@ impl<T: Copy + PartialEq> Param<T> {
     }
 }
 
-/// The elements of a comma-separated list, each taken apart at its first `separator`. With and
-/// without white space around both (fact 18).
-fn split_list(value: &[u8], separator: u8) -> impl Iterator<Item = (&[u8], &[u8])> {
-    value.split(|&byte| byte == b',').map(move |element| {
-        let (name, value) = split_byte(element, separator).unwrap_or((element, &[]));
-        (name.trim_ascii(), value.trim_ascii())
-    })
-}
-
 fn parse_bool(text: &[u8]) -> Option<bool> {
-    if text.eq_ignore_ascii_case(b"true") {
+    if eq_no_case(text, b"true") {
         return Some(true);
     }
-    text.eq_ignore_ascii_case(b"false").then_some(false)
+    eq_no_case(text, b"false").then_some(false)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a server makes of a request (MS-PCCRTP 3.2).
 
-use super::{CODING, InfoVersion, Param, Version, parse_bool, split_list};
-use crate::bytes::{NoRoom, Writer, split_byte};
+use super::{CODING, InfoVersion, Param, Version, parse_bool};
+use crate::bytes::{List, NoRoom, Writer, eq_no_case, split_byte};
 
 /// What a server has for the requested content, or for the requested range of it.
 ///
@@ -87,28 +87,28 @@ pub struct ServerRequest {
 impl ServerRequest {
     /// Notes a header of the request; most are none of our business.
     pub fn header(&mut self, name: &[u8], value: &[u8]) {
-        if name.eq_ignore_ascii_case(b"Accept-Encoding") {
-            for (coding, weight) in split_list(value, b';') {
-                if coding.eq_ignore_ascii_case(CODING) {
+        if eq_no_case(name, b"Accept-Encoding") {
+            for (coding, weight) in List::new(value, b';') {
+                if eq_no_case(coding, CODING) {
                     // `*` never selects a coding that only some clients can undo (fact 17).
                     if weighs(weight) { self.accepts = true } else { self.refuses = true }
                 }
             }
-        } else if name.eq_ignore_ascii_case(b"X-P2P-PeerDist") {
-            for (param, value) in split_list(value, b'=') {
-                if param.eq_ignore_ascii_case(b"Version") {
+        } else if eq_no_case(name, b"X-P2P-PeerDist") {
+            for (param, value) in List::new(value, b'=') {
+                if eq_no_case(param, b"Version") {
                     self.version.note(Version::parse(value));
-                } else if param.eq_ignore_ascii_case(b"MissingDataRequest") {
+                } else if eq_no_case(param, b"MissingDataRequest") {
                     self.missing_data.note(parse_bool(value));
                 }
             }
-        } else if name.eq_ignore_ascii_case(b"X-P2P-PeerDistEx") {
-            for (param, value) in split_list(value, b'=') {
-                if param.eq_ignore_ascii_case(b"MinContentInformation") {
+        } else if eq_no_case(name, b"X-P2P-PeerDistEx") {
+            for (param, value) in List::new(value, b'=') {
+                if eq_no_case(param, b"MinContentInformation") {
                     self.min_info.note(Version::parse(value));
-                } else if param.eq_ignore_ascii_case(b"MaxContentInformation") {
+                } else if eq_no_case(param, b"MaxContentInformation") {
                     self.max_info.note(Version::parse(value));
-                } else if param.eq_ignore_ascii_case(b"HashRequest") {
+                } else if eq_no_case(param, b"HashRequest") {
                     self.hash_request.note(parse_bool(value));
                 }
             }
@@ -205,7 +205,7 @@ struct Infos {
 /// nor with one that cannot be read.
 fn weighs(params: &[u8]) -> bool {
     params.split(|&byte| byte == b';').all(|param| match split_byte(param.trim_ascii(), b'=') {
-        Some((name, weight)) if name.trim_ascii().eq_ignore_ascii_case(b"q") => {
+        Some((name, weight)) if eq_no_case(name.trim_ascii(), b"q") => {
             let weight = weight.trim_ascii();
             weight.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
                 && weight.iter().any(|byte| matches!(byte, b'1'..=b'9'))

@@ -32,8 +32,8 @@
 //! assert!(conn.keep_alive());
 //! ```
 
-use super::wire::{self, Header, Malformed, Version, items, name_eq};
-use crate::bytes::{Len, parse_decimal};
+use super::wire::{self, Header, Malformed, RequestLine, StatusLine, Version, items, name_eq};
+use crate::bytes::{Len, copy, parse_decimal, split_byte};
 
 /// Bytes of a line that are kept, without its LF: every line that matters to us is far shorter.
 /// The value of a longer header is passed over.
@@ -163,17 +163,33 @@ impl From<Malformed> for ConnError {
 pub struct OutOfTurn;
 
 /// The reading side of one connection.
+// Small fields come first: a microcontroller reaches those with short instructions.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Conn {
     role: Role,
     phase: Phase,
-    line: Line,
-    head: Head,
-    /// What the head, or the trailers, may still have.
-    bytes_left: usize,
-    headers_left: u16,
     /// Whether the client waits to be told to send its body.
     continue_due: bool,
+    /// What the head, or the trailers, may still have.
+    headers_left: u16,
+    bytes_left: usize,
+    /// Bytes to come of the body, or of a chunk; without end, if only the end of the connection tells.
+    left: u64,
+    head: Head,
+    line: Line,
+}
+
+/// What a line comes to.
+enum Step {
+    /// Nothing that is shown.
+    More,
+    /// A request line, and it is shown.
+    Request,
+    /// A header that is shown.
+    Header,
+    /// Something that does not lie in the line.
+    Event(Event<'static>),
 }
 
 impl Conn {
@@ -189,14 +205,7 @@ impl Conn {
 
     /// Server: begins the next exchange, after [`Event::End`].
     pub fn next_exchange(&mut self) -> Result<(), OutOfTurn> {
-        match (self.role, self.phase) {
-            // RFC 9112 9.6: a server MUST NOT process requests after one with `close`.
-            (Role::Server, Phase::Done) if self.keep_alive() => {
-                self.begin();
-                Ok(())
-            }
-            _ => Err(OutOfTurn),
-        }
+        if self.role == Role::Server { self.begin() } else { Err(OutOfTurn) }
     }
 
     /// Client: a request went out, and a reply is to come. `to_head` says that its method was
@@ -204,18 +213,17 @@ impl Conn {
     ///
     /// Bytes that come before are not used: nobody asked for them, and the owner should close.
     pub fn expect_reply(&mut self, to_head: bool) -> Result<(), OutOfTurn> {
-        match (self.role, self.phase) {
-            (Role::Client { .. }, Phase::Done) if self.keep_alive() => {
-                self.role = Role::Client { to_head };
-                self.begin();
-                Ok(())
-            }
-            _ => Err(OutOfTurn),
+        if self.role == Role::Server {
+            return Err(OutOfTurn);
         }
+        self.begin()?;
+        self.role = Role::Client { to_head };
+        Ok(())
     }
 
     /// Takes bytes from the front of `input`: how many were used, and the next event, or `None`
     /// if there is none before more bytes come. Errors stay.
+    #[inline(never)]
     pub fn handle<'a>(&'a mut self, input: &'a [u8]) -> (usize, Result<Option<Event<'a>>, ConnError>) {
         let mut used = 0usize;
         loop {
@@ -223,36 +231,43 @@ impl Conn {
             match self.phase {
                 Phase::Done => return (used, Ok(None)),
                 Phase::Failed(error) => return (used, Err(error)),
-                Phase::Body(0) => {
+                Phase::Body if self.left == 0 => {
                     self.phase = Phase::Done;
                     return (used, Ok(Some(Event::End)));
                 }
-                Phase::Chunk(0) => self.phase = Phase::ChunkEnd,
-                Phase::Body(_) | Phase::Chunk(_) | Phase::UntilClose => {
+                Phase::Chunk if self.left == 0 => self.phase = Phase::ChunkEnd,
+                Phase::Body | Phase::Chunk | Phase::UntilClose => {
                     let data = self.take_data(rest);
                     let event = (!data.is_empty()).then_some(Event::Body(data));
                     return (used.saturating_add(data.len()), Ok(event));
                 }
                 Phase::Start | Phase::Headers | Phase::ChunkLine | Phase::ChunkEnd | Phase::Trailer => {
-                    let (taken, complete) = self.gather(rest);
-                    used = used.saturating_add(taken);
-                    match complete {
-                        Ok(true) => {}
+                    let step = match self.gather(rest, &mut used) {
+                        Ok(true) => self.handle_line(),
                         Ok(false) => return (used, Ok(None)),
-                        Err(error) => return (used, Err(self.fail(error))),
-                    }
-                    // The two lines whose events borrow from the line buffer.
-                    if self.shows_request() {
-                        return (used, self.handle_request_line().map(Some));
-                    }
-                    if self.shows_header() {
-                        return (used, self.handle_header_line().map(Some));
-                    }
-                    match self.handle_line() {
-                        Ok(None) => {}
-                        Ok(event) => return (used, Ok(event)),
-                        Err(error) => return (used, Err(self.fail(error))),
-                    }
+                        Err(error) => Err(error),
+                    };
+                    let event = match step {
+                        Ok(Step::More) => continue,
+                        Ok(Step::Event(event)) => Ok(event),
+                        // The two lines whose events borrow from the line buffer; they have been read before.
+                        Ok(Step::Request) => wire::parse_request_line(self.line.text())
+                            .map(|RequestLine { method, target, version }| Event::Request {
+                                method,
+                                target,
+                                version,
+                            })
+                            .map_err(ConnError::from),
+                        Ok(Step::Header) => wire::parse_header(self.line.text())
+                            .map(|Header { name, value }| Event::Header { name, value })
+                            .map_err(ConnError::from),
+                        Err(error) => {
+                            self.continue_due = false;
+                            self.phase = Phase::Failed(error);
+                            Err(error)
+                        }
+                    };
+                    return (used, event.map(Some));
                 }
             }
         }
@@ -261,17 +276,17 @@ impl Conn {
     /// The other side sends no more: [`Event::End`] if that completes the message, `None` between
     /// messages.
     pub fn handle_eof(&mut self) -> Result<Option<Event<'static>>, ConnError> {
+        let begun = self.phase != Phase::Start || self.role != Role::Server || !self.line.is_empty();
         match self.phase {
             Phase::Done => Ok(None),
             Phase::Failed(error) => Err(error),
-            Phase::Body(0) | Phase::UntilClose => {
+            Phase::Body if self.left > 0 => self.fail(),
+            Phase::Body | Phase::UntilClose => {
                 self.phase = Phase::Done;
                 Ok(Some(Event::End))
             }
-            Phase::Start if self.role == Role::Server && self.line.is_empty() => Ok(None),
-            // RFC 9112 8: a client that receives an incomplete message MUST record it as such; a
-            // server MAY answer with an error.
-            _ => Err(self.fail(ConnError::Truncated)),
+            _ if begun => self.fail(),
+            _ => Ok(None),
         }
     }
 
@@ -293,228 +308,184 @@ impl Conn {
             phase,
             line: Line::EMPTY,
             head: Head::NEW,
+            left: 0,
             bytes_left: HEAD_BYTES,
             headers_left: HEADERS,
             continue_due: false,
         }
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self) -> Result<(), OutOfTurn> {
+        // RFC 9112 9.6: a server MUST NOT process requests after one with `close`.
+        if self.phase != Phase::Done || !self.keep_alive() {
+            return Err(OutOfTurn);
+        }
         self.phase = Phase::Start;
         self.head = Head::NEW;
-        self.bytes_left = HEAD_BYTES;
-        self.headers_left = HEADERS;
+        (self.bytes_left, self.headers_left) = (HEAD_BYTES, HEADERS);
+        Ok(())
     }
 
-    fn fail(&mut self, error: ConnError) -> ConnError {
+    /// RFC 9112 8: a client that receives an incomplete message MUST record it as such; a server MAY
+    /// answer with an error.
+    fn fail(&mut self) -> Result<Option<Event<'static>>, ConnError> {
         self.continue_due = false;
-        self.phase = Phase::Failed(error);
-        error
+        self.phase = Phase::Failed(ConnError::Truncated);
+        Err(ConnError::Truncated)
     }
 
     /// Takes what `input` has of a body or chunk.
     fn take_data<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
-        let (Phase::Body(left) | Phase::Chunk(left)) = &mut self.phase else { return input };
-        let wanted = usize::try_from(*left).unwrap_or(usize::MAX);
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX);
         let data = input.get(..wanted).unwrap_or(input);
-        *left = left.saturating_sub(data.len() as u64);
+        if self.phase != Phase::UntilClose {
+            self.left = self.left.saturating_sub(data.len() as u64);
+        }
         if !data.is_empty() {
             self.continue_due = false;
         }
         data
     }
 
-    /// Collects a line: bytes used, and whether it is complete. Whatever the pieces in which
-    /// bytes come, each error is raised at the same byte.
-    fn gather(&mut self, input: &[u8]) -> (usize, Result<bool, ConnError>) {
+    /// Collects a line, and counts the bytes `used` for it: whether it is complete. Whatever the pieces in
+    /// which bytes come, each error is raised at the same byte.
+    #[inline(never)]
+    fn gather(&mut self, input: &[u8], used: &mut usize) -> Result<bool, ConnError> {
         self.line.begin();
         let bounded = matches!(self.phase, Phase::Start | Phase::Headers | Phase::Trailer);
         let limit = if bounded { self.bytes_left } else { usize::MAX };
         let window = input.get(..limit).unwrap_or(input);
-        let (text, taken) = match window.iter().position(|&byte| byte == b'\n') {
-            Some(at) => (window.get(..at).unwrap_or_default(), at.saturating_add(1)),
-            None => (window, window.len()),
-        };
-        let complete = taken > text.len();
+        let end = window.iter().position(|&byte| byte == b'\n');
+        let text = end.and_then(|end| window.get(..end)).unwrap_or(window);
+        let complete = end.is_some();
+        let taken = text.len().saturating_add(complete.into());
+        *used = used.saturating_add(taken);
         if taken > 0 && !bounded {
             self.continue_due = false;
         }
         let excess = self.line.push(text);
         if !excess.is_empty() {
-            if !self.line.is_cut()
-                && let Err(error) = self.cut_line()
-            {
-                return (taken, Err(error));
+            if !self.line.cut {
+                self.cut_line()?;
             }
-            if let Err(error) = self.line.pass_over(excess) {
-                return (taken, Err(error.into()));
-            }
+            self.line.pass_over(excess)?;
         }
         if bounded {
             self.bytes_left = self.bytes_left.saturating_sub(taken);
             if self.bytes_left == 0 && !complete {
-                return (taken, Err(ConnError::HeadTooLarge));
+                return Err(ConnError::HeadTooLarge);
             }
         }
         self.line.complete = complete;
-        (taken, Ok(complete))
+        Ok(complete)
     }
 
     /// The line is longer than its buffer: decides by its beginning whether the rest may go.
     fn cut_line(&mut self) -> Result<(), ConnError> {
         let start = self.line.kept();
+        let token = match split_byte(start, b' ') {
+            Some((method, _)) if self.phase == Phase::Start => wire::is_token(method),
+            _ => wire::is_token(start),
+        };
         match (self.phase, self.role) {
-            (Phase::Start, Role::Server) => match start.iter().position(|&byte| byte == b' ') {
-                Some(at) if start.get(..at).is_some_and(wire::is_token) => return Err(ConnError::UriTooLong),
-                _ => return Err(ConnError::Malformed),
-            },
-            (Phase::Start, Role::Client { .. }) => return Err(ConnError::HeadTooLarge),
-            (Phase::Headers | Phase::Trailer, _) if wire::is_token(start) => {
-                return Err(ConnError::HeadTooLarge);
-            }
-            (Phase::Headers, _) => {
+            (Phase::Start, Role::Server) if token && start.contains(&b' ') => Err(ConnError::UriTooLong),
+            (Phase::Start, Role::Client { .. }) => Err(ConnError::HeadTooLarge),
+            (Phase::Headers | Phase::Trailer, _) if token => Err(ConnError::HeadTooLarge),
+            (Phase::Headers | Phase::Trailer, _) => {
                 let header = wire::parse_header(start)?;
-                self.head.note_cut(header.name)?;
+                if self.phase == Phase::Headers {
+                    self.head.note(header.name, None)?;
+                }
+                (self.line.cut, self.line.after_cr) = (true, false);
+                Ok(())
             }
-            (Phase::Trailer, _) => {
-                wire::parse_header(start)?;
-            }
-            _ => return Err(ConnError::Malformed),
-        }
-        self.line.cut = Some(Cut { after_cr: false });
-        Ok(())
-    }
-
-    fn shows_request(&self) -> bool {
-        self.phase == Phase::Start && self.role == Role::Server && !self.line.text().is_empty()
-    }
-
-    fn shows_header(&self) -> bool {
-        self.phase == Phase::Headers
-            && !self.line.text().is_empty()
-            && !self.line.is_cut()
-            && !self.head.is_interim()
-            && self.headers_left > 0
-    }
-
-    fn handle_request_line(&mut self) -> Result<Event<'_>, ConnError> {
-        let parsed = wire::parse_request_line(self.line.text())
-            .map_err(ConnError::from)
-            .and_then(|line| known(line.version).map(|()| line));
-        match parsed {
-            Ok(line) => {
-                self.head.version = line.version;
-                self.phase = Phase::Headers;
-                Ok(Event::Request { method: line.method, target: line.target, version: line.version })
-            }
-            Err(error) => {
-                self.phase = Phase::Failed(error);
-                Err(error)
-            }
+            _ => Err(ConnError::Malformed),
         }
     }
 
-    fn handle_header_line(&mut self) -> Result<Event<'_>, ConnError> {
-        self.headers_left = self.headers_left.saturating_sub(1);
-        let parsed = wire::parse_header(self.line.text())
-            .map_err(ConnError::from)
-            .and_then(|header| self.head.note(&header).map(|()| header));
-        match parsed {
-            Ok(header) => Ok(Event::Header { name: header.name, value: header.value }),
-            Err(error) => {
-                self.phase = Phase::Failed(error);
-                Err(error)
-            }
-        }
-    }
-
-    /// Handles every line that is not shown as it stands.
-    fn handle_line(&mut self) -> Result<Option<Event<'static>>, ConnError> {
+    /// Handles a line that is complete.
+    #[inline(never)]
+    fn handle_line(&mut self) -> Result<Step, ConnError> {
         let text = self.line.text();
         match self.phase {
-            Phase::Start if text.is_empty() => {
-                // RFC 9112 2.2: a server SHOULD ignore an empty line before a request line. Some
-                // send one after a body, so the client role ignores it too.
-                Ok(None)
+            // RFC 9112 2.2: a server SHOULD ignore an empty line before a request line. Some
+            // send one after a body, so the client role ignores it too.
+            Phase::Start if text.is_empty() => Ok(Step::More),
+            Phase::Start if self.role == Role::Server => {
+                self.head.version = known(wire::parse_request_line(text)?.version)?;
+                self.phase = Phase::Headers;
+                Ok(Step::Request)
             }
-            Phase::Start => self.handle_status_line(),
+            Phase::Start => {
+                let StatusLine { version, code } = wire::parse_status_line(text)?;
+                known(version)?;
+                if code == 101 {
+                    // We never ask for another protocol, so what follows cannot be read.
+                    return Err(ConnError::Unsupported);
+                }
+                self.head = Head { version, code, ..Head::NEW };
+                self.phase = Phase::Headers;
+                if self.head.is_interim() {
+                    return Ok(Step::More);
+                }
+                Ok(Step::Event(Event::Status { version, code }))
+            }
             Phase::Headers if text.is_empty() => self.handle_head_end(),
-            Phase::Headers => self.handle_unseen_header().map(|()| None),
-            Phase::ChunkLine => {
-                match self.line.crlf_text().map(wire::parse_chunk_line).ok_or(Malformed)?? {
-                    0 => {
-                        self.bytes_left = HEAD_BYTES;
-                        self.headers_left = HEADERS;
-                        self.phase = Phase::Trailer;
-                    }
-                    size => self.phase = Phase::Chunk(size),
-                }
-                Ok(None)
-            }
-            Phase::ChunkEnd => match self.line.crlf_text() {
-                Some([]) => {
-                    self.phase = Phase::ChunkLine;
-                    Ok(None)
-                }
-                _ => Err(ConnError::Malformed),
-            },
             Phase::Trailer if text.is_empty() => {
                 self.phase = Phase::Done;
-                Ok(Some(Event::End))
+                Ok(Step::Event(Event::End))
             }
-            // RFC 9110 6.5.1: a recipient MUST NOT merge trailers into headers unless it
-            // understands them. We drop them all.
-            Phase::Trailer => self.handle_unseen_header().map(|()| None),
-            Phase::Body(_) | Phase::Chunk(_) | Phase::UntilClose | Phase::Done | Phase::Failed(_) => Ok(None),
+            Phase::Headers | Phase::Trailer => {
+                self.headers_left = self.headers_left.checked_sub(1).ok_or(ConnError::HeadTooLarge)?;
+                if self.line.cut {
+                    return Ok(Step::More);
+                }
+                let Header { name, value } = wire::parse_header(text)?;
+                // RFC 9110 6.5.1: a recipient MUST NOT merge trailers into headers unless it
+                // understands them. We drop them all.
+                if self.phase == Phase::Trailer || self.head.is_interim() {
+                    return Ok(Step::More);
+                }
+                self.head.note(name, Some(value))?;
+                Ok(Step::Header)
+            }
+            Phase::ChunkLine => {
+                self.left = wire::parse_chunk_line(self.line.crlf_text().ok_or(Malformed)?)?;
+                self.phase = Phase::Chunk;
+                if self.left == 0 {
+                    self.phase = Phase::Trailer;
+                    (self.bytes_left, self.headers_left) = (HEAD_BYTES, HEADERS);
+                }
+                Ok(Step::More)
+            }
+            Phase::ChunkEnd if self.line.crlf_text() == Some(&[]) => {
+                self.phase = Phase::ChunkLine;
+                Ok(Step::More)
+            }
+            _ => Err(ConnError::Malformed),
         }
     }
 
-    fn handle_status_line(&mut self) -> Result<Option<Event<'static>>, ConnError> {
-        let line = wire::parse_status_line(self.line.text())?;
-        known(line.version)?;
-        if line.code == 101 {
-            // We never ask for another protocol, so what follows cannot be read.
-            return Err(ConnError::Unsupported);
-        }
-        self.head = Head { version: line.version, code: line.code, ..Head::NEW };
-        self.phase = Phase::Headers;
-        if self.head.is_interim() {
-            return Ok(None);
-        }
-        Ok(Some(Event::Status { version: line.version, code: line.code }))
-    }
-
-    fn handle_unseen_header(&mut self) -> Result<(), ConnError> {
-        self.headers_left = self.headers_left.checked_sub(1).ok_or(ConnError::HeadTooLarge)?;
-        if !self.line.is_cut() {
-            wire::parse_header(self.line.text())?;
-        }
-        Ok(())
-    }
-
-    fn handle_head_end(&mut self) -> Result<Option<Event<'static>>, ConnError> {
+    fn handle_head_end(&mut self) -> Result<Step, ConnError> {
         if self.head.is_interim() {
             // RFC 9110 15.2: a client MUST be able to parse any number of 1xx before the final
             // reply. The number is bounded by HEAD_BYTES, which they share with it.
             self.phase = Phase::Start;
-            return Ok(None);
+            return Ok(Step::More);
         }
-        let body = match self.role {
-            Role::Server => self.head.request_body()?,
-            Role::Client { to_head } => self.head.reply_body(to_head)?,
-        };
-        self.phase = match body {
-            Body::None => Phase::Body(0),
-            Body::Length(len) => Phase::Body(len),
-            Body::Chunked => Phase::ChunkLine,
-            Body::UntilClose => Phase::UntilClose,
+        let body = self.head.body(self.role)?;
+        (self.phase, self.left) = match body {
+            Body::None => (Phase::Body, 0),
+            Body::Length(len) => (Phase::Body, len),
+            Body::Chunked => (Phase::ChunkLine, 0),
+            Body::UntilClose => (Phase::UntilClose, u64::MAX),
         };
         // RFC 9110 10.1.1: a server that receives a 100-continue expectation in an HTTP/1.0
         // request MUST ignore it.
-        self.continue_due =
-            self.head.expects && self.head.version > Version::HTTP_10 && self.phase != Phase::Body(0);
+        let none = matches!(body, Body::None | Body::Length(0));
+        self.continue_due = self.head.expects && self.head.version > Version::HTTP_10 && !none;
         self.head.close |= body == Body::UntilClose;
-        Ok(Some(Event::HeadEnd(body)))
+        Ok(Step::Event(Event::HeadEnd(body)))
     }
 }
 
@@ -529,12 +500,10 @@ enum Role {
 enum Phase {
     Start,
     Headers,
-    /// A body with this many bytes to come.
-    Body(u64),
+    Body,
     UntilClose,
     ChunkLine,
-    /// A chunk with this many bytes to come.
-    Chunk(u64),
+    Chunk,
     /// The line end behind a chunk's data.
     ChunkEnd,
     Trailer,
@@ -569,101 +538,77 @@ impl Head {
         hosts: 0,
     };
 
-    fn note(&mut self, header: &Header<'_>) -> Result<(), ConnError> {
-        let Header { name, value } = *header;
-        if name_eq(name, b"Content-Length") {
-            return self.note_content_length(value);
-        }
-        if name_eq(name, b"Transfer-Encoding") {
-            return self.note_transfer_encoding(value);
-        }
-        if name_eq(name, b"Connection") {
-            for item in items(value) {
-                self.close |= name_eq(item.token, b"close");
-                self.stay |= name_eq(item.token, b"keep-alive");
-            }
-        } else if name_eq(name, b"Expect") {
-            self.expects |= items(value).any(|item| name_eq(item.token, b"100-continue"));
-        } else if name_eq(name, b"Host") {
-            self.hosts = self.hosts.saturating_add(1);
-        }
-        Ok(())
-    }
-
-    /// Notes a header whose value was too long to be read.
-    fn note_cut(&mut self, name: &[u8]) -> Result<(), ConnError> {
+    /// Notes a header; of one that was too long to be read, without its value.
+    #[inline(never)]
+    fn note(&mut self, name: &[u8], value: Option<&[u8]>) -> Result<(), ConnError> {
         if self.is_interim() {
             return Ok(());
         }
-        if name_eq(name, b"Content-Length") || name_eq(name, b"Transfer-Encoding") {
-            return Err(ConnError::HeadTooLarge);
-        }
-        // It may say `close`, and closing is never wrong.
-        self.close |= name_eq(name, b"Connection");
-        self.hosts = self.hosts.saturating_add(u8::from(name_eq(name, b"Host")));
-        Ok(())
-    }
-
-    fn note_content_length(&mut self, value: &[u8]) -> Result<(), ConnError> {
-        // RFC 9112 6.3 (5): an invalid Content-Length is an unrecoverable error, and the server
-        // MUST answer 400; repeats that all agree may be taken as one.
-        for part in value.split(|&byte| byte == b',') {
-            let len = parse_decimal(part.trim_ascii()).ok_or(Malformed)?;
-            if self.content_length.is_some_and(|known| known != len) {
+        // What cannot be read may say `close`, and closing is never wrong.
+        let says = |token: &[u8], unread: bool| {
+            value.map_or(unread, |value| items(value).any(|item| name_eq(item.token, token)))
+        };
+        if name_eq(name, b"Connection") {
+            self.close |= says(b"close", true);
+            self.stay |= says(b"keep-alive", false);
+        } else if name_eq(name, b"Expect") {
+            self.expects |= says(b"100-continue", false);
+        } else if name_eq(name, b"Host") {
+            self.hosts = self.hosts.saturating_add(1);
+        } else if name_eq(name, b"Content-Length") {
+            // RFC 9112 6.3 (5): an invalid Content-Length is an unrecoverable error, and the server
+            // MUST answer 400; repeats that all agree may be taken as one.
+            for part in value.ok_or(ConnError::HeadTooLarge)?.split(|&byte| byte == b',') {
+                let len = parse_decimal(part.trim_ascii()).ok_or(Malformed)?;
+                if self.content_length.is_some_and(|known| known != len) {
+                    return Err(ConnError::Malformed);
+                }
+                self.content_length = Some(len);
+            }
+        } else if name_eq(name, b"Transfer-Encoding") {
+            let before = self.chunked;
+            for item in items(value.ok_or(ConnError::HeadTooLarge)?) {
+                // RFC 9112 6.1: a server that does not understand a transfer coding SHOULD answer 501.
+                if !name_eq(item.token, b"chunked") || !item.params.is_empty() {
+                    return Err(ConnError::Unsupported);
+                }
+                // RFC 9112 6.1: a sender MUST NOT apply chunked more than once.
+                if self.chunked {
+                    return Err(ConnError::Malformed);
+                }
+                self.chunked = true;
+            }
+            if self.chunked == before {
                 return Err(ConnError::Malformed);
             }
-            self.content_length = Some(len);
         }
         Ok(())
-    }
-
-    fn note_transfer_encoding(&mut self, value: &[u8]) -> Result<(), ConnError> {
-        let mut codings = 0u8;
-        for item in items(value) {
-            codings = codings.saturating_add(1);
-            // RFC 9112 6.1: a server that does not understand a transfer coding SHOULD answer 501.
-            if !name_eq(item.token, b"chunked") || !item.params.is_empty() {
-                return Err(ConnError::Unsupported);
-            }
-            // RFC 9112 6.1: a sender MUST NOT apply chunked more than once.
-            if self.chunked {
-                return Err(ConnError::Malformed);
-            }
-            self.chunked = true;
-        }
-        if codings == 0 { Err(ConnError::Malformed) } else { Ok(()) }
     }
 
     const fn is_interim(&self) -> bool {
         matches!(self.code, 100..=199)
     }
 
-    fn request_body(&self) -> Result<Body, ConnError> {
-        // RFC 9112 3.2: a server MUST answer 400 to an HTTP/1.1 request without Host, and to any
-        // with more than one. Which host is meant does not matter to us.
-        if self.hosts > 1 || self.hosts == 0 && self.version > Version::HTTP_10 {
-            return Err(ConnError::Malformed);
+    fn body(&self, role: Role) -> Result<Body, ConnError> {
+        match role {
+            // RFC 9112 3.2: a server MUST answer 400 to an HTTP/1.1 request without Host, and to any
+            // with more than one. Which host is meant does not matter to us.
+            Role::Server if self.hosts > 1 || self.hosts == 0 && self.version > Version::HTTP_10 => {
+                return Err(ConnError::Malformed);
+            }
+            // RFC 9112 6.3 (1): these have no body, whatever their headers say.
+            Role::Client { to_head } if to_head || matches!(self.code, 204 | 304) => return Ok(Body::None),
+            _ => {}
         }
-        Ok(self.coded_body()?.unwrap_or(Body::None))
-    }
-
-    fn reply_body(&self, to_head: bool) -> Result<Body, ConnError> {
-        // RFC 9112 6.3 (1): these have no body, whatever their headers say.
-        if to_head || matches!(self.code, 204 | 304) {
-            return Ok(Body::None);
-        }
-        Ok(self.coded_body()?.unwrap_or(Body::UntilClose))
-    }
-
-    fn coded_body(&self) -> Result<Option<Body>, ConnError> {
         match (self.chunked, self.content_length) {
-            (true, None) if self.version > Version::HTTP_10 => Ok(Some(Body::Chunked)),
+            (true, None) if self.version > Version::HTTP_10 => Ok(Body::Chunked),
             // RFC 9112 6.1: Transfer-Encoding in HTTP/1.0 MUST be treated as faulty framing.
             // RFC 9112 6.3 (3): with Content-Length beside it, it ought to be handled as an
             // error, since it may be an attempt to smuggle a request.
             (true, _) => Err(ConnError::Malformed),
-            (false, Some(len)) => Ok(Some(Body::Length(len))),
-            (false, None) => Ok(None),
+            (false, Some(len)) => Ok(Body::Length(len)),
+            (false, None) if role == Role::Server => Ok(Body::None),
+            (false, None) => Ok(Body::UntilClose),
         }
     }
 
@@ -675,54 +620,41 @@ impl Head {
 
 /// The line being collected.
 #[derive(Debug)]
+#[repr(C)]
 struct Line {
-    bytes: [u8; LINE_BYTES],
-    len: usize,
-    /// Set once it is longer than the buffer.
-    cut: Option<Cut>,
-    complete: bool,
-}
-
-/// The part of a line that is passed over.
-#[derive(Clone, Copy, Debug)]
-struct Cut {
+    len: u16,
+    /// It is longer than the buffer.
+    cut: bool,
+    /// The part that is passed over ends with CR so far.
     after_cr: bool,
+    complete: bool,
+    bytes: [u8; LINE_BYTES],
 }
 
 impl Line {
-    const EMPTY: Self = Self { bytes: [0; LINE_BYTES], len: 0, cut: None, complete: false };
+    const EMPTY: Self = Self { bytes: [0; LINE_BYTES], len: 0, cut: false, after_cr: false, complete: false };
 
     /// Makes room for the next line if this one is complete: until now an event could borrow it.
     fn begin(&mut self) {
         if self.complete {
-            self.len = 0;
-            self.cut = None;
-            self.complete = false;
+            (self.len, self.cut, self.complete) = (0, false, false);
         }
     }
 
     /// Keeps what fits and returns the rest.
     fn push<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
-        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
-        let (kept, excess) = text.split_at_checked(room.len()).unwrap_or((text, &[]));
-        for (slot, &byte) in room.iter_mut().zip(kept) {
-            *slot = byte;
-        }
-        self.len = self.len.saturating_add(kept.len());
-        excess
+        let kept = copy(self.bytes.get_mut(self.len.into()..).unwrap_or_default(), text);
+        self.len = self.len.saturating_add(kept as u16);
+        text.get(kept..).unwrap_or_default()
     }
 
     /// Holds the part that is dropped to the same rules as the part that is kept.
     fn pass_over(&mut self, text: &[u8]) -> Result<(), Malformed> {
-        let Some(cut) = &mut self.cut else { return Err(Malformed) };
         for &byte in text {
-            if cut.after_cr {
+            if self.after_cr || byte != b'\r' && !wire::is_field_byte(byte) {
                 return Err(Malformed);
             }
-            cut.after_cr = byte == b'\r';
-            if !cut.after_cr && !wire::is_field_byte(byte) {
-                return Err(Malformed);
-            }
+            self.after_cr = byte == b'\r';
         }
         Ok(())
     }
@@ -731,12 +663,8 @@ impl Line {
         self.complete || self.len == 0
     }
 
-    const fn is_cut(&self) -> bool {
-        self.cut.is_some()
-    }
-
     fn kept(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        self.bytes.get(..self.len.into()).unwrap_or_default()
     }
 
     /// The line without its end. RFC 9112 2.2: a recipient MAY take a lone LF as line end.
@@ -752,11 +680,12 @@ impl Line {
 }
 
 /// RFC 9110 15.6.6: other major versions are not supported; HTTP/1.1 is the highest minor one.
-fn known(version: Version) -> Result<(), ConnError> {
+fn known(version: Version) -> Result<Version, ConnError> {
     match version {
-        Version::HTTP_10 | Version::HTTP_11 => Ok(()),
+        Version::HTTP_10 | Version::HTTP_11 => Ok(version),
         _ => Err(ConnError::Version),
     }
 }
+
 #[cfg(test)]
 mod tests;

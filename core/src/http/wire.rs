@@ -5,7 +5,7 @@
 //! given without their line end. What is read is strict: single spaces in start lines, nothing
 //! between a header's name and its colon, no folded lines, no control characters.
 
-use crate::bytes::{NoRoom, Reader, Writer, parse_decimal, split_byte};
+use crate::bytes::{List, NoRoom, Reader, Writer, eq_no_case, parse_decimal, split_byte};
 
 /// The line or header value does not have the form that HTTP gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,7 @@ pub struct Header<'a> {
 }
 
 /// Reads a request line.
+#[inline(never)]
 pub fn parse_request_line(line: &[u8]) -> Result<RequestLine<'_>, Malformed> {
     let (method, rest) = split_byte(line, b' ').ok_or(Malformed)?;
     let (target, version) = split_byte(rest, b' ').ok_or(Malformed)?;
@@ -90,6 +91,7 @@ pub fn parse_request_line(line: &[u8]) -> Result<RequestLine<'_>, Malformed> {
 
 /// Reads a status line. An empty reason may come with or without the space before it: RFC 9112 4
 /// wants the space, some servers leave it out.
+#[inline(never)]
 pub fn parse_status_line(line: &[u8]) -> Result<StatusLine, Malformed> {
     let (version, rest) = parse_version(line)?;
     let [b' ', a, b, c, reason @ ..] = rest else { return Err(Malformed) };
@@ -106,6 +108,7 @@ pub fn parse_status_line(line: &[u8]) -> Result<StatusLine, Malformed> {
 }
 
 /// Reads a header line.
+#[inline(never)]
 pub fn parse_header(line: &[u8]) -> Result<Header<'_>, Malformed> {
     // RFC 9112 5.2: a server MUST reject a folded line or replace the fold. A fold begins with
     // white space, which is no token, so it is rejected here.
@@ -119,6 +122,7 @@ pub fn parse_header(line: &[u8]) -> Result<Header<'_>, Malformed> {
 
 /// Reads the line before a chunk's data: its size in hexadecimal, then extensions, which are
 /// ignored (RFC 9112 7.1).
+#[inline(never)]
 pub fn parse_chunk_line(line: &[u8]) -> Result<u64, Malformed> {
     // RFC 9112 7.1.1: a recipient MUST ignore unrecognised chunk extensions. All are, to us.
     let size = split_byte(line, b';').map_or(line, |(size, _)| size);
@@ -346,7 +350,7 @@ impl ContentRange {
 
 /// Compares header names, tokens and units, which know no case.
 pub fn name_eq(a: &[u8], b: &[u8]) -> bool {
-    a.eq_ignore_ascii_case(b)
+    eq_no_case(a, b)
 }
 
 /// One element of a comma-separated list: `token`, or `token;params`.
@@ -362,13 +366,11 @@ pub struct Item<'a> {
 /// The elements of a comma-separated list; empty ones are skipped (RFC 9110 5.6.1). Lists of
 /// quoted strings are none of ours: a comma ends an element wherever it stands.
 pub fn items(value: &[u8]) -> impl Iterator<Item = Item<'_>> {
-    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty()).map(|item| {
-        let (token, params) = split_byte(item, b';').unwrap_or((item, &[]));
-        Item { token: token.trim_ascii_end(), params: params.trim_ascii_start() }
-    })
+    List::new(value, b';').map(|(token, params)| Item { token, params })
 }
 
 /// Whether `text` is a token (RFC 9110 5.6.2): a method or a header name can be nothing else.
+#[inline(never)]
 pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&byte| is_token_byte(byte))
 }
@@ -408,6 +410,7 @@ pub const fn reason(code: u16) -> &'static str {
 const MAX_CHUNK_DIGITS: usize = 16;
 
 /// Reads a version off the front of `line`, and returns what follows it.
+#[inline(never)]
 fn parse_version(line: &[u8]) -> Result<(Version, &[u8]), Malformed> {
     let mut reader = Reader::new(line);
     // RFC 9112 2.3: the name is case-sensitive.
@@ -418,10 +421,12 @@ fn parse_version(line: &[u8]) -> Result<(Version, &[u8]), Malformed> {
     Ok((Version { major: digit(*major)?, minor: digit(*minor)? }, reader.rest()))
 }
 
+#[inline(never)]
 fn is_target(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(u8::is_ascii_graphic)
 }
 
+#[inline(never)]
 fn is_field_text(text: &[u8]) -> bool {
     text.iter().all(|&byte| is_field_byte(byte))
 }

@@ -321,7 +321,7 @@ fn a_page_for_whoever_asks_properly() {
     assert_eq!(numbers["address"], serde_json::Value::Null);
     assert_eq!((&numbers["store"]["rows"], &numbers["dropped_datagrams"]), (&ROWS.into(), &3.into()));
 
-    // All numbers at their longest fit into a reply, and one that would not is refused whole.
+    // What finds no room in a reply is refused whole.
     let mut small = [0; 100];
     let mut request = Request::default();
     request.take(b"GET /status HTTP/1.1\r\n\r\n");

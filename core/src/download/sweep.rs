@@ -47,13 +47,13 @@ const LOCAL: u8 = 1 << 6;
 const HELD: u8 = 1 << 7;
 
 /// Marks of so many blocks, a bit of each word for one.
-const BITS: u32 = u64::BITS;
+const BITS: u32 = u32::BITS;
 
 /// The words of each mark, in the order of the marks.
-type Marks = [u64; u8::BITS as usize];
+type Marks = [u32; u8::BITS as usize];
 
 /// One bit for each block of a stretch.
-type Bits = [u64; WORDS];
+type Bits = [u32; WORDS];
 
 const WORDS: usize = super::stretch::STRETCH_BLOCKS.div_ceil(BITS) as usize;
 
@@ -154,7 +154,7 @@ impl Sweep {
 
     /// Blocks that can be asked for in this sweep.
     fn open(&self) -> Bits {
-        let everywhere = if self.surveyed { 0 } else { u64::MAX };
+        let everywhere = if self.surveyed { 0 } else { u32::MAX };
         let open = |[todo, busy, asked, _, _, _, local, held]: Marks| {
             todo & !busy & !asked & (held | local | everywhere)
         };
@@ -223,7 +223,7 @@ impl Sweep {
         turn: &dyn Fn(u32) -> usize,
         latest: usize,
     ) -> Option<u32> {
-        let everywhere = if self.surveyed && self.settled { u64::MAX } else { 0 };
+        let everywhere = if self.surveyed && self.settled { u32::MAX } else { 0 };
         let (mut soonest, mut ours) = (latest, [0; WORDS]);
         for (index, [todo, busy, _, missing, _, _, local, held]) in self.marks.iter().enumerate() {
             let mut left = todo & !busy & (missing | everywhere & !held & !local);

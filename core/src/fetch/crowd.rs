@@ -14,18 +14,18 @@ use heapless::Vec;
 use super::Fetch;
 use super::holdings::LONGEST_WATCH;
 use super::peers::{PeerSet, Peers, only, places};
+use super::tick::{Tick, least};
 use crate::content::SegmentId;
 use crate::crypto::HashAlgorithm;
 use crate::limits::REQUEST_TIMEOUT;
 use crate::retrieval::set::IndexSet;
-use crate::retrieval::wire::Range;
-use crate::time::{Duration, Instant, earliest};
+use crate::time::{Duration, Instant};
 
 /// GETBLKLIST is worth its while only for more than 3 consecutive blocks (fact 40).
 const FEW_BLOCKS: u32 = 3;
 
-/// How often a peer is asked again for its list.
-const LIST_AGAIN: Duration = Duration::from_millis(1_000);
+/// How often a peer is asked again for its list, in milliseconds.
+const LIST_AGAIN: u32 = 1_000;
 
 /// Of so many peers that have a part of a segment, the lists are kept fresh. Each client draws its own,
 /// so that a block finds its way through a crowd of any size from neighbour to neighbour.
@@ -35,11 +35,12 @@ const NEIGHBOURS: usize = 8;
 /// count as members.
 pub const MAX_LISTS: usize = 4 * NEIGHBOURS;
 
-/// A list that is older than this says nothing of what the peer does not have.
-const FRESH: Duration = Duration::from_secs(10);
+/// A list that is older than this, in milliseconds, says nothing of what the peer does not have.
+const FRESH: u32 = 10_000;
 
-/// A peer that got no block for this long is no member any more, unless blocks take longer.
-const IDLE: Duration = Duration::from_secs(10);
+/// A peer that got no block for this long is no member any more, unless blocks take longer; in
+/// milliseconds.
+const IDLE: u32 = 10_000;
 
 /// So many members of a crowd get blocks from the origin: enough to keep its link busy, and no more,
 /// since the same link among more of them has each take longer for a block, and what is under way
@@ -49,14 +50,14 @@ pub const GETTERS: usize = 8;
 /// Probes that are remembered: those of the getters of two segments, as many as are surveyed at a time.
 const MAX_HEARD: usize = 2 * GETTERS;
 
-/// Who probes and is not heard again for this long is no member any more: one lost frame must not
-/// make it one for some and none for others.
-const HEARD: Duration = Duration::from_secs(36);
-const _: () = assert!(HEARD.micros() > 2 * LONGEST_WATCH.micros());
+/// Who probes and is not heard again for so many milliseconds is no member any more: one lost frame
+/// must not make it one for some and none for others.
+const HEARD: u32 = 36_000;
+const _: () = assert!(HEARD as u64 > 2 * LONGEST_WATCH.millis());
 
-/// A survey waits for the lists of those it finds first: the probe's time, and that of a question. Later ones
-/// come as they come.
-const SETTLES: Duration = Duration::from_micros(2 * REQUEST_TIMEOUT.micros());
+/// A survey waits so many milliseconds for the lists of those it finds first: the probe's time, and that
+/// of a question. Later ones come as they come.
+const SETTLES: u32 = 2 * REQUEST_TIMEOUT.millis() as u32;
 
 /// What is known of a segment by now.
 #[derive(Clone, Debug)]
@@ -72,22 +73,22 @@ pub struct Survey {
 }
 
 /// What one peer has of one segment.
-pub(super) struct List {
-    /// The first bytes of the segment's id: enough to tell a few apart.
-    key: u64,
-    /// The peer's place.
-    place: u8,
-    state: State,
+struct List {
+    /// The segment's [`key`].
+    key: u32,
+    /// When `state` came about.
+    at: Tick,
+    /// When it was last seen to have more than before.
+    grown: Tick,
     /// Blocks it has: all, if it does not tell.
     blocks: IndexSet,
     /// The most that it ever said to have.
     most: u16,
+    /// The peer's place.
+    place: u8,
+    state: State,
     /// It has answered once, or failed to.
     told: bool,
-    /// When `state` came about.
-    at: Instant,
-    /// When it was last seen to have more than before.
-    grown: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,10 +103,11 @@ enum State {
     Known,
 }
 
-/// A list to ask a peer for.
-pub(super) struct Due {
-    pub(super) segment: u64,
-    pub(super) place: u8,
+impl List {
+    /// Whether what it does not name, the peer does not have.
+    fn is_fresh(&self, now: Tick) -> bool {
+        self.state == State::Known && self.at.age(now) <= FRESH
+    }
 }
 
 /// The table.
@@ -115,19 +117,22 @@ pub(super) struct Lists(Vec<List, MAX_LISTS>);
 impl Lists {
     /// Whether the peer in `place` need not be asked for the block: by its list, which is fresh, it does
     /// not have it, or others are asked for theirs instead.
-    pub(super) fn denies(&self, now: Instant, segment: &SegmentId, block: u32, place: u8) -> bool {
+    pub(super) fn denies(&self, now: Tick, segment: &SegmentId, block: u32, place: u8) -> bool {
         let key = key(segment);
-        let fresh = |list: &List| list.state == State::Known && now.since(list.at) <= FRESH;
-        match self.get(key, place) {
-            Some(list) => fresh(list) && !list.blocks.contains(block),
-            None => self.0.iter().filter(|list| list.key == key && fresh(list)).count() >= NEIGHBOURS,
+        let mut others = 0;
+        for list in self.0.iter().filter(|list| list.key == key) {
+            if list.place == place {
+                return list.is_fresh(now) && !list.blocks.contains(block);
+            }
+            others += usize::from(list.is_fresh(now));
         }
+        others >= NEIGHBOURS
     }
 
-    /// The lists that peers are to be asked for.
-    pub(super) fn due(&self) -> impl Iterator<Item = Due> + '_ {
+    /// The lists that peers are to be asked for: of which segment, by its key, and the peers' places.
+    pub(super) fn due(&self) -> impl Iterator<Item = (u32, u8)> + '_ {
         let due = self.0.iter().filter(|list| list.state == State::Due);
-        due.map(|list| Due { segment: list.key, place: list.place })
+        due.map(|list| (list.key, list.place))
     }
 
     /// Whether the list is being asked for.
@@ -136,14 +141,14 @@ impl Lists {
     }
 
     /// The peer in `place` is being asked; or not after all, so that it has to be later.
-    pub(super) fn ask(&mut self, now: Instant, segment: &SegmentId, place: u8, asked: bool) {
-        if let Some(list) = self.get_mut(key(segment), place) {
+    pub(super) fn ask(&mut self, now: Tick, key: u32, place: u8, asked: bool) {
+        if let Some(list) = self.get_mut(key, place) {
             (list.state, list.at) = (if asked { State::Asked } else { State::Due }, now);
         }
     }
 
     /// The peer has answered, or failed to.
-    pub(super) fn known(&mut self, now: Instant, segment: &SegmentId, place: u8, blocks: Option<IndexSet>) {
+    pub(super) fn known(&mut self, now: Tick, segment: &SegmentId, place: u8, blocks: Option<&IndexSet>) {
         let Some(list) = self.get_mut(key(segment), place) else { return };
         (list.state, list.told, list.at) = (State::Known, true, now);
         if let Some(blocks) = blocks {
@@ -152,18 +157,27 @@ impl Lists {
             if shown > list.most {
                 (list.grown, list.most) = (now, shown);
             }
-            list.blocks = blocks;
+            list.blocks = *blocks;
         }
     }
 
     /// Forgets what peers have of a segment that nobody surveys any more; questions under way stay.
-    pub(super) fn leave(&mut self, segment: &SegmentId) {
-        self.0.retain(|list| list.key != key(segment) || list.state == State::Asked);
+    fn leave(&mut self, key: u32) {
+        self.forget_if(&|list| list.key == key && list.state != State::Asked);
     }
 
     /// Forgets who lost its place in the table of peers.
     pub(super) fn forget(&mut self, place: u8) {
-        self.0.retain(|list| list.place != place);
+        self.forget_if(&|list| list.place == place);
+    }
+
+    fn forget_if(&mut self, is_one: &dyn Fn(&List) -> bool) {
+        while let Some(row) = self.0.iter().position(is_one) {
+            // It is one of them.
+            if row < self.0.len() {
+                self.0.swap_remove(row);
+            }
+        }
     }
 
     #[cfg(test)]
@@ -171,34 +185,43 @@ impl Lists {
         self.get(key(segment), place).is_some_and(|list| list.told)
     }
 
-    fn get(&self, key: u64, place: u8) -> Option<&List> {
-        self.0.iter().find(|list| list.key == key && list.place == place)
+    fn row(&self, key: u32, place: u8) -> Option<usize> {
+        self.0.iter().position(|list| list.key == key && list.place == place)
     }
 
-    fn get_mut(&mut self, key: u64, place: u8) -> Option<&mut List> {
-        self.0.iter_mut().find(|list| list.key == key && list.place == place)
+    fn get(&self, key: u32, place: u8) -> Option<&List> {
+        self.0.get(self.row(key, place)?)
+    }
+
+    fn get_mut(&mut self, key: u32, place: u8) -> Option<&mut List> {
+        let row = self.row(key, place)?;
+        self.0.get_mut(row)
     }
 
     /// The row for a list. What is old gives way, and what another segment has beyond its share: of two
     /// that are surveyed at a time, neither drives the other out again and again.
-    fn row(&mut self, now: Instant, key: u64, place: u8) -> Option<&mut List> {
-        if self.get(key, place).is_none() {
+    #[inline(never)]
+    fn get_or_make(&mut self, now: Tick, key: u32, place: u8) -> Option<&mut List> {
+        if self.row(key, place).is_none() {
             let list = List {
                 key,
+                at: now,
+                grown: now,
+                blocks: IndexSet::EMPTY,
+                most: 0,
                 place,
                 state: State::New,
                 told: false,
-                blocks: IndexSet::EMPTY,
-                most: 0,
-                at: now,
-                grown: now,
             };
             if let Err(list) = self.0.push(list) {
                 let count = |key| self.0.iter().filter(|it| it.key == key).count();
-                let gives_way = |it: &List| now.since(it.at) > FRESH || count(it.key) > count(key) + 1;
-                let idle = self.0.iter().enumerate().filter(|(_, it)| it.state != State::Asked);
-                let (place, _) = idle.filter(|(_, it)| gives_way(it)).min_by_key(|(_, it)| it.at)?;
-                *self.0.get_mut(place)? = list;
+                let share = count(key).saturating_add(1);
+                let rank = |it: &List| {
+                    let gives_way = it.at.age(now) > FRESH || count(it.key) > share;
+                    (gives_way && it.state != State::Asked).then(|| !it.at.age(now))
+                };
+                let row = least(self.0.iter().map(rank))?;
+                *self.0.get_mut(row)? = list;
             }
         }
         self.get_mut(key, place)
@@ -207,48 +230,53 @@ impl Lists {
 
 /// Others who probed for a segment that we are getting.
 #[derive(Default)]
-pub(super) struct Heard(Vec<(Member, Instant), MAX_HEARD>);
+pub(super) struct Heard(Vec<Member, MAX_HEARD>);
 
-/// One who is getting a segment, in the order in which members are its getters.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// One who is getting a segment.
 struct Member {
-    rank: u64,
-    key: u64,
-    word: u64,
-}
-
-impl Member {
-    fn new(key: u64, address: IpAddr) -> Self {
-        let word = word(address);
-        Self { rank: mix(key ^ word), key, word }
-    }
+    /// The segment's.
+    key: u32,
+    rank: u32,
+    /// When it probed last.
+    at: Tick,
 }
 
 impl Heard {
     /// Each segment has room for its getters: who would be none is not remembered.
-    fn note(&mut self, now: Instant, member: Member) {
-        if let Some((_, at)) = self.0.iter_mut().find(|(known, _)| *known == member) {
-            *at = now;
-            return;
+    fn note(&mut self, now: Tick, key: u32, rank: u32) {
+        let mut of_segment = 0;
+        for member in self.0.iter_mut().filter(|member| member.key == key) {
+            if member.rank == rank {
+                member.at = now;
+                return;
+            }
+            of_segment += usize::from(member.at.age(now) <= HEARD);
         }
-        let silent = |at: Instant| at + HEARD < now;
-        let of_segment = self.0.iter().filter(|(other, at)| other.key == member.key && !silent(*at)).count();
-        let gives_way = |(other, at): &(Member, Instant)| {
-            silent(*at) || (of_segment >= GETTERS && other.key == member.key && *other < member)
-        };
-        if of_segment < GETTERS && self.0.push((member, now)).is_ok() {
-            return;
-        }
-        let rows = self.0.iter_mut().filter(|row| gives_way(row));
-        if let Some(row) = rows.min_by_key(|(other, at)| (!silent(*at), *other)) {
-            *row = (member, now);
+        let member = Member { key, rank, at: now };
+        let is_full = of_segment >= GETTERS;
+        if is_full || self.0.is_full() {
+            // The silent go first.
+            let gives_way = |it: &Member| match it.at.age(now) {
+                0..=HEARD => (is_full && it.key == key && it.rank < rank).then_some(it.rank),
+                _ => Some(0),
+            };
+            let row = least(self.0.iter().map(gives_way));
+            if let Some(row) = row.and_then(|row| self.0.get_mut(row)) {
+                *row = member;
+            }
+        } else {
+            let _ = self.0.push(member);
         }
     }
 
     /// The segment is not surveyed any more.
-    fn forget(&mut self, segment: &SegmentId) {
-        let key = key(segment);
-        self.0.retain(|(member, _)| member.key != key);
+    fn forget(&mut self, key: u32) {
+        while let Some(row) = self.0.iter().position(|member| member.key == key) {
+            // It is one of them.
+            if row < self.0.len() {
+                self.0.swap_remove(row);
+            }
+        }
     }
 }
 
@@ -257,11 +285,13 @@ impl Fetch {
     /// others does so for a time only.
     pub fn heard(&mut self, now: Instant, from: IpAddr, segment: &SegmentId) {
         if self.may_be_member(from) && self.holdings.is_surveyed(segment) {
-            self.heard.note(now, Member::new(key(segment), from));
+            let key = key(segment);
+            self.heard.note(Tick::of(now), key, rank(key, from));
         }
     }
 
     /// In one family alone: who is known in both is one member.
+    #[inline(never)]
     fn may_be_member(&self, other: IpAddr) -> bool {
         self.us.is_some_and(|us| us.is_ipv4() == other.is_ipv4() && us.ip() != other)
     }
@@ -278,46 +308,43 @@ impl Fetch {
         since: Instant,
     ) -> Survey {
         let Self { holdings, peers, lists, .. } = self;
-        let mut survey = Survey { held: IndexSet::EMPTY, anybody: false, settled: true, again: None };
-        let trusted = peers.trusted(now);
-        let Some(holding) = holdings.meet(now, segment, algorithm, blocks, trusted) else {
+        let mut survey = Survey { held: IndexSet::EMPTY, anybody: false, settled: false, again: None };
+        let (tick, since) = (Tick::of(now), Tick::of(since));
+        let trusted = peers.trusted(tick);
+        let Some(holding) = holdings.meet(segment, algorithm, blocks, trusted) else {
             // It waits for its turn to be searched for.
-            survey.settled = false;
             return survey;
         };
-        survey.settled = !self.distributed || holding.watch(now, since);
-        let mut all = IndexSet::EMPTY;
-        all.insert_range(Range { index: 0, count: blocks });
-        let willing = peers.willing(now, holding.holders);
+        survey.settled = !self.distributed || holding.watch(tick, since);
+        let willing = peers.willing(tick, holding.holders);
         let in_parts = if blocks > FEW_BLOCKS { willing & holding.partial } else { 0 };
         survey.anybody = holding.holders != 0;
-        survey.again = if self.distributed { holding.search_at() } else { None };
+        let mut again = if self.distributed { holding.search_in(tick) } else { None };
         if willing & !in_parts != 0 || self.hosted.is_some() {
-            survey.held = all;
+            survey.held = IndexSet::up_to(blocks);
         }
-        let us = self.us.map_or(0, |us| word(us.ip()));
-        let neighbours = neighbours(now, in_parts, lists, peers, key(segment), us);
-        for place in places(neighbours) {
-            let Some(list) = lists.row(now, key(segment), place) else { break };
-            let again = list.at + LIST_AGAIN;
-            match list.state {
-                State::New => list.state = State::Due,
-                State::Known if again <= now => list.state = State::Due,
-                _ => {}
+        let key = key(segment);
+        let us = self.us.map_or(0, |us| rank(0, us.ip()));
+        for place in places(neighbours(tick, in_parts, lists, peers, key, us)) {
+            let Some(list) = lists.get_or_make(tick, key, place) else { break };
+            let left = LIST_AGAIN.saturating_sub(list.at.age(tick));
+            if list.state == State::New || (list.state == State::Known && left == 0) {
+                list.state = State::Due;
+            } else if list.state == State::Known {
+                again = Some(again.map_or(left, |again| again.min(left)));
             }
-            if list.state == State::Known {
-                survey.again = earliest(survey.again, Some(again));
-            }
-            survey.settled &= list.told || now.since(since) > SETTLES;
+            survey.settled &= list.told || since.age(tick) > SETTLES;
             survey.held = survey.held.union(&list.blocks);
         }
+        survey.again = again.map(|again| now + Duration::from_millis(again.into()));
         survey
     }
 
     /// The segment is not surveyed any more: the lists of it make room for others'.
     pub fn end_survey(&mut self, segment: &SegmentId) {
-        self.lists.leave(segment);
-        self.heard.forget(segment);
+        let key = key(segment);
+        self.lists.leave(key);
+        self.heard.forget(key);
         if let Some(holding) = self.holdings.get_mut(segment) {
             holding.end_survey();
         }
@@ -325,94 +352,113 @@ impl Fetch {
 
     /// Who is getting this segment at the moment. `pace` is how long we take for a block.
     pub fn crowd(&self, now: Instant, segment: &SegmentId, pace: Duration) -> Crowd {
-        let key = key(segment);
+        let (now, key) = (Tick::of(now), key(segment));
         let mut crowd = Crowd { key, us: None, getters: Vec::new() };
         // Who does not know its own address cannot be ranked among others.
         let Some(us) = self.us else { return crowd };
-        crowd.add(Member::new(key, us.ip()));
-        let heard = |(member, at): &&(Member, Instant)| member.key == key && *at + HEARD >= now;
-        self.heard.0.iter().filter(heard).for_each(|(member, _)| crowd.add(*member));
-        let idle = IDLE.max(pace + pace);
-        let gets_on = |list: &&List| list.key == key && now.since(list.grown) <= idle;
-        for list in self.lists.0.iter().filter(gets_on) {
-            let peer = self.peers.get(list.place).filter(|_| self.peers.willing(now, only(list.place)) != 0);
-            if let Some(peer) = peer.filter(|peer| self.may_be_member(peer.address.ip())) {
-                crowd.add(Member::new(key, peer.address.ip()));
+        let us = rank(key, us.ip());
+        crowd.us = Some(us);
+        keep_greatest(&mut crowd.getters, us, u32::MAX);
+        for member in &self.heard.0 {
+            if member.key == key && member.at.age(now) <= HEARD {
+                keep_greatest(&mut crowd.getters, member.rank, u32::MAX);
             }
         }
-        crowd.us = Some(word(us.ip()));
+        let willing = self.peers.willing(now, PeerSet::MAX);
+        let idle = u32::try_from((pace + pace).millis()).unwrap_or(u32::MAX).max(IDLE);
+        for list in &self.lists.0 {
+            if list.key == key
+                && list.grown.age(now) <= idle
+                && willing & only(list.place) != 0
+                && let Some(peer) = self.peers.address(list.place)
+                && self.may_be_member(peer.ip())
+            {
+                keep_greatest(&mut crowd.getters, rank(key, peer.ip()), u32::MAX);
+            }
+        }
         crowd
     }
 }
 
 /// Those who get blocks of the same segment from the origin at the same time.
 pub struct Crowd {
-    key: u64,
-    us: Option<u64>,
-    getters: Vec<Member, GETTERS>,
+    key: u32,
+    /// Our rank, and those of the getters.
+    us: Option<u32>,
+    getters: Vec<u32, GETTERS>,
 }
 
 impl Crowd {
-    fn add(&mut self, member: Member) {
-        if self.getters.contains(&member) {
-            return;
-        }
-        if let Err(member) = self.getters.push(member)
-            && let Some(last) = self.getters.iter_mut().min().filter(|last| **last < member)
-        {
-            *last = member;
-        }
-    }
-
     /// How many others are to get this block from the origin before us; 0 means that it is our
     /// turn.
     pub fn turn(&self, block: u32) -> usize {
         let Some(us) = self.us else { return 0 };
-        let block = mix(self.key ^ u64::from(block));
-        let getter = self.getters.iter().any(|getter| getter.word == us);
-        let ours = if getter { mix(block ^ us) } else { 0 };
-        self.getters.iter().filter(|getter| mix(block ^ getter.word) > ours).count()
+        let block = mix(self.key ^ block);
+        let ours = if self.getters.contains(&us) { mix(block ^ us) } else { 0 };
+        self.getters.iter().filter(|getter| mix(block ^ **getter) > ours).count()
+    }
+}
+
+/// Keeps the greatest numbers, and one alone of those that are the same in the bits of `mask`.
+#[inline(never)]
+fn keep_greatest<const N: usize>(numbers: &mut Vec<u32, N>, number: u32, mask: u32) {
+    if numbers.iter().any(|other| (other ^ number) & mask == 0) {
+        return;
+    }
+    if numbers.push(number).is_err()
+        && let Some(last) = numbers.iter_mut().min()
+    {
+        *last = number.max(*last);
     }
 }
 
 /// Those of the peers in `set` that are asked for their lists: any, but sooner one that is new or gets
 /// on than one that does not.
-fn neighbours(now: Instant, set: PeerSet, lists: &Lists, peers: &Peers, key: u64, us: u64) -> PeerSet {
-    let mut drawn = Vec::<(bool, u64, u8), NEIGHBOURS>::new();
+fn neighbours(now: Tick, set: PeerSet, lists: &Lists, peers: &Peers, key: u32, us: u32) -> PeerSet {
+    /// A peer is drawn by one number: whether it gets on, a hash of its host, and its place.
+    const GETS_ON: u32 = 1 << 31;
+    const PLACE: u32 = PeerSet::BITS - 1;
+    const HOST: u32 = !(GETS_ON | PLACE);
+    let mut drawn = Vec::<u32, NEIGHBOURS>::new();
     for place in places(set) {
-        let Some(peer) = peers.get(place) else { continue };
-        let stuck = lists.get(key, place).is_some_and(|list| now.since(list.grown) > IDLE);
-        let row = (stuck, mix(us ^ word(peer.address.ip())), place);
+        let Some(peer) = peers.address(place) else { continue };
+        let is_stuck = lists.get(key, place).is_some_and(|list| list.grown.age(now) > IDLE);
+        let gets_on = if is_stuck { 0 } else { GETS_ON };
+        let host = rank(us, peer.ip()) & HOST;
         // Of one host, one port is enough.
-        if drawn.iter().any(|other| other.1 == row.1) {
-            continue;
-        }
-        if let Err(row) = drawn.push(row)
-            && let Some(last) = drawn.iter_mut().max().filter(|last| **last > row)
-        {
-            *last = row;
-        }
+        keep_greatest(&mut drawn, gets_on | host | u32::from(place), HOST);
     }
-    drawn.iter().map(|(.., place)| only(*place)).fold(0, |set, one| set | one)
+    drawn.iter().fold(0, |set, number| set | only((number & PLACE) as u8))
 }
 
-/// The first bytes of an id, which is a hash.
-pub(super) fn key(segment: &SegmentId) -> u64 {
-    segment.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+/// The first bytes of a segment's id, which is a hash: enough to tell a few apart.
+#[inline(never)]
+pub(super) fn key(segment: &SegmentId) -> u32 {
+    segment.as_bytes().first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
-/// A member in one word: the same wherever it is computed.
-fn word(member: IpAddr) -> u64 {
-    mix(match member {
-        IpAddr::V4(ip) => u64::from(ip.to_bits()),
-        IpAddr::V6(ip) => mix((ip.to_bits() >> 64) as u64) ^ ip.to_bits() as u64,
-    })
+/// Where a host stands among those who get a segment: the same wherever it is computed.
+#[inline(never)]
+fn rank(key: u32, host: IpAddr) -> u32 {
+    let (v4, v6);
+    let octets: &[u8] = match host {
+        IpAddr::V4(ip) => {
+            v4 = ip.octets();
+            &v4
+        }
+        IpAddr::V6(ip) => {
+            v6 = ip.octets();
+            &v6
+        }
+    };
+    octets.as_chunks().0.iter().fold(key, |rank, word| mix(rank ^ u32::from_be_bytes(*word)))
 }
 
-/// Spreads every bit over all others: the last steps of SplitMix64.
-const fn mix(word: u64) -> u64 {
-    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
+/// Spreads every bit over all others, and keeps different words different.
+#[inline(never)]
+const fn mix(word: u32) -> u32 {
+    let word = word.wrapping_add(0x9e37_79b9);
+    let word = (word ^ (word >> 16)).wrapping_mul(0x7feb_352d);
+    let word = (word ^ (word >> 15)).wrapping_mul(0x846c_a68b);
+    word ^ (word >> 16)
 }

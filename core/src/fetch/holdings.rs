@@ -4,6 +4,7 @@ use heapless::Vec;
 use rand_core::CryptoRng;
 
 use super::peers::{PeerSet, only};
+use super::tick::{Tick, least};
 use crate::content::SegmentId;
 use crate::crypto::HashAlgorithm;
 use crate::discovery::client::{Client, Config, Extent, Found, ProbeError, ProbeId};
@@ -14,25 +15,33 @@ pub const MAX_SEGMENTS: usize = 32;
 
 /// A search for a segment's holders is worth this long; a block wanted later has them looked for
 /// again, since in a flash crowd holders appear while we download.
-pub const SEARCH_AGAIN: Duration = Duration::from_millis(1_000);
+pub const SEARCH_AGAIN: Duration = Duration::from_millis(AGAIN as u64);
+
+/// The same, in milliseconds.
+const AGAIN: u16 = 1_000;
 
 /// While a segment is watched it is searched for again and again, at intervals that double up to
-/// this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// this; in milliseconds.
+const LONGEST_PAUSE: u16 = 4_000;
 
 /// With so many holders known, more of them are not looked for as eagerly.
 const ENOUGH_HOLDERS: u32 = 16;
 
-/// The pause then.
-const CROWD_PAUSE: Duration = Duration::from_secs(16);
+/// The pause then, in milliseconds.
+const CROWD_PAUSE: u16 = 16_000;
 
 /// Whoever watches a segment probes for it as often as this, request timer included.
 pub(super) const LONGEST_WATCH: Duration = Duration::from_secs(17);
+
+/// Segments that are put into a probe at most; those beyond are for the next one.
+const PROBED: usize = 16;
 
 /// The table, and the client that fills it.
 pub(super) struct Holdings {
     pub(super) discovery: Client,
     pub(super) table: Vec<Holding, MAX_SEGMENTS>,
+    /// How often somebody was interested in a segment.
+    uses: u32,
 }
 
 /// What is known of one segment.
@@ -40,17 +49,18 @@ pub(super) struct Holding {
     pub(super) segment: SegmentId,
     /// Whether it is described by content information 2.0, and so probed for in version 2.
     version2: bool,
-    /// How many blocks it has.
-    blocks: u32,
-    search: Search,
-    /// When somebody was last interested.
-    used: Instant,
-    /// Between two searches while it is watched.
-    pause: Duration,
     /// It is watched.
     surveyed: bool,
+    /// How many blocks it has.
+    blocks: u16,
+    /// Between two searches while it is watched, in milliseconds.
+    pause: u16,
+    search: Search,
+    /// Which of these was the last for this one. Times could be the same for two, which would then
+    /// drive each other out again and again.
+    used: u32,
     /// It was searched for already since then, so what is being searched for now is only more.
-    watched: Option<Instant>,
+    watched: Option<Tick>,
     pub(super) holders: PeerSet,
     /// Those that answered the latest search that ended, or the one that is out.
     recent: PeerSet,
@@ -67,12 +77,12 @@ enum Search {
     /// A probe is out.
     Out(ProbeId),
     /// The last probe's time ran out then.
-    Ended(Instant),
+    Ended(Tick),
 }
 
 impl Holdings {
     pub(super) fn new(config: Config) -> Self {
-        Self { discovery: Client::new(config), table: Vec::new() }
+        Self { discovery: Client::new(config), table: Vec::new(), uses: 0 }
     }
 
     pub(super) fn get(&self, segment: &SegmentId) -> Option<&Holding> {
@@ -95,44 +105,55 @@ impl Holdings {
 
     /// Somebody is interested in `segment`: it has a row from now on, if there is room for one.
     /// It has `blocks` at most. `trusted` are peers that may have it, as they had others.
+    #[inline(never)]
     pub(super) fn meet(
         &mut self,
-        now: Instant,
         segment: &SegmentId,
         algorithm: HashAlgorithm,
         blocks: u32,
         trusted: PeerSet,
     ) -> Option<&mut Holding> {
-        if let Some(place) = self.table.iter().position(|holding| holding.segment == *segment) {
-            let holding = self.table.get_mut(place)?;
-            (holding.used, holding.blocks) = (now, holding.blocks.min(blocks));
-            return Some(holding);
-        }
-        let holding = Holding {
-            segment: *segment,
-            version2: algorithm == HashAlgorithm::TruncatedSha512,
-            blocks,
-            search: if trusted == 0 { Search::Due } else { Search::Untried },
-            used: now,
-            pause: SEARCH_AGAIN,
-            surveyed: false,
-            watched: None,
-            holders: trusted,
-            recent: 0,
-            partial: 0,
+        // No segment has more blocks than this can count.
+        let blocks = u16::try_from(blocks).unwrap_or(u16::MAX);
+        self.uses = self.uses.wrapping_add(1);
+        let place = match self.table.iter().position(|holding| holding.segment == *segment) {
+            Some(place) => place,
+            None => {
+                let holding = Holding {
+                    segment: *segment,
+                    version2: algorithm == HashAlgorithm::TruncatedSha512,
+                    surveyed: false,
+                    blocks,
+                    pause: AGAIN,
+                    search: if trusted == 0 { Search::Due } else { Search::Untried },
+                    used: self.uses,
+                    watched: None,
+                    holders: trusted,
+                    recent: 0,
+                    partial: 0,
+                };
+                match self.table.push(holding) {
+                    Ok(()) => self.table.len().saturating_sub(1),
+                    Err(holding) => {
+                        // While all are being searched for, this one waits for its turn.
+                        let rank =
+                            |it: &Holding| (!it.is_awaited()).then(|| !self.uses.wrapping_sub(it.used));
+                        let place = least(self.table.iter().map(rank))?;
+                        *self.table.get_mut(place)? = holding;
+                        place
+                    }
+                }
+            }
         };
-        if let Err(holding) = self.table.push(holding) {
-            let settled = |it: &&mut Holding| !matches!(it.search, Search::Due | Search::Out(_));
-            // While all are being searched for, this one waits for its turn.
-            *self.table.iter_mut().filter(settled).min_by_key(|it| it.used)? = holding;
-        }
-        self.get_mut(segment)
+        let holding = self.table.get_mut(place)?;
+        (holding.used, holding.blocks) = (self.uses, holding.blocks.min(blocks));
+        Some(holding)
     }
 
     /// The id behind the first bytes of one, and how many blocks the segment has.
-    pub(super) fn by_key(&self, key: u64) -> Option<(SegmentId, u32)> {
+    pub(super) fn by_key(&self, key: u32) -> Option<(&SegmentId, u32)> {
         let holding = self.table.iter().find(|holding| super::crowd::key(&holding.segment) == key)?;
-        Some((holding.segment, holding.blocks))
+        Some((&holding.segment, holding.blocks.into()))
     }
 
     /// The peer in `place` did not have a block of `segment` that it was asked for.
@@ -151,26 +172,25 @@ impl Holdings {
         }
     }
 
+    #[inline(never)]
     fn probe_some(&mut self, now: Instant, rng: &mut dyn CryptoRng, version2: bool) -> Option<()> {
-        let mut due: Vec<SegmentId, MAX_SEGMENTS> = Vec::new();
-        let is_due = |it: &&Holding| it.search == Search::Due && it.version2 == version2;
-        for holding in self.table.iter().filter(is_due) {
-            // There is room for every segment.
-            let _ = due.push(holding.segment);
-        }
-        let mut send = |ids: &[SegmentId]| match version2 {
-            true => self.discovery.probe_v2(now, rng, ids),
-            false => self.discovery.probe(now, rng, ids),
-        };
-        let probe = match send(&due) {
-            Err(ProbeError::TooManyIds { fitting }) => {
-                due.truncate(fitting);
-                send(&due)
+        let mut due: Vec<SegmentId, PROBED> = Vec::new();
+        for holding in &self.table {
+            if holding.search == Search::Due && holding.version2 == version2 && !due.is_full() {
+                let _ = due.push(holding.segment);
             }
-            probe => probe,
+        }
+        let probe = loop {
+            let probe = match version2 {
+                true => self.discovery.probe_v2(now, rng, &due),
+                false => self.discovery.probe(now, rng, &due),
+            };
+            match probe {
+                Err(ProbeError::TooManyIds { fitting }) if fitting < due.len() => due.truncate(fitting),
+                // With too many probes out, the segments stay due until one of them ends.
+                probe => break probe.ok()?,
+            }
         };
-        // With too many probes out, the segments stay due until one of them ends.
-        let probe = probe.ok()?;
         let mut once = true;
         for holding in self.table.iter_mut().filter(|holding| due.contains(&holding.segment)) {
             (holding.search, holding.recent) = (Search::Out(probe), 0);
@@ -189,7 +209,7 @@ impl Holdings {
         while let Some(probe) = self.discovery.poll_expired(now) {
             ended = true;
             for holding in self.table.iter_mut().filter(|holding| holding.search == Search::Out(probe)) {
-                holding.search = Search::Ended(now);
+                holding.search = Search::Ended(Tick::of(now));
                 // Holders that no longer answer are forgotten, unless nobody answered: then the
                 // probe may have been lost.
                 if holding.recent != 0 {
@@ -213,7 +233,7 @@ pub(super) fn found(table: &mut [Holding], found: &Found, place: u8) {
     holding.holders |= peer;
     holding.recent |= peer;
     match found.extent {
-        Extent::Blocks(blocks) if blocks < holding.blocks => holding.partial |= peer,
+        Extent::Blocks(blocks) if blocks < holding.blocks.into() => holding.partial |= peer,
         // Of the one block of version 2 there is no part worth a list.
         Extent::Blocks(_) | Extent::Part | Extent::Whole => holding.partial &= !peer,
     }
@@ -233,32 +253,42 @@ impl Holding {
         self.search == Search::Untried
     }
 
+    /// Whether it is being searched for.
+    fn is_awaited(&self) -> bool {
+        matches!(self.search, Search::Due | Search::Out(_))
+    }
+
+    /// Whether a search has ended not much earlier than `since`, or later.
+    fn is_fresh(&self, now: Tick, since: Tick) -> bool {
+        let lately = since.age(now).saturating_add(AGAIN.into());
+        matches!(self.search, Search::Ended(at) if at.age(now) <= lately)
+    }
+
     /// Has holders looked for, unless that was done [`SEARCH_AGAIN`] before `since` or later.
     /// Whether an answer is worth waiting for.
-    pub(super) fn search(&mut self, since: Instant) -> bool {
-        match self.search {
-            Search::Due | Search::Out(_) => true,
-            Search::Ended(at) if at + SEARCH_AGAIN >= since => false,
-            Search::Untried | Search::Ended(_) => {
-                (self.search, self.watched) = (Search::Due, None);
-                true
+    pub(super) fn search(&mut self, now: Tick, since: Tick) -> bool {
+        if !self.is_awaited() {
+            if self.is_fresh(now, since) {
+                return false;
             }
+            (self.search, self.watched) = (Search::Due, None);
         }
+        true
     }
 
     /// Has holders looked for if it is time to do so for one that is watched since `since`. Whether
     /// all who could answer by then have.
-    pub(super) fn watch(&mut self, now: Instant, since: Instant) -> bool {
+    pub(super) fn watch(&mut self, now: Tick, since: Tick) -> bool {
         self.surveyed = true;
-        let fresh = matches!(self.search, Search::Ended(at) if at + SEARCH_AGAIN >= since);
-        match self.search {
-            Search::Due | Search::Out(_) => return self.watched.is_some_and(|watched| watched >= since),
-            _ if !fresh => (self.search, self.pause, self.watched) = (Search::Due, SEARCH_AGAIN, None),
-            _ if self.search_at().is_some_and(|at| at <= now) => {
-                let pause = (self.pause + self.pause).min(LONGEST_PAUSE);
-                (self.search, self.pause, self.watched) = (Search::Due, pause, Some(since));
-            }
-            _ => {}
+        if self.is_awaited() {
+            return self.watched.is_some_and(|watched| watched.age(now) <= since.age(now));
+        }
+        let fresh = self.is_fresh(now, since);
+        if !fresh {
+            (self.search, self.pause, self.watched) = (Search::Due, AGAIN, None);
+        } else if self.search_in(now) == Some(0) {
+            let pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+            (self.search, self.pause, self.watched) = (Search::Due, pause, Some(since));
         }
         fresh
     }
@@ -268,16 +298,12 @@ impl Holding {
         (self.surveyed, self.watched) = (false, None);
     }
 
-    /// When that is.
-    pub(super) fn search_at(&self) -> Option<Instant> {
-        let pause = match self.holders.count_ones() {
-            count if count >= ENOUGH_HOLDERS => CROWD_PAUSE,
-            _ => self.pause,
-        };
+    /// In how many milliseconds it is to be searched for again while it is watched.
+    pub(super) fn search_in(&self, now: Tick) -> Option<u32> {
+        let pause = if self.holders.count_ones() >= ENOUGH_HOLDERS { CROWD_PAUSE } else { self.pause };
         match self.search {
-            Search::Ended(at) => Some(at + pause),
-            Search::Untried => Some(self.used),
-            Search::Due | Search::Out(_) => None,
+            Search::Ended(at) => Some(u32::from(pause).saturating_sub(at.age(now))),
+            _ => None,
         }
     }
 }

@@ -9,6 +9,7 @@ mod crowd;
 mod holdings;
 mod peers;
 pub mod stream;
+mod tick;
 mod why;
 
 use core::net::SocketAddr;
@@ -26,7 +27,6 @@ use crate::discovery::client as discovery;
 use crate::discovery::wire::ProbeMatches;
 use crate::limits::{BLOCK_BYTES, SEGMENT_BLOCKS, VERIFY_STEP_BYTES};
 use crate::retrieval::set::IndexSet;
-use crate::retrieval::wire::Range;
 use crate::store::verify::{Expected, Intake, Verifier, VerifyError};
 use crate::store::{BlockId, ReserveError, SlotId, Store};
 use crate::time::Instant;
@@ -34,6 +34,7 @@ use crowd::{Heard, Lists};
 use holdings::Holdings;
 use peers::{PeerSet, Peers, only, places};
 use stream::Answer;
+use tick::Tick;
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -78,7 +79,7 @@ struct Work {
     block: BlockId,
     expected: Expected,
     kp: Secret,
-    since: Instant,
+    since: Tick,
     /// How many readers wait for the outcome.
     readers: u8,
     state: State,
@@ -92,11 +93,12 @@ struct Work {
 #[allow(clippy::large_enum_variant, reason = "there is no heap to put the large variant on")]
 enum State {
     Searching,
-    Asking(SocketAddr, Instant),
+    /// A peer, by its place, which it keeps meanwhile, and since when.
+    Asking(u8, Instant),
     /// The peer sends it unencrypted: it is sealed and verified as it comes, and `None` is left once
     /// it is in the store.
-    Taking(SocketAddr, Option<Intake>),
-    Verifying(SocketAddr, SlotId, Verifier),
+    Taking(u8, Option<Intake>),
+    Verifying(u8, SlotId, Verifier),
     Ended(Option<Source>),
 }
 
@@ -105,6 +107,8 @@ enum State {
 pub struct Ask {
     /// To whom.
     pub peer: SocketAddr,
+    /// Its place in the table of peers, which it keeps until the question is over.
+    place: u8,
     /// What.
     pub question: Question,
 }
@@ -171,12 +175,29 @@ pub struct Fetch {
 impl Job {
     /// A row without a job.
     pub const FREE: Self = Self { generation: 0, work: None };
+
+    /// A reader leaves, and if it is the last one the row is free, with what it has in `store`.
+    #[inline(never)]
+    fn leave(&mut self, store: Option<&mut dyn Store>) {
+        let Some(work) = &mut self.work else { return };
+        work.readers = work.readers.saturating_sub(1);
+        if work.readers == 0 {
+            store.into_iter().for_each(|store| work.release(store));
+            self.work = None;
+        }
+    }
 }
 
 impl Work {
-    /// Whether it is being asked of `peer`.
-    fn is_asking(&self, peer: SocketAddr) -> bool {
-        matches!(self.state, State::Asking(asked, _) | State::Taking(asked, _) if asked == peer)
+    /// For how long it is being asked for already, in microseconds.
+    fn took(&self, now: Instant) -> Option<u32> {
+        let State::Asking(_, since) = self.state else { return None };
+        Some(u32::try_from(now.since(since).micros()).unwrap_or(u32::MAX))
+    }
+
+    /// Whether it is being asked of the peer in `place`.
+    fn is_asking(&self, place: u8) -> bool {
+        matches!(self.state, State::Asking(asked, _) | State::Taking(asked, _) if asked == place)
     }
 }
 
@@ -241,7 +262,7 @@ impl Fetch {
             block,
             expected,
             kp: kp.clone(),
-            since: now,
+            since: Tick::of(now),
             readers: 1,
             state: State::Searching,
             asked: 0,
@@ -253,14 +274,11 @@ impl Fetch {
 
     /// The outcome, once: a job whose last reader has it is gone.
     pub fn outcome(jobs: &mut [Job], id: JobId) -> Option<Outcome> {
-        let job = job(jobs, id)?;
-        let work = job.work.as_mut()?;
+        let row = job(jobs, id)?;
+        let work = row.work.as_mut()?;
         let State::Ended(source) = work.state else { return None };
         let failures = work.failures.clone();
-        work.readers = work.readers.saturating_sub(1);
-        if work.readers == 0 {
-            job.work = None;
-        }
+        row.leave(None);
         Some(Outcome { source, failures })
     }
 
@@ -269,10 +287,10 @@ impl Fetch {
     pub fn expire(&mut self, now: Instant, store: &mut dyn Store, jobs: &mut [Job], id: JobId) -> Failures {
         let Some(work) = job(jobs, id).and_then(|job| job.work.as_mut()) else { return Failures::new() };
         let mut failures = work.failures.clone();
-        if let State::Asking(peer, _) | State::Taking(peer, _) = work.state {
-            let _ = failures.push(Failure { peer: Some(peer), cause: Cause::TimedOut });
+        if let State::Asking(place, _) | State::Taking(place, _) = work.state {
+            let _ = failures.push(Failure { peer: self.peers.address(place), cause: Cause::TimedOut });
             if work.readers == 1 {
-                self.peers.punish(now, peer, Cause::TimedOut, true);
+                self.peers.punish(Tick::of(now), place, Cause::TimedOut, true);
             }
         }
         Self::cancel(store, jobs, id);
@@ -286,13 +304,9 @@ impl Fetch {
 
     /// A reader does not want its block any more.
     pub fn cancel(store: &mut dyn Store, jobs: &mut [Job], id: JobId) {
-        let Some(job) = job(jobs, id) else { return };
-        let Some(work) = job.work.as_mut() else { return };
-        work.readers = work.readers.saturating_sub(1);
-        if work.readers == 0 {
-            work.release(store);
-            // A stream that is still asking finds its job gone and is closed.
-            job.work = None;
+        // A stream that is still asking finds its job gone and is closed.
+        if let Some(row) = job(jobs, id) {
+            row.leave(Some(store));
         }
     }
 
@@ -301,11 +315,9 @@ impl Fetch {
         match ask.question {
             Question::Block { job, .. } => {
                 let row = jobs.get(usize::from(job.index)).filter(|row| row.generation == job.generation);
-                row.and_then(|row| row.work.as_ref()).is_some_and(|work| work.is_asking(ask.peer))
+                row.and_then(|row| row.work.as_ref()).is_some_and(|work| work.is_asking(ask.place))
             }
-            Question::List { segment, .. } => {
-                self.peers.place(ask.peer).is_some_and(|place| self.lists.is_asked(&segment, place))
-            }
+            Question::List { segment, .. } => self.lists.is_asked(&segment, ask.place),
         }
     }
 
@@ -321,14 +333,14 @@ impl Fetch {
         bytes: &[u8],
     ) -> Result<bool, Cause> {
         let work = work(jobs, ask).ok_or(Cause::NotHeld)?;
-        if let State::Asking(peer, _) = work.state {
+        if let State::Asking(place, _) = work.state {
             let len = self.cipher.sealed_len(work.expected.len);
             let slot = store.reserve(&work.block, len).map_err(cannot_reserve)?;
             // MS-PCCRR 5.1: an IV suitable for the cipher: fresh for each encryption.
             let mut iv = [0; 16];
             rng.fill_bytes(&mut iv);
             let seal = Seal { algorithm: self.cipher, iv };
-            work.state = State::Taking(peer, Some(Intake::new(crypto, slot, seal, work.expected)));
+            work.state = State::Taking(place, Some(Intake::new(crypto, slot, seal, work.expected)));
         }
         let State::Taking(_, taking) = &mut work.state else { return Err(Cause::BadReply) };
         let intake = taking.as_mut().ok_or(Cause::BadReply)?;
@@ -350,9 +362,11 @@ impl Fetch {
         ask: &Ask,
         answer: Answer,
     ) {
-        self.peers.over(ask.peer);
-        if let Question::List { segment, blocks } = ask.question {
-            return self.listed(now, ask.peer, &segment, blocks, answer);
+        let tick = Tick::of(now);
+        let place = ask.place;
+        self.peers.over(place);
+        if let Question::List { segment, blocks } = &ask.question {
+            return self.listed(tick, place, segment, *blocks, &answer);
         }
         let Some(work) = work(jobs, ask) else {
             if let Answer::Sealed { slot, .. } = answer {
@@ -364,11 +378,11 @@ impl Fetch {
             Answer::Sealed { slot, seal, len } => match Verifier::new(crypto, slot, seal, len, work.expected)
             {
                 Ok(verifier) => {
-                    if let (State::Asking(_, since), Some(place)) = (&work.state, self.peers.place(ask.peer))
-                    {
-                        self.peers.answered(now, place, now.since(*since), work.expected.len);
+                    if let Some(took) = work.took(now) {
+                        self.peers.answered(tick, place, took, work.expected.len);
                     }
-                    work.state = State::Verifying(ask.peer, slot, verifier);
+                    self.peers.on_trial |= only(place);
+                    work.state = State::Verifying(place, slot, verifier);
                     return;
                 }
                 Err(_) => {
@@ -377,14 +391,14 @@ impl Fetch {
                 }
             },
             Answer::Taken => {
-                self.peers.heard(now, ask.peer);
-                return self.verified(work, ask.peer);
+                self.peers.heard(tick, place);
+                return self.verified(work, place);
             }
             Answer::Listed(_) => Cause::BadReply,
             Answer::Failed(cause) => cause,
         };
         work.release(store);
-        self.failed(now, work, ask.peer, cause);
+        self.failed(now, work, place, cause);
     }
 
     /// Works on what needs no stream: searches, and a few KiB of verifying. Returns whether
@@ -401,18 +415,23 @@ impl Fetch {
         if more {
             self.news = self.news.wrapping_add(1);
         }
+        let on_trial = |job: &Job| match &job.work {
+            Some(Work { state: State::Verifying(place, ..), .. }) => only(*place),
+            _ => 0,
+        };
+        self.peers.on_trial = jobs.iter().fold(0, |set, job| set | on_trial(job));
         for work in jobs.iter_mut().filter_map(|job| job.work.as_mut()) {
             match &mut work.state {
                 State::Searching => more |= self.search(now, work),
-                State::Verifying(peer, slot, verifier) => {
-                    let (peer, slot) = (*peer, *slot);
+                State::Verifying(place, slot, verifier) => {
+                    let (place, slot) = (*place, *slot);
                     more = true;
                     match verifier.step(store, crypto, &work.kp, VERIFY_STEP_BYTES) {
-                        Ok(true) => self.verified(work, peer),
+                        Ok(true) => self.verified(work, place),
                         Ok(false) => {}
                         Err(error) => {
                             store.release(slot);
-                            self.failed(now, work, peer, why(&error));
+                            self.failed(now, work, place, why(&error));
                         }
                     }
                 }
@@ -432,7 +451,8 @@ impl Fetch {
         rng: &mut dyn CryptoRng,
         reach: &dyn Fn(SocketAddr) -> bool,
     ) -> Option<Ask> {
-        if let Some(ask) = self.next_list(now, reach) {
+        let tick = Tick::of(now);
+        if let Some(ask) = self.next_list(tick, reach) {
             return Some(ask);
         }
         for (index, job) in (0u16..).zip(jobs) {
@@ -440,42 +460,42 @@ impl Fetch {
             let Some(work) = job.work.as_mut().filter(|work| matches!(work.state, State::Searching)) else {
                 continue;
             };
-            let block = work.block;
             // Of those that can be asked, the least loaded; among equals, any, so that not
             // everybody turns to the same one.
-            let askable = self.askable(now, work);
+            let askable = self.askable(tick, work);
             let start = if askable.is_power_of_two() { 0 } else { rng.next_u32() };
-            let free = places(askable).filter_map(|place| {
-                let (load, window) = self.peers.load(place);
+            let mut best = None;
+            for place in places(askable) {
                 let turn = u32::from(place).wrapping_add(start).wrapping_mul(0x9e37_79b1);
-                (load < window && self.peers.get(place).is_some_and(|peer| reach(peer.address)))
-                    .then_some((load, turn, place))
-            });
-            let Some((.., place)) = free.min() else { continue };
-            let Some(peer) = self.peers.get(place).map(|peer| peer.address) else { continue };
+                let rank = (self.peers.load(place).0, turn);
+                if best.is_none_or(|(least, _)| rank < least) && self.peers.is_free(place, reach) {
+                    best = Some((rank, place));
+                }
+            }
+            let Some((_, place)) = best else { continue };
+            let Some(peer) = self.peers.address(place) else { continue };
             work.asked |= only(place);
-            work.state = State::Asking(peer, now);
+            work.state = State::Asking(place, now);
             self.peers.asked(place);
             self.counters.asked = self.counters.asked.wrapping_add(1);
-            let question = Question::Block { job: id, block, plain_len: work.expected.len };
-            return Some(Ask { peer, question });
+            let question = Question::Block { job: id, block: work.block, plain_len: work.expected.len };
+            return Some(Ask { peer, place, question });
         }
         None
     }
 
     /// No stream or socket was free for a question: it is asked again later.
     pub fn not_carried(&mut self, now: Instant, jobs: &mut [Job], ask: &Ask) {
-        self.peers.over(ask.peer);
-        let place = self.peers.place(ask.peer);
-        match ask.question {
+        self.peers.over(ask.place);
+        match &ask.question {
             Question::List { segment, .. } => {
-                place.iter().for_each(|place| self.lists.ask(now, &segment, *place, false));
+                self.lists.ask(Tick::of(now), crowd::key(segment), ask.place, false);
                 self.counters.lists = self.counters.lists.wrapping_sub(1);
             }
             Question::Block { .. } => {
                 self.counters.asked = self.counters.asked.wrapping_sub(1);
                 let Some(work) = work(jobs, ask) else { return };
-                work.asked &= !place.map_or(0, only);
+                work.asked &= !only(ask.place);
                 work.state = State::Searching;
             }
         }
@@ -489,12 +509,13 @@ impl Fetch {
         matches: &ProbeMatches<'_>,
         is_us: &dyn Fn(SocketAddr) -> bool,
     ) {
-        let Self { holdings: Holdings { discovery, table }, peers, lists, counters, news, .. } = self;
+        let Self { holdings: Holdings { discovery, table, .. }, peers, lists, counters, news, .. } = self;
+        let tick = Tick::of(now);
         discovery.handle_matches(now, from, matches, &mut |one| {
             if is_us(one.peer) {
                 return;
             }
-            let Some((place, instead)) = peers.meet(now, one.peer) else {
+            let Some((place, instead)) = peers.meet(tick, one.peer) else {
                 counters.surplus = counters.surplus.wrapping_add(1);
                 return;
             };
@@ -518,36 +539,41 @@ impl Fetch {
     }
 
     /// Whom to ask for a block, in whatever order.
-    fn askable(&self, now: Instant, work: &Work) -> PeerSet {
-        let segment = &work.block.segment;
+    #[inline(never)]
+    fn askable(&self, now: Tick, work: &Work) -> PeerSet {
+        let BlockId { segment, index } = &work.block;
+        let (mut holders, partial) =
+            self.holdings.get(segment).map_or((0, 0), |holding| (holding.holders, holding.partial));
         let hosted = self.hosted.filter(|_| work.to_hosted).and_then(|hosted| self.peers.place(hosted));
-        let holders = self.holdings.holders(segment) | hosted.map_or(0, only);
+        holders |= hosted.map_or(0, only);
+        let mut willing = self.peers.willing(now, holders & !work.asked);
         // Who has it all by now has more than its last list said.
-        let partial = self.holdings.get(segment).map_or(0, |holding| holding.partial);
-        let denies = |place: &u8| {
-            partial & only(*place) != 0 && self.lists.denies(now, segment, work.block.index, *place)
-        };
-        let willing = self.peers.willing(now, holders & !work.asked);
-        places(willing).filter(|place| !denies(place)).map(only).fold(0, |set, one| set | one)
+        for place in places(willing & partial) {
+            if self.lists.denies(now, segment, *index, place) {
+                willing &= !only(place);
+            }
+        }
+        willing
     }
 
     /// Moves a search on: waits, has its segment probed for, turns to the hosted cache, or gives
     /// up; whether it gave up.
     fn search(&mut self, now: Instant, work: &mut Work) -> bool {
+        let now = Tick::of(now);
         if self.askable(now, work) != 0 {
             return false;
         }
         let (segment, algorithm) = (&work.block.segment, work.expected.algorithm);
         if self.distributed {
             let trusted = self.peers.trusted(now);
-            let Some(holding) = self.holdings.meet(now, segment, algorithm, SEGMENT_BLOCKS, trusted) else {
+            let Some(holding) = self.holdings.meet(segment, algorithm, SEGMENT_BLOCKS, trusted) else {
                 return false;
             };
             let may = self.peers.willing(now, holding.holders & trusted & !work.asked);
             if may != 0 && holding.is_untried() {
                 return true;
             }
-            if holding.search(work.since) {
+            if holding.search(now, work.since) {
                 return false;
             }
         }
@@ -572,21 +598,21 @@ impl Fetch {
         true
     }
 
-    fn verified(&mut self, work: &mut Work, peer: SocketAddr) {
-        if let Some(place) = self.peers.place(peer) {
-            self.peers.trust(place);
-        }
+    fn verified(&mut self, work: &mut Work, place: u8) {
+        self.peers.trust(place);
         self.counters.verified = self.counters.verified.wrapping_add(1);
-        let hosted = self.hosted == Some(peer);
-        work.state = State::Ended(Some(if hosted { Source::HostedCache(peer) } else { Source::Peer(peer) }));
+        let source = |peer| match self.hosted {
+            Some(hosted) if hosted == peer => Source::HostedCache(peer),
+            _ => Source::Peer(peer),
+        };
+        work.state = State::Ended(self.peers.address(place).map(source));
     }
 
-    fn failed(&mut self, now: Instant, work: &mut Work, peer: SocketAddr, cause: Cause) {
-        note(work, (!cause.is_ours()).then_some(peer), cause);
-        if let (Cause::NotHeld, State::Asking(_, since), Some(place)) =
-            (cause, &work.state, self.peers.place(peer))
-        {
-            let rests = self.peers.disappoint(now, place, now.since(*since));
+    fn failed(&mut self, now: Instant, work: &mut Work, place: u8, cause: Cause) {
+        note(work, if cause.is_ours() { None } else { self.peers.address(place) }, cause);
+        let tick = Tick::of(now);
+        if let (Cause::NotHeld, Some(took)) = (cause, work.took(now)) {
+            let rests = self.peers.disappoint(tick, place, took);
             self.shunned(rests);
             self.holdings.lacks(&work.block.segment, place);
         }
@@ -595,12 +621,13 @@ impl Fetch {
         // information.
         let version1 = work.expected.algorithm != HashAlgorithm::TruncatedSha512;
         let certain = version1 && work.expected.len == BLOCK_BYTES;
-        self.blame(now, peer, cause, certain);
+        self.blame(tick, place, cause, certain);
         work.state = if cause.is_ours() { State::Ended(None) } else { State::Searching };
     }
 
     /// Counts a failure, and what it means for the peer.
-    fn blame(&mut self, now: Instant, peer: SocketAddr, cause: Cause, certain: bool) {
+    #[inline(never)]
+    fn blame(&mut self, now: Tick, place: u8, cause: Cause, certain: bool) {
         let counter = match cause {
             Cause::BadBlock => Some(&mut self.counters.bad_blocks),
             Cause::BadReply => Some(&mut self.counters.bad_replies),
@@ -610,7 +637,7 @@ impl Fetch {
         if let Some(counter) = counter {
             *counter = counter.wrapping_add(1);
         }
-        let shunned = self.peers.punish(now, peer, cause, certain);
+        let shunned = self.peers.punish(now, place, cause, certain);
         self.shunned(shunned);
     }
 
@@ -623,42 +650,40 @@ impl Fetch {
         }
     }
 
-    fn next_list(&mut self, now: Instant, reach: &dyn Fn(SocketAddr) -> bool) -> Option<Ask> {
+    #[inline(never)]
+    fn next_list(&mut self, now: Tick, reach: &dyn Fn(SocketAddr) -> bool) -> Option<Ask> {
         let Self { lists, peers, holdings, counters, .. } = self;
-        let free = |due: &crowd::Due| {
-            let (load, window) = peers.load(due.place);
-            load < window
-                && peers.willing(now, only(due.place)) != 0
-                && peers.get(due.place).is_some_and(|peer| reach(peer.address))
+        let can_be_asked = |&(key, place): &(u32, u8)| {
+            peers.is_free(place, reach)
+                && peers.willing(now, only(place)) != 0
+                && holdings.by_key(key).is_some()
         };
-        let due = lists.due().filter(free);
-        let known = |due: crowd::Due| Some((holdings.by_key(due.segment)?, due));
-        let ((segment, blocks), due) = due.filter_map(known).next()?;
-        let peer = peers.get(due.place)?.address;
-        lists.ask(now, &segment, due.place, true);
-        peers.asked(due.place);
+        let (key, place) = lists.due().find(can_be_asked)?;
+        let (&segment, blocks) = holdings.by_key(key)?;
+        let peer = peers.address(place)?;
+        lists.ask(now, key, place, true);
+        peers.asked(place);
         counters.lists = counters.lists.wrapping_add(1);
-        Some(Ask { peer, question: Question::List { segment, blocks } })
+        Some(Ask { peer, place, question: Question::List { segment, blocks } })
     }
 
-    fn listed(&mut self, now: Instant, peer: SocketAddr, segment: &SegmentId, blocks: u32, answer: Answer) {
-        let Some(place) = self.peers.place(peer) else { return };
-        let mut all = IndexSet::EMPTY;
-        all.insert_range(Range { index: 0, count: blocks });
+    #[inline(never)]
+    fn listed(&mut self, now: Tick, place: u8, segment: &SegmentId, blocks: u32, answer: &Answer) {
+        let all = IndexSet::up_to(blocks);
         let list = match answer {
             Answer::Listed(list) => {
-                self.peers.heard(now, peer);
+                self.peers.heard(now, place);
                 Some(list)
             }
             // Who does not tell has to be asked for each block.
-            Answer::Failed(Cause::Refused | Cause::NotHeld) => Some(all),
+            Answer::Failed(Cause::Refused | Cause::NotHeld) => Some(&all),
             Answer::Failed(cause) => {
-                self.blame(now, peer, cause, true);
+                self.blame(now, place, *cause, true);
                 None
             }
             Answer::Sealed { .. } | Answer::Taken => None,
         };
-        if list == Some(all)
+        if list == Some(&all)
             && let Some(holding) = self.holdings.get_mut(segment)
         {
             holding.partial &= !only(place);
@@ -679,14 +704,16 @@ impl Work {
     }
 }
 
+#[inline(never)]
 fn job(jobs: &mut [Job], id: JobId) -> Option<&mut Job> {
     jobs.get_mut(usize::from(id.index)).filter(|job| job.generation == id.generation)
 }
 
 /// The work that waits for the answer to `ask`.
+#[inline(never)]
 fn work<'a>(jobs: &'a mut [Job], ask: &Ask) -> Option<&'a mut Work> {
     let Question::Block { job: id, .. } = ask.question else { return None };
-    job(jobs, id)?.work.as_mut().filter(|work| work.is_asking(ask.peer))
+    job(jobs, id)?.work.as_mut().filter(|work| work.is_asking(ask.place))
 }
 
 fn note(work: &mut Work, peer: Option<SocketAddr>, cause: Cause) {

@@ -352,6 +352,30 @@ fn who_gave_blocks_is_asked_for_other_segments_without_a_probe() {
     assert_eq!(*failures, [Failure { peer: Some(peer(1)), cause: Cause::NotHeld }]);
 }
 
+/// More segments at the same moment than there are rows: two that are looked for do not drive each
+/// other out.
+#[test]
+fn more_segments_than_there_is_room_for() {
+    let mut world = World::new();
+    world.want(0).unwrap();
+    world.work();
+    world.peers_answer(&[peer(1)]);
+    Fetch::cancel(&mut world.store, &mut world.jobs, JobId { index: 0, generation: 1 });
+    world.gives(0);
+    world.outcome(JobId { index: 0, generation: 2 }).unwrap();
+    for first in (100..100 + 2 * MAX_SEGMENTS as u8).step_by(2) {
+        let jobs = [first, first + 1].map(|segment| world.want_v2(segment));
+        world.work();
+        for segment in [first, first + 1] {
+            let Some(Ask { question: Question::Block { block, .. }, .. }) = world.ask() else { panic!() };
+            assert_eq!(block.segment, segment_v2(segment));
+        }
+        jobs.into_iter().for_each(|job| Fetch::cancel(&mut world.store, &mut world.jobs, job));
+        // What was asked is answered to nobody.
+        (0..2).for_each(|_| world.fetch.peers.over(0));
+    }
+}
+
 /// Nobody is asked for more than its window.
 #[test]
 fn a_window_is_full() {
@@ -366,7 +390,7 @@ fn a_window_is_full() {
     assert!(jobs.into_iter().all(|job| world.outcome(job).is_none()), "but it waits");
     world.answer(&first, Answer::Failed(Cause::TimedOut));
     assert!(world.ask().is_none(), "the window has shrunk");
-    (0..3).for_each(|_| world.fetch.peers.over(peer(1)));
+    (0..3).for_each(|_| world.fetch.peers.over(place));
     assert!(world.ask().is_some());
 }
 
@@ -616,6 +640,26 @@ fn a_block_that_is_not_asked_for_after_all() {
     assert_eq!(world.fetch.peers.load(0).0, 0);
 }
 
+/// Until it is known what a block is worth, nobody else has the place of the peer that sent it.
+#[test]
+fn a_peer_on_trial_keeps_its_place() {
+    let mut world = World::new();
+    let job = world.want(0).unwrap();
+    world.work();
+    world.peers_answer(&[peer(1)]);
+    let ask = world.ask().unwrap();
+    let sealed = world.sealed(0, 0);
+    world.answer(&ask, sealed);
+    world.now += Duration::from_secs(11);
+    let meet = |world: &mut World, last| world.fetch.peers.meet(Tick::of(world.now), peer(last));
+    (2..=32).for_each(|last| assert_eq!(meet(&mut world, last), Some((last - 1, false))));
+    assert_eq!(meet(&mut world, 100), None);
+    world.work();
+    assert_eq!(world.outcome(job).unwrap().source, Some(Source::Peer(peer(1))));
+    world.work();
+    assert_eq!(meet(&mut world, 100), Some((0, true)), "it was silent for long");
+}
+
 /// A host that names one port after the other does not get the places of others.
 #[test]
 fn many_ports_of_one_host() {
@@ -660,11 +704,11 @@ fn who_is_trusted_and_shunned_is_not_waited_for() {
     let mut world = World::new();
     let (trusted, liar) = (peer(1), SocketAddr::new(peer(1).ip(), 8_080));
     for there in [trusted, liar] {
-        world.fetch.peers.meet(world.now, there).unwrap();
+        world.fetch.peers.meet(Tick::of(world.now), there).unwrap();
     }
     world.fetch.peers.trust(0);
-    world.fetch.peers.punish(world.now, liar, Cause::BadBlock, true);
-    assert_eq!(world.fetch.peers.trusted(world.now), only(0));
+    world.fetch.peers.punish(Tick::of(world.now), 1, Cause::BadBlock, true);
+    assert_eq!(world.fetch.peers.trusted(Tick::of(world.now)), only(0));
     let job = world.want_v2(1);
     assert!(!world.work(), "there is nothing to do at once");
     assert!(world.ask().is_none());

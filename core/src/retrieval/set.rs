@@ -8,15 +8,22 @@ use crate::limits::SEGMENT_BLOCKS;
 /// asks for, those beyond are not listed, and so will be asked for one by one.
 pub const SET_INDICES: u32 = SEGMENT_BLOCKS;
 
-const WORDS: usize = SET_INDICES.div_ceil(u64::BITS) as usize;
+const WORDS: usize = SET_INDICES.div_ceil(u32::BITS) as usize;
 
 /// A set of indices below [`SET_INDICES`]; those above are left out.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct IndexSet([u64; WORDS]);
+pub struct IndexSet([u32; WORDS]);
 
 impl IndexSet {
     /// The empty set.
     pub const EMPTY: Self = Self([0; WORDS]);
+
+    /// The first `count` indices.
+    pub fn up_to(count: u32) -> Self {
+        let mut set = Self::EMPTY;
+        set.insert_range(Range { index: 0, count });
+        set
+    }
 
     /// Adds one index.
     pub fn insert(&mut self, index: u32) {
@@ -24,22 +31,25 @@ impl IndexSet {
     }
 
     /// Adds all indices of a range.
+    #[inline(never)]
     pub fn insert_range(&mut self, range: Range) {
         let indices = range.indices();
-        for (first, word) in (0..).step_by(u64::BITS as usize).zip(&mut self.0) {
+        let mut first = 0u32;
+        for word in &mut self.0 {
             // Where in this word the range begins and ends.
             let start = indices.start.saturating_sub(first);
-            let end = indices.end.saturating_sub(first).min(u64::BITS);
+            let end = indices.end.saturating_sub(first).min(u32::BITS);
             if start < end {
-                *word |= (u64::MAX >> (u64::BITS - (end - start))) << start;
+                *word |= (u32::MAX >> (u32::BITS - (end - start))) << start;
             }
+            first = first.saturating_add(u32::BITS);
         }
     }
 
     /// Takes one index out.
     pub fn remove(&mut self, index: u32) {
-        if let Some(word) = self.0.get_mut((index / u64::BITS) as usize) {
-            *word &= !(1 << (index % u64::BITS));
+        if let Some(word) = self.0.get_mut((index / u32::BITS) as usize) {
+            *word &= !(1 << (index % u32::BITS));
         }
     }
 
@@ -50,62 +60,59 @@ impl IndexSet {
 
     /// Whether `index` is one of them.
     pub fn contains(&self, index: u32) -> bool {
-        self.0.get((index / u64::BITS) as usize).is_some_and(|word| word >> (index % u64::BITS) & 1 == 1)
+        self.0.get((index / u32::BITS) as usize).is_some_and(|word| word >> (index % u32::BITS) & 1 == 1)
     }
 
     /// Those of this set that are in `other` as well.
     pub fn intersection(&self, other: &Self) -> Self {
         let mut both = *self;
-        both.0.iter_mut().zip(other.0).for_each(|(word, other)| *word &= other);
+        both.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= other);
         both
     }
 
     /// Those that are in this set, in `other`, or in both.
     pub fn union(&self, other: &Self) -> Self {
         let mut either = *self;
-        either.0.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
+        either.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
         either
     }
 
     /// Those of this set that are not in `other`.
     pub fn without(&self, other: &Self) -> Self {
         let mut rest = *self;
-        rest.0.iter_mut().zip(other.0).for_each(|(word, other)| *word &= !other);
+        rest.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= !other);
         rest
     }
 
     /// How many there are.
+    #[inline(never)]
     pub fn count(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
 
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = u32> + use<> {
-        (0u32..).step_by(u64::BITS as usize).zip(self.0).flat_map(|(first, word)| {
-            let mut left = word;
-            core::iter::from_fn(move || {
-                let index = first.saturating_add(left.trailing_zeros());
-                let found = left != 0;
-                left &= left.wrapping_sub(1);
-                found.then_some(index)
-            })
+        let (set, mut from) = (*self, 0u32);
+        core::iter::from_fn(move || {
+            let index = set.first_from(from)?;
+            from = index.saturating_add(1);
+            Some(index)
         })
     }
 
     /// The first index from `from` on.
     pub fn first_from(&self, from: u32) -> Option<u32> {
-        first_from(self.0.iter().copied(), from)
+        self.first(from, 0)
     }
 
     /// The greatest index.
     pub fn last(&self) -> Option<u32> {
-        let (first, word) =
-            (0u32..).step_by(u64::BITS as usize).zip(&self.0).filter(|(_, word)| **word > 0).last()?;
-        Some(first.saturating_add(word.checked_ilog2()?))
+        let (at, word) = self.0.iter().enumerate().rfind(|(_, word)| **word > 0)?;
+        Some((at as u32).saturating_mul(u32::BITS).saturating_add(word.checked_ilog2()?))
     }
 
     /// Its indices as bits, the lowest of the first word first.
-    pub(crate) const fn words(&self) -> &[u64; WORDS] {
+    pub(crate) const fn words(&self) -> &[u32; WORDS] {
         &self.0
     }
 
@@ -113,11 +120,25 @@ impl IndexSet {
     pub fn ranges(&self) -> impl Iterator<Item = Range> + Clone + use<'_> {
         let mut from = 0;
         core::iter::from_fn(move || {
-            let index = self.first_from(from)?;
-            let end = first_from(self.0.iter().map(|word| !word), index).unwrap_or(SET_INDICES);
-            from = end;
-            Some(Range { index, count: end.saturating_sub(index) })
+            let index = self.first(from, 0)?;
+            from = self.first(index, u32::MAX).unwrap_or(SET_INDICES);
+            Some(Range { index, count: from.saturating_sub(index) })
         })
+    }
+
+    /// The first index from `from` on whose bit is set; with all bits in `flip`, whose bit is not.
+    #[inline(never)]
+    fn first(&self, from: u32, flip: u32) -> Option<u32> {
+        let mut first = from & !(u32::BITS - 1);
+        let mut mask = u32::MAX << (from % u32::BITS);
+        for word in self.0.get((from / u32::BITS) as usize..).unwrap_or_default() {
+            let rest = (word ^ flip) & mask;
+            if rest > 0 {
+                return Some(first.saturating_add(rest.trailing_zeros()));
+            }
+            (first, mask) = (first.saturating_add(u32::BITS), u32::MAX);
+        }
+        None
     }
 }
 
@@ -125,15 +146,6 @@ impl core::fmt::Debug for IndexSet {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_list().entries(self.ranges().map(|range| range.indices())).finish()
     }
-}
-
-/// The first bit from `from` on that is set in `words`.
-fn first_from(words: impl Iterator<Item = u64>, from: u32) -> Option<u32> {
-    (0u32..).step_by(u64::BITS as usize).zip(words).find_map(|(first, word)| {
-        let skipped = from.saturating_sub(first);
-        let rest = word & u64::MAX.checked_shl(skipped).unwrap_or(0);
-        (rest > 0).then(|| first.saturating_add(rest.trailing_zeros()))
-    })
 }
 
 #[cfg(test)]

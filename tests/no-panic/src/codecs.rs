@@ -685,7 +685,7 @@ fn retrieval_emit(input: &[u8], output: &mut [u8]) {
 
 #[inline(never)]
 fn retrieval_set(input: &[u8], _: &mut [u8]) {
-    let (mut set, mut other) = (IndexSet::EMPTY, IndexSet::EMPTY);
+    let (mut set, mut other) = (IndexSet::up_to(unknown_u32()), IndexSet::EMPTY);
     for range in input.as_chunks().0 {
         let (set, other) = (forget(&mut set), forget(&mut other));
         set.remove(unknown_u32());

@@ -1,18 +1,16 @@
 //! The corridor of a block that somebody else wants: an HTTP request, by its path → the retrieval
 //! server → the reply, block bytes straight from the store.
 
-use heapless::Vec;
-
-use crate::bytes::{NoRoom, Writer, copy};
+use crate::bytes::{Writer, copy};
 use crate::http::conn::{Body, Conn, Event};
 use crate::http::wire::{self as http, Version};
 use crate::limits::{MAX_REQUEST_BYTES, REQUEST_TIMEOUT, UPLOAD_TIMEOUT};
-use crate::retrieval::server::{Answer, Incoming, Reply, Role};
+use crate::retrieval::server::{Exchange, Role};
 use crate::retrieval::wire::is_retrieval_path;
 use crate::store::{Store, StoreError};
 use crate::time::{Duration, Instant};
 
-/// Bytes of the head of a reply.
+/// Bytes of the head of a reply, and of an interim reply before it.
 const HEAD_BYTES: usize = 128;
 
 /// After how long without a byte taken nobody is left who waits for the reply (fact 38).
@@ -39,6 +37,7 @@ pub struct Counters {
 /// A connection that a peer opened to us.
 pub struct Upload {
     conn: Conn,
+    exchange: Exchange,
     phase: Phase,
     role: Role,
     ours: bool,
@@ -48,20 +47,57 @@ pub struct Upload {
     begun: bool,
     /// Bytes that its body may still have.
     body_left: u32,
-    head: Vec<u8, HEAD_BYTES>,
-    head_sent: usize,
+    head: Head,
     /// When the request began, or bytes of its reply were taken last.
     moved: Instant,
     deadline: Instant,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// The next request, or more of it, is awaited.
-    Receiving(Incoming),
-    /// A reply is on its way, or a head alone; input waits.
-    Sending { reply: Option<Reply>, close: bool },
+    Receiving,
+    /// A reply is on its way; input waits.
+    Sending { close: bool },
     /// All is said.
     Over,
+}
+
+/// What is said of a reply in HTTP: so little that it is written again whenever more of it is sent.
+struct Head {
+    /// The client waits to be told to go on, and is.
+    interim: bool,
+    /// 0 before there is a reply.
+    status: u16,
+    connection: &'static str,
+    /// Some of it is still to be sent, behind so many bytes.
+    due: bool,
+    sent: u8,
+}
+
+impl Head {
+    const NONE: Self = Self { interim: false, status: 0, connection: "", due: false, sent: 0 };
+
+    /// Fills the front of `buf` with what comes next and returns how much.
+    fn poll(&mut self, body: u32, buf: &mut [u8]) -> usize {
+        let mut head = [0; HEAD_BYTES];
+        let mut writer = Writer::new(&mut head);
+        // The longest interim reply and the longest head fit together.
+        if self.interim {
+            writer.put(http::CONTINUE);
+        }
+        if self.status > 0 {
+            let _ = http::emit_status_line(&mut writer, self.status);
+            let _ = http::emit_content_length(&mut writer, body.into());
+            writer.text(self.connection);
+            let _ = http::emit_head_end(&mut writer);
+        }
+        let left = writer.finish().get(self.sent.into()..).unwrap_or_default();
+        let len = copy(buf, left);
+        self.sent = self.sent.saturating_add(len as u8);
+        self.due = len < left.len();
+        len
+    }
 }
 
 impl Upload {
@@ -69,14 +105,14 @@ impl Upload {
     pub fn new(now: Instant, role: Role) -> Self {
         Self {
             conn: Conn::server(),
-            phase: Phase::Receiving(Incoming::new(role)),
+            exchange: Exchange::new(role),
+            phase: Phase::Receiving,
             role,
             ours: false,
             http_10: false,
             begun: false,
             body_left: MAX_REQUEST_BYTES,
-            head: Vec::new(),
-            head_sent: 0,
+            head: Head::NONE,
             moved: now,
             deadline: now + UPLOAD_TIMEOUT,
         }
@@ -105,7 +141,7 @@ impl Upload {
     pub fn gives_way(&self, now: Instant) -> bool {
         match self.phase {
             // Who has not sent its request by then has given up on it itself (MS-PCCRR 3.1.2).
-            Phase::Receiving(_) => !self.begun || self.moved + REQUEST_TIMEOUT <= now,
+            Phase::Receiving => !self.begun || self.moved + REQUEST_TIMEOUT <= now,
             Phase::Sending { .. } => self.moved + SILENCE <= now,
             Phase::Over => false,
         }
@@ -113,12 +149,12 @@ impl Upload {
 
     /// Whether all is said and the connection is to be closed.
     pub fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Over)
+        self.phase == Phase::Over
     }
 
     /// Whether it would take bytes now.
     pub fn wants_input(&self) -> bool {
-        matches!(self.phase, Phase::Receiving(_))
+        self.phase == Phase::Receiving
     }
 
     /// Takes bytes from the peer and returns how many were used. With `busy`, what it asks for is
@@ -132,7 +168,7 @@ impl Upload {
         bytes: &[u8],
     ) -> usize {
         let mut used = 0usize;
-        while let Phase::Receiving(request) = &mut self.phase {
+        while self.phase == Phase::Receiving {
             let (taken, event) = self.conn.handle(bytes.get(used..).unwrap_or_default());
             used = used.saturating_add(taken);
             match event {
@@ -150,10 +186,7 @@ impl Upload {
                     self.drop_request(now, counters);
                 }
                 Ok(Some(Event::HeadEnd(_))) => match (self.conn.wants_continue(), self.ours) {
-                    (true, true) => self.put_head(|writer| {
-                        writer.put(http::CONTINUE);
-                        writer.check()
-                    }),
+                    (true, true) => (self.head.interim, self.head.due) = (true, true),
                     (true, false) => self.drop_request(now, counters),
                     (false, _) => {}
                 },
@@ -166,14 +199,14 @@ impl Upload {
                         }
                     }
                     if self.ours {
-                        request.handle(now, store, body);
+                        self.exchange.handle(now, store, body);
                     }
                 }
                 Ok(Some(Event::End)) => self.answer(now, store, counters, busy),
                 Ok(Some(Event::Header { .. } | Event::Status { .. })) => {}
                 Err(error) => {
                     counters.dropped = counters.dropped.wrapping_add(1);
-                    self.refuse(now, error.status());
+                    self.send(now, error.status(), true);
                 }
             }
         }
@@ -183,7 +216,7 @@ impl Upload {
     /// The peer sends no more: after a whole request it may still read the reply.
     pub fn handle_eof(&mut self) {
         match &mut self.phase {
-            Phase::Sending { close, .. } => *close = true,
+            Phase::Sending { close } => *close = true,
             phase => *phase = Phase::Over,
         }
     }
@@ -197,31 +230,24 @@ impl Upload {
         counters: &mut Counters,
         buf: &mut [u8],
     ) -> Result<usize, StoreError> {
-        let mut len = copy(buf, self.head.get(self.head_sent..).unwrap_or_default());
-        self.head_sent = self.head_sent.saturating_add(len);
-        let Phase::Sending { reply, close } = &mut self.phase else { return Ok(len) };
-        let close = *close;
-        if self.head_sent < self.head.len() {
-            self.moved = if len > 0 { now } else { self.moved };
-            return Ok(len);
-        }
-        if let Some(reply) = reply {
-            let room = buf.get_mut(len..).unwrap_or_default();
-            match reply.read(store, room) {
+        let mut len = if self.head.due { self.head.poll(self.exchange.len(), buf) } else { 0 };
+        let Phase::Sending { close } = self.phase else { return Ok(len) };
+        if !self.head.due {
+            match self.exchange.read(store, buf.get_mut(len..).unwrap_or_default()) {
                 Ok(read) => len = len.saturating_add(read),
                 Err(error) => {
                     self.damaged(store, counters, error);
                     return Err(error);
                 }
             }
-            if !reply.is_empty() {
-                self.moved = if len > 0 { now } else { self.moved };
-                return Ok(len);
-            }
-            if let Some(block) = reply.block() {
-                counters.blocks = counters.blocks.wrapping_add(1);
-                counters.block_bytes = counters.block_bytes.wrapping_add(u64::from(block.len));
-            }
+        }
+        if self.head.due || !self.exchange.is_empty() {
+            self.moved = if len > 0 { now } else { self.moved };
+            return Ok(len);
+        }
+        if let Some(block) = self.exchange.block() {
+            counters.blocks = counters.blocks.wrapping_add(1);
+            counters.block_bytes = counters.block_bytes.wrapping_add(u64::from(block.len));
         }
         self.begin_again(now, close);
         Ok(len)
@@ -229,78 +255,49 @@ impl Upload {
 
     /// MS-PCCRR 3.2.5.2 to 3.2.5.4: once the reply is sent, the client MUST NOT count as active.
     fn begin_again(&mut self, now: Instant, close: bool) {
-        self.head.clear();
-        self.head_sent = 0;
+        self.head = Head::NONE;
         self.begun = false;
         self.body_left = MAX_REQUEST_BYTES;
         self.deadline = now + UPLOAD_TIMEOUT;
+        self.exchange = Exchange::new(self.role);
         let again = !close && self.conn.next_exchange().is_ok();
-        self.phase = if again { Phase::Receiving(Incoming::new(self.role)) } else { Phase::Over };
+        self.phase = if again { Phase::Receiving } else { Phase::Over };
     }
 
     fn answer(&mut self, now: Instant, store: &dyn Store, counters: &mut Counters, busy: bool) {
-        let answer = match &self.phase {
-            Phase::Receiving(request) if self.ours => request.finish(store, busy),
-            _ => Answer::Drop,
-        };
-        let Answer::Reply(reply) = answer else { return self.drop_request(now, counters) };
+        if !(self.ours && self.exchange.finish(store, busy)) {
+            return self.drop_request(now, counters);
+        }
         counters.answered = counters.answered.wrapping_add(1);
-        // RFC 9112 9.6: SHOULD say that the connection ends; 9.3, C.2.2: a client of HTTP/1.0 waits
-        // for that end unless it is told that there is none.
-        let connection = match (self.conn.keep_alive(), self.http_10) {
-            (false, _) => "Connection: close\r\n",
-            (true, true) => "Connection: keep-alive\r\n",
-            (true, false) => "",
-        };
-        self.put_head(|writer| {
-            http::emit_status_line(writer, 200).map_err(|_| NoRoom)?;
-            http::emit_content_length(writer, u64::from(reply.len()))?;
-            writer.text(connection);
-            http::emit_head_end(writer)
-        });
-        self.moved = now;
-        self.phase = Phase::Sending { reply: Some(reply), close: !self.conn.keep_alive() };
+        self.send(now, 200, !self.conn.keep_alive());
     }
 
     /// MS-PCCRR 3.2.5.5, fact 39: "dropped" is a 400 without a body; an empty 200 would be taken
     /// for a reply. Other paths than ours are no business of that protocol.
     fn drop_request(&mut self, now: Instant, counters: &mut Counters) {
         counters.dropped = counters.dropped.wrapping_add(1);
-        self.refuse(now, if self.ours { 400 } else { 404 });
+        self.send(now, if self.ours { 400 } else { 404 }, true);
     }
 
-    fn refuse(&mut self, now: Instant, status: u16) {
-        self.put_head(|writer| {
-            http::emit_status_line(writer, status).map_err(|_| NoRoom)?;
-            http::emit_content_length(writer, 0)?;
-            writer.text("Connection: close\r\n");
-            http::emit_head_end(writer)
-        });
+    /// Begins to send a reply: what the exchange comes to, which is nothing before it is finished.
+    fn send(&mut self, now: Instant, status: u16, close: bool) {
+        // RFC 9112 9.6: SHOULD say that the connection ends; 9.3, C.2.2: a client of HTTP/1.0 waits
+        // for that end unless it is told that there is none.
+        self.head.connection = match (close, self.http_10) {
+            (true, _) => "Connection: close\r\n",
+            (false, true) => "Connection: keep-alive\r\n",
+            (false, false) => "",
+        };
+        (self.head.status, self.head.due) = (status, true);
         self.moved = now;
-        self.phase = Phase::Sending { reply: None, close: true };
-    }
-
-    /// Puts a head behind what is still unsent of an interim reply.
-    fn put_head(&mut self, emit: impl FnOnce(&mut Writer<'_>) -> Result<(), NoRoom>) {
-        let mut buf = [0; HEAD_BYTES];
-        let mut writer = Writer::new(&mut buf);
-        let unsent = self.head.get(self.head_sent..).unwrap_or_default();
-        // The longest interim reply and the longest head fit together.
-        writer.put(unsent);
-        let _ = emit(&mut writer);
-        self.head = Vec::from_slice(writer.finish()).unwrap_or_default();
-        self.head_sent = 0;
+        self.phase = Phase::Sending { close };
     }
 
     /// A block that rotted is nobody's any more.
     fn damaged(&mut self, store: &mut dyn Store, counters: &mut Counters, error: StoreError) {
         if error == StoreError::Damaged {
             counters.damaged = counters.damaged.wrapping_add(1);
-            if let Phase::Sending { reply: Some(reply), .. } = &self.phase
-                && let Some(block) = reply.block()
-            {
-                store.release(block.slot);
-            }
+            self.exchange.block().into_iter().for_each(|block| store.release(block.slot));
         }
         self.phase = Phase::Over;
     }

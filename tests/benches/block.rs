@@ -7,7 +7,7 @@ use peerdist_core::bytes::Writer;
 use peerdist_core::content::SegmentId;
 use peerdist_core::crypto::{CipherAlgorithm, HashAlgorithm, Seal, Secret, SoftCrypto, hash};
 use peerdist_core::retrieval::client::{Exchange, Step};
-use peerdist_core::retrieval::server::{Answer, Incoming, Role};
+use peerdist_core::retrieval::server::{self, Role};
 use peerdist_core::retrieval::wire::{GET_BLOCKS_BYTES, GetBlocks};
 use peerdist_core::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
 use peerdist_core::store::seal::open_at;
@@ -56,13 +56,13 @@ fn take_in(plain: &[u8], expected: Expected) -> Memory {
 
 /// The server's half: a request in, a whole reply out.
 fn serve(store: &mut Memory, request: &[u8], out: &mut Vec<u8>) {
-    let mut incoming = Incoming::new(Role::Peer);
-    incoming.handle(Instant::ZERO, store, request);
-    let Answer::Reply(mut reply) = incoming.finish(store, false) else { unreachable!("a proper request") };
+    let mut exchange = server::Exchange::new(Role::Peer);
+    exchange.handle(Instant::ZERO, store, request);
+    assert!(exchange.finish(store, false), "a proper request");
     out.clear();
     let mut room = [0; ROOM];
-    while !reply.is_empty() {
-        let len = reply.read(store, &mut room).expect("an undamaged block");
+    while !exchange.is_empty() {
+        let len = exchange.read(store, &mut room).expect("an undamaged block");
         out.extend_from_slice(&room[..len]);
     }
 }
@@ -90,7 +90,7 @@ fn receive(store: &mut Memory, reply: &[u8], expected: Expected) {
                 let done = verifier.step(store, &mut SoftCrypto, &kp(), u32::MAX);
                 assert!(done.expect("the right bytes"));
             }
-            Step::More | Step::Missing | Step::Negotiation(_) => {}
+            Step::More | Step::Missing | Step::Blocks | Step::Negotiation(_) => {}
         }
     }
 }

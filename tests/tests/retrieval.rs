@@ -6,10 +6,8 @@ use peerdist_core::ages::{Ages, AgesRepr};
 use peerdist_core::bytes::{Writer, decode_hex};
 use peerdist_core::content::SegmentId;
 use peerdist_core::crypto::{CipherAlgorithm, Crypto, HashAlgorithm, Seal, Secret, SoftCrypto, hash};
-use peerdist_core::retrieval::client::{
-    AcceptPlain, Exchange, ListExchange, ListStep, SegmentExchange, SegmentStep, Step,
-};
-use peerdist_core::retrieval::server::{Answer, Incoming, Role};
+use peerdist_core::retrieval::client::{AcceptPlain, Exchange, SegmentExchange, SegmentStep, Step};
+use peerdist_core::retrieval::server::{self, Role};
 use peerdist_core::retrieval::set::IndexSet;
 use peerdist_core::retrieval::wire::{
     Block, BlockReply, CryptoAlgoId, Malformed, Range, Ranges, Reply, Request, Version,
@@ -151,14 +149,14 @@ fn clients_read_the_replies() {
                 all.insert_range(Range { index: 0, count: 512 });
                 let mut listed = IndexSet::EMPTY;
                 list.ranges.iter().for_each(|range| listed.insert_range(range));
-                let mut exchange = ListExchange::new(segment, all);
+                let mut exchange = Exchange::list(segment, all);
                 let mut left = &bytes[..];
                 while !exchange.is_done() {
                     let (used, step) = exchange.handle(left);
                     left = &left[used..];
-                    assert!([Ok(ListStep::More), Ok(ListStep::Blocks(listed))].contains(&step));
+                    assert!([Ok(Step::More), Ok(Step::Blocks)].contains(&step));
                 }
-                assert!(left.is_empty());
+                assert!(left.is_empty() && exchange.blocks() == listed);
             }
             Reply::SegmentList(list) => {
                 let (ids, mut buf) = ([SegmentId::from_slice(&[0; 32]).unwrap(); 6], [0; 512]);
@@ -227,12 +225,14 @@ fn malformed_replies_are_refused() {
 /// What a hosted cache without a single block answers; `None` if it drops the request.
 fn answer(request: &[u8]) -> Option<Vec<u8>> {
     let mut store = RamStore::new([Page::EMPTY], [Entry::EMPTY], [0; 0]);
-    let mut incoming = Incoming::new(Role::HostedCache);
-    request.chunks(5).for_each(|piece| incoming.handle(Instant::ZERO, &store, piece));
-    let Answer::Reply(mut reply) = incoming.finish(&store, false) else { return None };
-    let mut bytes = vec![0; reply.len() as usize];
-    assert_eq!(reply.read(&mut store, &mut bytes), Ok(bytes.len()));
-    assert!(reply.is_empty());
+    let mut exchange = server::Exchange::new(Role::HostedCache);
+    request.chunks(5).for_each(|piece| exchange.handle(Instant::ZERO, &store, piece));
+    if !exchange.finish(&store, false) {
+        return None;
+    }
+    let mut bytes = vec![0; exchange.len() as usize];
+    assert_eq!(exchange.read(&mut store, &mut bytes), Ok(bytes.len()));
+    assert!(exchange.is_empty());
     Some(bytes)
 }
 

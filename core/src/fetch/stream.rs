@@ -3,7 +3,6 @@
 
 use core::net::SocketAddr;
 
-use heapless::Vec;
 use rand_core::CryptoRng;
 
 use super::{Ask, Cause, Fetch, Job, Question, cannot_reserve};
@@ -12,13 +11,14 @@ use crate::crypto::{CipherAlgorithm, Crypto, Seal};
 use crate::http::conn::{Body, Conn, Event};
 use crate::http::wire as http;
 use crate::limits::REQUEST_TIMEOUT;
-use crate::retrieval::client::{AcceptPlain, Exchange, ListExchange, ListStep, Refusal, Step};
+use crate::retrieval::client::{AcceptPlain, Exchange, Refusal, Step};
 use crate::retrieval::set::IndexSet;
-use crate::retrieval::wire::{GET_BLOCKS_BYTES, GetBlocks, PATH, Range, VERSION_1_0, VersionRange};
+use crate::retrieval::wire::{GET_BLOCKS_BYTES, PATH, VERSION_1_0, VersionRange};
 use crate::store::{SlotId, Store};
 use crate::time::{Duration, Instant};
 
-/// Bytes of a question: the request's head, and MSG_GETBLKS.
+/// Bytes of a question: the request's head, and MSG_GETBLKS, or MSG_GETBLKLIST with one range, which
+/// is no longer.
 const REQUEST_BYTES: usize = 160 + GET_BLOCKS_BYTES;
 
 /// How long a connection to a peer may take to come about; the request timer begins after that,
@@ -52,48 +52,27 @@ pub enum Answer {
 pub struct PeerStream {
     peer: SocketAddr,
     accept_plain: AcceptPlain,
-    conn: Conn,
     connected: bool,
+    /// Bytes of the question that have been sent, while some are left: it is so short that it is
+    /// written again whenever more of it is sent.
+    sent: Option<u16>,
+    conn: Conn,
     asking: Option<Asking>,
-    out: Vec<u8, REQUEST_BYTES>,
-    sent: usize,
     deadline: Instant,
 }
 
 struct Asking {
     ask: Ask,
-    exchange: Talk,
+    exchange: Exchange,
     /// Whether the reply is a 200; other replies carry no message.
     ok: bool,
-    /// Bytes of its body that are announced and still to come.
-    left: u64,
     negotiated: bool,
     retried: bool,
+    /// Bytes of its body that are announced and still to come.
+    left: u64,
     slot: Option<(SlotId, u32)>,
     written: u32,
     result: Option<Answer>,
-}
-
-/// The exchange that a question begins.
-#[allow(clippy::large_enum_variant, reason = "there is no heap to put the large variant on")]
-enum Talk {
-    Block(Exchange),
-    List(ListExchange),
-}
-
-impl Talk {
-    fn new(question: &Question, accept_plain: AcceptPlain) -> Self {
-        match *question {
-            Question::Block { block, plain_len, .. } => {
-                Self::Block(Exchange::with_policy(block, plain_len, accept_plain))
-            }
-            Question::List { segment, blocks } => {
-                let mut asked = IndexSet::EMPTY;
-                asked.insert_range(Range { index: 0, count: blocks });
-                Self::List(ListExchange::new(segment, asked))
-            }
-        }
-    }
 }
 
 /// The parts of the machine that an answer goes through.
@@ -116,11 +95,10 @@ impl PeerStream {
         Self {
             peer,
             accept_plain,
-            conn: Conn::client(),
             connected: false,
+            sent: None,
+            conn: Conn::client(),
             asking: None,
-            out: Vec::new(),
-            sent: 0,
             deadline: now + CONNECT_TIMEOUT,
         }
     }
@@ -141,6 +119,7 @@ impl PeerStream {
     }
 
     /// What it asks.
+    #[inline(never)]
     pub fn asks(&self) -> Option<Ask> {
         self.asking.as_ref().map(|asking| asking.ask)
     }
@@ -158,20 +137,26 @@ impl PeerStream {
 
     /// Puts a question; `false` if the connection cannot carry another.
     pub fn ask(&mut self, now: Instant, ask: &Ask) -> bool {
-        let exchange = Talk::new(&ask.question, self.accept_plain);
-        if self.conn.expect_reply(false).is_err() || self.emit(&ask.question, &exchange).is_err() {
+        if !self.keeps_open() || self.conn.expect_reply(false).is_err() {
             return false;
         }
         if self.connected {
             self.deadline = now + REQUEST_TIMEOUT;
         }
+        self.sent = Some(0);
+        let exchange = match ask.question {
+            Question::Block { block, plain_len, .. } => {
+                Exchange::with_policy(block, plain_len, self.accept_plain)
+            }
+            Question::List { segment, blocks } => Exchange::list(segment, IndexSet::up_to(blocks)),
+        };
         self.asking = Some(Asking {
             ask: *ask,
             exchange,
             ok: false,
-            left: 0,
             negotiated: false,
             retried: false,
+            left: 0,
             slot: None,
             written: 0,
             result: None,
@@ -181,8 +166,14 @@ impl PeerStream {
 
     /// What is still to be sent, into `buf`.
     pub fn poll(&mut self, buf: &mut [u8]) -> usize {
-        let len = copy(buf, self.out.get(self.sent..).unwrap_or_default());
-        self.sent = self.sent.saturating_add(len);
+        let (Some(sent), Some(asking)) = (self.sent, &self.asking) else { return 0 };
+        let mut request = [0; REQUEST_BYTES];
+        let mut writer = Writer::new(&mut request);
+        // There is room for any address, and for any segment id.
+        emit(self.peer, &asking.exchange, &mut writer);
+        let left = writer.finish().get(sent.into()..).unwrap_or_default();
+        let len = copy(buf, left);
+        self.sent = (len < left.len()).then(|| sent.saturating_add(len as u16));
         len
     }
 
@@ -236,7 +227,8 @@ impl PeerStream {
 
     /// Whether another question can follow on this connection.
     pub fn keeps_open(&self) -> bool {
-        self.conn.keep_alive()
+        // A peer that answers before all has been asked cannot tell where the next question begins.
+        self.conn.keep_alive() && self.sent.is_none()
     }
 
     /// Why it is being given up when its deadline passes.
@@ -249,13 +241,12 @@ impl PeerStream {
         // MS-PCCRR 3.1.5.1, fact 40: offered other versions, the request is sent again once,
         // unchanged, if the peer speaks its major version.
         if asking.negotiated && asking.result.is_none() && !core::mem::replace(&mut asking.retried, true) {
-            let question = asking.ask.question;
-            let exchange = Talk::new(&question, self.accept_plain);
+            asking.exchange.restart();
             self.deadline = now + REQUEST_TIMEOUT;
-            if self.conn.expect_reply(false).is_err() || self.emit(&question, &exchange).is_err() {
+            if !self.keeps_open() || self.conn.expect_reply(false).is_err() {
                 return self.give_up(store, Cause::Refused);
             }
-            self.asking.as_mut()?.exchange = exchange;
+            self.sent = Some(0);
             return None;
         }
         self.deadline = now + IDLE_TIMEOUT;
@@ -271,73 +262,27 @@ impl PeerStream {
         }
         Some(answer)
     }
-
-    fn emit(&mut self, question: &Question, exchange: &Talk) -> Result<(), NoRoom> {
-        let mut body = [0; GET_BLOCKS_BYTES];
-        let mut body = Writer::new(&mut body);
-        match (question, exchange) {
-            (Question::Block { block, .. }, _) => {
-                GetBlocks::emit_one(block.segment.as_bytes(), block.index, &mut body)?;
-            }
-            // One range: no longer than MSG_GETBLKS.
-            (_, Talk::List(list)) => list.emit(&mut body)?,
-            _ => return Err(NoRoom),
-        }
-        let body = body.finish();
-
-        let mut buf = [0; REQUEST_BYTES];
-        let mut writer = Writer::new(&mut buf);
-        http::emit_request_line(&mut writer, b"POST", PATH.as_bytes()).map_err(|_| NoRoom)?;
-        writer.text("Host: ");
-        emit_host(&mut writer, self.peer)?;
-        writer.text("\r\n");
-        http::emit_content_length(&mut writer, body.len() as u64)?;
-        http::emit_head_end(&mut writer)?;
-        writer.put(body);
-        writer.check()?;
-        self.sent = 0;
-        self.out = Vec::from_slice(writer.finish()).map_err(|_| NoRoom)?;
-        Ok(())
-    }
 }
 
 impl Asking {
     fn handle_body(&mut self, desk: &mut Desk<'_>, mut body: &[u8]) -> Result<(), Cause> {
         self.left = self.left.saturating_sub(body.len() as u64);
         while !body.is_empty() {
-            let used = match &mut self.exchange {
-                Talk::Block(exchange) => {
-                    let (used, step) = exchange.handle(body);
-                    self.block(desk, step.map_err(refused)?)?;
-                    used
-                }
-                Talk::List(exchange) => {
-                    let (used, step) = exchange.handle(body);
-                    match step.map_err(refused)? {
-                        ListStep::More => {}
-                        ListStep::Blocks(blocks) => self.result = Some(Answer::Listed(blocks)),
-                        ListStep::Negotiation(range) => self.negotiate(range),
-                    }
-                    used
-                }
-            };
+            let (used, step) = self.exchange.handle(body);
+            self.step(desk, step.map_err(refused)?)?;
             body = body.get(used..).unwrap_or_default();
         }
-        let is_done = match &self.exchange {
-            Talk::Block(exchange) => exchange.is_done(),
-            Talk::List(exchange) => exchange.is_done(),
-        };
         // Bytes behind the message make a bad reply; announced, they need not be waited for.
-        if is_done && self.left > 0 { Err(Cause::BadReply) } else { Ok(()) }
+        if self.exchange.is_done() && self.left > 0 { Err(Cause::BadReply) } else { Ok(()) }
     }
 
-    fn block(&mut self, desk: &mut Desk<'_>, step: Step<'_>) -> Result<(), Cause> {
-        let Question::Block { block, .. } = self.ask.question else { return Err(Cause::BadReply) };
+    fn step(&mut self, desk: &mut Desk<'_>, step: Step<'_>) -> Result<(), Cause> {
         match step {
             Step::More => {}
             // It is sealed on its way, into a slot of its own.
             Step::Begin { cipher: CipherAlgorithm::None, .. } => {}
             Step::Begin { len, .. } => {
+                let Question::Block { block, .. } = self.ask.question else { return Err(Cause::BadReply) };
                 self.slot = Some((desk.store.reserve(&block, len).map_err(cannot_reserve)?, len));
             }
             Step::Piece(piece) => {
@@ -356,6 +301,7 @@ impl Asking {
                 None if matches!(self.result, Some(Answer::Taken)) => {}
                 None => return Err(Cause::BadReply),
             },
+            Step::Blocks => self.result = Some(Answer::Listed(self.exchange.blocks())),
             Step::Missing => self.result = Some(Answer::Failed(Cause::NotHeld)),
             Step::Negotiation(range) => self.negotiate(range),
         }
@@ -377,29 +323,44 @@ const fn refused(refusal: Refusal) -> Cause {
     }
 }
 
+/// Writes the whole request of an exchange.
+fn emit(peer: SocketAddr, exchange: &Exchange, writer: &mut Writer<'_>) {
+    let mut body = [0; GET_BLOCKS_BYTES];
+    let mut body = Writer::new(&mut body);
+    let _ = exchange.emit(&mut body);
+    let body = body.finish();
+    writer.text("POST ");
+    writer.text(PATH);
+    writer.text(" HTTP/1.1\r\nHost: ");
+    let _ = emit_host(writer, peer);
+    writer.text("\r\n");
+    let _ = http::emit_content_length(writer, body.len() as u64);
+    let _ = http::emit_head_end(writer);
+    writer.put(body);
+}
+
 /// `address:port`, IPv6 in brackets.
 pub(crate) fn emit_host(writer: &mut Writer<'_>, address: SocketAddr) -> Result<(), NoRoom> {
+    let mut between = "";
     match address {
         SocketAddr::V4(v4) => {
-            for (nth, octet) in (0u8..).zip(v4.ip().octets()) {
-                if nth > 0 {
-                    writer.text(".");
-                }
-                writer.decimal(u64::from(octet));
+            for octet in v4.ip().octets() {
+                writer.text(between);
+                writer.decimal(octet.into());
+                between = ".";
             }
         }
         SocketAddr::V6(v6) => {
             writer.text("[");
-            for (nth, [high, low]) in (0u8..).zip(v6.ip().octets().as_chunks::<2>().0) {
-                if nth > 0 {
-                    writer.text(":");
-                }
-                writer.hex_upper(&[*high, *low]);
+            for pair in v6.ip().octets().as_chunks::<2>().0 {
+                writer.text(between);
+                writer.hex_upper(pair);
+                between = ":";
             }
             writer.text("]");
         }
     }
     writer.text(":");
-    writer.decimal(u64::from(address.port()));
+    writer.decimal(address.port().into());
     writer.check()
 }

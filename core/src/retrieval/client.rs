@@ -1,18 +1,20 @@
-//! [MS-PCCRR] 3.1, the client's half of one exchange: [`Exchange`] reads the reply to MSG_GETBLKS as
-//! it arrives, [`ListExchange`] that to MSG_GETBLKLIST, [`SegmentExchange`] that to MSG_GETSEGLIST.
+//! [MS-PCCRR] 3.1, the client's half of one exchange: [`Exchange`] reads the reply to MSG_GETBLKS or
+//! to MSG_GETBLKLIST as it arrives, [`SegmentExchange`] that to MSG_GETSEGLIST.
 //!
 //! The block's bytes pass straight through, as they are; the IV comes last. Only headers, sizes
 //! and names are judged here, whether the block is the right one is the store's to say.
 
-mod list;
 mod segments;
 
-pub use self::list::{ListExchange, ListStep};
 pub use self::segments::{AskError, SegmentExchange, SegmentStep};
+use super::fields::{Fields, Overrun};
+use super::set::IndexSet;
 use super::wire::{
-    BLOCK_HEAD_BYTES, HEADER_BYTES, Header, MessageType, Range, TRANSPORT_BYTES, VersionRange, pad,
+    GetBlockList, GetBlocks, HEADER_BYTES, Header, MessageType, RANGE_BYTES, Range, TRANSPORT_BYTES,
+    VersionRange, pad,
 };
-use crate::bytes::{Len, Reader, copy};
+use crate::bytes::{Len, NoRoom, Reader, Truncated, Writer};
+use crate::content::SegmentId;
 use crate::crypto::{CipherAlgorithm, CipherBlock, Seal};
 use crate::limits::MAX_REPLY_BYTES;
 use crate::store::BlockId;
@@ -35,6 +37,8 @@ pub enum Step<'a> {
     Block(Seal),
     /// The reply is complete: the peer does not have the block, or is too busy to send it.
     Missing,
+    /// The reply is complete: of what was asked for, the peer has [`Exchange::blocks`].
+    Blocks,
     /// The reply is complete: the peer would rather speak these versions (3.1.5.1).
     Negotiation(VersionRange),
 }
@@ -49,6 +53,7 @@ impl core::fmt::Debug for Step<'_> {
             Self::Piece(bytes) => f.debug_tuple("Piece").field(&Len(bytes)).finish(),
             Self::Block(seal) => f.debug_tuple("Block").field(seal).finish(),
             Self::Missing => f.write_str("Missing"),
+            Self::Blocks => f.write_str("Blocks"),
             Self::Negotiation(versions) => f.debug_tuple("Negotiation").field(versions).finish(),
         }
     }
@@ -97,27 +102,48 @@ impl core::fmt::Display for Refusal {
     }
 }
 
-/// One exchange: what was asked for, and how far its reply has come.
+impl From<Truncated> for Refusal {
+    fn from(_: Truncated) -> Self {
+        Self::Malformed
+    }
+}
+
+impl From<Overrun> for Refusal {
+    fn from(_: Overrun) -> Self {
+        Self::Malformed
+    }
+}
+
+/// One exchange: what was asked for, and how far its reply has come. However many ranges a list has,
+/// what is kept of them is one set.
 pub struct Exchange {
-    asked: BlockId,
-    plain_len: u32,
-    accept_plain: AcceptPlain,
+    segment: SegmentId,
+    asked: Asked,
     phase: Phase,
     fields: Fields,
-    cipher: CipherAlgorithm,
-    block_len: u32,
+}
+
+enum Asked {
+    /// One block, of which this is known by now.
+    Block { index: u32, plain_len: u32, accept_plain: AcceptPlain, cipher: CipherAlgorithm, len: u32 },
+    /// Which of these blocks there are.
+    List { asked: IndexSet, listed: IndexSet },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Header,
     IdSize,
-    Id(usize),
+    Id,
+    /// So much of the block is still to come.
     Block(u32),
     VrfSize,
     Vrf(u32),
     IvSize,
     Iv,
+    /// So many ranges are still to come.
+    Range(u32),
+    Next,
     Negotiation,
     Done,
 }
@@ -130,14 +156,36 @@ impl Exchange {
 
     /// The same, with a word about unencrypted blocks.
     pub fn with_policy(asked: BlockId, plain_len: u32, accept_plain: AcceptPlain) -> Self {
-        Self {
-            asked,
-            plain_len,
-            accept_plain,
-            phase: Phase::Header,
-            fields: Fields::NEW,
-            cipher: CipherAlgorithm::None,
-            block_len: 0,
+        let BlockId { segment, index } = asked;
+        let cipher = CipherAlgorithm::None;
+        Self::begin(segment, Asked::Block { index, plain_len, accept_plain, cipher, len: 0 })
+    }
+
+    /// An exchange that asks which of the blocks `asked` of `segment` the peer has.
+    pub fn list(segment: SegmentId, asked: IndexSet) -> Self {
+        Self::begin(segment, Asked::List { asked, listed: IndexSet::EMPTY })
+    }
+
+    fn begin(segment: SegmentId, asked: Asked) -> Self {
+        Self { segment, asked, phase: Phase::Header, fields: reply_fields() }
+    }
+
+    /// The reply is awaited again from its beginning.
+    pub fn restart(&mut self) {
+        (self.phase, self.fields) = (Phase::Header, reply_fields());
+    }
+
+    /// Writes the request, the same each time: 2,140 bytes at most, and
+    /// [`GET_BLOCKS_BYTES`](super::wire::GET_BLOCKS_BYTES) where a single range is asked for. 3.1.4.2,
+    /// 3.1.4.3: its segment id and blocks MUST be those asked for.
+    pub fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+        let segment = self.segment.as_bytes();
+        match &self.asked {
+            Asked::Block { index, .. } => GetBlocks::emit_one(segment, *index, writer),
+            // 2.2.3: SHOULD indicate AES-128 in a request.
+            Asked::List { asked, .. } => {
+                GetBlockList::emit_for(segment, CipherAlgorithm::Aes128.into(), asked.ranges(), writer)
+            }
         }
     }
 
@@ -146,232 +194,224 @@ impl Exchange {
         self.phase == Phase::Done
     }
 
+    /// The blocks that a list has named so far.
+    pub fn blocks(&self) -> IndexSet {
+        if let Asked::List { listed, .. } = self.asked { listed } else { IndexSet::EMPTY }
+    }
+
     /// Reads on. Returns how many bytes were used; call again while bytes are left.
     pub fn handle<'a>(&mut self, bytes: &'a [u8]) -> (usize, Result<Step<'a>, Refusal>) {
-        match self.phase {
+        let (used, step) = match self.phase {
             // Nothing may follow a complete reply.
             Phase::Done if bytes.is_empty() => (0, Ok(Step::More)),
             Phase::Done => (bytes.len(), Err(Refusal::Malformed)),
             Phase::Block(left) => {
-                let len = bytes.len().min(left as usize);
-                let piece = bytes.get(..len).unwrap_or_default();
-                self.phase = Phase::Block(left.saturating_sub(len as u32));
-                if len == left as usize {
-                    self.collect(Phase::VrfSize, pad(self.block_len as usize) + 4);
-                }
-                (len, Ok(Step::Piece(piece)))
+                let piece = bytes.get(..left as usize).unwrap_or(bytes);
+                let left = left.saturating_sub(piece.len() as u32);
+                (piece.len(), self.after_block(left).map(|()| Step::Piece(piece)))
             }
             Phase::Vrf(left) => {
-                let len = bytes.len().min(left as usize);
-                self.phase = Phase::Vrf(left.saturating_sub(len as u32));
-                if len == left as usize {
-                    self.collect(Phase::IvSize, 4);
-                }
-                (len, Ok(Step::More))
+                let used = bytes.len().min(left as usize);
+                let left = left.saturating_sub(used as u32);
+                (used, self.after_vrf(left).map(|()| Step::More))
             }
-            _ => {
-                let (used, whole) = self.fields.fill(bytes);
-                if !whole {
-                    return (used, Ok(Step::More));
-                }
-                let fields = self.fields;
-                let step = self.field_complete(&mut fields.reader());
-                if step.is_err() {
-                    self.phase = Phase::Done;
-                }
-                (used, step)
-            }
+            _ => match self.fields.fill(bytes) {
+                (used, Some(field)) => (used, self.field_complete(&mut Reader::new(&field))),
+                (used, None) => (used, Ok(Step::More)),
+            },
+        };
+        if step.is_err() {
+            self.phase = Phase::Done;
         }
+        (used, step)
     }
 
-    fn collect(&mut self, phase: Phase, need: usize) {
+    fn collect(&mut self, phase: Phase, need: usize) -> Result<Step<'static>, Refusal> {
         self.phase = phase;
-        self.fields.collect(need);
+        self.fields.collect(need)?;
+        Ok(Step::More)
     }
 
     fn field_complete(&mut self, reader: &mut Reader<'_>) -> Result<Step<'static>, Refusal> {
-        let malformed = |_| Refusal::Malformed;
+        let id = self.segment.as_bytes();
         match self.phase {
-            Phase::Header => {
-                let header = self.fields.open(reader)?;
-                self.header(header)
-            }
+            Phase::Header => match (open(&mut self.fields, reader)?, &mut self.asked) {
+                (Header { message: MessageType::NegotiationResponse, .. }, _) => {
+                    self.collect(Phase::Negotiation, 8)
+                }
+                (header, Asked::Block { cipher, .. }) if header.message == MessageType::Block => {
+                    // The reply's own CryptoAlgoId counts, not what was asked for (fact 34).
+                    *cipher = header.cipher.algorithm().ok_or(Refusal::Cipher)?;
+                    self.collect(Phase::IdSize, 4)
+                }
+                (header, Asked::List { .. }) if header.message == MessageType::BlockList => {
+                    self.collect(Phase::IdSize, 4)
+                }
+                _ => Err(Refusal::Unexpected),
+            },
             Phase::IdSize => {
-                let len = reader.u32_be().map_err(malformed)? as usize;
-                if len != self.asked.segment.as_bytes().len() {
+                if reader.u32_be()? as usize != id.len() {
                     return Err(Refusal::NotAsked);
                 }
-                let need = len.saturating_add(pad(len)).saturating_add(12);
-                self.fields.spend(need as u32)?;
-                self.collect(Phase::Id(len), need);
-                Ok(Step::More)
+                let behind = if matches!(self.asked, Asked::Block { .. }) { 12 } else { 4 };
+                self.collect(Phase::Id, padded(id).saturating_add(behind))
             }
-            Phase::Id(len) => {
-                let id = reader.take(len).map_err(malformed)?;
-                reader.take(pad(len)).map_err(malformed)?;
-                let index = reader.u32_be().map_err(malformed)?;
-                // NextBlockIndex is a hint at best, and not to be trusted (fact 40).
-                let _next = reader.u32_be().map_err(malformed)?;
-                let size = reader.u32_be().map_err(malformed)?;
-                // 3.1.5.3: MUST correspond to the request: segment and block index match.
-                if id != self.asked.segment.as_bytes() || index != self.asked.index {
+            Phase::Id => {
+                // 3.1.5.2, 3.1.5.3: MUST correspond to the request: segment and block index match.
+                if !reader.take(padded(id))?.starts_with(id) {
                     return Err(Refusal::NotAsked);
                 }
-                self.block(size)
+                match self.asked {
+                    Asked::Block { index, .. } => {
+                        if reader.u32_be()? != index {
+                            return Err(Refusal::NotAsked);
+                        }
+                        // NextBlockIndex is a hint at best, and not to be trusted (fact 40).
+                        let _next = reader.u32_be()?;
+                        self.block(reader.u32_be()?)
+                    }
+                    Asked::List { .. } => self.ranges(reader.u32_be()?),
+                }
             }
+            Phase::Range(left) => {
+                self.range(range(reader)?)?;
+                self.ranges(left)
+            }
+            // NextBlockIndex is not to be trusted (fact 40), and says nothing that was asked.
+            Phase::Next => self.end(Step::Blocks),
             Phase::VrfSize => {
-                reader.take(pad(self.block_len as usize)).map_err(malformed)?;
-                let size = reader.u32_be().map_err(malformed)?;
-                let skipped = size.checked_add(pad(size as usize) as u32).ok_or(Refusal::Malformed)?;
+                let pad = pad(self.block_len() as usize);
+                reader.take(pad)?;
+                let size = reader.u32_be()?;
+                let skipped = size.checked_add(self::pad(size as usize) as u32).ok_or(Overrun)?;
                 self.fields.spend(skipped)?;
-                self.fields.spend(4)?;
-                match skipped {
-                    0 => self.collect(Phase::IvSize, 4),
-                    _ => self.phase = Phase::Vrf(skipped),
-                }
+                self.after_vrf(skipped)?;
                 Ok(Step::More)
             }
-            Phase::IvSize => self.iv_size(reader.u32_be().map_err(malformed)?),
-            Phase::Iv => self.done(*reader.array().map_err(malformed)?),
-            Phase::Negotiation => self.end(Step::Negotiation(versions(reader)?)),
+            Phase::IvSize => self.iv_size(reader.u32_be()?),
+            Phase::Iv => self.done(*reader.array()?),
+            Phase::Negotiation => self.end(Step::Negotiation(VersionRange::parse(reader.array()?))),
             // These do not collect a field.
             Phase::Block(_) | Phase::Vrf(_) | Phase::Done => Err(Refusal::Malformed),
         }
     }
 
-    fn header(&mut self, header: Header) -> Result<Step<'static>, Refusal> {
-        match header.message {
-            MessageType::NegotiationResponse => {
-                self.fields.spend(8)?;
-                self.collect(Phase::Negotiation, 8);
-            }
-            MessageType::Block => {
-                // The reply's own CryptoAlgoId counts, not what was asked for (fact 34).
-                self.cipher = header.cipher.algorithm().ok_or(Refusal::Cipher)?;
-                self.fields.spend(4)?;
-                self.collect(Phase::IdSize, 4);
-            }
-            _ => return Err(Refusal::Unexpected),
-        }
-        Ok(Step::More)
-    }
-
     fn block(&mut self, size: u32) -> Result<Step<'static>, Refusal> {
-        self.block_len = size;
+        let Asked::Block { plain_len, accept_plain, cipher, ref mut len, .. } = self.asked else {
+            return Err(Refusal::Malformed);
+        };
+        *len = size;
         self.fields.spend(size)?;
-        let behind = (pad(size as usize) + 4) as u32;
-        self.fields.spend(behind)?;
         if size == 0 {
-            self.collect(Phase::VrfSize, 4);
-            return Ok(Step::More);
+            return self.collect(Phase::VrfSize, 4);
         }
-        if self.cipher == CipherAlgorithm::None && self.accept_plain == AcceptPlain::No {
+        if cipher == CipherAlgorithm::None && accept_plain == AcceptPlain::No {
             return Err(Refusal::Cipher);
         }
-        if size != self.cipher.sealed_len(self.plain_len) {
+        if size != cipher.sealed_len(plain_len) {
             return Err(Refusal::Length);
         }
         self.phase = Phase::Block(size);
-        Ok(Step::Begin { cipher: self.cipher, len: size })
+        Ok(Step::Begin { cipher, len: size })
+    }
+
+    fn block_len(&self) -> u32 {
+        if let Asked::Block { len, .. } = self.asked { len } else { 0 }
+    }
+
+    /// So much of the block is still to come.
+    fn after_block(&mut self, left: u32) -> Result<(), Refusal> {
+        self.phase = Phase::Block(left);
+        if left == 0 {
+            self.collect(Phase::VrfSize, pad(self.block_len() as usize) + 4)?;
+        }
+        Ok(())
+    }
+
+    /// So much of VrfBlock is still to come, which is passed over (fact 33).
+    fn after_vrf(&mut self, left: u32) -> Result<(), Refusal> {
+        self.phase = Phase::Vrf(left);
+        if left == 0 {
+            self.collect(Phase::IvSize, 4)?;
+        }
+        Ok(())
     }
 
     fn iv_size(&mut self, size: u32) -> Result<Step<'static>, Refusal> {
-        self.fields.spend(size)?;
+        let Asked::Block { cipher, len, .. } = self.asked else { return Err(Refusal::Malformed) };
         match size as usize {
             // A missing block may come with or without an IV (fact 36), a plain one does not need it; a
             // sealed one does.
-            0 if self.block_len == 0 || self.cipher == CipherAlgorithm::None => self.done([0; 16]),
-            len if len == size_of::<CipherBlock>() => {
-                self.collect(Phase::Iv, len);
-                Ok(Step::More)
-            }
+            0 if len == 0 || cipher == CipherAlgorithm::None => self.done([0; 16]),
+            size if size == size_of::<CipherBlock>() => self.collect(Phase::Iv, size),
             _ => Err(Refusal::Malformed),
         }
     }
 
     fn done(&mut self, iv: CipherBlock) -> Result<Step<'static>, Refusal> {
-        match self.block_len {
-            0 => self.end(Step::Missing),
-            _ => self.end(Step::Block(Seal { algorithm: self.cipher, iv })),
+        match self.asked {
+            Asked::Block { cipher: algorithm, len: 1.., .. } => self.end(Step::Block(Seal { algorithm, iv })),
+            _ => self.end(Step::Missing),
         }
+    }
+
+    fn ranges(&mut self, left: u32) -> Result<Step<'static>, Refusal> {
+        match left.checked_sub(1) {
+            Some(left) => self.collect(Phase::Range(left), RANGE_BYTES),
+            None => self.collect(Phase::Next, 4),
+        }
+    }
+
+    /// 3.1.5.2: MUST check that the ranges overlap with those of the request, or else discard the
+    /// reply. Of a range that reaches beyond them, what was asked for counts.
+    fn range(&mut self, range: Range) -> Result<(), Refusal> {
+        let Asked::List { asked, listed } = &mut self.asked else { return Err(Refusal::Malformed) };
+        let mut blocks = IndexSet::EMPTY;
+        blocks.insert_range(range);
+        let blocks = blocks.intersection(asked);
+        if blocks.is_empty() {
+            return Err(Refusal::NotAsked);
+        }
+        *listed = listed.union(&blocks);
+        Ok(())
     }
 
     fn end(&mut self, step: Step<'static>) -> Result<Step<'static>, Refusal> {
         self.phase = Phase::Done;
-        self.fields.end(step)
+        if self.fields.left == 0 { Ok(step) } else { Err(Refusal::Malformed) }
     }
 }
 
-/// The fields of a reply, collected one after the other as its bytes come.
-#[derive(Clone, Copy)]
-struct Fields {
-    /// Bytes of the message that are still to come, as MsgSize said.
-    left: u32,
-    field: [u8; BLOCK_HEAD_BYTES],
-    have: usize,
-    need: usize,
+/// Both headers come first.
+const fn reply_fields() -> Fields {
+    Fields::new((TRANSPORT_BYTES + HEADER_BYTES) as u8)
 }
 
-impl Fields {
-    /// Both headers come first.
-    const NEW: Self =
-        Self { left: 0, field: [0; BLOCK_HEAD_BYTES], have: 0, need: TRANSPORT_BYTES + HEADER_BYTES };
-
-    /// Takes bytes: how many were used, and whether the field is whole.
-    fn fill(&mut self, bytes: &[u8]) -> (usize, bool) {
-        let room = self.field.get_mut(self.have..self.need).unwrap_or_default();
-        let used = copy(room, bytes);
-        self.have = self.have.saturating_add(used);
-        (used, self.have >= self.need)
+/// Reads both headers of a reply; MsgSize is what both of them say.
+fn open(fields: &mut Fields, reader: &mut Reader<'_>) -> Result<Header, Refusal> {
+    let announced = reader.u32_be()?;
+    let header = Header::parse(reader.array()?);
+    // 2.2.3: a reply MUST be 16 to 393,216 bytes; both lengths mean the same bytes.
+    if announced != header.size || announced > MAX_REPLY_BYTES {
+        return Err(Refusal::Malformed);
     }
-
-    /// The field that is whole.
-    fn reader(&self) -> Reader<'_> {
-        Reader::new(self.field.get(..self.need).unwrap_or_default())
+    // The type fixes the version (fact 32), and another major one is not for us (fact 36).
+    if header.version.major != header.message.version().major {
+        return Err(Refusal::Unexpected);
     }
-
-    /// Begins with the next field, of `need` bytes.
-    fn collect(&mut self, need: usize) {
-        (self.have, self.need) = (0, need);
-    }
-
-    /// Takes `count` bytes off what MsgSize announced.
-    fn spend(&mut self, count: u32) -> Result<(), Refusal> {
-        self.left = self.left.checked_sub(count).ok_or(Refusal::Malformed)?;
-        Ok(())
-    }
-
-    /// Reads both headers of a reply; MsgSize is what both of them say.
-    fn open(&mut self, reader: &mut Reader<'_>) -> Result<Header, Refusal> {
-        let malformed = |_| Refusal::Malformed;
-        let announced = reader.u32_be().map_err(malformed)?;
-        let header = Header::parse(reader.array().map_err(malformed)?);
-        // 2.2.3: a reply MUST be 16 to 393,216 bytes; both lengths mean the same bytes.
-        if announced != header.size || announced > MAX_REPLY_BYTES {
-            return Err(Refusal::Malformed);
-        }
-        // The type fixes the version (fact 32), and another major one is not for us (fact 36).
-        if header.version.major != header.message.version().major {
-            return Err(Refusal::Unexpected);
-        }
-        self.left = header.size;
-        self.spend(HEADER_BYTES as u32)?;
-        Ok(header)
-    }
-
-    /// What the reply comes to, if it ends here.
-    fn end<T>(&self, step: T) -> Result<T, Refusal> {
-        if self.left == 0 { Ok(step) } else { Err(Refusal::Malformed) }
-    }
+    fields.left = header.size;
+    fields.spend(HEADER_BYTES as u32)?;
+    Ok(header)
 }
 
-fn versions(reader: &mut Reader<'_>) -> Result<VersionRange, Refusal> {
-    reader.array().map(VersionRange::parse).map_err(|_| Refusal::Malformed)
+/// Bytes of a segment id and its pad.
+fn padded(id: &[u8]) -> usize {
+    id.len().saturating_add(pad(id.len()))
 }
 
 /// A range of blocks or of segments.
 fn range(reader: &mut Reader<'_>) -> Result<Range, Refusal> {
-    let range = Range::from_wire(*reader.array().map_err(|_| Refusal::Malformed)?);
+    let range = Range::from_wire(*reader.array()?);
     // 2.2.1.1, 2.2.1.2: Count MUST be greater than 0.
     if range.count == 0 { Err(Refusal::Malformed) } else { Ok(range) }
 }

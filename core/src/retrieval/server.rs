@@ -1,34 +1,38 @@
 //! [MS-PCCRR] 3.2, the server: a request in, a reply out of the store. A stored block is copied,
 //! no cipher runs.
 //!
-//! [`Incoming`] reads a request of any length as it arrives and keeps what it asks for, [`Reply`]
-//! is read out in pieces; both are small, whatever the lengths of request and reply.
+//! An [`Exchange`] reads a request of any length as it arrives, keeps what it asks for, and is read
+//! out as the reply in pieces: it is small, whatever the lengths of request and reply.
 
 mod incoming;
 
 use heapless::Vec;
 
-pub use self::incoming::Incoming;
-use self::incoming::UNKNOWN_AGE;
+use self::incoming::Phase;
+use super::fields::Fields;
 use super::set::IndexSet;
 use super::wire::{
-    BLOCK_HEAD_BYTES, BLOCK_TAIL_BYTES, BlockListReply, BlockReply, CryptoAlgoId, OUR_VERSIONS, RANGE_BYTES,
-    REQUEST_ID_BYTES, Range, SegmentListReply,
+    BLOCK_TAIL_BYTES, BlockListReply, BlockReply, CryptoAlgoId, HEADER_BYTES, MessageType, OUR_VERSIONS,
+    RANGE_BYTES, SegmentListReply,
 };
 use crate::ages::{Tell, blob_bytes, emit_ages};
 use crate::bytes::{NoRoom, Writer, copy};
 use crate::content::SegmentId;
+use crate::limits::MAX_DIGEST_BYTES;
 use crate::store::{BlockId, Store, StoreError, Stored};
 use crate::time::Duration;
 
 /// Segments of a list that get an age (2.2.6: SHOULD): a fixed place for each is kept in every
-/// request and reply, and a microcontroller has one of these for every connection.
+/// exchange, and a microcontroller has one of these for every connection.
 pub const LISTED_AGES: usize = 64;
 
-/// Bytes of the longest tail: that of a list of segments, or that of a block.
-const TAIL_BYTES: usize = 4 + blob_bytes(LISTED_AGES);
+/// Bytes of the longest part of a reply beside block and ranges: the ages of a list of segments.
+const PART_BYTES: usize = 4 + blob_bytes(LISTED_AGES);
 
-const _: () = assert!(BLOCK_TAIL_BYTES <= TAIL_BYTES);
+const _: () = assert!(BLOCK_TAIL_BYTES <= PART_BYTES && super::wire::BLOCK_HEAD_BYTES <= PART_BYTES);
+
+/// An age that the store does not know.
+const UNKNOWN_AGE: u32 = u32::MAX;
 
 /// What a server is, and so what it answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,199 +45,244 @@ pub enum Role {
     HostedCache,
 }
 
-/// What becomes of a request.
-pub enum Answer {
-    /// 3.2.5.5: malformed messages and those of unknown types MUST be silently discarded.
-    Drop,
-    /// A reply to stream out.
-    Reply(Reply),
-}
-
-/// A reply, read out piece by piece.
-pub struct Reply {
-    head: Vec<u8, BLOCK_HEAD_BYTES>,
-    body: Body,
-    tail: Vec<u8, TAIL_BYTES>,
+/// One exchange: what is asked for, and then the answer, read out piece by piece.
+pub struct Exchange {
+    role: Role,
+    fields: Fields,
+    phase: Phase,
+    /// The type of the request.
+    message: MessageType,
+    /// SegmentID or RequestID, and its length.
+    name: [u8; MAX_DIGEST_BYTES],
+    name_len: u8,
+    /// Ranges, or segment ids, that have been read.
+    items: u32,
+    /// How many there are; in the answer, how many ranges.
+    count: u32,
+    /// The smallest block asked for, which may lie outside of the set.
+    block: Option<u32>,
+    /// The index under which a block is answered: that one's, or what a request for nothing names.
+    index: u32,
+    /// The blocks asked for, or the segments asked for that are here, by their number; in the answer,
+    /// those of them that are here.
+    set: IndexSet,
+    /// How long the first of those segments have been here, in milliseconds; [`UNKNOWN_AGE`] if
+    /// the store cannot tell.
+    ages: Vec<u32, LISTED_AGES>,
+    /// The block of the answer.
+    stored: Option<Stored>,
+    /// NextBlockIndex of the answer.
+    next: u32,
+    /// Bytes of the answer: before block and ranges, of these, and in all.
+    head: u32,
+    body: u32,
+    len: u32,
+    /// How many have been read.
     offset: u32,
 }
 
-/// What stands between head and tail.
-enum Body {
-    Nothing,
-    Block(Stored),
-    Ranges { set: IndexSet, count: u32 },
-}
-
-impl Body {
-    fn ranges(set: IndexSet) -> Self {
-        Self::Ranges { set, count: set.ranges().fold(0, |count, _| count.saturating_add(1)) }
-    }
-
-    fn count(&self) -> u32 {
-        if let Self::Ranges { count, .. } = self { *count } else { 0 }
-    }
-
-    fn len(&self) -> u32 {
-        match self {
-            Self::Nothing => 0,
-            Self::Block(stored) => stored.len,
-            Self::Ranges { count, .. } => count.saturating_mul(RANGE_BYTES as u32),
+impl Exchange {
+    /// An exchange of which nothing has come, with a server of that role.
+    #[inline(never)]
+    pub fn new(role: Role) -> Self {
+        Self {
+            role,
+            fields: Fields::new(HEADER_BYTES as u8),
+            phase: Phase::Header,
+            message: MessageType::NegotiationRequest,
+            name: [0; MAX_DIGEST_BYTES],
+            name_len: 0,
+            items: 0,
+            count: 0,
+            block: None,
+            index: 0,
+            set: IndexSet::EMPTY,
+            ages: Vec::new(),
+            stored: None,
+            next: 0,
+            head: 0,
+            body: 0,
+            len: 0,
+            offset: 0,
         }
     }
 
-    /// Fills the front of `room` from `offset` on and returns how much.
-    fn read(&self, store: &mut dyn Store, offset: u32, room: &mut [u8]) -> Result<usize, StoreError> {
-        match self {
-            Self::Nothing => Ok(0),
-            Self::Block(stored) => {
-                let len = room.len().min(stored.len.saturating_sub(offset) as usize);
-                store.read(stored.slot, offset, room.get_mut(..len).unwrap_or_default())?;
-                Ok(len)
-            }
-            Self::Ranges { set, .. } => {
-                let (nth, within) = (offset as usize / RANGE_BYTES, offset as usize % RANGE_BYTES);
-                let range = set.ranges().nth(nth).map(|range| range.to_wire()).unwrap_or_default();
-                Ok(copy(room, range.get(within..).unwrap_or_default()))
-            }
+    /// The request is over: whether there is an answer to be read out. 3.2.5.5: malformed messages and
+    /// those of unknown types MUST be silently discarded.
+    ///
+    /// With `busy`, everything asked for is declared missing.
+    pub fn finish(&mut self, store: &dyn Store, busy: bool) -> bool {
+        // 2.2.3: MsgSize says how many bytes there are.
+        if self.fields.left > 0 {
+            return false;
         }
+        match self.phase {
+            Phase::Done => {}
+            // 3.2.5.2 to 3.2.5.4, their first step: a version that we do not speak is answered with
+            // those that we do.
+            Phase::OtherVersion => self.message = MessageType::NegotiationRequest,
+            _ => return false,
+        }
+        // At the limit of active clients nothing is here.
+        let segment = SegmentId::from_slice(self.name()).filter(|_| !busy);
+        match self.message {
+            MessageType::GetBlockList => self.list_blocks(segment, store),
+            MessageType::GetBlocks => self.find_block(segment, store),
+            // 3.2.5.4: at the limit of active clients the server MUST reply with an empty segment range.
+            MessageType::GetSegmentList if busy => self.set = IndexSet::EMPTY,
+            _ => {}
+        }
+        self.count = self.set.ranges().fold(0, |count, _| count.saturating_add(1));
+        let ranges = self.count.saturating_mul(RANGE_BYTES as u32);
+        self.body = self.stored.map_or(ranges, |stored| stored.len);
+        let mut part = [0; PART_BYTES];
+        self.head = self.part(true, &mut part).len() as u32;
+        let tail = self.part(false, &mut part).len() as u32;
+        self.len = self.head.saturating_add(self.body).saturating_add(tail);
+        true
     }
-}
 
-impl Reply {
-    /// Bytes in all.
+    /// Bytes of the answer in all.
     pub fn len(&self) -> u32 {
-        self.body.len().saturating_add((self.head.len() + self.tail.len()) as u32)
+        self.len
     }
 
-    /// Whether everything has been read.
+    /// Whether all of it has been read.
     pub fn is_empty(&self) -> bool {
-        self.offset >= self.len()
+        self.offset >= self.len
     }
 
-    /// The stored block that this reply carries.
+    /// The stored block that it carries.
     pub fn block(&self) -> Option<Stored> {
-        match self.body {
-            Body::Block(stored) => Some(stored),
-            _ => None,
-        }
+        self.stored
     }
 
-    /// Fills the front of `buf` with what comes next and returns how much.
+    /// Fills the front of `buf` with what comes next of the answer and returns how much.
     pub fn read(&mut self, store: &mut dyn Store, buf: &mut [u8]) -> Result<usize, StoreError> {
         let mut filled = 0;
         while filled < buf.len() && !self.is_empty() {
             let room = buf.get_mut(filled..).unwrap_or_default();
-            let len = self.read_part(store, room)?;
+            let len = self.read_some(store, room)?;
             filled = filled.saturating_add(len);
             self.offset = self.offset.saturating_add(len as u32);
         }
         Ok(filled)
     }
 
-    fn read_part(&self, store: &mut dyn Store, room: &mut [u8]) -> Result<usize, StoreError> {
-        if let Some(head) = self.head.get(self.offset as usize..).filter(|head| !head.is_empty()) {
-            return Ok(copy(room, head));
-        }
-        let within = self.offset.saturating_sub(self.head.len() as u32);
-        if within < self.body.len() {
-            return self.body.read(store, within, room);
-        }
-        let within = within.saturating_sub(self.body.len()) as usize;
-        Ok(copy(room, self.tail.get(within..).unwrap_or_default()))
-    }
-
-    /// Section 3: this side of negotiation MUST be implemented; 3.2.5.1: MUST answer with the
-    /// minimum and the maximum version that we speak.
-    fn to_negotiation() -> Self {
-        Self::new(Body::Nothing, |head, _| OUR_VERSIONS.emit_reply(head))
-    }
-
-    fn to_get_blocks(name: &[u8], block: Option<u32>, index: u32, store: &dyn Store, busy: bool) -> Self {
-        // 3.2.5.3: at the limit of active clients the server MUST reply with an empty block.
-        let segment = SegmentId::from_slice(name).filter(|_| !busy);
-        let found = segment.zip(block).and_then(|(segment, index)| store.find(&BlockId { segment, index }));
-        // 3.2.5.3: MUST calculate NextBlockIndex: the next block to be had here, or zero.
-        let next = segment.and_then(|segment| store.next_block(&segment, index)).unwrap_or(0);
-        // 3.2.5.3: MUST include the block if it is here, under the cipher that was chosen when it was
-        // sealed, and none otherwise; SegmentID and BlockIndex MUST be those of the request. 5.1: cipher
-        // and IV stand in the message, the key never does.
-        let sealed = found.as_ref().map(|stored| (stored.len, &stored.seal));
-        let reply = BlockReply::new(name, index, next, sealed);
-        let body = found.map_or(Body::Nothing, Body::Block);
-        Self::new(body, |head, tail| reply.emit_head(head).and_then(|()| reply.emit_tail(tail)))
-    }
-
-    fn to_get_block_list(name: &[u8], needed: &IndexSet, store: &dyn Store, busy: bool) -> Self {
-        // 3.2.5.2: at the limit of active clients the server MUST reply with an empty block range.
-        let segment = SegmentId::from_slice(name).filter(|_| !busy);
-        // ... MUST send the segment id of the request, and the intersection, be it empty.
-        let held = segment.map_or(IndexSet::EMPTY, |segment| held(&segment, needed, store));
-        // 2.2.5.2: what comes behind the last block listed, or zero.
-        let last = held.last().or(needed.last());
-        let next = segment.zip(last).and_then(|(segment, last)| store.next_block(&segment, last));
-        let body = Body::ranges(held);
-        let reply =
-            BlockListReply { segment: name, cipher: PREFERRED, count: body.count(), next: next.unwrap_or(0) };
-        Self::new(body, |head, tail| reply.emit_head(head).and_then(|()| reply.emit_tail(tail)))
-    }
-
-    fn to_get_segment_list(
-        request_id: &[u8; REQUEST_ID_BYTES],
-        held: IndexSet,
-        ages: &[u32],
-        busy: bool,
-    ) -> Self {
-        // 3.2.5.4: at the limit of active clients the server MUST reply with an empty segment range.
-        let held = if busy { IndexSet::EMPTY } else { held };
-        let mut blob = [0; blob_bytes(LISTED_AGES)];
-        let mut writer = Writer::new(&mut blob);
-        // 2.2.6: the blob SHOULD be included; where no age is known, it says nothing.
-        // There is room for as many ages as a request keeps.
-        let _ = emit_ages(&|tell| each_age(&held, ages, tell), &mut writer);
-        let blob: &[u8] = match writer.finish() {
-            [_, _, _, 0] => &[],
-            blob => blob,
+    fn read_some(&self, store: &mut dyn Store, room: &mut [u8]) -> Result<usize, StoreError> {
+        let behind_head = self.offset.checked_sub(self.head);
+        let from = match behind_head {
+            Some(within) if within < self.body => return self.read_body(store, within, room),
+            Some(within) => within.saturating_sub(self.body),
+            None => self.offset,
         };
-        let body = Body::ranges(held);
-        let reply = SegmentListReply { request_id, cipher: PREFERRED, count: body.count(), blob };
-        Self::new(body, |head, tail| reply.emit_head(head).and_then(|()| reply.emit_tail(tail)))
+        let mut part = [0; PART_BYTES];
+        let part = self.part(behind_head.is_none(), &mut part);
+        Ok(copy(room, part.get(from as usize..).unwrap_or_default()))
     }
 
-    fn new(body: Body, emit: impl FnOnce(&mut Writer<'_>, &mut Writer<'_>) -> Result<(), NoRoom>) -> Self {
-        let (mut head, mut tail) = ([0; BLOCK_HEAD_BYTES], [0; TAIL_BYTES]);
-        let (mut head, mut tail) = (Writer::new(&mut head), Writer::new(&mut tail));
-        // A block has the longest head, a list of segments the longest tail, and both fit.
-        let _ = emit(&mut head, &mut tail);
-        let head = Vec::from_slice(head.finish()).unwrap_or_default();
-        Self { head, body, tail: Vec::from_slice(tail.finish()).unwrap_or_default(), offset: 0 }
+    /// Fills the front of `room` with the block, or the ranges, from `offset` on.
+    fn read_body(&self, store: &mut dyn Store, offset: u32, room: &mut [u8]) -> Result<usize, StoreError> {
+        let Some(stored) = self.stored else {
+            let (nth, within) = (offset as usize / RANGE_BYTES, offset as usize % RANGE_BYTES);
+            let range = self.set.ranges().nth(nth).map(|range| range.to_wire()).unwrap_or_default();
+            return Ok(copy(room, range.get(within..).unwrap_or_default()));
+        };
+        let len = room.len().min(stored.len.saturating_sub(offset) as usize);
+        store.read(stored.slot, offset, room.get_mut(..len).unwrap_or_default())?;
+        Ok(len)
+    }
+
+    /// What stands before block and ranges, or behind them.
+    fn part<'b>(&self, is_head: bool, buf: &'b mut [u8; PART_BYTES]) -> &'b [u8] {
+        let mut writer = Writer::new(buf);
+        // Each of them fits.
+        let _ = self.emit(is_head, &mut writer);
+        writer.finish()
+    }
+
+    fn emit(&self, is_head: bool, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+        let (name, cipher, count) = (self.name(), PREFERRED, self.count);
+        match self.message {
+            MessageType::GetBlocks => {
+                // 3.2.5.3: MUST include the block if it is here, under the cipher that was chosen when it
+                // was sealed, and none otherwise; SegmentID and BlockIndex MUST be those of the request.
+                // 5.1: cipher and IV stand in the message, the key never does.
+                let sealed = self.stored.as_ref().map(|stored| (stored.len, &stored.seal));
+                let reply = BlockReply::new(name, self.index, self.next, sealed);
+                if is_head { reply.emit_head(writer) } else { reply.emit_tail(writer) }
+            }
+            MessageType::GetBlockList => {
+                // 3.2.5.2: MUST send the segment id of the request, and the intersection, be it empty.
+                let reply = BlockListReply { segment: name, cipher, count, next: self.next };
+                if is_head { reply.emit_head(writer) } else { reply.emit_tail(writer) }
+            }
+            MessageType::GetSegmentList => {
+                let Some(request_id) = name.first_chunk() else { return Ok(()) };
+                let mut blob = [0; blob_bytes(LISTED_AGES)];
+                let mut blob = Writer::new(&mut blob);
+                // 2.2.6: the blob SHOULD be included; where no age is known, it says nothing.
+                // There is room for as many ages as an exchange keeps.
+                let _ = emit_ages(&|tell| self.each_age(tell), &mut blob);
+                let blob: &[u8] = match blob.finish() {
+                    [_, _, _, 0] => &[],
+                    blob => blob,
+                };
+                let reply = SegmentListReply { request_id, cipher, count, blob };
+                if is_head { reply.emit_head(writer) } else { reply.emit_tail(writer) }
+            }
+            // Section 3: this side of negotiation MUST be implemented; 3.2.5.1: MUST answer with the
+            // minimum and the maximum version that we speak.
+            _ if is_head => OUR_VERSIONS.emit_reply(writer),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the ages of the segments in the set, numbered from the first of them (fact 42); those past
+    /// number 255 have none.
+    fn each_age(&self, tell: &mut Tell<'_>) {
+        let first = self.set.first_from(0).unwrap_or_default();
+        for (index, &age) in self.set.iter().zip(&self.ages) {
+            if let Ok(number) = u8::try_from(index.saturating_sub(first))
+                && age != UNKNOWN_AGE
+            {
+                tell(number, Duration::from_millis(u64::from(age)));
+            }
+        }
+    }
+
+    fn name(&self) -> &[u8] {
+        self.name.get(..self.name_len.into()).unwrap_or_default()
+    }
+
+    /// 3.2.5.3: at the limit of active clients the server MUST reply with an empty block.
+    fn find_block(&mut self, segment: Option<SegmentId>, store: &dyn Store) {
+        self.set = IndexSet::EMPTY;
+        let Some(segment) = segment else { return };
+        self.stored = self.block.and_then(|index| store.find(&BlockId { segment, index }));
+        // 3.2.5.3: MUST calculate NextBlockIndex: the next block to be had here, or zero.
+        self.next = store.next_block(&segment, self.index).unwrap_or(0);
+    }
+
+    /// 3.2.5.2: the intersection of what is needed and what is here; at the limit of active clients the
+    /// server MUST reply with an empty block range.
+    fn list_blocks(&mut self, segment: Option<SegmentId>, store: &dyn Store) {
+        let needed = core::mem::take(&mut self.set);
+        let Some(segment) = segment else { return };
+        // Stores find a block by its name faster than the one that follows another.
+        for index in needed.iter() {
+            if store.find(&BlockId { segment, index }).is_some() {
+                self.set.insert(index);
+            }
+        }
+        // 2.2.5.2: what comes behind the last block listed, or zero.
+        let last = self.set.last().or(needed.last());
+        self.next = last.and_then(|last| store.next_block(&segment, last)).unwrap_or(0);
     }
 }
 
 /// CryptoAlgoId of a reply without a block, where it means nothing: AES-128, which others write.
 const PREFERRED: CryptoAlgoId = CryptoAlgoId(1);
-
-/// Tells the ages of the segments in `held`, numbered from the first of them (fact 42); those past
-/// number 255 have none.
-fn each_age(held: &IndexSet, ages: &[u32], tell: &mut Tell<'_>) {
-    let first = held.first_from(0).unwrap_or_default();
-    for (index, &age) in held.ranges().flat_map(Range::indices).zip(ages) {
-        if let Ok(number) = u8::try_from(index.saturating_sub(first))
-            && age != UNKNOWN_AGE
-        {
-            tell(number, Duration::from_millis(u64::from(age)));
-        }
-    }
-}
-
-/// 3.2.5.2: the intersection of what is needed and what the store has of `segment`.
-fn held(segment: &SegmentId, needed: &IndexSet, store: &dyn Store) -> IndexSet {
-    let mut held = IndexSet::EMPTY;
-    // Stores find a block by its name faster than the one that follows another.
-    for index in needed.iter().filter(|&index| store.find(&BlockId { segment: *segment, index }).is_some()) {
-        held.insert(index);
-    }
-    held
-}
 
 #[cfg(test)]
 mod tests;

@@ -182,13 +182,16 @@ pub fn is_retrieval_path(target: &[u8]) -> bool {
         _ => target,
     };
     let guid = PATH.as_bytes().get(1..37).unwrap_or_default();
-    let mut names = target.split(|&byte| byte == b'/').filter(|name| !name.is_empty());
-    let (first, second, third) = (names.next(), names.next(), names.next());
-    let matches = |name: &[u8]| name.eq_ignore_ascii_case(guid);
-    target.first() == Some(&b'/')
-        && first.is_some_and(matches)
-        && second.is_none_or(matches)
-        && third.is_none()
+    let (mut rest, mut names) = (target, 0u8);
+    while let Some((b'/', behind)) = rest.split_first() {
+        rest = behind;
+        if let Some((name, behind)) = rest.split_at_checked(guid.len())
+            && name.eq_ignore_ascii_case(guid)
+        {
+            (rest, names) = (behind, names.saturating_add(1));
+        }
+    }
+    rest.is_empty() && (1..=2).contains(&names)
 }
 
 impl Version {
@@ -407,11 +410,10 @@ pub(super) const fn is_id_len(len: usize) -> bool {
     0 < len && len <= MAX_DIGEST_BYTES
 }
 
-fn emit_padded(writer: &mut Writer<'_>, field: &[u8]) -> Result<(), NoRoom> {
+fn emit_padded(writer: &mut Writer<'_>, field: &[u8]) {
     writer.u32_be(field.len() as u32);
     writer.put(field);
     writer.zeros(pad(field.len()));
-    writer.check()
 }
 
 /// Bytes of a field with its size and its pad.
@@ -438,8 +440,34 @@ fn emit_reply_header(
     cipher: CryptoAlgoId,
 ) -> Result<(), NoRoom> {
     let size = len.saturating_sub(TRANSPORT_BYTES);
-    writer.u32_be(u32::try_from(size).map_err(|_| NoRoom)?);
+    writer.u32_be(size as u32);
     emit_header(writer, message, size, cipher)
+}
+
+/// Writes a whole request for ranges of a segment's blocks, of which `ranges` says how many there are
+/// and what they are: MSG_GETBLKLIST, and with `vrf` behind it MSG_GETBLKS.
+fn emit_request(
+    writer: &mut Writer<'_>,
+    cipher: CryptoAlgoId,
+    segment: &[u8],
+    (count, ranges): (usize, &mut dyn Iterator<Item = Range>),
+    vrf: Option<&[u8]>,
+) -> Result<(), NoRoom> {
+    let ranges_len = count.saturating_mul(RANGE_BYTES).saturating_add(4);
+    let lens = [HEADER_BYTES, padded_len(segment.len()), ranges_len];
+    let size = lens.into_iter().fold(vrf.map_or(0, |vrf| vrf.len().saturating_add(4)), usize::saturating_add);
+    let message = if vrf.is_some() { MessageType::GetBlocks } else { MessageType::GetBlockList };
+    emit_header(writer, message, size, cipher)?;
+    emit_padded(writer, segment);
+    writer.u32_be(count as u32);
+    for range in ranges {
+        writer.put(&range.to_wire());
+    }
+    if let Some(vrf) = vrf {
+        writer.u32_be(vrf.len() as u32);
+        writer.put(vrf);
+    }
+    writer.check()
 }
 
 fn end(reader: &Reader<'_>) -> Result<(), Malformed> {

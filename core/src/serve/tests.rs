@@ -359,8 +359,7 @@ fn rot_resets_the_connection_and_drops_the_block() {
     let mut dialogue = Dialogue::new();
     dialogue.hear(HEAD);
     dialogue.hear(ASK);
-    let Phase::Sending { reply: Some(reply), .. } = &dialogue.upload.phase else { panic!("no reply") };
-    let slot = reply.block().unwrap().slot;
+    let slot = dialogue.upload.exchange.block().unwrap().slot;
     dialogue.store.rot(slot, 3);
     let Dialogue { upload, store, counters, now } = &mut dialogue;
     assert_eq!(upload.poll(*now, store, counters, &mut [0; 512]), Err(StoreError::Damaged));

@@ -32,10 +32,8 @@ use peerdist_core::fetch::stream::{Answer, Desk, PeerStream};
 use peerdist_core::fetch::{self, Ask, Cause, Fetch, Job, JobId, Survey};
 use peerdist_core::http::conn::{Conn, Event};
 use peerdist_core::node::{Config, Counters, Input, Node, Output, StreamId};
-use peerdist_core::retrieval::client::{
-    AcceptPlain, Exchange, ListExchange, ListStep, SegmentExchange, SegmentStep, Step,
-};
-use peerdist_core::retrieval::server::{self, Incoming, Role};
+use peerdist_core::retrieval::client::{AcceptPlain, Exchange, SegmentExchange, SegmentStep, Step};
+use peerdist_core::retrieval::server::{self, Role};
 use peerdist_core::retrieval::set::IndexSet;
 use peerdist_core::serve::{self, Upload};
 use peerdist_core::store::ram::{Entry, Page, RamStore};
@@ -295,6 +293,7 @@ pub(crate) fn retrieval_exchange(input: &[u8], _: &mut [u8]) {
             Ok(Step::Begin { cipher, len }) => keep((cipher, len)),
             Ok(Step::Block(seal)) => keep(seal),
             Ok(Step::Negotiation(range)) => keep(range),
+            Ok(Step::Blocks) => exchange.blocks().ranges().for_each(keep),
             Ok(Step::More | Step::Missing) => {}
             Err(error) => keep(error),
         }
@@ -330,14 +329,14 @@ pub(crate) fn retrieval_list_exchange(input: &[u8], output: &mut [u8]) {
     let Some(segment) = segment(input) else { return };
     let mut asked = IndexSet::EMPTY;
     asked.insert(unknown_u32());
-    let mut exchange = ListExchange::new(segment, *forget(&mut asked));
+    let mut exchange = Exchange::list(segment, *forget(&mut asked));
     while unknown() > 0 {
         let exchange = forget(&mut exchange);
         let (used, step) = exchange.handle(input);
         match step {
-            Ok(ListStep::Blocks(blocks)) => blocks.ranges().for_each(keep),
-            Ok(ListStep::Negotiation(range)) => keep(range),
-            Ok(ListStep::More) => {}
+            Ok(Step::Blocks) => exchange.blocks().ranges().for_each(keep),
+            Ok(Step::Negotiation(range)) => keep(range),
+            Ok(_) => {}
             Err(error) => keep(error),
         }
         keep((used, exchange.is_done(), exchange.emit(&mut Writer::new(output))));
@@ -353,15 +352,13 @@ fn role() -> Role {
 pub(crate) fn retrieval_server(input: &[u8], output: &mut [u8]) {
     let mut store = ram();
     let store = forget(&mut store);
-    let mut incoming = Incoming::new(role());
+    let mut exchange = server::Exchange::new(role());
     while unknown() > 0 {
-        forget(&mut incoming).handle(now(), store, input);
+        forget(&mut exchange).handle(now(), store, input);
     }
-    let server::Answer::Reply(mut reply) = forget(&mut incoming).finish(store, unknown() == 0) else {
-        return;
-    };
+    keep(forget(&mut exchange).finish(store, unknown() == 0));
     while unknown() > 0 {
-        let reply = forget(&mut reply);
+        let reply = forget(&mut exchange);
         keep((reply.len(), reply.is_empty(), reply.block()));
         keep(reply.read(store, output));
         keep(checksum(output));

@@ -7,10 +7,8 @@ use peerdist_core::crypto::{CipherAlgorithm, Seal};
 use peerdist_core::limits::{
     BLOCK_BYTES, MAX_DIGEST_BYTES, MAX_REPLY_BYTES, MAX_REQUEST_BYTES, SEGMENT_BLOCKS,
 };
-use peerdist_core::retrieval::client::{
-    AcceptPlain, Exchange, ListExchange, ListStep, Refusal, SegmentExchange, SegmentStep, Step,
-};
-use peerdist_core::retrieval::server::{Answer, Incoming, Role};
+use peerdist_core::retrieval::client::{AcceptPlain, Exchange, Refusal, SegmentExchange, SegmentStep, Step};
+use peerdist_core::retrieval::server::{self, Role};
 use peerdist_core::retrieval::set::{IndexSet, SET_INDICES};
 use peerdist_core::retrieval::wire::{
     Block, BlockReply, GetBlocks, HEADER_BYTES, Header, MessageType, OUR_VERSIONS, REQUEST_ID_BYTES, Range,
@@ -60,11 +58,13 @@ pub fn retrieval_request(data: &[u8]) {
 /// What a server without blocks answers.
 fn answer(role: Role, request: &[u8], piece: usize) -> Option<Vec<u8>> {
     let mut store = RamStore::new([const { Page::EMPTY }; 1], [const { Entry::EMPTY }; 1], [0; 0]);
-    let mut incoming = Incoming::new(role);
-    request.chunks(piece).for_each(|piece| incoming.handle(Instant::ZERO, &store, piece));
-    let Answer::Reply(mut reply) = incoming.finish(&store, false) else { return None };
-    let mut bytes = vec![0; reply.len() as usize];
-    assert_eq!(reply.read(&mut store, &mut bytes), Ok(bytes.len()));
+    let mut exchange = server::Exchange::new(role);
+    request.chunks(piece).for_each(|piece| exchange.handle(Instant::ZERO, &store, piece));
+    if !exchange.finish(&store, false) {
+        return None;
+    }
+    let mut bytes = vec![0; exchange.len() as usize];
+    assert_eq!(exchange.read(&mut store, &mut bytes), Ok(bytes.len()));
     Some(bytes)
 }
 
@@ -218,18 +218,20 @@ fn lists(data: &[u8], reply: Option<Reply<'_>>) {
     let mut some = IndexSet::EMPTY;
     some.insert_range(Range { index: a as u32 % SEGMENT_BLOCKS, count: b as u32 % SEGMENT_BLOCKS });
     for asked in [all, some] {
-        let listed = list(ListExchange::new(segment, asked), data, 1 + b as usize % 61);
-        assert_eq!(list(ListExchange::new(segment, asked), data, data.len().max(1)), listed);
+        let listed = list(Exchange::list(segment, asked), data, 1 + b as usize % 61);
+        assert_eq!(list(Exchange::list(segment, asked), data, data.len().max(1)), listed);
         match (listed, reply) {
-            (Ok(ListStep::Blocks(listed)), Some(Reply::BlockList(list))) => {
+            (Ok((Step::Blocks, listed)), Some(Reply::BlockList(list))) => {
                 let mut theirs = IndexSet::EMPTY;
                 list.ranges.iter().for_each(|range| theirs.insert_range(range));
                 assert_eq!(listed, theirs.intersection(&asked));
                 assert!(list.ranges.iter().all(|range| range.count > 0));
                 assert!(listed.ranges().all(|range| range.indices().all(|index| listed.contains(index))));
             }
-            (Ok(ListStep::Negotiation(range)), reply) => assert_eq!(reply, Some(Reply::Negotiation(range))),
-            (Ok(ListStep::More), reply) => assert!(reply.is_none()),
+            (Ok((Step::Negotiation(range), _)), reply) => {
+                assert_eq!(reply, Some(Reply::Negotiation(range)));
+            }
+            (Ok((Step::More, _)), reply) => assert!(reply.is_none()),
             (Err(Refusal::NotAsked | Refusal::Malformed), Some(Reply::BlockList(list))) => {
                 let mut theirs = list.ranges.iter().map(|range| {
                     let mut set = IndexSet::EMPTY;
@@ -245,8 +247,8 @@ fn lists(data: &[u8], reply: Option<Reply<'_>>) {
     }
 }
 
-fn list(mut exchange: ListExchange, data: &[u8], piece: usize) -> Result<ListStep, Refusal> {
-    let mut last = ListStep::More;
+fn list(mut exchange: Exchange, data: &[u8], piece: usize) -> Result<(Step<'_>, IndexSet), Refusal> {
+    let mut last = Step::More;
     for mut bytes in data.chunks(piece) {
         while !bytes.is_empty() {
             let (used, step) = exchange.handle(bytes);
@@ -255,7 +257,7 @@ fn list(mut exchange: ListExchange, data: &[u8], piece: usize) -> Result<ListSte
             last = step?;
         }
     }
-    Ok(last)
+    Ok((last, exchange.blocks()))
 }
 
 /// A client of a list of segments takes what the codec takes, in pieces of any size, if it is the
@@ -371,6 +373,7 @@ fn read(mut exchange: Exchange, data: &[u8], piece: usize) -> Seen {
                 Ok(Step::Piece(piece)) => seen.block.extend(piece),
                 Ok(Step::Block(seal)) => seen.end = End::Block(seal),
                 Ok(Step::Missing) => seen.end = End::Missing,
+                Ok(Step::Blocks) => panic!("nobody asked for a list"),
                 Ok(Step::Negotiation(_)) => seen.end = End::Negotiation,
                 Err(refusal) => {
                     seen.end = End::Failed(refusal);

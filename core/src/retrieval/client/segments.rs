@@ -1,6 +1,6 @@
 //! The exchange of MSG_GETSEGLIST: which of many segments a hosted cache has, and since when.
 
-use super::{Fields, Refusal, range, versions};
+use super::{Fields, Refusal, open, range, reply_fields};
 use crate::ages::{AGE_BYTES, BLOB_HEAD_BYTES, parse_age, parse_head};
 use crate::bytes::{NoRoom, Reader, Writer};
 use crate::content::SegmentId;
@@ -122,7 +122,7 @@ impl SegmentExchange {
             listed: IndexSet::EMPTY,
             first: 0,
             phase: Phase::Header,
-            fields: Fields::NEW,
+            fields: reply_fields(),
         })
     }
 
@@ -148,14 +148,10 @@ impl SegmentExchange {
                 self.fields.left = self.fields.left.saturating_sub(used as u32);
                 (used, Ok(self.surplus()))
             }
-            _ => {
-                let (used, whole) = self.fields.fill(bytes);
-                if !whole {
-                    return (used, Ok(SegmentStep::More));
-                }
-                let fields = self.fields;
-                (used, self.field_complete(&mut fields.reader(), age))
-            }
+            _ => match self.fields.fill(bytes) {
+                (used, Some(field)) => (used, self.field_complete(&mut Reader::new(&field), age)),
+                (used, None) => (used, Ok(SegmentStep::More)),
+            },
         };
         if step.is_err() {
             self.phase = Phase::Done;
@@ -164,8 +160,7 @@ impl SegmentExchange {
     }
 
     fn collect(&mut self, phase: Phase, need: usize) -> Result<SegmentStep, Refusal> {
-        self.fields.spend(need as u32)?;
-        self.fields.collect(need);
+        self.fields.collect(need)?;
         self.phase = phase;
         Ok(SegmentStep::More)
     }
@@ -175,19 +170,18 @@ impl SegmentExchange {
         reader: &mut Reader<'_>,
         tell: &mut dyn FnMut(u32, Duration),
     ) -> Result<SegmentStep, Refusal> {
-        let malformed = |_| Refusal::Malformed;
         match self.phase {
-            Phase::Header => match self.fields.open(reader)?.message {
+            Phase::Header => match open(&mut self.fields, reader)?.message {
                 MessageType::NegotiationResponse => self.collect(Phase::Negotiation, 8),
                 MessageType::SegmentList => self.collect(Phase::RequestId, REQUEST_ID_BYTES + 4),
                 _ => Err(Refusal::Unexpected),
             },
             Phase::RequestId => {
                 // 3.1.5.4: MUST verify that the RequestID is that of the request, or else discard.
-                if *reader.array().map_err(malformed)? != self.request_id {
+                if *reader.array()? != self.request_id {
                     return Err(Refusal::NotAsked);
                 }
-                self.ranges(reader.u32_be().map_err(malformed)?)
+                self.ranges(reader.u32_be()?)
             }
             Phase::Range(left) => {
                 self.range(range(reader)?)?;
@@ -195,7 +189,7 @@ impl SegmentExchange {
             }
             Phase::BlobSize => {
                 // Nothing comes behind it (fact 33), so it is all that is left.
-                if reader.u32_be().map_err(malformed)? != self.fields.left {
+                if reader.u32_be()? != self.fields.left {
                     return Err(Refusal::Malformed);
                 }
                 // 2.2.6, fact 42: a blob that is too short MUST be discarded; the message is good.
@@ -206,13 +200,13 @@ impl SegmentExchange {
             }
             Phase::BlobHead => {
                 // 2.2.6.1.1: a version, a unit or a count that cannot be: the blob MUST be discarded.
-                let head = parse_head(*reader.array().map_err(malformed)?);
+                let head = parse_head(*reader.array()?);
                 let fits = |count: u8| u32::from(count).saturating_mul(AGE_BYTES as u32) <= self.fields.left;
                 let (unit, count) = head.filter(|(_, count)| fits(*count)).unwrap_or_default();
                 self.ages(unit, count)
             }
             Phase::Age { unit, count } => {
-                let (number, age) = parse_age(unit, *reader.array().map_err(malformed)?);
+                let (number, age) = parse_age(unit, *reader.array()?);
                 let index = self.first.saturating_add(u32::from(number));
                 // Of a segment that is not there, an age says nothing.
                 if self.listed.contains(index) {
@@ -222,7 +216,12 @@ impl SegmentExchange {
             }
             Phase::Negotiation => {
                 self.phase = Phase::Done;
-                self.fields.end(SegmentStep::Negotiation(versions(reader)?))
+                let versions = VersionRange::parse(reader.array()?);
+                if self.fields.left == 0 {
+                    Ok(SegmentStep::Negotiation(versions))
+                } else {
+                    Err(Refusal::Malformed)
+                }
             }
             // These do not collect a field.
             Phase::Surplus | Phase::Done => Err(Refusal::Malformed),

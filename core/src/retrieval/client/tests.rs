@@ -1,3 +1,5 @@
+mod list;
+
 use super::*;
 use crate::content::SegmentId;
 
@@ -29,6 +31,7 @@ fn feed(
                 Step::More => {}
                 Step::Block(seal) => last = Step::Block(seal),
                 Step::Missing => last = Step::Missing,
+                Step::Blocks => last = Step::Blocks,
                 Step::Negotiation(range) => last = Step::Negotiation(range),
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{
     CryptoAlgoId, HEADER_BYTES, Malformed, MessageType, RANGE_BYTES, Range, Ranges, TRANSPORT_BYTES,
-    emit_header, emit_padded, emit_reply_header, pad, padded, padded_len, segment_id,
+    emit_padded, emit_reply_header, emit_request, pad, padded, padded_len, segment_id,
 };
 use crate::bytes::{Len, NoRoom, Reader, Writer};
 use crate::crypto::{CipherAlgorithm, Seal};
@@ -76,23 +76,16 @@ impl<'a> GetBlocks<'a> {
 
     /// Writes the whole message.
     pub fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        let lens = [padded_len(self.segment.len()), self.ranges.encoded_len(), 4, self.vrf.len()];
-        let size = lens.into_iter().fold(HEADER_BYTES, usize::saturating_add);
-        emit_header(writer, MessageType::GetBlocks, size, self.cipher)?;
-        emit_padded(writer, self.segment)?;
-        self.ranges.emit(writer)?;
-        writer.u32_be(self.vrf.len() as u32);
-        writer.put(self.vrf);
-        writer.check()
+        let ranges = (self.ranges.len(), &mut self.ranges.iter() as &mut dyn Iterator<Item = Range>);
+        emit_request(writer, self.cipher, self.segment, ranges, Some(self.vrf))
     }
 
     /// Writes a whole request for one block, asking for AES-128 (2.2.3: SHOULD). 3.1.4.3: segment id and
     /// block MUST be those asked for.
     pub fn emit_one(segment: &[u8], index: u32, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
         // 3.1.4.3: MUST request one block per exchange; 2.2.4.3: a single range of one block.
-        let range = [Range { index, count: 1 }.to_wire()];
-        let cipher = CipherAlgorithm::Aes128.into();
-        GetBlocks { segment, cipher, ranges: Ranges::new(&range), vrf: &[] }.emit(writer)
+        let range = &mut core::iter::once(Range { index, count: 1 });
+        emit_request(writer, CipherAlgorithm::Aes128.into(), segment, (1, range), Some(&[]))
     }
 }
 
@@ -125,7 +118,7 @@ impl<'a> BlockReply<'a> {
     /// Writes everything before the block.
     pub fn emit_head(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
         emit_reply_header(writer, MessageType::Block, self.len(), self.cipher)?;
-        emit_padded(writer, self.segment)?;
+        emit_padded(writer, self.segment);
         for word in [self.index, self.next, self.block_len] {
             writer.u32_be(word);
         }
@@ -135,7 +128,7 @@ impl<'a> BlockReply<'a> {
     /// Writes everything behind the block: its pad, VrfBlock with its own, the IV without (fact 33).
     pub fn emit_tail(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
         writer.zeros(pad(self.block_len as usize));
-        emit_padded(writer, self.vrf)?;
+        emit_padded(writer, self.vrf);
         writer.u32_be(self.iv.len() as u32);
         writer.put(self.iv);
         writer.check()

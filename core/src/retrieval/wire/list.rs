@@ -1,8 +1,8 @@
 //! [MS-PCCRR] 2.2.4.2 and 2.2.5.2: which blocks of a segment are there.
 
 use super::{
-    CryptoAlgoId, HEADER_BYTES, Malformed, MessageType, TRANSPORT_BYTES, emit_header, emit_padded,
-    emit_reply_header, padded_len, segment_id,
+    CryptoAlgoId, HEADER_BYTES, Malformed, MessageType, TRANSPORT_BYTES, emit_padded, emit_reply_header,
+    emit_request, padded_len, segment_id,
 };
 use crate::bytes::{NoRoom, Reader, Writer};
 use crate::limits::MAX_DIGEST_BYTES;
@@ -111,17 +111,6 @@ impl<'a> Ranges<'a> {
     pub fn iter(&self) -> impl Iterator<Item = Range> + Clone + use<'a> {
         self.0.iter().map(|range| Range::from_wire(*range))
     }
-
-    /// Bytes with their count.
-    pub(super) const fn encoded_len(&self) -> usize {
-        self.0.as_flattened().len().saturating_add(4)
-    }
-
-    pub(super) fn emit(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        writer.u32_be(self.len() as u32);
-        writer.put(self.0.as_flattened());
-        writer.check()
-    }
 }
 
 impl core::fmt::Debug for Ranges<'_> {
@@ -144,19 +133,11 @@ impl<'a> GetBlockList<'a> {
     pub fn emit_for(
         segment: &[u8],
         cipher: CryptoAlgoId,
-        ranges: impl Iterator<Item = Range> + Clone,
+        mut ranges: impl Iterator<Item = Range> + Clone,
         writer: &mut Writer<'_>,
     ) -> Result<(), NoRoom> {
-        let count = ranges.clone().fold(0u32, |count, _| count.saturating_add(1));
-        let lens = [padded_len(segment.len()), 4, (count as usize).saturating_mul(RANGE_BYTES)];
-        let size = lens.into_iter().fold(HEADER_BYTES, usize::saturating_add);
-        emit_header(writer, MessageType::GetBlockList, size, cipher)?;
-        emit_padded(writer, segment)?;
-        writer.u32_be(count);
-        for range in ranges {
-            writer.put(&range.to_wire());
-        }
-        writer.check()
+        let count = ranges.clone().fold(0usize, |count, _| count.saturating_add(1));
+        emit_request(writer, cipher, segment, (count, &mut ranges), None)
     }
 }
 
@@ -191,7 +172,7 @@ impl BlockListReply<'_> {
     /// Writes everything before the ranges; each of them follows as [`Range::to_wire`] gives it.
     pub fn emit_head(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
         emit_reply_header(writer, MessageType::BlockList, self.len(), self.cipher)?;
-        emit_padded(writer, self.segment)?;
+        emit_padded(writer, self.segment);
         writer.u32_be(self.count);
         writer.check()
     }

@@ -96,7 +96,7 @@ impl<'a> GetSegmentList<'a> {
         writer.put(request_id);
         writer.u32_be(ids.clone().fold(0, |count: u32, _| count.saturating_add(1)));
         for id in ids {
-            emit_padded(writer, id)?;
+            emit_padded(writer, id);
         }
         emit_blob(writer, blob)
     }

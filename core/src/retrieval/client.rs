@@ -215,10 +215,14 @@ impl Exchange {
                 let left = left.saturating_sub(used as u32);
                 (used, self.after_vrf(left).map(|()| Step::More))
             }
-            _ => match self.fields.fill(bytes) {
-                (used, Some(field)) => (used, self.field_complete(&mut Reader::new(&field))),
-                (used, None) => (used, Ok(Step::More)),
-            },
+            phase => {
+                let (used, field) = self.fields.fill(bytes);
+                let step = field.map_or(Ok(Step::More), |field| {
+                    let reader = &mut Reader::new(&field);
+                    self.field_complete(*reader).and_then(|()| self.step(phase, reader))
+                });
+                (used, step)
+            }
         };
         if step.is_err() {
             self.phase = Phase::Done;
@@ -226,29 +230,46 @@ impl Exchange {
         (used, step)
     }
 
-    fn collect(&mut self, phase: Phase, need: usize) -> Result<Step<'static>, Refusal> {
-        self.phase = phase;
-        self.fields.collect(need)?;
-        Ok(Step::More)
+    /// What has come about with the last field of `phase`.
+    fn step(&self, phase: Phase, field: &mut Reader<'_>) -> Result<Step<'static>, Refusal> {
+        Ok(match (self.phase, phase, &self.asked) {
+            (Phase::Block(len), _, Asked::Block { cipher, .. }) => Step::Begin { cipher: *cipher, len },
+            (Phase::Done, Phase::Negotiation, _) => Step::Negotiation(VersionRange::parse(field.array()?)),
+            (Phase::Done, _, Asked::List { .. }) => Step::Blocks,
+            (Phase::Done, _, Asked::Block { len: 0, .. }) => Step::Missing,
+            (Phase::Done, Phase::Iv, Asked::Block { cipher, .. }) => {
+                Step::Block(Seal { algorithm: *cipher, iv: *field.array()? })
+            }
+            (Phase::Done, _, Asked::Block { cipher, .. }) => {
+                Step::Block(Seal { algorithm: *cipher, iv: [0; 16] })
+            }
+            _ => Step::More,
+        })
     }
 
-    fn field_complete(&mut self, reader: &mut Reader<'_>) -> Result<Step<'static>, Refusal> {
+    fn collect(&mut self, phase: Phase, need: usize) -> Result<(), Refusal> {
+        self.phase = phase;
+        Ok(self.fields.collect(need)?)
+    }
+
+    #[inline(never)]
+    fn field_complete(&mut self, mut reader: Reader<'_>) -> Result<(), Refusal> {
+        let reader = &mut reader;
         let id = self.segment.as_bytes();
         match self.phase {
-            Phase::Header => match (open(&mut self.fields, reader)?, &mut self.asked) {
-                (Header { message: MessageType::NegotiationResponse, .. }, _) => {
-                    self.collect(Phase::Negotiation, 8)
-                }
-                (header, Asked::Block { cipher, .. }) if header.message == MessageType::Block => {
+            Phase::Header => {
+                let header = open(&mut self.fields, reader)?;
+                match (header.message, &mut self.asked) {
+                    (MessageType::NegotiationResponse, _) => return self.collect(Phase::Negotiation, 8),
                     // The reply's own CryptoAlgoId counts, not what was asked for (fact 34).
-                    *cipher = header.cipher.algorithm().ok_or(Refusal::Cipher)?;
-                    self.collect(Phase::IdSize, 4)
+                    (MessageType::Block, Asked::Block { cipher, .. }) => {
+                        *cipher = header.cipher.algorithm().ok_or(Refusal::Cipher)?;
+                    }
+                    (MessageType::BlockList, Asked::List { .. }) => {}
+                    _ => return Err(Refusal::Unexpected),
                 }
-                (header, Asked::List { .. }) if header.message == MessageType::BlockList => {
-                    self.collect(Phase::IdSize, 4)
-                }
-                _ => Err(Refusal::Unexpected),
-            },
+                self.collect(Phase::IdSize, 4)
+            }
             Phase::IdSize => {
                 if reader.u32_be()? as usize != id.len() {
                     return Err(Refusal::NotAsked);
@@ -277,26 +298,23 @@ impl Exchange {
                 self.range(range(reader)?)?;
                 self.ranges(left)
             }
-            // NextBlockIndex is not to be trusted (fact 40), and says nothing that was asked.
-            Phase::Next => self.end(Step::Blocks),
             Phase::VrfSize => {
                 let pad = pad(self.block_len() as usize);
                 reader.take(pad)?;
                 let size = reader.u32_be()?;
                 let skipped = size.checked_add(self::pad(size as usize) as u32).ok_or(Overrun)?;
                 self.fields.spend(skipped)?;
-                self.after_vrf(skipped)?;
-                Ok(Step::More)
+                self.after_vrf(skipped)
             }
             Phase::IvSize => self.iv_size(reader.u32_be()?),
-            Phase::Iv => self.done(*reader.array()?),
-            Phase::Negotiation => self.end(Step::Negotiation(VersionRange::parse(reader.array()?))),
+            // NextBlockIndex is not to be trusted (fact 40), and says nothing that was asked.
+            Phase::Next | Phase::Iv | Phase::Negotiation => self.end(),
             // These do not collect a field.
             Phase::Block(_) | Phase::Vrf(_) | Phase::Done => Err(Refusal::Malformed),
         }
     }
 
-    fn block(&mut self, size: u32) -> Result<Step<'static>, Refusal> {
+    fn block(&mut self, size: u32) -> Result<(), Refusal> {
         let Asked::Block { plain_len, accept_plain, cipher, ref mut len, .. } = self.asked else {
             return Err(Refusal::Malformed);
         };
@@ -312,7 +330,7 @@ impl Exchange {
             return Err(Refusal::Length);
         }
         self.phase = Phase::Block(size);
-        Ok(Step::Begin { cipher, len: size })
+        Ok(())
     }
 
     fn block_len(&self) -> u32 {
@@ -322,40 +340,33 @@ impl Exchange {
     /// So much of the block is still to come.
     fn after_block(&mut self, left: u32) -> Result<(), Refusal> {
         self.phase = Phase::Block(left);
-        if left == 0 {
-            self.collect(Phase::VrfSize, pad(self.block_len() as usize) + 4)?;
+        if left > 0 {
+            return Ok(());
         }
-        Ok(())
+        self.collect(Phase::VrfSize, pad(self.block_len() as usize) + 4)
     }
 
     /// So much of VrfBlock is still to come, which is passed over (fact 33).
     fn after_vrf(&mut self, left: u32) -> Result<(), Refusal> {
         self.phase = Phase::Vrf(left);
-        if left == 0 {
-            self.collect(Phase::IvSize, 4)?;
+        if left > 0 {
+            return Ok(());
         }
-        Ok(())
+        self.collect(Phase::IvSize, 4)
     }
 
-    fn iv_size(&mut self, size: u32) -> Result<Step<'static>, Refusal> {
+    fn iv_size(&mut self, size: u32) -> Result<(), Refusal> {
         let Asked::Block { cipher, len, .. } = self.asked else { return Err(Refusal::Malformed) };
         match size as usize {
             // A missing block may come with or without an IV (fact 36), a plain one does not need it; a
             // sealed one does.
-            0 if len == 0 || cipher == CipherAlgorithm::None => self.done([0; 16]),
+            0 if len == 0 || cipher == CipherAlgorithm::None => self.end(),
             size if size == size_of::<CipherBlock>() => self.collect(Phase::Iv, size),
             _ => Err(Refusal::Malformed),
         }
     }
 
-    fn done(&mut self, iv: CipherBlock) -> Result<Step<'static>, Refusal> {
-        match self.asked {
-            Asked::Block { cipher: algorithm, len: 1.., .. } => self.end(Step::Block(Seal { algorithm, iv })),
-            _ => self.end(Step::Missing),
-        }
-    }
-
-    fn ranges(&mut self, left: u32) -> Result<Step<'static>, Refusal> {
+    fn ranges(&mut self, left: u32) -> Result<(), Refusal> {
         match left.checked_sub(1) {
             Some(left) => self.collect(Phase::Range(left), RANGE_BYTES),
             None => self.collect(Phase::Next, 4),
@@ -376,9 +387,9 @@ impl Exchange {
         Ok(())
     }
 
-    fn end(&mut self, step: Step<'static>) -> Result<Step<'static>, Refusal> {
+    fn end(&mut self) -> Result<(), Refusal> {
         self.phase = Phase::Done;
-        if self.fields.left == 0 { Ok(step) } else { Err(Refusal::Malformed) }
+        if self.fields.left == 0 { Ok(()) } else { Err(Refusal::Malformed) }
     }
 }
 

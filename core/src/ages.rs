@@ -5,7 +5,7 @@
 //! the message around it stays good (fact 42).
 
 use crate::bytes::{NoRoom, Writer};
-use crate::time::Duration;
+use crate::time::{Duration, divide};
 
 /// Segments that can have an age: their number is one byte (fact 42).
 pub const MAX_AGES: usize = 255;
@@ -23,7 +23,7 @@ pub(crate) const AGE_BYTES: usize = 4;
 const MAX_AGE: u64 = 0x00ff_ffff;
 
 /// Microseconds of the units 1 to 4 (2.2.6.1).
-const UNITS: [u64; 4] = [1_000_000, 100_000, 10_000, 1_000];
+const UNITS: [u32; 4] = [1_000_000, 100_000, 10_000, 1_000];
 
 /// Bytes of a blob with `count` ages, of which no more than [`MAX_AGES`] count.
 pub const fn blob_bytes(count: usize) -> usize {
@@ -73,7 +73,7 @@ pub(crate) fn parse_head([a, b, unit, count]: [u8; BLOB_HEAD_BYTES]) -> Option<(
     }
     // 2.2.6.1.1: MUST have a unit of 1 to 4; all of these MUST be understood (2.2.6.1).
     let unit = *UNITS.get(usize::from(unit).checked_sub(1)?)?;
-    Some((unit, count))
+    Some((unit.into(), count))
 }
 
 /// The index of a segment, and its age.
@@ -103,14 +103,14 @@ pub(crate) fn emit_ages(each: &dyn Fn(&mut Tell<'_>), writer: &mut Writer<'_>) -
     let [seconds, _, hundredths, _] = UNITS;
     let (mut count, mut fits) = (0u8, true);
     each(&mut |_, age| {
-        fits &= count == u8::MAX || age.micros() / hundredths <= MAX_AGE;
+        fits &= count == u8::MAX || divide(age.micros(), hundredths).0 <= MAX_AGE;
         count = count.saturating_add(1);
     });
     // 2.2.6.1: the unit SHOULD be 3; where an age is too much for it, 1 for all (fact 42).
     let (number, unit) = if fits { (3, hundredths) } else { (1, seconds) };
     writer.put(&[0, 1, number, count]);
     each(&mut |index, age| {
-        let [a, b, c, ..] = (age.micros() / unit).min(MAX_AGE).to_le_bytes();
+        let [a, b, c, ..] = divide(age.micros(), unit).0.min(MAX_AGE).to_le_bytes();
         if let Some(left) = count.checked_sub(1) {
             count = left;
             writer.put(&[index, a, b, c]);

@@ -3,6 +3,8 @@
 //! Neither can panic. Byte order is named at each call, since content information 1.0 is
 //! little-endian, as are SMB's structures around it, and everything else is big-endian.
 
+use crate::time::divide;
+
 /// The bytes ended before the value did, at `offset` from the start of the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -217,8 +219,9 @@ impl<'a> Writer<'a> {
         let mut digits = [0u8; 20];
         let mut len = 0;
         for slot in digits.iter_mut().rev() {
-            *slot = b'0' + (value % 10) as u8;
-            value /= 10;
+            let (rest, digit) = divide(value, 10);
+            *slot = b'0' + digit as u8;
+            value = rest;
             len += 1;
             if value == 0 {
                 break;

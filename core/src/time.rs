@@ -89,7 +89,7 @@ impl Duration {
 
     /// The span in whole milliseconds, rounded down.
     pub const fn millis(self) -> u64 {
-        self.0 / 1_000
+        divide(self.0, 1_000).0
     }
 }
 
@@ -125,6 +125,24 @@ impl Sub for Instant {
     }
 }
 
+/// Quotient and remainder. A division of 64 bits is a library function on small machines, one of the
+/// largest, and a bit at a time will do: `by` is not zero and less than 2^31.
+#[inline(never)]
+pub(crate) const fn divide(value: u64, by: u32) -> (u64, u32) {
+    let (mut quotient, mut rest) = (value, 0u32);
+    let mut bits = 0;
+    while bits < u64::BITS {
+        rest = rest << 1 | (quotient >> 63) as u32;
+        quotient <<= 1;
+        if let Some(less) = rest.checked_sub(by) {
+            rest = less;
+            quotient |= 1;
+        }
+        bits += 1;
+    }
+    (quotient, rest)
+}
+
 /// The earlier of two optional deadlines.
 #[inline(never)]
 pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
@@ -153,6 +171,16 @@ mod tests {
     fn a_time_that_may_be_absent_takes_no_more_room() {
         assert_eq!(size_of::<Option<Instant>>(), size_of::<Instant>());
         assert!(None < Some(Instant::ZERO) && Instant::ZERO < Instant::from_micros(1));
+    }
+
+    #[test]
+    fn quotients_and_remainders() {
+        for value in [0, 1, 9, 10, 999_999, 1_000_000, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
+            for by in [1, 3, 10, 1_000, 1_000_000, (1 << 31) - 1] {
+                let by_64 = u64::from(by);
+                assert_eq!(divide(value, by), (value / by_64, (value % by_64) as u32));
+            }
+        }
     }
 
     #[test]

@@ -21,16 +21,53 @@ pub(super) const fn decoded_len(characters: usize) -> usize {
     (characters / 4).saturating_mul(3)
 }
 
-/// Writes `bytes`.
-pub(super) fn encode(mut bytes: impl Iterator<Item = u8>, writer: &mut Writer<'_>) {
-    while let Some(first) = bytes.next() {
-        let (second, third) = (bytes.next(), bytes.next());
-        let [_, group @ ..] =
-            u32::from_be_bytes([0, first, second.unwrap_or(0), third.unwrap_or(0)]).to_be_bytes();
-        let [a, b, c] = group;
-        let (second, third) = (second.map(|_| b << 2 | c >> 6), third.map(|_| c));
-        let padded = |sextet: Option<u8>| sextet.map_or(b'=', character);
-        writer.put(&[character(a >> 2), character(a << 4 | b >> 4), padded(second), padded(third)]);
+/// Writes bytes that come piece by piece.
+pub(super) struct Encoder<'e, 'a> {
+    writer: &'e mut Writer<'a>,
+    /// The bytes of a group that is not complete, the last one lowest.
+    group: u32,
+    len: u32,
+}
+
+impl<'e, 'a> Encoder<'e, 'a> {
+    pub(super) const fn new(writer: &'e mut Writer<'a>) -> Self {
+        Self { writer, group: 0, len: 0 }
+    }
+
+    /// Writes `bytes`, and no more.
+    pub(super) fn all(bytes: &[u8], writer: &'e mut Writer<'a>) {
+        let mut encoder = Self::new(writer);
+        encoder.put(bytes);
+        encoder.end();
+    }
+
+    pub(super) fn put(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.group = self.group << 8 | u32::from(*byte);
+            self.len += 1;
+            if self.len == 3 {
+                self.write(4);
+            }
+        }
+    }
+
+    /// Writes what is left, padded.
+    pub(super) fn end(mut self) {
+        if self.len > 0 {
+            let (characters, missing) = (self.len + 1, 3 - self.len);
+            self.group <<= 8 * missing;
+            self.write(characters);
+        }
+    }
+
+    /// Writes the group, in as many characters that are not padding.
+    #[inline(never)]
+    fn write(&mut self, characters: u32) {
+        for place in 0..4 {
+            let sextet = (self.group >> (18 - 6 * place)) as u8;
+            self.writer.put(&[if place < characters { character(sextet) } else { b'=' }]);
+        }
+        (self.group, self.len) = (0, 0);
     }
 }
 
@@ -106,6 +143,7 @@ impl<I: Iterator<Item = u8>> Decode<I> {
 impl<I: Iterator<Item = u8>> Iterator for Decode<I> {
     type Item = Result<u8, NotBase64>;
 
+    #[inline(never)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.left == 0
             && let Err(error) = self.next_group()?
@@ -154,18 +192,18 @@ mod tests {
             assert_eq!(decoded(text).as_deref(), Ok(bytes));
             let mut buf = [0; 12];
             let mut writer = Writer::new(&mut buf);
-            encode(bytes.iter().copied(), &mut writer);
+            Encoder::all(bytes, &mut writer);
             assert_eq!(writer.len(), encoded_len(bytes.len()));
             assert!(decoded_len(writer.len()) >= bytes.len());
             assert_eq!(writer.finish(), text.as_bytes());
         }
         let all: Vec<u8> = (0..=255).collect();
         let mut buf = [0; encoded_len(256)];
-        encode(all.iter().copied(), &mut Writer::new(&mut buf));
+        Encoder::all(&all, &mut Writer::new(&mut buf));
         assert_eq!(decoded(core::str::from_utf8(&buf).unwrap()), Ok(all));
         let mut buf = [0; 3];
         let mut writer = Writer::new(&mut buf);
-        encode([1].into_iter(), &mut writer);
+        Encoder::all(&[1], &mut writer);
         assert_eq!(writer.check(), Err(NoRoom));
     }
 

@@ -5,16 +5,18 @@
 //! often as a peer sends it; how many peers have answered is told at the end.
 
 use core::net::{IpAddr, SocketAddr};
+use core::ops::Range;
 
 use heapless::Vec;
 use rand_core::CryptoRng;
 
 use super::server::MAX_BACKOFF;
 use super::wire::{
-    Availability, MAX_PROBE_IDS, MAX_PROBE_V2_IDS, ProbeMatches, ProbeRepr, ProbeV2Repr, Uuid, XAddrs,
+    Availability, MAX_PROBE_IDS, MAX_PROBE_V2_IDS, ProbeMatches, ProbeRepr, ProbeV2Repr, Uuid, Version,
+    XAddrs, emit_probe,
 };
-use super::{Addresses, FIRST_GAP, GROUP_V4, GROUP_V6, Replies, Subnet, between, count, fingerprint};
-use crate::ages::MAX_BLOB_BYTES;
+use super::{Addresses, FIRST_GAP, GROUP_V4, GROUP_V6, Replies, Subnet, between, count, cut, fingerprint};
+use crate::ages::blob_bytes;
 use crate::content::SegmentId;
 use crate::limits::SEGMENT_BLOCKS;
 use crate::time::{Duration, Instant, earliest};
@@ -35,6 +37,9 @@ pub const MAX_SENDS: u8 = 4;
 /// Peers of one probe that are told apart, to count each once. What servers decide by such numbers
 /// begins at 10 (product behaviour of 3.2.4.1).
 const MAX_REPLIERS: usize = 12;
+
+/// Segments that all outstanding probes ask for together.
+pub const MAX_SEARCHED: usize = 32;
 
 /// Segments of one probe, of either version.
 const MAX_ASKED: usize = if MAX_PROBE_IDS > MAX_PROBE_V2_IDS { MAX_PROBE_IDS } else { MAX_PROBE_V2_IDS };
@@ -72,12 +77,12 @@ pub struct ProbeId(u32);
 pub enum ProbeError {
     /// It asks for nothing.
     NoIds,
-    /// It does not fit a datagram; the first `fitting` ids do.
+    /// It does not fit a datagram, or what is left of [`MAX_SEARCHED`]; the first `fitting` ids do.
     TooManyIds {
         /// How many ids fit.
         fitting: usize,
     },
-    /// [`MAX_PROBES`] are outstanding.
+    /// [`MAX_PROBES`] are outstanding, or they ask for [`MAX_SEARCHED`] segments.
     TooManyProbes,
 }
 
@@ -157,6 +162,8 @@ pub struct Client {
     next_id: u32,
     /// 3.1.1: the Outstanding Probe List.
     outstanding: Vec<Outstanding, MAX_PROBES>,
+    /// The segments of these, in their order.
+    ids: Vec<SegmentId, MAX_SEARCHED>,
     counters: Counters,
 }
 
@@ -165,7 +172,8 @@ struct Outstanding {
     id: ProbeId,
     message_id: Uuid,
     version: Version,
-    ids: Vec<SegmentId, MAX_ASKED>,
+    /// How many segments it asks for.
+    asked: u8,
     /// Who has answered, and what: to count each peer once.
     repliers: Vec<Replier, MAX_REPLIERS>,
     sends_left: u8,
@@ -175,12 +183,6 @@ struct Outstanding {
     gap: Duration,
     /// When the request timer runs out.
     deadline: Instant,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
-    V1,
-    V2,
 }
 
 /// The multicast groups of the families.
@@ -205,7 +207,7 @@ impl Groups {
 }
 
 /// A peer, and one bit for each id of the probe: of which it has some, and of which all.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Replier {
     /// Half of its [`fingerprint`].
     peer: u32,
@@ -240,32 +242,34 @@ impl Outstanding {
         group
     }
 
-    /// Remembers that `peer` has the segment with this index.
-    fn heard(&mut self, peer: IpAddr, index: usize, extent: Extent) {
-        let bit = u32::try_from(index).ok().and_then(|index| 1u16.checked_shl(index)).unwrap_or(0);
-        let all = if extent.is_whole() { bit } else { 0 };
-        let peer = fingerprint(Some(SocketAddr::new(peer, 0)), &[]) as u32;
-        match self.repliers.iter_mut().find(|replier| replier.peer == peer) {
+    /// Remembers what a peer has said that it has: once, however often it says so.
+    fn heard(&mut self, heard: &Replier) {
+        match self.repliers.iter_mut().find(|replier| replier.peer == heard.peer) {
             Some(replier) => {
-                replier.some |= bit;
-                replier.all |= all;
+                replier.some |= heard.some;
+                replier.all |= heard.all;
             }
             // More than there is room for are as good as many.
-            None => drop(self.repliers.push(Replier { peer, some: bit, all })),
+            None => drop(self.repliers.push(*heard)),
         }
     }
 
     /// How many peers have said that they have the segment with this index.
     fn replies(&self, index: usize) -> Replies {
-        let shift = u32::try_from(index).unwrap_or(u32::MAX);
-        let have = |bits: u16| u8::from(bits.checked_shr(shift).unwrap_or(0) & 1 == 1);
+        let bit = bit(index);
         let mut replies = Replies::default();
         for replier in &self.repliers {
-            replies.all = replies.all.saturating_add(have(replier.some));
-            replies.whole = replies.whole.saturating_add(have(replier.all));
+            // There are no more than 255 of them.
+            replies.all += u8::from(replier.some & bit != 0);
+            replies.whole += u8::from(replier.all & bit != 0);
         }
         replies
     }
+}
+
+/// The bit of the segment with this index.
+fn bit(index: usize) -> u16 {
+    1u16.checked_shl(index as u32).unwrap_or(0)
 }
 
 impl Client {
@@ -279,6 +283,7 @@ impl Client {
             addresses: Addresses::default(),
             next_id: 0,
             outstanding: Vec::new(),
+            ids: Vec::new(),
             counters: Counters::default(),
         }
     }
@@ -332,9 +337,13 @@ impl Client {
         if self.outstanding.is_full() {
             return Err(ProbeError::TooManyProbes);
         }
-        let too_many = ProbeError::TooManyIds { fitting };
+        let room = MAX_SEARCHED.saturating_sub(self.ids.len());
+        if room == 0 {
+            return Err(ProbeError::TooManyProbes);
+        }
+        let fitting = fitting.min(room);
         if fitting < ids.len() {
-            return Err(too_many);
+            return Err(ProbeError::TooManyIds { fitting });
         }
         let gap = between(FIRST_GAP, rng);
         let id = ProbeId(self.next_id);
@@ -342,9 +351,7 @@ impl Client {
             id,
             message_id: Uuid::random(rng),
             version,
-            // 3.1.3, 3.1.6.1: the HoHoDks MUST be those that the application gave; the probe is added
-            // to the list with them.
-            ids: Vec::from_slice(ids).map_err(|_| too_many)?,
+            asked: ids.len() as u8,
             repliers: Vec::new(),
             sends_left: self.config.sends,
             groups: Groups::default(),
@@ -353,19 +360,34 @@ impl Client {
             // 3.1.2: the client MUST set a request timer when sending a probe.
             deadline: now + self.config.request_timeout,
         };
-        self.outstanding.push(probe).map_err(|_| ProbeError::TooManyProbes)?;
+        // 3.1.3, 3.1.6.1: the HoHoDks MUST be those that the application gave; the probe is added to the
+        // list with them. There is room for both.
+        let _ = (self.ids.extend_from_slice(ids), self.outstanding.push(probe));
         self.next_id = self.next_id.wrapping_add(1);
         count(&mut self.counters.probes);
         Ok(id)
     }
 
+    /// Where the segments of the probe in `place` stand.
+    #[inline(never)]
+    fn ids_of(&self, place: usize) -> Range<usize> {
+        let asked = |probe: &Outstanding| usize::from(probe.asked);
+        let begin = self.outstanding.iter().take(place).map(asked).sum::<usize>();
+        begin..begin.saturating_add(self.outstanding.get(place).map_or(0, asked))
+    }
+
     /// Forgets a probe: it is sent no more, its matches are unsolicited, it does not expire.
+    #[inline(never)]
     pub fn cancel(&mut self, probe: ProbeId) {
-        self.outstanding.retain(|outstanding| outstanding.id != probe);
+        let Some(place) = self.outstanding.iter().position(|it| it.id == probe) else { return };
+        let gone = self.ids_of(place);
+        cut(&mut self.ids, gone);
+        self.outstanding.retain(|it| it.id != probe);
     }
 
     /// Takes an answer to a probe (3.1.4.1), which came from `from`, and reports each pair of segment
     /// and address in it.
+    #[inline(never)]
     pub fn handle_matches(
         &mut self,
         now: Instant,
@@ -373,59 +395,38 @@ impl Client {
         matches: &ProbeMatches<'_>,
         found: &mut dyn FnMut(Found),
     ) {
-        let groups = self.groups();
-        let Self { config, addresses, outstanding, counters, .. } = self;
-        let anywhere = config.local.is_empty() && addresses.is_empty();
-        let is_local = |ip: IpAddr| {
-            anywhere || addresses.is_local(ip) || config.local.iter().any(|net| net.is_local(ip))
-        };
         // Section 5: answers of any other subnet than the local one are rejected.
-        if !is_local(from.ip()) {
-            count(&mut counters.not_local);
+        if !self.is_local(from.ip()) {
+            count(&mut self.counters.not_local);
             return;
         }
+        let counters = &mut self.counters;
         counters.malformed = counters.malformed.wrapping_add(matches.discarded);
         let uuid = matches.relates_to.uuid();
         // 3.1.5: a probe whose timer has run out is not outstanding, also if nobody asked yet.
-        let asked = outstanding.iter_mut().find(|it| Some(it.message_id) == uuid && it.deadline > now);
-        let Some(probe) = asked else {
+        let asked = |it: &Outstanding| Some(it.message_id) == uuid && it.deadline > now;
+        let Some(place) = self.outstanding.iter().position(asked) else {
             count(&mut counters.unsolicited);
             return;
         };
         count(&mut counters.answers);
-        // Peers on loopback are ourselves, unless that is the network that we are on.
-        let ours = addresses.of_family(from.ip());
-        let on_loopback = ours.is_some_and(|ours| ours.is_loopback());
-        let is_peer = |ip: IpAddr| is_local(ip) && (on_loopback || !ip.is_loopback());
-        // A peer of both families answers in each, so where we ask in both, one of them is counted.
-        let counts = from.is_ipv4() || !groups.v4;
-        let mut report = |probe: &mut Outstanding, peers: &[SocketAddr], index, extent, age| {
-            let Some(&segment) = probe.ids.get(index) else { return };
-            // Whoever answers counts once, however many answers he gives and addresses he names.
-            if counts && !peers.is_empty() {
-                probe.heard(from.ip(), index, extent);
-            }
-            // 3.1.4.1: address, port and HoHoDk MUST be reported to the higher layer; fact 25:
-            // every address counts for every segment.
-            for &peer in peers {
-                found(Found { probe: probe.id, segment, peer, extent, age });
-            }
-        };
+        let ids = self.ids_of(place);
+        let Some(&Outstanding { version, .. }) = self.outstanding.get(place) else { return };
         // 2.2.2: an answer MUST be of the version of its probe.
-        let (taken, others) = match probe.version {
-            Version::V1 => (matches.matches.len(), matches.matches_v2.len()),
-            Version::V2 => (matches.matches_v2.len(), matches.matches.len()),
-        };
-        counters.malformed = counters.malformed.wrapping_add(others as u32);
-        if probe.version == Version::V2 {
-            counters.version2 = counters.version2.wrapping_add(taken as u32);
+        let (v1, v2) = (matches.matches.len() as u32, matches.matches_v2.len() as u32);
+        let others = if version == Version::V1 { v2 } else { v1 };
+        self.counters.malformed = self.counters.malformed.wrapping_add(others);
+        let mut heard = Replier { peer: fingerprint(from.ip(), 0, &[]) as u32, some: 0, all: 0 };
+        if version == Version::V2 {
+            self.counters.version2 = self.counters.version2.wrapping_add(v2);
             for one in &matches.matches_v2 {
-                let Some(availability) = one.availability(probe.ids.len()) else {
-                    count(&mut counters.malformed);
+                let Some(availability) = one.availability(ids.len()) else {
+                    count(&mut self.counters.malformed);
                     continue;
                 };
-                let peers = take_peers(&one.xaddrs, is_peer, counters);
-                let mut buf = [0; MAX_BLOB_BYTES];
+                let peers = self.take_peers(from.ip(), &one.xaddrs);
+                // Nobody has an age for a segment that was not asked for.
+                let mut buf = [0; blob_bytes(MAX_ASKED)];
                 let ages = one.ages(&mut buf);
                 for (index, available) in availability.enumerate() {
                     let extent = match available {
@@ -435,35 +436,98 @@ impl Client {
                     };
                     // Fact 28: the ages count the ids of the probe from 0.
                     let age = u8::try_from(index).ok().and_then(|index| ages?.get(index));
-                    report(probe, &peers, index, extent, age);
+                    self.report(place, &mut heard, &peers, (index, extent, age), found);
                 }
             }
-            return;
         }
-        for one in &matches.matches {
-            let peers = take_peers(&one.xaddrs, is_peer, counters);
+        for one in matches.matches.iter().filter(|_| version == Version::V1) {
+            let peers = self.take_peers(from.ip(), &one.xaddrs);
             if peers.is_empty() {
                 continue;
             }
             for (segment, blocks) in one.segments() {
                 // 3.1.4.1: the HoHoDks MUST be checked to be associated with an outstanding probe.
-                let asked = probe.ids.iter().position(|id| *id == segment).filter(|_| blocks != 0);
-                match asked {
-                    Some(index) => report(probe, &peers, index, Extent::Blocks(blocks), None),
-                    None => count(&mut counters.not_asked),
+                let asked = self.ids.get(ids.clone()).unwrap_or_default();
+                match asked.iter().position(|id| *id == segment).filter(|_| blocks != 0) {
+                    Some(index) => {
+                        self.report(place, &mut heard, &peers, (index, Extent::Blocks(blocks), None), found);
+                    }
+                    None => count(&mut self.counters.not_asked),
                 }
             }
         }
+        // A peer of both families answers in each, so where we ask in both, one of them is counted.
+        if heard.some != 0
+            && (from.is_ipv4() || !self.groups().v4)
+            && let Some(probe) = self.outstanding.get_mut(place)
+        {
+            probe.heard(&heard);
+        }
+    }
+
+    /// Reports what `peers` have of the segment with this index in the probe in `place`, and adds it to
+    /// what was heard.
+    #[inline(never)]
+    fn report(
+        &self,
+        place: usize,
+        heard: &mut Replier,
+        peers: &[SocketAddr],
+        (index, extent, age): (usize, Extent, Option<Duration>),
+        found: &mut dyn FnMut(Found),
+    ) {
+        let at = self.ids_of(place).start.saturating_add(index);
+        let (Some(probe), Some(segment)) = (self.outstanding.get(place), self.ids.get(at)) else {
+            return;
+        };
+        if !peers.is_empty() {
+            heard.some |= bit(index);
+            heard.all |= if extent.is_whole() { bit(index) } else { 0 };
+        }
+        // 3.1.4.1: address, port and HoHoDk MUST be reported to the higher layer; fact 25: every
+        // address counts for every segment.
+        for &peer in peers {
+            found(Found { probe: probe.id, segment: *segment, peer, extent, age });
+        }
+    }
+
+    /// Whether `ip` is where peers are.
+    #[inline(never)]
+    fn is_local(&self, ip: IpAddr) -> bool {
+        let Self { config, addresses, .. } = self;
+        (config.local.is_empty() && addresses.is_empty())
+            || addresses.iter().chain(&config.local).any(|net| net.is_local(ip))
+    }
+
+    /// The addresses of a match from `from` that are of the local subnet, as many as are taken.
+    #[inline(never)]
+    fn take_peers(&mut self, from: IpAddr, xaddrs: &XAddrs<'_>) -> Vec<SocketAddr, MAX_TAKEN_XADDRS> {
+        // Peers on loopback are ourselves, unless that is the network that we are on.
+        let on_loopback = self.addresses.of_family(from).is_some_and(|ours| ours.is_loopback());
+        let mut peers = Vec::new();
+        for peer in xaddrs.iter() {
+            // 3.1.4.1: the XAddrs MUST be checked to be on the local subnet.
+            if !self.is_local(peer.ip()) || peer.ip().is_loopback() && !on_loopback {
+                count(&mut self.counters.not_local);
+            } else if peers.push(peer).is_err() {
+                count(&mut self.counters.surplus);
+            }
+        }
+        peers
     }
 
     /// Tells of each probe that [`poll_expired`](Self::poll_expired) is about to end at `now` how
     /// many peers have answered for each of its segments, as [`Server::learn`] takes it.
     ///
     /// [`Server::learn`]: super::server::Server::learn
+    #[inline(never)]
     pub fn replies(&self, now: Instant, told: &mut dyn FnMut(&SegmentId, Replies)) {
-        for probe in self.outstanding.iter().filter(|probe| probe.deadline <= now) {
-            for (index, id) in probe.ids.iter().enumerate() {
-                told(id, probe.replies(index));
+        let mut ids = self.ids.iter();
+        for probe in &self.outstanding {
+            for (index, id) in ids.by_ref().take(probe.asked.into()).enumerate() {
+                if probe.deadline <= now {
+                    told(id, probe.replies(index));
+                }
             }
         }
     }
@@ -472,17 +536,16 @@ impl Client {
     /// of 1, and its bytes. It goes to the group of each family that [`set_addresses`](Self::set_addresses)
     /// and [`Config::local`] have networks of, to that of IPv4 if there is none. `buf` needs
     /// [`MAX_SENT_BYTES`](super::wire::MAX_SENT_BYTES); what does not fit it is dropped.
+    #[inline(never)]
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut [u8]) -> Option<(SocketAddr, usize)> {
         let groups = self.groups();
+        let mut ids = self.ids.as_slice();
         for probe in &mut self.outstanding {
+            let (asked, others) = ids.split_at_checked(probe.asked.into())?;
+            ids = others;
             while let Some(group) = probe.next_group(now, groups) {
                 // A repeat has the same id, and so it is the same byte for byte (fact 29).
-                let (message_id, ids) = (probe.message_id, &probe.ids);
-                let emitted = match (probe.version, ProbeV2Repr::new(message_id, ids)) {
-                    (Version::V2, Some(repr)) => repr.emit(buf),
-                    _ => ProbeRepr { message_id, ids }.emit(buf),
-                };
-                match emitted {
+                match emit_probe(probe.version, &probe.message_id, asked, buf) {
                     Ok(len) => {
                         count(&mut self.counters.sent);
                         return Some((group, len));
@@ -507,6 +570,7 @@ impl Client {
     }
 
     /// A probe whose request timer has run out; each is told once.
+    #[inline(never)]
     pub fn poll_expired(&mut self, now: Instant) -> Option<ProbeId> {
         let expired = self.outstanding.iter().find(|probe| probe.deadline <= now)?.id;
         // 3.1.2, 3.1.5: the probe and its HoHoDks MUST be removed from the list.
@@ -516,6 +580,7 @@ impl Client {
     }
 
     /// When to poll next.
+    #[inline(never)]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.outstanding
             .iter()
@@ -526,24 +591,6 @@ impl Client {
     pub fn counters(&self) -> Counters {
         self.counters
     }
-}
-
-/// The addresses of a match that are of the local subnet, as many as are taken.
-fn take_peers(
-    xaddrs: &XAddrs<'_>,
-    is_local: impl Fn(IpAddr) -> bool,
-    counters: &mut Counters,
-) -> Vec<SocketAddr, MAX_TAKEN_XADDRS> {
-    let mut peers = Vec::new();
-    for peer in xaddrs.iter() {
-        // 3.1.4.1: the XAddrs MUST be checked to be on the local subnet.
-        if !is_local(peer.ip()) {
-            count(&mut counters.not_local);
-        } else if peers.push(peer).is_err() {
-            count(&mut counters.surplus);
-        }
-    }
-    peers
 }
 
 #[cfg(test)]

@@ -25,8 +25,9 @@ mod xaddr;
 pub mod xml;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::ops::Range;
 
-use heapless::Vec;
+use heapless::{Vec, VecView};
 use rand_core::CryptoRng;
 
 use crate::time::Duration;
@@ -53,14 +54,11 @@ pub struct Subnet {
 impl Subnet {
     /// Whether `ip` is an address of this network.
     pub fn contains(&self, ip: IpAddr) -> bool {
-        let (ours, theirs, bits) = match (self.address, ip) {
-            (IpAddr::V4(ours), IpAddr::V4(theirs)) => (ours.to_bits().into(), theirs.to_bits().into(), 32u8),
-            (IpAddr::V6(ours), IpAddr::V6(theirs)) => (ours.to_bits(), theirs.to_bits(), 128),
-            _ => return false,
-        };
-        let host_bits = u32::from(bits.saturating_sub(self.prefix));
-        let difference: u128 = ours ^ theirs;
-        difference.checked_shr(host_bits).unwrap_or(0) == 0
+        match (self.address, ip) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => share(&ours.octets(), &theirs.octets(), self.prefix),
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => share(&ours.octets(), &theirs.octets(), self.prefix),
+            _ => false,
+        }
     }
 
     /// Whether `ip` is a host on the link that this network, the local subnet, is on: one of its
@@ -82,6 +80,20 @@ impl Subnet {
             _ => false,
         }
     }
+}
+
+/// Whether the first `prefix` bits are alike.
+#[inline(never)]
+fn share(ours: &[u8], theirs: &[u8], prefix: u8) -> bool {
+    let mut bits = u32::from(prefix);
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        let host_bits = 0xffu8.checked_shr(bits).unwrap_or(0);
+        if (ours ^ theirs) & !host_bits != 0 {
+            return false;
+        }
+        bits = bits.saturating_sub(8);
+    }
+    true
 }
 
 /// Our own addresses at most: one of each family.
@@ -146,14 +158,38 @@ pub struct Replies {
 
 /// What an address and some bytes beside it are remembered by, where the whole of both would take
 /// ten times the room (FNV-1a). Who can make two of them meet gains nothing by it.
-fn fingerprint(address: Option<SocketAddr>, bytes: &[u8]) -> u64 {
-    let (ip, port) = match address {
-        None => (Ipv6Addr::UNSPECIFIED, 0),
-        Some(SocketAddr::V4(address)) => (address.ip().to_ipv6_mapped(), address.port()),
-        Some(SocketAddr::V6(address)) => (*address.ip(), address.port()),
+#[inline(never)]
+fn fingerprint(ip: IpAddr, port: u16, bytes: &[u8]) -> u64 {
+    let mut hash = match ip {
+        IpAddr::V4(ip) => mix(FNV, &ip.octets()),
+        IpAddr::V6(ip) => mix(FNV, &ip.octets()),
     };
-    let all = ip.octets().into_iter().chain(port.to_be_bytes()).chain(bytes.iter().copied());
-    all.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    hash = mix(hash, &port.to_be_bytes());
+    mix(hash, bytes)
+}
+
+/// Where a [`mix`] begins.
+const FNV: u64 = 0xcbf2_9ce4_8422_2325;
+
+#[inline(never)]
+fn mix(mut hash: u64, bytes: &[u8]) -> u64 {
+    for byte in bytes {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash
+}
+
+/// Takes `gone` out of `table`, and keeps the order of the rest.
+fn cut<T: Copy>(table: &mut VecView<T>, gone: Range<usize>) {
+    let mut len = gone.start;
+    for from in gone.end..table.len() {
+        let Some(&row) = table.get(from) else { break };
+        if let Some(slot) = table.get_mut(len) {
+            *slot = row;
+        }
+        len = len.saturating_add(1);
+    }
+    table.truncate(len);
 }
 
 fn count(counter: &mut u32) {
@@ -161,9 +197,12 @@ fn count(counter: &mut u32) {
 }
 
 /// A time between the two, both included.
+#[inline(never)]
 fn between((shortest, longest): (Duration, Duration), rng: &mut dyn CryptoRng) -> Duration {
     let spread = longest.micros().saturating_sub(shortest.micros()).saturating_add(1);
-    shortest + Duration::from_micros(u64::from(rng.next_u32()).checked_rem(spread).unwrap_or(0))
+    // An hour is more than anybody waits.
+    let spread = u32::try_from(spread).unwrap_or(u32::MAX);
+    shortest + Duration::from_micros(rng.next_u32().checked_rem(spread).unwrap_or(0).into())
 }
 
 /// A source of random bytes that anyone can predict, for tests.

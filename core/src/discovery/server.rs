@@ -16,10 +16,10 @@ use rand_core::CryptoRng;
 pub use self::bounds::{ANSWERS_AT_ONCE, ANSWERS_PER_SECOND, CROWDED_FOR, MAX_CROWDS, MAX_REMEMBERED};
 use self::bounds::{Allowance, Crowds, Remembered};
 use super::wire::{
-    Availabilities, Availability, MAX_ANSWER_IDS, MAX_SCOPES, MessageId, Probe, ProbeMatchesRepr,
-    ProbeMatchesV2Repr, ProbeV2, Scope, Uuid,
+    Answer, Availabilities, Availability, Body, MAX_ANSWER_IDS, MAX_ANSWER_TEXT, MAX_SCOPES, MessageId, Part,
+    Probe, ProbeMatchesRepr, ProbeMatchesV2Repr, ProbeV2, Scope, Uuid, Version,
 };
-use super::{Addresses, FIRST_GAP, Replies, Subnet, between, count};
+use super::{Addresses, FIRST_GAP, FNV, Replies, Subnet, between, count, cut, mix};
 use crate::ages::{AgesRepr, blob_bytes};
 use crate::bytes::{NoRoom, Writer};
 use crate::content::SegmentId;
@@ -34,6 +34,10 @@ pub const MAX_BACKOFF: Duration = Duration::from_millis(65);
 /// Datagrams of answers that wait for their back-off. More probes within 65 ms than this go
 /// unanswered by us; they are repeated, and others have the same segments.
 pub const MAX_PENDING: usize = 16;
+
+/// Bytes of what all answers that wait differ in: the id of the probe, the segments, and how much there
+/// is of them. The longest answer takes 220, one for a single segment 120.
+const TEXT_BYTES: usize = 2_560;
 
 /// Datagrams of one answer. A probe that fits one datagram asks for no more than these hold.
 pub const MAX_PER_PROBE: usize = 7;
@@ -111,6 +115,8 @@ pub struct Server {
     instance_id: u32,
     message_number: u32,
     pending: Vec<Pending, MAX_PENDING>,
+    /// The texts of the answers that wait, in their order.
+    texts: Vec<u8, TEXT_BYTES>,
     remembered: Remembered,
     allowance: Allowance,
     crowds: Crowds,
@@ -118,25 +124,34 @@ pub struct Server {
 }
 
 /// One datagram of an answer: in its back-off, or to be repeated.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Pending {
     due: Instant,
     to: SocketAddr,
     message_id: Uuid,
-    relates_to: MessageId,
-    body: Body,
+    version: Version,
+    /// Bytes of its texts: the id of the probe, the scopes, the data.
+    lens: [u8; 3],
     sends_left: u8,
-    /// Until the repeat.
-    gap: Duration,
+    /// Until the repeat, in microseconds.
+    gap: u32,
     /// InstanceId and MessageNumber, once it has been sent: a repeat has the same.
     sequence: Option<(u32, u32)>,
 }
 
-#[derive(Debug)]
-enum Body {
-    V1(Vec<(Scope, u32), MAX_ANSWER_IDS>),
-    /// With the ages as the blob that is sent.
-    V2(Availabilities, Vec<u8, { blob_bytes(MAX_AGES_SENT) }>),
+impl Pending {
+    fn text_bytes(&self) -> usize {
+        self.lens.iter().copied().map(usize::from).sum()
+    }
+}
+
+/// A probe that is answered.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    from: SocketAddr,
+    message_id: &'a MessageId,
+    /// When its answer is due.
+    due: Instant,
 }
 
 /// What has been decided about one probe for segments that many others have.
@@ -168,6 +183,7 @@ impl Server {
             instance_id,
             message_number: 0,
             pending: Vec::new(),
+            texts: Vec::new(),
             remembered: Remembered::default(),
             allowance: Allowance::default(),
             crowds: Crowds::default(),
@@ -189,6 +205,7 @@ impl Server {
 
     /// Tells how many peers answered when we looked for `segment` ourselves; the last time counts,
     /// for [`CROWDED_FOR`].
+    #[inline(never)]
     pub fn learn(&mut self, now: Instant, segment: &SegmentId, replies: Replies) {
         let crowded = replies.all >= self.config.crowd;
         self.crowds.learn(now, segment, crowded.then_some(replies.whole >= self.config.crowd));
@@ -197,6 +214,7 @@ impl Server {
     /// Takes a probe that came from `from` (3.2.4.1). `have` tells how many blocks of a segment
     /// can be served, 0 for none; it is asked once for each segment. The answer goes out after a
     /// random back-off; where it does not fit one datagram, it goes on in the next.
+    #[inline(never)]
     pub fn handle_probe(
         &mut self,
         now: Instant,
@@ -205,53 +223,60 @@ impl Server {
         probe: &Probe<'_>,
         have: &mut dyn FnMut(&SegmentId) -> u32,
     ) {
-        if !self.is_local(from) {
+        if !self.is_new(now, from, &probe.message_id, Version::V1) {
             return;
         }
-        count(&mut self.counters.probes);
-        if self.is_repeat(now, from, &probe.message_id) {
-            return;
-        }
-        // 3.2.4.1: the block counts of the matching segments MUST be retrieved first.
-        let mut held = Vec::<(Scope, u32), MAX_SCOPES>::new();
+        // 3.2.4.1: the block counts of the matching segments MUST be retrieved first. Each by its place
+        // in the probe and its fingerprint.
+        let mut held = Vec::<(usize, u64, u32), MAX_SCOPES>::new();
         let mut draw = Draw::default();
-        for scope in probe.scopes.iter() {
-            if held.iter().any(|(other, _)| other.id == scope.id) {
+        for (place, id) in probe.scopes.ids().enumerate() {
+            let name = mix(FNV, id.as_bytes());
+            if held.iter().any(|(_, other, _)| *other == name) {
                 continue;
             }
-            let blocks = have(&scope.id);
-            if blocks == 0 {
-                continue;
-            }
-            if !self.is_crowded(now, rng, &mut draw, &scope.id) && held.push((scope, blocks)).is_err() {
-                count(&mut self.counters.left_out);
+            let blocks = have(&id);
+            if blocks != 0 && !self.is_crowded(now, rng, &mut draw, &id) {
+                // A probe has no more scopes than there is room for.
+                let _ = held.push((place, name, blocks));
             }
         }
         if held.is_empty() {
             self.keep_silent(now, from, &probe.message_id, draw);
             return;
         }
-        // 3.2.2: the back-off timer MUST be set randomly between 1 ms and APP_MAX_DELAY.
-        let due = now + between((MIN_BACKOFF, self.config.max_backoff), rng);
-        let mut rest = held.as_slice();
+        let asked = self.asked(now, rng, from, &probe.message_id);
+        let blocks_of = |place| held.iter().find(|(other, ..)| *other == place).map(|(_, _, blocks)| *blocks);
+        let scopes = probe.scopes.iter().enumerate();
+        let mut scopes = scopes.filter_map(|(place, scope)| Some((scope, blocks_of(place)?)));
+        let mut next = scopes.next();
+        let mut answered = 0usize;
         for _ in 0..MAX_PER_PROBE {
-            let fitting = ProbeMatchesRepr::fitting(&probe.message_id, rest);
-            let Some((scopes, others)) = rest.split_at_checked(fitting) else { break };
-            let Ok(scopes) = Vec::from_slice(scopes) else { break };
-            if scopes.is_empty() || !self.queue(now, rng, due, from, &probe.message_id, Body::V1(scopes)) {
+            let mut fitting = Vec::<(Scope, u32), MAX_ANSWER_IDS>::new();
+            while let Some(scope) = next
+                && fitting.push(scope).is_ok()
+            {
+                if ProbeMatchesRepr::fitting(&probe.message_id, &fitting) < fitting.len() {
+                    fitting.pop();
+                    break;
+                }
+                next = scopes.next();
+            }
+            if fitting.is_empty() || !self.queue(now, rng, &asked, &Body::V1(&fitting)) {
                 break;
             }
-            rest = others;
+            answered = answered.saturating_add(fitting.len());
         }
-        let left_out = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+        let left_out = held.len().saturating_sub(answered) as u32;
         self.counters.left_out = self.counters.left_out.wrapping_add(left_out);
-        if rest.len() < held.len() {
+        if answered > 0 {
             self.remembered.push(now, from, &probe.message_id);
         }
     }
 
     /// The same for a probe of version 2, which has one datagram of answer. `have` is asked for
     /// each segment in turn.
+    #[inline(never)]
     pub fn handle_probe_v2(
         &mut self,
         now: Instant,
@@ -260,11 +285,7 @@ impl Server {
         probe: &ProbeV2<'_>,
         have: &mut dyn FnMut(&SegmentId) -> Holding,
     ) {
-        if !self.is_local(from) {
-            return;
-        }
-        count(&mut self.counters.version2);
-        if self.is_repeat(now, from, &probe.message_id) {
+        if !self.is_new(now, from, &probe.message_id, Version::V2) {
             return;
         }
         let (mut availability, mut draw) = (Availabilities::new(), Draw::default());
@@ -288,17 +309,15 @@ impl Server {
             self.keep_silent(now, from, &probe.message_id, draw);
             return;
         }
+        let asked = self.asked(now, rng, from, &probe.message_id);
+        let mut blob = [0; blob_bytes(MAX_AGES_SENT)];
+        let mut writer = Writer::new(&mut blob);
         let fitting = ProbeMatchesV2Repr::fitting_ages(&probe.message_id, availability.len());
-        let body = fitting.and_then(|fitting| {
-            let ages = ages.get(..fitting).unwrap_or(&ages);
-            let mut blob = [0; blob_bytes(MAX_AGES_SENT)];
-            let mut writer = Writer::new(&mut blob);
-            AgesRepr(ages).emit(&mut writer).ok()?;
-            Some(Body::V2(availability, Vec::from_slice(writer.finish()).ok()?))
+        let fits = fitting.is_some_and(|fitting| {
+            ages.truncate(fitting);
+            AgesRepr(&ages).emit(&mut writer).is_ok()
         });
-        // 3.2.2: the back-off timer MUST be set randomly between 1 ms and APP_MAX_DELAY.
-        let due = now + between((MIN_BACKOFF, self.config.max_backoff), rng);
-        if body.is_some_and(|body| self.queue(now, rng, due, from, &probe.message_id, body)) {
+        if fits && self.queue(now, rng, &asked, &Body::V2(&availability, writer.finish())) {
             self.remembered.push(now, from, &probe.message_id);
         } else {
             count(&mut self.counters.left_out);
@@ -308,25 +327,30 @@ impl Server {
     /// Writes a datagram that is due to the front of `buf` and returns where to send it, and its
     /// bytes. `port` is where we serve blocks. `buf` needs
     /// [`MAX_SENT_BYTES`](super::wire::MAX_SENT_BYTES); what does not fit it is dropped.
+    #[inline(never)]
     pub fn poll_transmit(&mut self, now: Instant, port: u16, buf: &mut [u8]) -> Option<(SocketAddr, usize)> {
         loop {
-            let mut answer = self.take_due(now)?;
-            let sequence = answer.sequence.unwrap_or_else(|| self.next_sequence());
-            // 3.2.2: when the timer expires the ProbeMatch MUST be sent to the requesting peer.
-            let ours = self.reached_at(&answer).map(|ip| SocketAddr::new(ip, port));
-            let Some(len) = ours.and_then(|ours| self.emit(&answer, sequence, ours, buf).ok()) else {
-                count(&mut self.counters.unsendable);
-                continue;
+            let due = self.poll_timeout().filter(|&due| due <= now)?;
+            // Of datagrams that are due together, the first that came.
+            let place = self.pending.iter().position(|answer| answer.due == due)?;
+            let sequence = match self.pending.get(place)?.sequence {
+                Some(sequence) => sequence,
+                None => self.next_sequence(),
             };
-            count(&mut self.counters.sent);
+            // 3.2.2: when the timer expires the ProbeMatch MUST be sent to the requesting peer.
+            let sent = self.emit(place, sequence, port, buf);
+            let answer = self.pending.get_mut(place)?;
             let to = answer.to;
             answer.sends_left = answer.sends_left.saturating_sub(1);
-            if answer.sends_left > 0 {
-                (answer.due, answer.sequence) = (now + answer.gap, Some(sequence));
-                // Its own place is free.
-                let _ = self.pending.push(answer);
+            (answer.due, answer.sequence) = (now + Duration::from_micros(answer.gap.into()), Some(sequence));
+            if answer.sends_left == 0 || sent.is_err() {
+                self.remove(place);
             }
-            return Some((to, len));
+            if let Ok(len) = sent {
+                count(&mut self.counters.sent);
+                return Some((to, len));
+            }
+            count(&mut self.counters.unsendable);
         }
     }
 
@@ -344,27 +368,27 @@ impl Server {
     /// that comes first there; in version 2, the one of the family in which the client asked.
     fn reached_at(&self, answer: &Pending) -> Option<IpAddr> {
         let asker = self.addresses.of_family(answer.to.ip());
-        match answer.body {
-            Body::V1(_) => self.addresses.of_family(Ipv4Addr::UNSPECIFIED.into()).or(asker),
-            Body::V2(..) => asker,
+        match answer.version {
+            Version::V1 => self.addresses.of_family(Ipv4Addr::UNSPECIFIED.into()).or(asker),
+            Version::V2 => asker,
         }
     }
 
-    fn is_local(&mut self, from: SocketAddr) -> bool {
+    /// Whether a probe is one to answer: of a neighbour, and no repeat.
+    #[inline(never)]
+    fn is_new(&mut self, now: Instant, from: SocketAddr, message_id: &MessageId, version: Version) -> bool {
         // Nobody asks from port 0, and nothing can be sent there.
-        let local = from.port() != 0 && self.addresses.is_local(from.ip());
-        if !local {
+        if from.port() == 0 || !self.addresses.is_local(from.ip()) {
             count(&mut self.counters.not_local);
+            return false;
         }
-        local
-    }
-
-    fn is_repeat(&mut self, now: Instant, from: SocketAddr, message_id: &MessageId) -> bool {
+        let Counters { probes, version2, .. } = &mut self.counters;
+        count(if version == Version::V1 { probes } else { version2 });
         let repeat = self.remembered.contains(now, from, message_id);
         if repeat {
             count(&mut self.counters.repeats);
         }
-        repeat
+        !repeat
     }
 
     /// Whether the many others that have `segment` are to answer, and not we.
@@ -401,24 +425,39 @@ impl Server {
         }
     }
 
-    /// Has a datagram sent at `due`; whether there is room for it, and few enough were sent lately.
-    fn queue(
-        &mut self,
+    /// When the answer to a probe is due.
+    fn asked<'a>(
+        &self,
         now: Instant,
         rng: &mut dyn CryptoRng,
-        due: Instant,
-        to: SocketAddr,
-        relates_to: &MessageId,
-        body: Body,
-    ) -> bool {
-        // Who has not been answered goes before who may have missed an answer.
-        if self.pending.is_full()
-            && let Some(repeat) = self.pending.iter().position(|answer| answer.sequence.is_some())
-            && repeat < self.pending.len()
-        {
-            self.pending.remove(repeat);
+        from: SocketAddr,
+        message_id: &'a MessageId,
+    ) -> Asked<'a> {
+        // 3.2.2: the back-off timer MUST be set randomly between 1 ms and APP_MAX_DELAY.
+        Asked { from, message_id, due: now + between((MIN_BACKOFF, self.config.max_backoff), rng) }
+    }
+
+    /// Has a datagram sent; whether there is room for it, and few enough were sent lately.
+    #[inline(never)]
+    fn queue(&mut self, now: Instant, rng: &mut dyn CryptoRng, asked: &Asked<'_>, body: &Body<'_>) -> bool {
+        let mut buf = [0; MAX_ANSWER_TEXT];
+        let mut writer = Writer::new(&mut buf);
+        let (mut lens, mut end) = ([0u8; 3], 0);
+        for (len, part) in lens.iter_mut().zip([Part::RelatesTo, Part::Scopes, Part::Data]) {
+            body.emit(asked.message_id, part, &mut writer);
+            // There is no room for more than this holds.
+            *len = writer.len().saturating_sub(end) as u8;
+            end = writer.len();
         }
-        if self.pending.is_full() {
+        // It was seen to fit.
+        let Ok(len) = writer.end() else { return false };
+        // Who has not been answered goes before who may have missed an answer.
+        while self.is_full(len)
+            && let Some(repeat) = self.pending.iter().position(|answer| answer.sequence.is_some())
+        {
+            self.remove(repeat);
+        }
+        if self.is_full(len) {
             warning!("the table of answers is full");
             return false;
         }
@@ -426,56 +465,68 @@ impl Server {
             count(&mut self.counters.too_many);
             return false;
         }
-        let (message_id, relates_to) = (Uuid::random(rng), relates_to.clone());
-        let (gap, sends_left) = (between(FIRST_GAP, rng), self.config.sends);
-        let answer = Pending { due, to, message_id, relates_to, body, sends_left, gap, sequence: None };
-        self.pending.push(answer).is_ok()
+        let answer = Pending {
+            due: asked.due,
+            to: asked.from,
+            message_id: Uuid::random(rng),
+            version: body.version(),
+            lens,
+            sends_left: self.config.sends,
+            gap: between(FIRST_GAP, rng).micros() as u32,
+            sequence: None,
+        };
+        self.texts.extend_from_slice(buf.get(..len).unwrap_or_default()).is_ok()
+            && self.pending.push(answer).is_ok()
     }
 
-    fn emit(
-        &self,
-        answer: &Pending,
-        (instance_id, message_number): (u32, u32),
-        xaddr: SocketAddr,
-        buf: &mut [u8],
-    ) -> Result<usize, NoRoom> {
-        let Pending { message_id, ref relates_to, ref body, .. } = *answer;
-        let [endpoint, endpoint_v2] = self.endpoints;
-        match body {
-            Body::V1(scopes) => ProbeMatchesRepr {
-                message_id,
-                relates_to,
-                instance_id,
-                message_number,
-                endpoint,
-                scopes,
-                xaddr,
-            }
-            .emit(buf),
-            Body::V2(availability, ages) => ProbeMatchesV2Repr {
-                message_id,
-                relates_to,
-                instance_id,
-                message_number,
-                endpoint: endpoint_v2,
-                availability,
-                ages,
-                xaddr,
-            }
-            .emit(buf),
-        }
+    /// Whether there is no room for one more answer with so many bytes of text.
+    fn is_full(&self, len: usize) -> bool {
+        self.pending.is_full() || TEXT_BYTES.saturating_sub(self.texts.len()) < len
     }
 
-    /// Takes out the datagram that is due first; of one answer, the first.
-    fn take_due(&mut self, now: Instant) -> Option<Pending> {
-        let due = self.poll_timeout().filter(|&due| due <= now)?;
-        let index = self.pending.iter().position(|answer| answer.due == due)?;
+    /// Where the texts of the answer in `place` begin.
+    fn text_at(&self, place: usize) -> usize {
+        self.pending.iter().take(place).map(Pending::text_bytes).sum()
+    }
+
+    /// Forgets the answer in `place`.
+    #[inline(never)]
+    fn remove(&mut self, place: usize) {
+        let Some(answer) = self.pending.get(place) else { return };
+        let begin = self.text_at(place);
+        let gone = begin..begin.saturating_add(answer.text_bytes());
         // The order of the rest is that of arrival, so that datagrams due together keep theirs.
-        (index < self.pending.len()).then(|| self.pending.remove(index))
+        cut(&mut self.texts, gone);
+        cut(&mut self.pending, place..place.saturating_add(1));
+    }
+
+    /// Writes the answer in `place`.
+    #[inline(never)]
+    fn emit(&self, place: usize, sequence: (u32, u32), port: u16, buf: &mut [u8]) -> Result<usize, NoRoom> {
+        let answer = self.pending.get(place).ok_or(NoRoom)?;
+        let ip = self.reached_at(answer).ok_or(NoRoom)?;
+        let [v1, v2] = &self.endpoints;
+        let endpoint = if answer.version == Version::V1 { v1 } else { v2 };
+        let Pending { version, ref message_id, lens: [relates_to, scopes, _], .. } = *answer;
+        let texts = self.texts.get(self.text_at(place)..).unwrap_or_default();
+        let texts = texts.get(..answer.text_bytes()).unwrap_or_default();
+        let (relates_to, rest) = texts.split_at_checked(relates_to.into()).unwrap_or_default();
+        let (scopes, data) = rest.split_at_checked(scopes.into()).unwrap_or_default();
+        Answer { version, message_id, sequence, endpoint, xaddr: SocketAddr::new(ip, port) }.emit(
+            buf,
+            &mut |part, writer| {
+                writer.put(match part {
+                    Part::RelatesTo => relates_to,
+                    Part::Scopes => scopes,
+                    Part::Data => data,
+                });
+            },
+        )
     }
 
     /// 2.2.3.7: MessageNumber MUST be incremented for each message, the first SHOULD be 1; 2.2.3.6:
     /// a new count begins with a greater InstanceId. Both versions share them.
+    #[inline(never)]
     fn next_sequence(&mut self) -> (u32, u32) {
         self.message_number = match self.message_number.checked_add(1) {
             Some(number) => number,

@@ -26,6 +26,11 @@ impl<'a> Text<'a> {
         Self { raw, attribute: true }
     }
 
+    /// As it stands in the document.
+    pub(super) const fn raw(&self) -> &'a [u8] {
+        self.raw
+    }
+
     /// Whether there is nothing at all, not even markup.
     pub(super) const fn is_empty(&self) -> bool {
         self.raw.is_empty()
@@ -33,7 +38,7 @@ impl<'a> Text<'a> {
 
     /// The characters in UTF-8, decoded: references replaced, line ends made one line feed.
     pub fn bytes(&self) -> Bytes<'a> {
-        Bytes { rest: self.raw, attribute: self.attribute, cdata: false, character: [0; 4], left: 0 }
+        Bytes { rest: self.raw, attribute: self.attribute, cdata: false, character: 0, left: 0 }
     }
 
     /// The tokens between white space.
@@ -42,15 +47,21 @@ impl<'a> Text<'a> {
     }
 
     /// Whether the decoded characters are exactly `expected`.
+    #[inline(never)]
     pub fn is(&self, expected: &[u8]) -> bool {
         self.bytes().eq(expected.iter().copied())
     }
 
     /// The only token, in at most `N` bytes; `None` if there is none or another.
     pub fn only_token<const N: usize>(&self) -> Option<Vec<u8, N>> {
-        let mut tokens = self.tokens();
         let mut buf = [0; N];
-        let token = Vec::from_slice(tokens.next_token(&mut buf)?.ok()?).ok()?;
+        Vec::from_slice(self.only_token_in(&mut buf)?).ok()
+    }
+
+    /// The only token, in `buf`.
+    pub(super) fn only_token_in<'b>(&self, buf: &'b mut [u8]) -> Option<&'b [u8]> {
+        let mut tokens = self.tokens();
+        let token = tokens.next_token(buf)?.ok()?;
         tokens.next_token(&mut []).is_none().then_some(token)
     }
 }
@@ -61,20 +72,21 @@ pub struct Bytes<'a> {
     rest: &'a [u8],
     attribute: bool,
     cdata: bool,
-    /// What a reference stands for, its first byte last.
-    character: [u8; 4],
-    left: usize,
+    /// What a reference stands for, and how many bytes of it are still to come.
+    character: u32,
+    left: u32,
 }
 
 impl Iterator for Bytes<'_> {
     type Item = u8;
 
+    #[inline(never)]
     fn next(&mut self) -> Option<u8> {
         #[cfg(test)]
         work::count();
         if let Some(left) = self.left.checked_sub(1) {
             self.left = left;
-            return self.character.get(left).copied();
+            return Some(0x80 | (self.character >> (6 * left)) as u8 & 0x3f);
         }
         loop {
             if self.cdata
@@ -126,17 +138,18 @@ impl<'a> Bytes<'a> {
         Some(())
     }
 
-    /// Keeps all but the first byte of `character` for later.
+    /// The first byte of `character` in UTF-8 (RFC 3629, 3); the others come later.
     fn decoded(&mut self, character: char) -> u8 {
-        let mut buf = [0; 4];
-        let mut bytes = character.encode_utf8(&mut buf).as_bytes().iter();
-        let first = bytes.next().copied().unwrap_or_default();
-        self.left = 0;
-        for (slot, byte) in self.character.iter_mut().zip(bytes.rev()) {
-            *slot = *byte;
-            self.left = self.left.saturating_add(1);
+        (self.character, self.left) = (character.into(), 0);
+        let mut first = self.character;
+        // As many bits at the top of the first byte as there are bytes, in front of what is left.
+        let mut room = 0x7f;
+        while first > room {
+            room = if self.left == 0 { 0x1f } else { room >> 1 };
+            self.left += 1;
+            first >>= 6;
         }
-        first
+        if self.left == 0 { first as u8 } else { (0xff80 >> self.left) as u8 | first as u8 }
     }
 }
 
@@ -149,6 +162,7 @@ pub struct Tokens<'a> {
 impl Tokens<'_> {
     /// Copies the next token to the front of `buf`; `None` at the end. A token with more bytes
     /// than `buf` is an error and is passed over.
+    #[inline(never)]
     pub fn next_token<'b>(&mut self, buf: &'b mut [u8]) -> Option<Result<&'b [u8], TokenTooLong>> {
         let first = self.bytes.find(|&byte| !is_space(byte))?;
         let mut len = 0usize;
@@ -167,6 +181,7 @@ impl Tokens<'_> {
 
 /// What `text`, which followed an ampersand, stands for, and what comes after the semicolon (XML,
 /// 4.1, 4.6).
+#[inline(never)]
 pub(super) fn reference(text: &[u8]) -> Option<(char, &[u8])> {
     const PREDEFINED: [(&[u8], char); 5] =
         [(b"lt;", '<'), (b"gt;", '>'), (b"amp;", '&'), (b"apos;", '\''), (b"quot;", '"')];
@@ -180,15 +195,16 @@ pub(super) fn reference(text: &[u8]) -> Option<(char, &[u8])> {
         Some(digits) => (16, digits),
         None => (10, digits),
     };
-    let mut code = None;
-    let mut rest = digits;
+    let (mut code, mut rest) = (0u32, digits);
     while let Some((&digit, tail)) = rest.split_first() {
-        rest = tail;
-        if digit == b';' {
-            return Some((char::from_u32(code?)?, tail));
+        if digit == b';' && rest.len() != digits.len() {
+            return Some((char::from_u32(code)?, tail));
         }
-        let value = hex_value(digit).map(u32::from).filter(|&value| value < radix)?;
-        code = Some(code.unwrap_or(0u32).checked_mul(radix)?.checked_add(value)?);
+        rest = tail;
+        code = code * radix + hex_value(digit).map(u32::from).filter(|&value| value < radix)?;
+        if code > u32::from(char::MAX) {
+            return None;
+        }
     }
     None
 }
@@ -205,6 +221,7 @@ pub(super) const fn is_space(byte: u8) -> bool {
 }
 
 /// Where `needle` begins first.
+#[inline(never)]
 pub(super) fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
     let mut rest = hay;
     let mut at = 0usize;

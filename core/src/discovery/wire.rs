@@ -5,21 +5,21 @@
 //! one form that all known peers take (fact 24), prefixes included: some of them search for strings.
 //! Version 2 is [`ProbeV2Repr`] and [`ProbeMatchesV2Repr`].
 
+mod emit;
 mod v2;
-
-use core::net::SocketAddr;
 
 use heapless::Vec;
 use rand_core::CryptoRng;
 
+pub(super) use self::emit::{Answer, Body, MAX_ANSWER_TEXT, Part, emit_probe};
+pub use self::emit::{ProbeMatchesRepr, ProbeRepr};
 pub use self::v2::{
     Availabilities, Availability, Ids, MAX_IDS, MAX_PROBE_V2_IDS, ProbeMatchV2, ProbeMatchesV2Repr, ProbeV2,
     ProbeV2Repr,
 };
 pub use super::xaddr::XAddrs;
-use super::xaddr::emit_xaddr;
-use super::xml::{Element, Event, Text, Tokenizer, Tokens, XmlError};
-use crate::bytes::{NoRoom, Writer, decode_hex, hex_digit, hex_value};
+use super::xml::{MAX_DEPTH, Name, Step, Text, Tokenizer, XmlError, split_name};
+use crate::bytes::{Writer, decode_hex, hex_digit, hex_value};
 use crate::content::SegmentId;
 use crate::limits::MAX_DIGEST_BYTES;
 
@@ -51,8 +51,12 @@ const DISCOVERY: &[u8] = b"http://schemas.xmlsoap.org/ws/2005/04/discovery";
 /// 2.2.1: the namespace URI that MUST be used.
 const PEERDIST: &[u8] = b"http://schemas.microsoft.com/p2p/2007/09/PeerDistributionDiscovery";
 
-const PROBE_ACTION: &[u8] = b"http://schemas.xmlsoap.org/ws/2005/04/discovery/Probe";
-const MATCHES_ACTION: &[u8] = b"http://schemas.xmlsoap.org/ws/2005/04/discovery/ProbeMatches";
+/// Of the messages, and so of a probe and its answers (2.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    V1,
+    V2,
+}
 
 /// What a datagram says.
 #[derive(Clone, Debug)]
@@ -146,159 +150,92 @@ pub struct Scope {
     lower: [u8; 2 * MAX_DIGEST_BYTES / 8],
 }
 
-/// A probe of version 1 to be sent (2.2.2.1).
-#[derive(Clone, Copy, Debug)]
-pub struct ProbeRepr<'a> {
-    /// The id of this message.
-    pub message_id: Uuid,
-    /// The segments asked for.
-    pub ids: &'a [SegmentId],
-}
-
-/// An answer of version 1 to be sent (2.2.2.2).
-#[derive(Clone, Copy, Debug)]
-pub struct ProbeMatchesRepr<'a> {
-    /// The id of this message.
-    pub message_id: Uuid,
-    /// The id of the probe.
-    pub relates_to: &'a MessageId,
-    /// 2.2.3.6: grows with each start of the service.
-    pub instance_id: u32,
-    /// 2.2.3.7: grows with each message.
-    pub message_number: u32,
-    /// 2.2.3.4: who answers.
-    pub endpoint: Uuid,
-    /// The segments, and how many blocks of each there are; never zero (fact 24).
-    pub scopes: &'a [(Scope, u32)],
-    /// Where they are served.
-    pub xaddr: SocketAddr,
-}
-
 /// Reads a datagram. What belongs to other services is [`Message::Other`], even if it would be
 /// malformed as one of our messages.
+#[inline(never)]
 pub fn parse(datagram: &[u8]) -> Result<Message<'_>, Malformed> {
-    let mut xml = Tokenizer::new(datagram)?;
-    let mut message = (Header::default(), Body::Other);
-    let (mut soap, mut headers, mut bodies) = (false, 0u32, 0u32);
-    while let Some(event) = xml.next_event()? {
-        match event {
-            Event::Start(root) if !soap && root.name.is(SOAP, b"Envelope") => soap = true,
-            Event::Start(element) if soap && element.name.is(SOAP, b"Header") => {
-                headers = headers.saturating_add(1);
-                message.0 = Header::parse(&mut xml)?;
-            }
-            Event::Start(element) if soap && element.name.is(SOAP, b"Body") => {
-                bodies = bodies.saturating_add(1);
-                message.1 = Body::parse(&mut xml)?;
-            }
-            Event::Start(_) => xml.skip()?,
-            Event::End | Event::Text(_) => {}
-        }
-    }
-    let (mut header, body) = message;
-    header.repeated |= headers > 1 || bodies > 1;
-    body.message(&header)
+    let mut reading = Reading {
+        body: Place::Other,
+        headers: 0,
+        bodies: 0,
+        targets: 0,
+        kind: Kind::Other,
+        ours: false,
+        repeated: false,
+        header_repeated: false,
+        texts: [None; FIELDS],
+        matches: ProbeMatches {
+            relates_to: MessageId(Vec::new()),
+            matches: Vec::new(),
+            matches_v2: Vec::new(),
+            discarded: 0,
+        },
+    };
+    reading.document(datagram)?;
+    reading.message()
 }
 
-/// The header blocks that matter, as they stand.
-#[derive(Default)]
-struct Header<'a> {
-    action: Option<Text<'a>>,
-    message_id: Option<Text<'a>>,
-    relates_to: Option<Text<'a>>,
-    repeated: bool,
-}
-
-impl<'a> Header<'a> {
-    fn parse(xml: &mut Tokenizer<'a>) -> Result<Self, Malformed> {
-        let mut header = Self::default();
-        while let Some(element) = next_child(xml)? {
-            let field = if element.name.is(ADDRESSING, b"Action") {
-                &mut header.action
-            } else if element.name.is(ADDRESSING, b"MessageID") {
-                &mut header.message_id
-            } else if element.name.is(ADDRESSING, b"RelatesTo") {
-                &mut header.relates_to
-            } else {
-                xml.skip()?;
-                continue;
-            };
-            header.repeated |= field.replace(xml.text()?).is_some();
-        }
-        Ok(header)
-    }
-}
-
-/// The body, before it is known whether the header fits it.
-#[expect(clippy::large_enum_variant, reason = "there is no heap; it lives on the stack for one datagram")]
-enum Body<'a> {
-    Probe(Target<'a>),
-    Matches(Vec<Target<'a>, MAX_MATCHES>),
+/// Where an element stands in a message. From `Action` on they are fields: elements that hold text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Around the root element.
+    Document,
+    /// Nothing that matters, in an element or beside it.
     Other,
+    Envelope,
+    Header,
+    Body,
+    Probe,
+    Matches,
+    Match,
+    Data,
+    /// The names of the two versions, in the list of types.
+    TypeV1,
+    TypeV2,
+    Action,
+    MessageId,
+    RelatesTo,
+    Types,
+    Scopes,
+    XAddrs,
+    Counts,
+    Ages,
 }
 
-impl<'a> Body<'a> {
-    fn parse(xml: &mut Tokenizer<'a>) -> Result<Self, Malformed> {
-        let mut body = Self::Other;
-        while let Some(element) = next_child(xml)? {
-            if element.name.is(DISCOVERY, b"Probe") {
-                body = Self::Probe(Target::parse(xml)?);
-            } else if element.name.is(DISCOVERY, b"ProbeMatches") {
-                let mut matches = Vec::new();
-                while let Some(element) = next_child(xml)? {
-                    if element.name.is(DISCOVERY, b"ProbeMatch") {
-                        let target = Target::parse(xml)?;
-                        matches.push(target).map_err(|_| Malformed::TooManyMatches)?;
-                    } else {
-                        xml.skip()?;
-                    }
-                }
-                body = Self::Matches(matches);
-            } else {
-                xml.skip()?;
-            }
-        }
-        Ok(body)
-    }
+const FIELDS: usize = Place::Ages as usize - Place::Action as usize + 1;
 
-    fn message(self, header: &Header<'a>) -> Result<Message<'a>, Malformed> {
-        match self {
-            Self::Other => Ok(Message::Other),
-            Self::Probe(target) if target.kind == Kind::Other => Ok(Message::Other),
-            Self::Probe(target) => {
-                check_header(header, PROBE_ACTION)?;
-                let message_id = MessageId::parse(header.message_id)?;
-                if target.repeated {
-                    return Err(Malformed::Repeated);
-                }
-                // 3.2.4.1: a probe with empty or wrongly formatted scopes is malformed.
-                if target.kind == Kind::V2 {
-                    let ids = target.scopes.and_then(Ids::check).ok_or(Malformed::Scopes)?;
-                    return Ok(Message::ProbeV2(ProbeV2 { message_id, ids }));
-                }
-                let scopes = target.scopes.and_then(Scopes::check).ok_or(Malformed::Scopes)?;
-                Ok(Message::Probe(Probe { message_id, scopes }))
-            }
-            Self::Matches(targets) => {
-                // 3.1.4.1: the types MUST be checked.
-                let ours = targets.iter().filter(|target| target.kind != Kind::Other);
-                if ours.clone().next().is_none() {
-                    return Ok(Message::Other);
-                }
-                check_header(header, MATCHES_ACTION)?;
-                let relates_to = MessageId::parse(header.relates_to)?;
-                let (mut matches, mut matches_v2, mut discarded) = (Vec::new(), Vec::new(), 0u32);
-                for target in ours {
-                    // As many matches as targets, so there is room.
-                    let kept = match target.kind {
-                        Kind::V2 => ProbeMatchV2::check(target).is_some_and(|it| matches_v2.push(it).is_ok()),
-                        _ => ProbeMatch::check(target).is_some_and(|it| matches.push(it).is_ok()),
-                    };
-                    discarded = discarded.saturating_add(u32::from(!kept));
-                }
-                Ok(Message::ProbeMatches(ProbeMatches { relates_to, matches, matches_v2, discarded }))
-            }
-        }
+/// Fields of the header, which come before those of a Probe or a ProbeMatch.
+const HEADER_FIELDS: usize = Place::Types as usize - Place::Action as usize;
+
+/// What stands where: below which element, in which namespace, by which name.
+const PLACES: [(Place, &[u8], &str, Place); 17] = [
+    (Place::Document, SOAP, "Envelope", Place::Envelope),
+    (Place::Envelope, SOAP, "Header", Place::Header),
+    (Place::Envelope, SOAP, "Body", Place::Body),
+    (Place::Header, ADDRESSING, "Action", Place::Action),
+    (Place::Header, ADDRESSING, "MessageID", Place::MessageId),
+    (Place::Header, ADDRESSING, "RelatesTo", Place::RelatesTo),
+    (Place::Body, DISCOVERY, "Probe", Place::Probe),
+    (Place::Body, DISCOVERY, "ProbeMatches", Place::Matches),
+    (Place::Matches, DISCOVERY, "ProbeMatch", Place::Match),
+    // Those of a Probe are those of a ProbeMatch.
+    (Place::Match, DISCOVERY, "Types", Place::Types),
+    (Place::Match, DISCOVERY, "Scopes", Place::Scopes),
+    (Place::Match, DISCOVERY, "XAddrs", Place::XAddrs),
+    (Place::Match, PEERDIST, "PeerDistData", Place::Data),
+    (Place::Data, PEERDIST, "BlockCount", Place::Counts),
+    (Place::Data, PEERDIST, "SegmentAges", Place::Ages),
+    // 2.2.3.1: names as well.
+    (Place::Types, PEERDIST, "PeerDistData", Place::TypeV1),
+    (Place::Types, PEERDIST, "PeerDistDataV2", Place::TypeV2),
+];
+
+impl Place {
+    /// Where an element or a name stands that is found below this.
+    fn child(self, name: &Name<'_>) -> Self {
+        let parent = if self == Self::Probe { Self::Match } else { self };
+        let is_it = |row: &&(Self, &[u8], &str, Self)| row.0 == parent && name.is(row.1, row.2.as_bytes());
+        PLACES.iter().find(is_it).map_or(Self::Other, |row| row.3)
     }
 }
 
@@ -310,71 +247,174 @@ enum Kind {
     Other,
 }
 
-/// The content of a Probe or a ProbeMatch, as it stands.
-struct Target<'a> {
+/// A message while it is read.
+struct Reading<'a> {
+    /// What the body turned out to be: `Probe`, `Matches` or `Other`.
+    body: Place,
+    headers: u32,
+    bodies: u32,
+    targets: usize,
+    /// Of the Probe or the ProbeMatch that was read last, as are its texts.
     kind: Kind,
-    types: Option<Text<'a>>,
-    scopes: Option<Text<'a>>,
-    xaddrs: Option<Text<'a>>,
-    counts: Option<Text<'a>>,
-    ages: Option<Text<'a>>,
+    /// A field of it stands twice.
     repeated: bool,
+    header_repeated: bool,
+    /// The fields as they stand, in the order of [`Place`].
+    texts: [Option<&'a [u8]>; FIELDS],
+    /// One of the matches is one of ours.
+    ours: bool,
+    matches: ProbeMatches<'a>,
 }
 
-impl<'a> Target<'a> {
-    fn parse(xml: &mut Tokenizer<'a>) -> Result<Self, Malformed> {
-        let mut target = Self {
-            kind: Kind::Other,
-            types: None,
-            scopes: None,
-            xaddrs: None,
-            counts: None,
-            ages: None,
-            repeated: false,
-        };
-        while let Some(element) = next_child(xml)? {
-            if element.name.is(DISCOVERY, b"Types") {
-                let (types, kind) = parse_types(xml)?;
-                target.kind = kind;
-                target.repeated |= target.types.replace(types).is_some();
-            } else if element.name.is(DISCOVERY, b"Scopes") {
-                target.repeated |= target.scopes.replace(xml.text()?).is_some();
-            } else if element.name.is(DISCOVERY, b"XAddrs") {
-                target.repeated |= target.xaddrs.replace(xml.text()?).is_some();
-            } else if element.name.is(PEERDIST, b"PeerDistData") {
-                while let Some(element) = next_child(xml)? {
-                    let field = if element.name.is(PEERDIST, b"BlockCount") {
-                        &mut target.counts
-                    } else if element.name.is(PEERDIST, b"SegmentAges") {
-                        &mut target.ages
-                    } else {
-                        xml.skip()?;
-                        continue;
-                    };
-                    target.repeated |= field.replace(xml.text()?).is_some();
+impl<'a> Reading<'a> {
+    /// Reads all of the document.
+    #[inline(never)]
+    fn document(&mut self, datagram: &'a [u8]) -> Result<(), Malformed> {
+        let mut xml = Tokenizer::over(datagram);
+        let mut path = Vec::<Place, MAX_DEPTH>::new();
+        let mut step = xml.check().map(|()| Step::Text);
+        loop {
+            match step {
+                None => return Err(xml.error().into()),
+                Some(Step::Over) => return Ok(()),
+                Some(Step::Text) => {}
+                Some(Step::End) => {
+                    if path.pop() == Some(Place::Match) {
+                        self.end_match()?;
+                    }
                 }
-            } else {
-                xml.skip()?;
+                Some(Step::Start) => {
+                    let place = path.last().unwrap_or(&Place::Document).child(&xml.element().name);
+                    if place as usize >= Place::Action as usize {
+                        let Some(text) = xml.leaf() else { return Err(xml.error().into()) };
+                        self.field(place, text);
+                        if place == Place::Types {
+                            self.kind = parse_types(&xml, text)?;
+                        }
+                    } else {
+                        self.enter(place);
+                        // The tokenizer has the same bound.
+                        let _ = path.push(place);
+                    }
+                }
             }
+            step = xml.step();
         }
-        Ok(target)
     }
-}
 
-/// The next child of the element open last; `None` at the end of that.
-fn next_child<'a>(xml: &mut Tokenizer<'a>) -> Result<Option<Element<'a>>, XmlError> {
-    loop {
-        match xml.next_event()? {
-            Some(Event::Start(element)) => return Ok(Some(element)),
-            Some(Event::Text(_)) => {}
-            Some(Event::End) | None => return Ok(None),
+    /// An element begins. Of a message that has several, the last one is read.
+    #[inline(never)]
+    fn enter(&mut self, place: Place) {
+        let (header, target) = self.texts.split_at_mut(HEADER_FIELDS);
+        match place {
+            Place::Header => {
+                self.headers = self.headers.saturating_add(1);
+                header.fill(None);
+            }
+            Place::Body => {
+                self.bodies = self.bodies.saturating_add(1);
+                self.body = Place::Other;
+            }
+            Place::Probe | Place::Match => {
+                target.fill(None);
+                (self.kind, self.repeated) = (Kind::Other, false);
+                if place == Place::Probe {
+                    self.body = place;
+                }
+            }
+            Place::Matches => {
+                self.body = place;
+                (self.targets, self.ours, self.matches.discarded) = (0, false, 0);
+                self.matches.matches.clear();
+                self.matches.matches_v2.clear();
+            }
+            _ => {}
         }
+    }
+
+    /// What stands in a field.
+    #[inline(never)]
+    fn text(&self, place: Place) -> Option<Text<'a>> {
+        let index = (place as usize).saturating_sub(Place::Action as usize);
+        self.texts.get(index).copied().flatten().map(Text::content)
+    }
+
+    fn field(&mut self, place: Place, text: Text<'a>) {
+        let index = (place as usize).saturating_sub(Place::Action as usize);
+        let twice = self.texts.get_mut(index).is_some_and(|field| field.replace(text.raw()).is_some());
+        let repeated = if index < HEADER_FIELDS { &mut self.header_repeated } else { &mut self.repeated };
+        *repeated |= twice;
+    }
+
+    /// A ProbeMatch ends.
+    #[inline(never)]
+    fn end_match(&mut self) -> Result<(), Malformed> {
+        self.targets = self.targets.saturating_add(1);
+        if self.targets > MAX_MATCHES {
+            return Err(Malformed::TooManyMatches);
+        }
+        let (scopes, xaddrs) = (self.text(Place::Scopes), self.text(Place::XAddrs));
+        let (counts, ages) = (self.text(Place::Counts), self.text(Place::Ages));
+        let all = &mut self.matches;
+        // As many matches as targets, so there is room.
+        let kept = match self.kind {
+            // 3.1.4.1: the types MUST be checked.
+            Kind::Other => return Ok(()),
+            _ if self.repeated => false,
+            Kind::V1 => {
+                ProbeMatch::check(scopes, xaddrs, counts).is_some_and(|it| all.matches.push(it).is_ok())
+            }
+            Kind::V2 => {
+                ProbeMatchV2::check(scopes, xaddrs, ages).is_some_and(|it| all.matches_v2.push(it).is_ok())
+            }
+        };
+        self.ours = true;
+        all.discarded = all.discarded.saturating_add(u32::from(!kept));
+        Ok(())
+    }
+
+    /// Makes a message of what was read.
+    #[inline(never)]
+    fn message(mut self) -> Result<Message<'a>, Malformed> {
+        let (is_probe, ours) = match self.body {
+            Place::Probe => (true, self.kind != Kind::Other),
+            Place::Matches => (false, self.ours),
+            _ => (false, false),
+        };
+        if !ours {
+            return Ok(Message::Other);
+        }
+        if self.header_repeated || self.headers > 1 || self.bodies > 1 {
+            return Err(Malformed::Repeated);
+        }
+        let mut buf = [0; 128];
+        let action = self.text(Place::Action).and_then(|action| action.only_token_in(&mut buf));
+        let verb: &[u8] = if is_probe { b"/Probe" } else { b"/ProbeMatches" };
+        if action.and_then(|action| action.strip_prefix(DISCOVERY)) != Some(verb) {
+            return Err(Malformed::Action);
+        }
+        if !is_probe {
+            self.matches.relates_to = MessageId::parse(self.text(Place::RelatesTo))?;
+            return Ok(Message::ProbeMatches(self.matches));
+        }
+        let message_id = MessageId::parse(self.text(Place::MessageId))?;
+        if self.repeated {
+            return Err(Malformed::Repeated);
+        }
+        // 3.2.4.1: a probe with empty or wrongly formatted scopes is malformed.
+        let scopes = self.text(Place::Scopes);
+        if self.kind == Kind::V2 {
+            let ids = scopes.and_then(Ids::check).ok_or(Malformed::Scopes)?;
+            return Ok(Message::ProbeV2(ProbeV2 { message_id, ids }));
+        }
+        let scopes = scopes.and_then(Scopes::check).ok_or(Malformed::Scopes)?;
+        Ok(Message::Probe(Probe { message_id, scopes }))
     }
 }
 
 /// A list of qualified names; prefixes are resolved where they stand (fact 25).
-fn parse_types<'a>(xml: &mut Tokenizer<'a>) -> Result<(Text<'a>, Kind), Malformed> {
-    let text = xml.text()?;
+#[inline(never)]
+fn parse_types(xml: &Tokenizer<'_>, text: Text<'_>) -> Result<Kind, Malformed> {
     let mut kind = Kind::Other;
     let mut tokens = text.tokens();
     let mut count = 0usize;
@@ -385,28 +425,14 @@ fn parse_types<'a>(xml: &mut Tokenizer<'a>) -> Result<(Text<'a>, Kind), Malforme
         if count > MAX_TYPES {
             return Err(Malformed::TooManyTypes);
         }
-        let Ok(token) = token else { continue };
-        let mut parts = token.rsplitn(2, |&byte| byte == b':');
-        let local = parts.next().unwrap_or_default();
-        let prefix = parts.next().unwrap_or_default();
-        if !xml.resolve(prefix).is_some_and(|namespace| namespace.is(PEERDIST)) {
-            continue;
-        }
-        match local {
-            b"PeerDistData" if kind == Kind::Other => kind = Kind::V1,
-            b"PeerDistDataV2" => kind = Kind::V2,
+        let (prefix, local) = split_name(token.unwrap_or_default());
+        match Place::Types.child(&Name { namespace: xml.resolve(prefix), local }) {
+            Place::TypeV1 if kind == Kind::Other => kind = Kind::V1,
+            Place::TypeV2 => kind = Kind::V2,
             _ => {}
         }
     }
-    Ok((text, kind))
-}
-
-fn check_header(header: &Header<'_>, expected: &[u8]) -> Result<(), Malformed> {
-    if header.repeated {
-        return Err(Malformed::Repeated);
-    }
-    let action = header.action.and_then(|action| action.only_token::<128>());
-    if action.is_some_and(|action| action == expected) { Ok(()) } else { Err(Malformed::Action) }
+    Ok(kind)
 }
 
 impl From<XmlError> for Malformed {
@@ -427,16 +453,17 @@ impl<'a> ProbeMatch<'a> {
         })
     }
 
-    fn check(target: &Target<'a>) -> Option<Self> {
-        let scopes = target.scopes.and_then(Scopes::check)?;
-        let xaddrs = target.xaddrs.and_then(XAddrs::check)?;
-        let counts = target.counts?;
+    #[inline(never)]
+    fn check(scopes: Option<Text<'a>>, xaddrs: Option<Text<'a>>, counts: Option<Text<'a>>) -> Option<Self> {
+        let scopes = Scopes::check(scopes?)?;
+        let xaddrs = XAddrs::check(xaddrs?)?;
+        let counts = counts?;
         let mut digits = 0usize;
         for byte in counts.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
             hex_value(byte)?;
             digits = digits.saturating_add(1);
         }
-        let scope_count = scopes.iter().count();
+        let scope_count = scopes.count()?;
         // The document speaks of 16 bits, its examples and all peers of 32 (fact 25).
         let count_digits = if digits >= scope_count.checked_mul(8)? {
             8
@@ -445,7 +472,7 @@ impl<'a> ProbeMatch<'a> {
         } else {
             return None;
         };
-        (!target.repeated).then_some(Self { scopes, xaddrs, counts, count_digits })
+        Some(Self { scopes, xaddrs, counts, count_digits })
     }
 }
 
@@ -461,10 +488,14 @@ impl MessageId {
     }
 
     fn parse(text: Option<Text<'_>>) -> Result<Self, Malformed> {
-        let id = text.and_then(|text| text.only_token()).ok_or(Malformed::MessageId)?;
+        let mut buf = [0; MAX_MESSAGE_ID_BYTES];
+        let id = text.and_then(|text| text.only_token_in(&mut buf)).unwrap_or_default();
         // RFC 3986, 2: what a URI cannot contain; an ampersand is all that is left to escape.
-        let is_uri = |byte: &u8| byte.is_ascii_graphic() && !b"<>\"".contains(byte);
-        if id.iter().all(is_uri) { Ok(Self(id)) } else { Err(Malformed::MessageId) }
+        let is_uri = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"');
+        if id.is_empty() || !id.iter().all(is_uri) {
+            return Err(Malformed::MessageId);
+        }
+        Vec::from_slice(id).map(Self).map_err(|_| Malformed::MessageId)
     }
 
     /// Bytes of the id inside an XML document.
@@ -500,24 +531,23 @@ impl Uuid {
     /// Reads a UUID of either case, with or without `urn:uuid:` or `uuid:` before it.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text = strip_prefix_ignoring_case(text, b"urn:");
-        let text = strip_prefix_ignoring_case(text, b"uuid:");
+        let mut text = strip_prefix_ignoring_case(text, b"uuid:");
         let mut bytes = [0; 16];
-        let mut parts = text.split(|&byte| byte == b'-');
-        let mut room = bytes.as_mut_slice();
-        for len in [4usize, 2, 2, 2, 6] {
-            let (part, rest) = room.split_at_mut_checked(len)?;
-            if decode_hex(parts.next()?, part)?.len() != len {
-                return None;
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            if is_behind_hyphen(index) {
+                text = text.strip_prefix(b"-")?;
             }
-            room = rest;
+            let (&[high, low], rest) = text.split_first_chunk()?;
+            *byte = hex_value(high)? << 4 | hex_value(low)?;
+            text = rest;
         }
-        parts.next().is_none().then_some(Self(bytes))
+        text.is_empty().then_some(Self(bytes))
     }
 
     fn emit(&self, writer: &mut Writer<'_>) {
         writer.text("urn:uuid:");
         for (index, byte) in self.0.iter().enumerate() {
-            if let 4 | 6 | 8 | 10 = index {
+            if is_behind_hyphen(index) {
                 writer.text("-");
             }
             writer.put(&[hex_digit(byte >> 4, true), hex_digit(byte & 15, true)]);
@@ -525,11 +555,19 @@ impl Uuid {
     }
 }
 
+/// Whether a hyphen stands before this byte of a UUID (RFC 9562, 4).
+const fn is_behind_hyphen(index: usize) -> bool {
+    matches!(index, 4 | 6 | 8 | 10)
+}
+
 impl<'a> Scopes<'a> {
     /// The scopes in the order of the message.
     pub fn iter(&self) -> impl Iterator<Item = Scope> + use<'a> {
         let mut tokens = self.0.tokens();
-        core::iter::from_fn(move || next_scope(&mut tokens).flatten())
+        core::iter::from_fn(move || {
+            let mut buf = [0; 2 * MAX_DIGEST_BYTES];
+            Scope::parse(tokens.next_token(&mut buf)?.ok()?)
+        })
     }
 
     /// The segment ids in the order of the message.
@@ -538,22 +576,28 @@ impl<'a> Scopes<'a> {
     }
 
     fn check(text: Text<'a>) -> Option<Self> {
-        let mut tokens = text.tokens();
+        let scopes = Self(text);
+        scopes.count().filter(|count| (1..=MAX_SCOPES).contains(count)).map(|_| scopes)
+    }
+
+    /// How many there are; `None` if one of them is none, or there are too many.
+    fn count(&self) -> Option<usize> {
+        let mut tokens = self.0.tokens();
+        let mut buf = [0; 2 * MAX_DIGEST_BYTES];
         let mut count = 0usize;
-        while let Some(scope) = next_scope(&mut tokens) {
-            scope?;
+        while let Some(token) = tokens.next_token(&mut buf) {
+            let token = token.ok()?;
+            // 64, 96 or 128 hexadecimal digits (2.2.3.3, fact 25).
+            if !matches!(token.len(), 64 | 96 | 128) || !token.iter().all(u8::is_ascii_hexdigit) {
+                return None;
+            }
             count = count.saturating_add(1);
             if count > MAX_SCOPES {
                 return None;
             }
         }
-        (count > 0).then_some(Self(text))
+        Some(count)
     }
-}
-
-fn next_scope(tokens: &mut Tokens<'_>) -> Option<Option<Scope>> {
-    let mut buf = [0; 2 * MAX_DIGEST_BYTES];
-    Some(tokens.next_token(&mut buf)?.ok().and_then(Scope::parse))
 }
 
 impl Scope {
@@ -566,15 +610,18 @@ impl Scope {
     fn parse(token: &[u8]) -> Option<Self> {
         let mut buf = [0; MAX_DIGEST_BYTES];
         let id = SegmentId::from_slice(decode_hex(token, &mut buf)?)?;
-        let lower = token.iter().rev().fold(0u128, |lower, digit| lower << 1 | u128::from(*digit >= b'a'));
-        Some(Self { id, lower: lower.to_le_bytes() })
+        let mut scope = Self::new(id);
+        for (digits, bits) in token.chunks(8).zip(&mut scope.lower) {
+            *bits = digits.iter().rev().fold(0, |bits, digit| bits << 1 | u8::from(*digit >= b'a'));
+        }
+        Some(scope)
     }
 
     fn emit(&self, writer: &mut Writer<'_>) {
-        let mut lower = u128::from_le_bytes(self.lower);
-        for byte in self.id.as_bytes() {
+        for (index, byte) in self.id.as_bytes().iter().enumerate() {
+            // Two bits for each byte.
+            let lower = self.lower.get(index / 4).map_or(0, |bits| bits >> (2 * (index % 4) as u32));
             writer.put(&[hex_digit(byte >> 4, lower & 1 == 1), hex_digit(byte & 15, lower & 2 == 2)]);
-            lower >>= 2;
         }
     }
 }
@@ -584,175 +631,6 @@ pub(super) fn strip_prefix_ignoring_case<'t>(text: &'t [u8], prefix: &[u8]) -> &
     match text.split_at_checked(prefix.len()) {
         Some((head, tail)) if head.eq_ignore_ascii_case(prefix) => tail,
         _ => text,
-    }
-}
-
-// The messages as they are sent, cut where something varies. One id is never broken over lines.
-
-const ENVELOPE: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
-    <soap:Envelope xmlns:soap=\"http://www.w3.org/2003/05/soap-envelope\" \
-    xmlns:wsa=\"http://schemas.xmlsoap.org/ws/2004/08/addressing\" \
-    xmlns:wsd=\"http://schemas.xmlsoap.org/ws/2005/04/discovery\" \
-    xmlns:PeerDist=\"http://schemas.microsoft.com/p2p/2007/09/PeerDistributionDiscovery\">\
-    <soap:Header><wsa:To>";
-const PROBE_TO: &str = "urn:schemas-xmlsoap-org:ws:2005:04:discovery</wsa:To>\
-    <wsa:Action>http://schemas.xmlsoap.org/ws/2005/04/discovery/Probe</wsa:Action><wsa:MessageID>";
-const PROBE_BODY: &str = "</wsa:MessageID></soap:Header><soap:Body><wsd:Probe>\
-    <wsd:Types>PeerDist:PeerDistData</wsd:Types>\
-    <wsd:Scopes MatchBy=\"http://schemas.xmlsoap.org/ws/2005/04/discovery/strcmp0\">";
-const PROBE_END: &str = "</wsd:Scopes></wsd:Probe></soap:Body></soap:Envelope>";
-
-const MATCHES_TO: &str = "http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous</wsa:To>\
-    <wsa:Action>http://schemas.xmlsoap.org/ws/2005/04/discovery/ProbeMatches</wsa:Action><wsa:MessageID>";
-const MATCHES_RELATES: &str = "</wsa:MessageID><wsa:RelatesTo>";
-const MATCHES_INSTANCE: &str = "</wsa:RelatesTo><wsd:AppSequence InstanceId=\"";
-const MATCHES_NUMBER: &str = "\" MessageNumber=\"";
-const MATCHES_BODY: &str = "\" /></soap:Header><soap:Body><wsd:ProbeMatches><wsd:ProbeMatch>\
-    <wsa:EndpointReference><wsa:Address>";
-// 2.2.3.1: Types MUST be this.
-const MATCHES_SCOPES: &str = "</wsa:Address></wsa:EndpointReference>\
-    <wsd:Types>PeerDist:PeerDistData</wsd:Types><wsd:Scopes>";
-const MATCHES_XADDRS: &str = "</wsd:Scopes><wsd:XAddrs>";
-// 2.2.3.5: MetadataVersion MUST be 1 (2 is for version 2); 2.2.3.9: MUST be formatted like this.
-const MATCHES_COUNT: &str = "</wsd:XAddrs><wsd:MetadataVersion>1</wsd:MetadataVersion>\
-    <PeerDist:PeerDistData><PeerDist:BlockCount>";
-const COUNT_END: &str = "</PeerDist:BlockCount>";
-const MATCHES_END: &str = "</PeerDist:PeerDistData></wsd:ProbeMatch></wsd:ProbeMatches>\
-    </soap:Body></soap:Envelope>";
-
-/// Characters of the longest transport address: an IPv6 address of 39 with brackets and port.
-const MAX_XADDR_TEXT: usize = 47;
-
-/// Bytes of what [`emit_matches_head`] writes, without the id of the probe, and with both numbers
-/// at their longest: 10 digits.
-const MATCHES_HEAD: usize = ENVELOPE.len()
-    + MATCHES_TO.len()
-    + Uuid::URN_BYTES
-    + MATCHES_RELATES.len()
-    + MATCHES_INSTANCE.len()
-    + 10
-    + MATCHES_NUMBER.len()
-    + 10
-    + MATCHES_BODY.len()
-    + Uuid::URN_BYTES;
-
-/// Writes an answer up to the address of who gives it.
-fn emit_matches_head(
-    writer: &mut Writer<'_>,
-    (message_id, relates_to): (Uuid, &MessageId),
-    (instance_id, message_number): (u32, u32),
-    endpoint: Uuid,
-) {
-    writer.text(ENVELOPE);
-    writer.text(MATCHES_TO);
-    message_id.emit(writer);
-    writer.text(MATCHES_RELATES);
-    relates_to.emit(writer);
-    writer.text(MATCHES_INSTANCE);
-    writer.decimal(instance_id.into());
-    writer.text(MATCHES_NUMBER);
-    writer.decimal(message_number.into());
-    writer.text(MATCHES_BODY);
-    // 2.2.3.4: MUST be a GUID as a "uuid:" scheme URI.
-    endpoint.emit(writer);
-}
-
-impl ProbeRepr<'_> {
-    const FIXED_BYTES: usize =
-        ENVELOPE.len() + PROBE_TO.len() + Uuid::URN_BYTES + PROBE_BODY.len() + PROBE_END.len();
-
-    /// How many ids of `id_bytes` bytes each fit a probe of [`MAX_SENT_BYTES`].
-    pub const fn capacity(id_bytes: usize) -> usize {
-        // One space goes between two ids.
-        (MAX_SENT_BYTES + 1 - Self::FIXED_BYTES) / id_bytes.saturating_mul(2).saturating_add(1)
-    }
-
-    /// How many of `ids`, from the first on, fit one probe.
-    pub fn fitting(ids: &[SegmentId]) -> usize {
-        let mut room = MAX_SENT_BYTES + 1 - Self::FIXED_BYTES;
-        let fits = |id: &&SegmentId| {
-            let len = id.as_bytes().len().saturating_mul(2).saturating_add(1);
-            room.checked_sub(len).map(|left| room = left).is_some()
-        };
-        ids.iter().take_while(fits).count()
-    }
-
-    /// Writes the probe to the front of `buf` and returns its bytes.
-    pub fn emit(&self, buf: &mut [u8]) -> Result<usize, NoRoom> {
-        let mut writer = Writer::new(buf);
-        writer.text(ENVELOPE);
-        writer.text(PROBE_TO);
-        self.message_id.emit(&mut writer);
-        writer.text(PROBE_BODY);
-        // 2.2.3.3: the peer MUST populate the scopes with the segments it is searching for.
-        for (index, id) in self.ids.iter().enumerate() {
-            if index != 0 {
-                writer.text(" ");
-            }
-            writer.hex_upper(id.as_bytes());
-        }
-        writer.text(PROBE_END);
-        writer.end()
-    }
-}
-
-impl ProbeMatchesRepr<'_> {
-    /// Everything but the id of the probe and the segments, with numbers and address at their
-    /// longest.
-    const FIXED_BYTES: usize = MATCHES_HEAD
-        + MATCHES_SCOPES.len()
-        + MATCHES_XADDRS.len()
-        + MAX_XADDR_TEXT
-        + MATCHES_COUNT.len()
-        + COUNT_END.len()
-        + MATCHES_END.len();
-
-    /// How many segments with ids of `id_bytes` bytes fit an answer of [`MAX_SENT_BYTES`] to a
-    /// probe whose message id has `message_id_bytes` bytes.
-    pub const fn capacity(message_id_bytes: usize, id_bytes: usize) -> usize {
-        let room = (MAX_SENT_BYTES + 1 - Self::FIXED_BYTES).saturating_sub(message_id_bytes);
-        room / id_bytes.saturating_mul(2).saturating_add(9)
-    }
-
-    /// How many of `scopes`, from the first on, fit one answer to the probe `relates_to`.
-    pub fn fitting(relates_to: &MessageId, scopes: &[(Scope, u32)]) -> usize {
-        let room = MAX_SENT_BYTES + 1 - Self::FIXED_BYTES;
-        let mut room = room.saturating_sub(relates_to.emitted_len());
-        let fits = |(scope, _): &&(Scope, u32)| {
-            // The digits, a space before them, and 8 digits of block count.
-            let len = scope.id.as_bytes().len().saturating_mul(2).saturating_add(9);
-            room.checked_sub(len).map(|left| room = left).is_some()
-        };
-        scopes.iter().take_while(fits).count()
-    }
-
-    /// Writes the answer to the front of `buf` and returns its bytes.
-    pub fn emit(&self, buf: &mut [u8]) -> Result<usize, NoRoom> {
-        let mut writer = Writer::new(buf);
-        emit_matches_head(
-            &mut writer,
-            (self.message_id, self.relates_to),
-            (self.instance_id, self.message_number),
-            self.endpoint,
-        );
-        writer.text(MATCHES_SCOPES);
-        for (index, (scope, _)) in self.scopes.iter().enumerate() {
-            if index != 0 {
-                writer.text(" ");
-            }
-            scope.emit(&mut writer);
-        }
-        writer.text(MATCHES_XADDRS);
-        // 2.2.3.8: MUST contain an address and a port that a remote host can connect to.
-        emit_xaddr(self.xaddr, &mut writer);
-        writer.text(MATCHES_COUNT);
-        // 2.2.3.9: a packed array of integers in network byte order; 32 bits each (fact 24).
-        for (_, blocks) in self.scopes {
-            writer.hex_upper(&blocks.to_be_bytes());
-        }
-        writer.text(COUNT_END);
-        writer.text(MATCHES_END);
-        writer.end()
     }
 }
 

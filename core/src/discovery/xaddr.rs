@@ -7,7 +7,7 @@ use heapless::Vec;
 
 use super::wire::strip_prefix_ignoring_case;
 use super::xml::Text;
-use crate::bytes::{Writer, hex_digit, hex_value, parse_decimal};
+use crate::bytes::{Writer, hex_digit, hex_value, parse_decimal, split_byte};
 
 /// Transport addresses (2.2.3.8).
 #[derive(Clone, Copy, Debug)]
@@ -19,10 +19,13 @@ impl<'a> XAddrs<'a> {
     pub fn iter(&self) -> impl Iterator<Item = SocketAddr> + use<'a> {
         let mut tokens = self.0.tokens();
         core::iter::from_fn(move || {
-            let mut buf = [0; MAX_XADDR_BYTES];
-            Some(tokens.next_token(&mut buf)?.ok().and_then(parse_xaddr))
+            loop {
+                let mut buf = [0; MAX_XADDR_BYTES];
+                if let Some(xaddr) = tokens.next_token(&mut buf)?.ok().and_then(parse_xaddr) {
+                    return Some(xaddr);
+                }
+            }
         })
-        .flatten()
     }
 
     pub(super) fn check(text: Text<'a>) -> Option<Self> {
@@ -34,26 +37,25 @@ impl<'a> XAddrs<'a> {
 /// Bytes of one transport address, scheme and path included. Longer ones are passed over.
 const MAX_XADDR_BYTES: usize = 128;
 
+/// Characters of the longest one that is written: an IPv6 address of 39 with brackets and port.
+pub(super) const MAX_XADDR_TEXT: usize = 47;
+
 /// `IPv4:port`, `[IPv6]:port`, without a port (80), with `http://` before it, with a path after it
 /// (fact 25).
+#[inline(never)]
 fn parse_xaddr(token: &[u8]) -> Option<SocketAddr> {
     let token = strip_prefix_ignoring_case(token, b"http://");
-    let authority = token.split(|&byte| byte == b'/').next()?;
+    let authority = before(token, b'/');
     let (ip, port) = match authority.strip_prefix(b"[") {
         Some(tail) => {
-            let mut parts = tail.splitn(2, |&byte| byte == b']');
+            let (ip, port) = split_byte(tail, b']')?;
             // A zone means something to the sender only (RFC 6874).
-            let ip = parts.next()?.split(|&byte| byte == b'%').next()?;
-            let port = match parts.next()? {
-                [] => None,
-                [b':', port @ ..] => Some(port),
-                _ => return None,
-            };
-            (IpAddr::V6(parse_ipv6(ip)?), port)
+            let ip = IpAddr::V6(parse_ipv6(before(ip, b'%'))?);
+            (ip, if port.is_empty() { None } else { Some(port.strip_prefix(b":")?) })
         }
         None => {
-            let mut parts = authority.splitn(2, |&byte| byte == b':');
-            (IpAddr::V4(parse_ipv4(parts.next()?)?), parts.next())
+            let split = split_byte(authority, b':');
+            (IpAddr::V4(parse_ipv4(split.map_or(authority, |(ip, _)| ip))?), split.map(|(_, port)| port))
         }
     };
     let port = match port {
@@ -64,54 +66,42 @@ fn parse_xaddr(token: &[u8]) -> Option<SocketAddr> {
     single.then_some(SocketAddr::new(ip, port))
 }
 
+/// What stands before the first `byte`, or all.
+fn before(text: &[u8], byte: u8) -> &[u8] {
+    split_byte(text, byte).map_or(text, |(head, _)| head)
+}
+
 fn is_broadcast(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V4(Ipv4Addr::BROADCAST))
 }
 
-fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+#[inline(never)]
+fn parse_ipv4(mut text: &[u8]) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
-    let mut parts = text.split(|&byte| byte == b'.');
-    for octet in &mut octets {
-        let digits = parts.next().filter(|digits| digits.len() <= 3)?;
+    for (index, octet) in octets.iter_mut().enumerate() {
+        let (digits, rest) = if index < 3 { split_byte(text, b'.')? } else { (text, &[][..]) };
+        if digits.len() > 3 {
+            return None;
+        }
         *octet = u8::try_from(parse_decimal(digits)?).ok()?;
+        text = rest;
     }
-    parts.next().is_none().then_some(Ipv4Addr::from(octets))
+    Some(Ipv4Addr::from(octets))
 }
 
 /// RFC 4291, 2.2, all three forms.
+#[inline(never)]
 fn parse_ipv6(text: &[u8]) -> Option<Ipv6Addr> {
-    let gap = text.windows(2).position(|pair| pair == b"::");
-    let (head, tail) = match gap {
-        Some(at) => (text.get(..at)?, Some(text.get(at.checked_add(2)?..)?)),
-        None => (text, None),
-    };
-    let head = parse_ipv6_groups(head, tail.is_none())?;
-    let Some(tail) = tail else {
-        return head.into_array::<8>().ok().map(Ipv6Addr::from);
-    };
-    let tail = parse_ipv6_groups(tail, true)?;
-    // `::` stands for at least one group.
-    if head.len().checked_add(tail.len())? > 7 {
-        return None;
-    }
-    let mut groups = [0u16; 8];
-    for (slot, group) in groups.iter_mut().zip(&head) {
-        *slot = *group;
-    }
-    for (slot, group) in groups.iter_mut().rev().zip(tail.iter().rev()) {
-        *slot = *group;
-    }
-    Some(Ipv6Addr::from(groups))
-}
-
-fn parse_ipv6_groups(text: &[u8], may_end_in_ipv4: bool) -> Option<Vec<u16, 8>> {
-    let mut groups = Vec::new();
-    if text.is_empty() {
-        return Some(groups);
-    }
-    let mut parts = text.split(|&byte| byte == b':').peekable();
-    while let Some(part) = parts.next() {
-        if part.contains(&b'.') && may_end_in_ipv4 && parts.peek().is_none() {
+    let mut groups = Vec::<u16, 8>::new();
+    // How many groups stand before `::`.
+    let mut gap = text.starts_with(b"::").then_some(0);
+    let mut rest = if gap.is_some() { text.get(2..)? } else { text };
+    while !rest.is_empty() {
+        let (part, tail) = match split_byte(rest, b':') {
+            Some((part, tail)) => (part, Some(tail)),
+            None => (rest, None),
+        };
+        if tail.is_none() && part.contains(&b'.') {
             let [a, b, c, d] = parse_ipv4(part)?.octets();
             groups.push(u16::from_be_bytes([a, b])).ok()?;
             groups.push(u16::from_be_bytes([c, d])).ok()?;
@@ -125,18 +115,36 @@ fn parse_ipv6_groups(text: &[u8], may_end_in_ipv4: bool) -> Option<Vec<u16, 8>> 
             group = group << 4 | u16::from(hex_value(*digit)?);
         }
         groups.push(group).ok()?;
+        rest = match tail {
+            None => break,
+            Some([]) => return None,
+            Some([b':', _tail @ ..]) if gap.is_some() => return None,
+            Some([b':', tail @ ..]) => {
+                gap = Some(groups.len());
+                tail
+            }
+            Some(tail) => tail,
+        };
     }
-    Some(groups)
+    // `::` stands for at least one group.
+    let (head, tail) = match gap {
+        None if groups.is_full() => (groups.as_slice(), &[][..]),
+        Some(gap) if !groups.is_full() => groups.split_at_checked(gap)?,
+        _ => return None,
+    };
+    let mut all = [0u16; 8];
+    all.iter_mut().zip(head).for_each(|(slot, group)| *slot = *group);
+    all.iter_mut().rev().zip(tail.iter().rev()).for_each(|(slot, group)| *slot = *group);
+    Some(Ipv6Addr::from(all))
 }
 
 /// Writes `IPv4:port` or `[IPv6]:port`.
+#[inline(never)]
 pub(super) fn emit_xaddr(xaddr: SocketAddr, writer: &mut Writer<'_>) {
     match xaddr.ip() {
         IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            writer.decimal(a.into());
-            for octet in [b, c, d] {
-                writer.text(".");
+            for (index, octet) in ip.octets().into_iter().enumerate() {
+                writer.text(if index == 0 { "" } else { "." });
                 writer.decimal(octet.into());
             }
         }
@@ -153,30 +161,29 @@ pub(super) fn emit_xaddr(xaddr: SocketAddr, writer: &mut Writer<'_>) {
 /// RFC 5952, 4: lower case, no leading zeros, the longest run of zero groups as `::`.
 fn emit_ipv6(ip: Ipv6Addr, writer: &mut Writer<'_>) {
     let groups = ip.segments();
-    let (mut gap_at, mut gap_len) = (8usize, 1usize);
+    let (mut gap_at, mut gap_end) = (8usize, 9usize);
     let mut run = 0usize;
-    for (index, group) in groups.iter().enumerate() {
-        run = if *group == 0 { run.saturating_add(1) } else { 0 };
-        if run > gap_len {
-            gap_len = run;
-            gap_at = index.saturating_add(1).saturating_sub(run);
+    for (index, group) in (1usize..).zip(groups) {
+        run = if group == 0 { run.saturating_add(1) } else { 0 };
+        if run > gap_end.saturating_sub(gap_at) {
+            (gap_at, gap_end) = (index.saturating_sub(run), index);
         }
     }
-    let gap = gap_at..gap_at.saturating_add(gap_len);
-    for (index, group) in groups.iter().enumerate() {
-        if index == gap.start {
+    for (index, group) in groups.into_iter().enumerate() {
+        if index == gap_at {
             writer.text("::");
         }
-        if gap.contains(&index) {
+        if (gap_at..gap_end).contains(&index) {
             continue;
         }
-        if index != 0 && index != gap.end {
+        if index != 0 && index != gap_end {
             writer.text(":");
         }
-        let [a, b] = group.to_be_bytes();
-        let digits = [a >> 4, a & 15, b >> 4, b & 15].map(|nibble| hex_digit(nibble, true));
-        let zeros = digits.iter().take(3).take_while(|&&digit| digit == b'0').count();
-        writer.put(digits.get(zeros..).unwrap_or_default());
+        for shift in [12, 8, 4, 0] {
+            if shift == 0 || group >> shift != 0 {
+                writer.put(&[hex_digit((group >> shift) as u8, true)]);
+            }
+        }
     }
 }
 

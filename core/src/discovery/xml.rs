@@ -13,7 +13,7 @@ use heapless::Vec;
 
 pub use super::text::{Bytes, Text, TokenTooLong, Tokens};
 use super::text::{find, is_char, is_space, reference};
-use crate::bytes::Reader;
+use crate::bytes::split_byte;
 
 /// Bytes of a document (fact 29: datagrams of up to 32 KiB are accepted).
 pub const MAX_DOCUMENT_BYTES: usize = 32 * 1_024;
@@ -28,7 +28,7 @@ pub const MAX_ATTRIBUTES: usize = 16;
 pub const MAX_BINDINGS: usize = 24;
 
 /// The namespace that the prefix `xml` stands for (Namespaces in XML, 3).
-const XML_NAMESPACE: Text<'static> = Text::attribute(b"http://www.w3.org/XML/1998/namespace");
+const XML_NAMESPACE: &[u8] = b"http://www.w3.org/XML/1998/namespace";
 
 /// The namespace that no prefix may stand for (Namespaces in XML, 3).
 const XMLNS_NAMESPACE: &[u8] = b"http://www.w3.org/2000/xmlns/";
@@ -112,22 +112,40 @@ pub struct Name<'a> {
 /// Reads a document from front to back.
 #[derive(Debug)]
 pub struct Tokenizer<'a> {
-    reader: Reader<'a>,
+    document: &'a [u8],
+    /// Bytes that have been read.
+    at: usize,
+    /// Where the piece that was read last begins.
+    begin: usize,
     /// The names of the open elements as they are written, outermost first.
     open: Vec<&'a [u8], MAX_DEPTH>,
     /// The namespace declarations in scope, innermost last.
     bindings: Vec<Binding<'a>, MAX_BINDINGS>,
     pending: Pending,
     root_seen: bool,
+    /// The start tag that was read last.
+    element: Element<'a>,
+    /// What is wrong, once something is.
+    wrong: XmlErrorKind,
 }
 
-/// What is left to do about the event returned last.
+/// The kind of a piece, which the tokenizer keeps itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Start,
+    End,
+    Text,
+    /// The whole document has been read and found well-formed.
+    Over,
+}
+
+/// What is left to do about the piece that was read last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pending {
     Nothing,
     /// It was an empty-element tag, so an end comes next.
     End,
-    /// It was an end: the element and what it declared go out of scope with the next event.
+    /// It was an end: the element and what it declared go out of scope with the next piece.
     Close,
 }
 
@@ -142,7 +160,7 @@ struct Binding<'a> {
     depth: usize,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Attribute<'a> {
     name: &'a [u8],
     value: &'a [u8],
@@ -151,84 +169,30 @@ struct Attribute<'a> {
 impl<'a> Tokenizer<'a> {
     /// Begins with `document`: checks its size, its characters and its XML declaration.
     pub fn new(document: &'a [u8]) -> Result<Self, XmlError> {
-        let mut xml = Self {
-            reader: Reader::new(document),
-            open: Vec::new(),
-            bindings: Vec::new(),
-            pending: Pending::Nothing,
-            root_seen: false,
-        };
-        if document.len() > MAX_DOCUMENT_BYTES {
-            return Err(xml.error(XmlErrorKind::TooLong));
+        let mut xml = Self::over(document);
+        match xml.check() {
+            Some(()) => Ok(xml),
+            None => Err(xml.error()),
         }
-        let text = core::str::from_utf8(document).map_err(|_| xml.error(XmlErrorKind::Encoding))?;
-        xml.eat(b"\xef\xbb\xbf");
-        if !text.chars().all(is_char) {
-            return Err(xml.error(XmlErrorKind::Character));
-        }
-        if xml.rest().starts_with(b"<?xml") && xml.rest().get(5).is_some_and(|&byte| is_space(byte)) {
-            xml.declaration()?;
-        }
-        Ok(xml)
     }
 
     /// The next piece; `None` once the whole document has been read and found well-formed.
     ///
     /// After an error the tokenizer is of no further use.
     pub fn next_event(&mut self) -> Result<Option<Event<'a>>, XmlError> {
-        match core::mem::replace(&mut self.pending, Pending::Nothing) {
-            Pending::Nothing => {}
-            Pending::End => {
-                self.pending = Pending::Close;
-                return Ok(Some(Event::End));
-            }
-            Pending::Close => self.close(),
-        }
-        loop {
-            let before = self.reader;
-            if self.rest().is_empty() {
-                return match (self.open.is_empty(), self.root_seen) {
-                    (false, _) => Err(self.error(XmlErrorKind::Truncated)),
-                    (true, false) => Err(self.error(XmlErrorKind::Outside)),
-                    (true, true) => Ok(None),
-                };
-            } else if self.eat(b"<!--") {
-                self.comment()?;
-            } else if self.eat(b"<![CDATA[") {
-                self.until(b"]]>")?;
-                if self.open.is_empty() {
-                    return Err(self.error(XmlErrorKind::Outside));
-                }
-                return Ok(Some(Event::Text(Text::content(self.between(&before)))));
-            } else if self.eat(b"<!") {
-                let doctype = self.rest().starts_with(b"DOCTYPE");
-                return Err(self.error(if doctype { XmlErrorKind::Doctype } else { XmlErrorKind::Syntax }));
-            } else if self.eat(b"<?") {
-                self.instruction()?;
-            } else if self.eat(b"</") {
-                self.end_tag()?;
-                return Ok(Some(Event::End));
-            } else if self.eat(b"<") {
-                return self.start_tag().map(|element| Some(Event::Start(element)));
-            } else if let Some(text) = self.character_data()? {
-                return Ok(Some(Event::Text(text)));
-            }
+        match self.step() {
+            Some(Step::Start) => Ok(Some(Event::Start(self.element))),
+            Some(Step::End) => Ok(Some(Event::End)),
+            Some(Step::Text) => Ok(Some(Event::Text(Text::content(self.since(self.begin))))),
+            Some(Step::Over) => Ok(None),
+            None => Err(self.error()),
         }
     }
 
     /// To be called right after a `Start`: reads to the end of that element, which must have no
     /// child elements, and returns its character data.
     pub fn text(&mut self) -> Result<Text<'a>, XmlError> {
-        let begin = self.reader;
-        let mut content = Text::content(&[]);
-        loop {
-            match self.next_event()? {
-                Some(Event::Text(_)) => content = Text::content(self.between(&begin)),
-                Some(Event::End) => return Ok(content),
-                Some(Event::Start(_)) => return Err(self.error(XmlErrorKind::NotText)),
-                None => return Err(self.error(XmlErrorKind::Truncated)),
-            }
-        }
+        self.leaf().ok_or_else(|| self.error())
     }
 
     /// To be called right after a `Start`: reads to the end of that element.
@@ -250,151 +214,260 @@ impl<'a> Tokenizer<'a> {
     /// `End` the declarations of the element that ended still hold.
     pub fn resolve(&self, prefix: &[u8]) -> Option<Text<'a>> {
         if prefix == b"xml" {
-            return Some(XML_NAMESPACE);
+            return Some(Text::attribute(XML_NAMESPACE));
         }
         self.binding(prefix).map(|binding| binding.namespace).filter(|namespace| !namespace.is_empty())
+    }
+
+    // What follows returns `None` for a document that is refused, and leaves the reason in `wrong`:
+    // an error that is handed up through every call would be many times the code.
+
+    /// Reads `document`, which is to be [checked](Self::check) first.
+    pub(super) const fn over(document: &'a [u8]) -> Self {
+        Self {
+            document,
+            at: 0,
+            begin: 0,
+            open: Vec::new(),
+            bindings: Vec::new(),
+            pending: Pending::Nothing,
+            root_seen: false,
+            element: Element { name: Name { namespace: None, local: &[] }, attributes: &[] },
+            wrong: XmlErrorKind::Syntax,
+        }
+    }
+
+    /// Checks size and characters of the document, and reads its XML declaration.
+    pub(super) fn check(&mut self) -> Option<()> {
+        if self.document.len() > MAX_DOCUMENT_BYTES {
+            return self.fail(XmlErrorKind::TooLong);
+        }
+        let Ok(text) = core::str::from_utf8(self.document) else { return self.fail(XmlErrorKind::Encoding) };
+        self.eat(b"\xef\xbb\xbf");
+        if !text.chars().all(is_char) {
+            return self.fail(XmlErrorKind::Character);
+        }
+        let begin = self.at;
+        if self.eat(b"<?xml") && is_space(self.peek()) {
+            return self.declaration();
+        }
+        self.at = begin;
+        Some(())
+    }
+
+    /// Reads the next piece.
+    pub(super) fn step(&mut self) -> Option<Step> {
+        match core::mem::replace(&mut self.pending, Pending::Nothing) {
+            Pending::Nothing => {}
+            Pending::End => {
+                self.pending = Pending::Close;
+                return Some(Step::End);
+            }
+            Pending::Close => self.close(),
+        }
+        loop {
+            self.begin = self.at;
+            if self.rest().is_empty() {
+                return match (self.open.is_empty(), self.root_seen) {
+                    (false, _) => self.fail(XmlErrorKind::Truncated),
+                    (true, false) => self.fail(XmlErrorKind::Outside),
+                    (true, true) => Some(Step::Over),
+                };
+            } else if self.eat(b"<!--") {
+                // XML, 2.5: two hyphens may only end a comment.
+                self.until(b"--")?;
+                self.expect(b">")?;
+            } else if self.eat(b"<![CDATA[") {
+                self.until(b"]]>")?;
+                if self.open.is_empty() {
+                    return self.fail(XmlErrorKind::Outside);
+                }
+                return Some(Step::Text);
+            } else if self.eat(b"<!") {
+                let doctype = self.eat(b"DOCTYPE");
+                return self.fail(if doctype { XmlErrorKind::Doctype } else { XmlErrorKind::Syntax });
+            } else if self.eat(b"<?") {
+                self.instruction()?;
+            } else if self.eat(b"</") {
+                return self.end_tag();
+            } else if self.eat(b"<") {
+                return self.start_tag();
+            } else if self.open.is_empty() {
+                // Beside the root element there is white space alone.
+                if !self.skip_space() {
+                    return self.fail(XmlErrorKind::Outside);
+                }
+            } else {
+                self.scan(b'<')?;
+                return Some(Step::Text);
+            }
+        }
+    }
+
+    /// As [`text`](Self::text).
+    pub(super) fn leaf(&mut self) -> Option<Text<'a>> {
+        let begin = self.at;
+        let mut end = begin;
+        loop {
+            match self.step()? {
+                Step::Text => end = self.at,
+                Step::End => return Some(Text::content(self.document.get(begin..end).unwrap_or_default())),
+                Step::Start => return self.fail(XmlErrorKind::NotText),
+                Step::Over => return self.fail(XmlErrorKind::Truncated),
+            }
+        }
+    }
+
+    /// The start tag that was read last.
+    pub(super) const fn element(&self) -> &Element<'a> {
+        &self.element
+    }
+
+    /// Why the document is refused, once it is.
+    pub(super) const fn error(&self) -> XmlError {
+        XmlError { kind: self.wrong, offset: self.at }
     }
 
     fn binding(&self, prefix: &[u8]) -> Option<&Binding<'a>> {
         self.bindings.iter().rev().find(|binding| binding.prefix == prefix)
     }
 
-    /// `<?xml version="1.0" encoding="utf-8" standalone="yes"?>` (XML, 2.8).
-    fn declaration(&mut self) -> Result<(), XmlError> {
-        self.eat(b"<?xml");
-        let version = self.attribute()?;
-        if !version.is_some_and(|it| it.name == b"version" && is_version(it.value)) {
-            return Err(self.error(XmlErrorKind::Syntax));
-        }
-        let mut next = self.attribute()?;
-        if let Some(encoding) = next.filter(|it| it.name == b"encoding") {
-            let known = [b"utf-8".as_slice(), b"us-ascii"];
-            if !known.iter().any(|name| encoding.value.eq_ignore_ascii_case(name)) {
-                return Err(self.error(XmlErrorKind::Encoding));
+    /// What follows `<?xml`: `version="1.0" encoding="utf-8" standalone="yes"?>` (XML, 2.8).
+    fn declaration(&mut self) -> Option<()> {
+        const NAMES: [&[u8]; 3] = [b"version", b"encoding", b"standalone"];
+        let mut attribute = Attribute::default();
+        let mut next = 0;
+        while self.attribute(&mut attribute)? {
+            let Attribute { name, value } = attribute;
+            // In this order; the first one must be there, and no other.
+            let place = NAMES.iter().position(|it| *it == name).unwrap_or(0);
+            if place < next || (place == 0) != (next == 0) || NAMES.get(place) != Some(&name) {
+                return self.fail(XmlErrorKind::Syntax);
             }
-            next = self.attribute()?;
-        }
-        if let Some(standalone) = next {
-            if standalone.name != b"standalone" || !matches!(standalone.value, b"yes" | b"no") {
-                return Err(self.error(XmlErrorKind::Syntax));
+            let (good, wrong) = match place {
+                0 => (is_version(value), XmlErrorKind::Syntax),
+                1 => (is_encoding(value), XmlErrorKind::Encoding),
+                _ => (matches!(value, b"yes" | b"no"), XmlErrorKind::Syntax),
+            };
+            if !good {
+                return self.fail(wrong);
             }
-            next = self.attribute()?;
+            next = place.saturating_add(1);
         }
-        if next.is_some() || !self.eat(b"?>") {
-            return Err(self.error(XmlErrorKind::Syntax));
+        if next == 0 || !self.eat(b"?>") {
+            return self.fail(XmlErrorKind::Syntax);
         }
-        Ok(())
-    }
-
-    /// What follows `<!--` (XML, 2.5): two hyphens may only end it.
-    fn comment(&mut self) -> Result<(), XmlError> {
-        self.until(b"--")?;
-        self.expect(b">")
+        Some(())
     }
 
     /// What follows `<?` (XML, 2.6).
-    fn instruction(&mut self) -> Result<(), XmlError> {
-        let target = self.name()?;
-        if target.eq_ignore_ascii_case(b"xml") {
-            return Err(self.error(XmlErrorKind::Syntax));
+    fn instruction(&mut self) -> Option<()> {
+        if self.name()?.eq_ignore_ascii_case(b"xml") {
+            return self.fail(XmlErrorKind::Syntax);
         }
-        if self.skip_space() { self.until(b"?>").map(|_| ()) } else { self.expect(b"?>") }
+        if self.skip_space() { self.until(b"?>") } else { self.expect(b"?>") }
     }
 
     /// What follows `</` (XML, 3.1).
-    fn end_tag(&mut self) -> Result<(), XmlError> {
+    fn end_tag(&mut self) -> Option<Step> {
         let name = self.name()?;
         self.skip_space();
         self.expect(b">")?;
         if self.open.last() != Some(&name) {
-            return Err(self.error(XmlErrorKind::Mismatch));
+            return self.fail(XmlErrorKind::Mismatch);
         }
         self.pending = Pending::Close;
-        Ok(())
+        Some(Step::End)
     }
 
     /// What follows `<` (XML, 3.1; Namespaces in XML, 3 to 6).
-    fn start_tag(&mut self) -> Result<Element<'a>, XmlError> {
+    #[inline(never)]
+    fn start_tag(&mut self) -> Option<Step> {
         if self.open.is_empty() && self.root_seen {
-            return Err(self.error(XmlErrorKind::Outside));
+            return self.fail(XmlErrorKind::Outside);
         }
         let name = self.name()?;
-        let begin = self.reader;
+        let begin = self.at;
         let mut attributes = Vec::<Attribute<'a>, MAX_ATTRIBUTES>::new();
-        while let Some(attribute) = self.attribute()? {
-            if attributes.iter().any(|other| other.name == attribute.name) {
-                return Err(self.error(XmlErrorKind::DuplicateAttribute));
+        let mut attribute = Attribute::default();
+        while self.attribute(&mut attribute)? {
+            if attributes.push(attribute).is_err() {
+                return self.fail(XmlErrorKind::TooManyAttributes);
             }
-            attributes.push(attribute).map_err(|_| self.error(XmlErrorKind::TooManyAttributes))?;
         }
-        let raw = self.between(&begin);
+        let raw = self.since(begin);
         if self.eat(b"/") {
             self.pending = Pending::End;
         }
         self.expect(b">")?;
 
-        self.open.push(name).map_err(|_| self.error(XmlErrorKind::TooDeep))?;
+        if self.open.push(name).is_err() {
+            return self.fail(XmlErrorKind::TooDeep);
+        }
         self.root_seen = true;
         for attribute in &attributes {
             self.declare(attribute)?;
         }
         self.check_attribute_names(&attributes)?;
-        Ok(Element { name: self.qualify(name)?, attributes: raw })
+        let (prefix, local) = split_name(name);
+        let namespace = self.resolve(prefix);
+        if namespace.is_none() && !prefix.is_empty() {
+            return self.fail(XmlErrorKind::Prefix);
+        }
+        self.element = Element { name: Name { namespace, local }, attributes: raw };
+        Some(Step::Start)
     }
 
     /// Takes an attribute for the namespace declaration that it may be.
-    fn declare(&mut self, attribute: &Attribute<'a>) -> Result<(), XmlError> {
+    #[inline(never)]
+    fn declare(&mut self, attribute: &Attribute<'a>) -> Option<()> {
         let prefix = match attribute.name.strip_prefix(b"xmlns") {
             Some([]) => [].as_slice(),
             Some([b':', prefix @ ..]) => prefix,
-            _ => return Ok(()),
+            _ => return Some(()),
         };
         let namespace = Text::attribute(attribute.value);
         // Namespaces in XML, 3: `xml` stands for its own namespace and nothing else does, `xmlns`
         // and its namespace are out of bounds; 5: only the default namespace can be undeclared.
-        let is_xml = XML_NAMESPACE.bytes().eq(namespace.bytes());
+        let is_xml = namespace.is(XML_NAMESPACE);
         let undeclared = namespace.is_empty() && !prefix.is_empty();
         if undeclared || prefix == b"xmlns" || namespace.is(XMLNS_NAMESPACE) || is_xml != (prefix == b"xml") {
-            return Err(self.error(XmlErrorKind::Prefix));
+            return self.fail(XmlErrorKind::Prefix);
         }
         // Whatever is found here goes out of scope no sooner than this binding.
         let same = |other: &&Binding<'a>| other.namespace.bytes().eq(namespace.bytes());
         let number = self.bindings.iter().find(same).map_or(self.bindings.len(), |other| other.number);
         let depth = self.open.len();
-        self.bindings
-            .push(Binding { prefix, namespace, number, depth })
-            .map_err(|_| self.error(XmlErrorKind::TooManyBindings))
+        if self.bindings.push(Binding { prefix, namespace, number, depth }).is_err() {
+            return self.fail(XmlErrorKind::TooManyBindings);
+        }
+        Some(())
     }
 
-    /// Namespaces in XML, 6.3: no two attributes with the same local name and namespace.
-    fn check_attribute_names(&self, attributes: &[Attribute<'a>]) -> Result<(), XmlError> {
+    /// XML, 3.1: no two attributes with the same name; Namespaces in XML, 6.3: nor with the same local
+    /// name and namespace.
+    #[inline(never)]
+    fn check_attribute_names(&mut self, attributes: &[Attribute<'a>]) -> Option<()> {
         let mut seen = Vec::<_, MAX_ATTRIBUTES>::new();
         for attribute in attributes {
             let (prefix, local) = split_name(attribute.name);
-            if prefix.is_empty() || prefix == b"xmlns" {
-                continue;
-            }
-            // Nothing else can stand for the namespace of `xml`.
+            // Nothing but `xml` can stand for its namespace, nor anything for that of `xmlns`.
             let number = match prefix {
-                b"xml" => None,
-                _ => Some(self.binding(prefix).ok_or(self.error(XmlErrorKind::Prefix))?.number),
+                b"" => usize::MAX,
+                b"xml" => usize::MAX - 1,
+                b"xmlns" => usize::MAX - 2,
+                _ => match self.binding(prefix) {
+                    Some(binding) => binding.number,
+                    None => return self.fail(XmlErrorKind::Prefix),
+                },
             };
             if seen.contains(&(number, local)) {
-                return Err(self.error(XmlErrorKind::DuplicateAttribute));
+                return self.fail(XmlErrorKind::DuplicateAttribute);
             }
             // There are no more than attributes.
             let _ = seen.push((number, local));
         }
-        Ok(())
-    }
-
-    fn qualify(&self, name: &'a [u8]) -> Result<Name<'a>, XmlError> {
-        let (prefix, local) = split_name(name);
-        let namespace = self.resolve(prefix);
-        if namespace.is_none() && !prefix.is_empty() {
-            return Err(self.error(XmlErrorKind::Prefix));
-        }
-        Ok(Name { namespace, local })
+        Some(())
     }
 
     /// Ends the element open last, and the scope of what it declared.
@@ -406,104 +479,97 @@ impl<'a> Tokenizer<'a> {
         }
     }
 
-    /// Text up to the next markup (XML, 2.4); `None` for white space beside the root element.
-    fn character_data(&mut self) -> Result<Option<Text<'a>>, XmlError> {
-        let begin = self.reader;
-        while self.rest().first().is_some_and(|&byte| byte != b'<') {
-            self.advance(1);
-        }
-        let raw = self.between(&begin);
-        if self.open.is_empty() {
-            let blank = raw.iter().all(|&byte| is_space(byte));
-            return if blank { Ok(None) } else { Err(self.error(XmlErrorKind::Outside)) };
-        }
-        if find(raw, b"]]>").is_some() {
-            return Err(self.error(XmlErrorKind::Syntax));
-        }
-        self.check_references(raw)?;
-        Ok(Some(Text::content(raw)))
-    }
-
-    /// White space and an attribute after it (XML, 3.1); `None` where the tag ends.
-    fn attribute(&mut self) -> Result<Option<Attribute<'a>>, XmlError> {
+    /// White space and an attribute after it (XML, 3.1); `false` where the tag ends.
+    #[inline(never)]
+    fn attribute(&mut self, attribute: &mut Attribute<'a>) -> Option<bool> {
         let spaced = self.skip_space();
-        match self.rest().first() {
-            None => return Err(self.error(XmlErrorKind::Truncated)),
-            Some(b'>' | b'/' | b'?') => return Ok(None),
-            Some(_) if !spaced => return Err(self.error(XmlErrorKind::Syntax)),
-            Some(_) => {}
+        match self.peek() {
+            END => return self.fail(XmlErrorKind::Truncated),
+            b'>' | b'/' | b'?' => return Some(false),
+            _ if !spaced => return self.fail(XmlErrorKind::Syntax),
+            _ => {}
         }
-        let name = self.name()?;
+        attribute.name = self.name()?;
         self.skip_space();
         self.expect(b"=")?;
         self.skip_space();
-        let value = if self.eat(b"\"") {
-            self.until(b"\"")?
-        } else {
-            self.expect(b"'")?;
-            self.until(b"'")?
-        };
-        if value.contains(&b'<') {
-            return Err(self.error(XmlErrorKind::Syntax));
-        }
-        self.check_references(value)?;
-        Ok(Some(Attribute { name, value }))
+        let quote = if self.peek() == b'"' { b'"' } else { b'\'' };
+        self.expect(&[quote])?;
+        let begin = self.at;
+        self.scan(quote)?;
+        attribute.value = self.since(begin);
+        self.expect(&[quote])?;
+        Some(true)
     }
 
     /// A name (XML, 2.3) with at most one colon inside (Namespaces in XML, 4).
-    fn name(&mut self) -> Result<&'a [u8], XmlError> {
-        let begin = self.reader;
+    #[inline(never)]
+    fn name(&mut self) -> Option<&'a [u8]> {
+        let begin = self.at;
         // Other bytes cannot be part of a name; which ones of these may is judged below.
-        while self
-            .rest()
-            .first()
-            .is_some_and(|&byte| byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"_:-.".contains(&byte))
-        {
+        while matches!(self.peek(), b'0'..=b':' | b'A'..=b'Z' | b'a'..=b'z' | b'_' | b'-' | b'.' | 0x80..) {
             self.advance(1);
         }
-        let name = self.between(&begin);
+        let name = self.since(begin);
         if name.is_empty() && self.rest().is_empty() {
-            return Err(self.error(XmlErrorKind::Truncated));
+            return self.fail(XmlErrorKind::Truncated);
         }
-        let (prefix, local) = split_name(name);
-        let prefixed = name.contains(&b':');
-        if !is_simple_name(local) || prefixed && !is_simple_name(prefix) {
-            return Err(self.error(XmlErrorKind::Name));
+        if !is_name(name) {
+            return self.fail(XmlErrorKind::Name);
         }
-        Ok(name)
+        Some(name)
     }
 
-    fn check_references(&self, raw: &[u8]) -> Result<(), XmlError> {
-        let mut rest = raw;
-        while let Some((&first, tail)) = rest.split_first() {
-            rest = tail;
-            if first == b'&' {
-                let (character, tail) = reference(tail).ok_or(self.error(XmlErrorKind::Reference))?;
-                // XML, 4.1: what is referred to must be a character that could stand there.
-                if !is_char(character) {
-                    return Err(self.error(XmlErrorKind::Character));
+    /// Reads up to `stop`, or to the end: character data (XML, 2.4) or the value of an attribute.
+    #[inline(never)]
+    fn scan(&mut self, stop: u8) -> Option<()> {
+        loop {
+            match self.peek() {
+                END => return Some(()),
+                byte if byte == stop => return Some(()),
+                b'<' => return self.fail(XmlErrorKind::Syntax),
+                b']' if stop == b'<' && self.rest().starts_with(b"]]>") => {
+                    return self.fail(XmlErrorKind::Syntax);
                 }
-                rest = tail;
+                b'&' => {
+                    let before = self.rest();
+                    let Some((character, tail)) = before.get(1..).and_then(reference) else {
+                        return self.fail(XmlErrorKind::Reference);
+                    };
+                    // XML, 4.1: what is referred to must be a character that could stand there.
+                    if !is_char(character) {
+                        return self.fail(XmlErrorKind::Character);
+                    }
+                    self.advance(before.len().saturating_sub(tail.len()));
+                }
+                _ => self.advance(1),
             }
         }
-        Ok(())
     }
 
+    #[inline(never)]
     fn rest(&self) -> &'a [u8] {
-        self.reader.rest()
+        self.document.get(self.at..).unwrap_or_default()
     }
 
-    /// The bytes from where the reader stood to where it stands.
-    fn between(&self, begin: &Reader<'a>) -> &'a [u8] {
-        let len = self.reader.offset().saturating_sub(begin.offset());
-        begin.rest().get(..len).unwrap_or_default()
+    /// The next byte, or [`END`].
+    #[inline(never)]
+    fn peek(&self) -> u8 {
+        self.document.get(self.at).copied().unwrap_or(END)
     }
 
-    fn advance(&mut self, len: usize) {
-        // Callers have seen these bytes, so they are there.
-        let _ = self.reader.take(len);
+    /// The bytes from `begin` to where the tokenizer stands.
+    #[inline(never)]
+    fn since(&self, begin: usize) -> &'a [u8] {
+        self.document.get(begin..self.at).unwrap_or_default()
     }
 
+    /// Takes `len` bytes, which have been seen.
+    const fn advance(&mut self, len: usize) {
+        self.at = self.at.saturating_add(len);
+    }
+
+    #[inline(never)]
     fn eat(&mut self, expected: &[u8]) -> bool {
         let found = self.rest().starts_with(expected);
         if found {
@@ -512,34 +578,42 @@ impl<'a> Tokenizer<'a> {
         found
     }
 
-    fn expect(&mut self, expected: &[u8]) -> Result<(), XmlError> {
+    #[inline(never)]
+    fn expect(&mut self, expected: &[u8]) -> Option<()> {
         if self.eat(expected) {
-            return Ok(());
+            return Some(());
         }
         let truncated = expected.starts_with(self.rest());
-        Err(self.error(if truncated { XmlErrorKind::Truncated } else { XmlErrorKind::Syntax }))
+        self.fail(if truncated { XmlErrorKind::Truncated } else { XmlErrorKind::Syntax })
     }
 
     /// Takes everything before `stop`, and `stop`.
-    fn until(&mut self, stop: &[u8]) -> Result<&'a [u8], XmlError> {
-        let len = find(self.rest(), stop).ok_or(self.error(XmlErrorKind::Truncated))?;
-        let taken = self.reader.take(len).unwrap_or_default();
-        self.advance(stop.len());
-        Ok(taken)
+    #[inline(never)]
+    fn until(&mut self, stop: &[u8]) -> Option<()> {
+        match find(self.rest(), stop) {
+            Some(len) => self.advance(len.saturating_add(stop.len())),
+            None => return self.fail(XmlErrorKind::Truncated),
+        }
+        Some(())
     }
 
+    #[inline(never)]
     fn skip_space(&mut self) -> bool {
-        let begin = self.reader.offset();
-        while self.rest().first().is_some_and(|&byte| is_space(byte)) {
+        let begin = self.at;
+        while is_space(self.peek()) {
             self.advance(1);
         }
-        self.reader.offset() != begin
+        self.at != begin
     }
 
-    fn error(&self, kind: XmlErrorKind) -> XmlError {
-        XmlError { kind, offset: self.reader.offset() }
+    const fn fail<T>(&mut self, kind: XmlErrorKind) -> Option<T> {
+        self.wrong = kind;
+        None
     }
 }
+
+/// What stands behind the last byte: no character of XML is this one.
+const END: u8 = 0;
 
 impl<'a> Element<'a> {
     /// The value of the attribute that is written exactly `name`.
@@ -550,16 +624,10 @@ impl<'a> Element<'a> {
     /// The attributes as they are written, prefix and all, with their values.
     pub fn attributes(&self) -> impl Iterator<Item = (&'a [u8], Text<'a>)> + use<'a> {
         // The tag was checked when it was read, so this ends where the tag does.
-        let mut xml = Tokenizer {
-            reader: Reader::new(self.attributes),
-            open: Vec::new(),
-            bindings: Vec::new(),
-            pending: Pending::Nothing,
-            root_seen: false,
-        };
+        let mut xml = Tokenizer::over(self.attributes);
         core::iter::from_fn(move || {
-            let attribute = xml.attribute().ok().flatten()?;
-            Some((attribute.name, Text::attribute(attribute.value)))
+            let mut attribute = Attribute::default();
+            xml.attribute(&mut attribute)?.then(|| (attribute.name, Text::attribute(attribute.value)))
         })
     }
 }
@@ -572,36 +640,58 @@ impl Name<'_> {
 }
 
 /// The prefix, empty if there is none, and the local part.
-fn split_name(name: &[u8]) -> (&[u8], &[u8]) {
-    let Some(colon) = find(name, b":") else { return (&[], name) };
-    match name.split_at_checked(colon) {
-        Some((prefix, [_, local @ ..])) => (prefix, local),
-        _ => (&[], name),
+pub(super) fn split_name(name: &[u8]) -> (&[u8], &[u8]) {
+    split_byte(name, b':').unwrap_or((&[], name))
+}
+
+/// A name with no more than one colon, which stands between two names (Namespaces in XML, 4).
+fn is_name(name: &[u8]) -> bool {
+    let Ok(name) = core::str::from_utf8(name) else { return false };
+    let (mut colons, mut begins) = (0u32, true);
+    for character in name.chars() {
+        if character == ':' && !begins {
+            (colons, begins) = (colons.saturating_add(1), true);
+        } else if is_one_of(&NAME_START, character) || !begins && is_one_of(&NAME_CHARACTER, character) {
+            begins = false;
+        } else {
+            return false;
+        }
+    }
+    !begins && colons <= 1
+}
+
+/// XML, 2.3, production 4 without the colon; and from 10000 on, all up to EFFFF.
+const NAME_START: [(u16, u16); 14] = [
+    (0x41, 0x5a),
+    (0x5f, 0x5f),
+    (0x61, 0x7a),
+    (0xc0, 0xd6),
+    (0xd8, 0xf6),
+    (0xf8, 0x2ff),
+    (0x370, 0x37d),
+    (0x37f, 0x1fff),
+    (0x200c, 0x200d),
+    (0x2070, 0x218f),
+    (0x2c00, 0x2fef),
+    (0x3001, 0xd7ff),
+    (0xf900, 0xfdcf),
+    (0xfdf0, 0xfffd),
+];
+
+/// XML, 2.3, production 4a: what else may follow.
+const NAME_CHARACTER: [(u16, u16); 5] =
+    [(0x2d, 0x2e), (0x30, 0x39), (0xb7, 0xb7), (0x300, 0x36f), (0x203f, 0x2040)];
+
+fn is_one_of(ranges: &[(u16, u16)], character: char) -> bool {
+    match u16::try_from(u32::from(character)) {
+        Ok(code) => ranges.iter().any(|(first, last)| (*first..=*last).contains(&code)),
+        Err(_) => character <= '\u{effff}',
     }
 }
 
-/// A name without a colon (Namespaces in XML, 3).
-fn is_simple_name(name: &[u8]) -> bool {
-    let Ok(name) = core::str::from_utf8(name) else { return false };
-    let mut characters = name.chars();
-    characters.next().is_some_and(is_name_start) && characters.all(is_name_character)
-}
-
-/// XML, 2.3, production 4 without the colon.
-fn is_name_start(character: char) -> bool {
-    matches!(character,
-        'A'..='Z' | '_' | 'a'..='z' | '\u{c0}'..='\u{d6}' | '\u{d8}'..='\u{f6}'
-        | '\u{f8}'..='\u{2ff}' | '\u{370}'..='\u{37d}' | '\u{37f}'..='\u{1fff}'
-        | '\u{200c}'..='\u{200d}' | '\u{2070}'..='\u{218f}' | '\u{2c00}'..='\u{2fef}'
-        | '\u{3001}'..='\u{d7ff}' | '\u{f900}'..='\u{fdcf}' | '\u{fdf0}'..='\u{fffd}'
-        | '\u{10000}'..='\u{effff}')
-}
-
-/// XML, 2.3, production 4a without the colon.
-fn is_name_character(character: char) -> bool {
-    is_name_start(character)
-        || matches!(character,
-            '-' | '.' | '0'..='9' | '\u{b7}' | '\u{300}'..='\u{36f}' | '\u{203f}'..='\u{2040}')
+/// Encodings of which UTF-8 is one, or all.
+fn is_encoding(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"utf-8") || value.eq_ignore_ascii_case(b"us-ascii")
 }
 
 /// XML, 2.8, production 26.

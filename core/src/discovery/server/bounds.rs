@@ -5,11 +5,11 @@
 
 use core::net::SocketAddr;
 
-use heapless::Vec;
+use heapless::{Vec, VecView};
 
 use crate::content::SegmentId;
-use crate::discovery::fingerprint;
 use crate::discovery::wire::MessageId;
+use crate::discovery::{FNV, fingerprint, mix};
 use crate::time::{Duration, Instant};
 
 /// Probes remembered as answered, or as left to others.
@@ -27,8 +27,8 @@ pub const ANSWERS_PER_SECOND: u32 = 200;
 /// Datagrams of answers at once, after a pause.
 pub const ANSWERS_AT_ONCE: u32 = 200;
 
-/// The time that earns one answer.
-const PER_ANSWER: u64 = 1_000_000 / ANSWERS_PER_SECOND as u64;
+/// The time that earns one answer, in microseconds.
+const PER_ANSWER: u32 = 1_000_000 / ANSWERS_PER_SECOND;
 
 /// Segments remembered as those that many others have.
 pub const MAX_CROWDS: usize = 32;
@@ -37,22 +37,23 @@ pub const MAX_CROWDS: usize = 32;
 /// gone, those that kept silent have to speak.
 pub const CROWDED_FOR: Duration = Duration::from_secs(600);
 
-/// Probes that were answered, or left to others, by their [`fingerprint`], oldest first.
+/// Things by their [`fingerprint`], and since when each is known, oldest first.
+type Table = VecView<(Instant, u64)>;
+
+/// Probes that were answered, or left to others.
 #[derive(Debug, Default)]
 pub(super) struct Remembered(Vec<(Instant, u64), MAX_REMEMBERED>);
 
 impl Remembered {
     /// Whether this probe was dealt with a moment ago.
     pub(super) fn contains(&mut self, now: Instant, from: SocketAddr, message_id: &MessageId) -> bool {
-        self.0.retain(|(at, _)| now.since(*at) < REMEMBERED_FOR);
-        let probe = fingerprint(Some(from), message_id.as_bytes());
-        self.0.iter().any(|(_, other)| *other == probe)
+        forget(&mut self.0, now, REMEMBERED_FOR);
+        find(&self.0, fingerprint(from.ip(), from.port(), message_id.as_bytes())).is_some()
     }
 
     pub(super) fn push(&mut self, now: Instant, from: SocketAddr, message_id: &MessageId) {
         // A second answer to the oldest is the lesser evil.
-        make_room(&mut self.0);
-        let _ = self.0.push((now, fingerprint(Some(from), message_id.as_bytes())));
+        push(&mut self.0, now, fingerprint(from.ip(), from.port(), message_id.as_bytes()));
     }
 }
 
@@ -73,49 +74,72 @@ impl Default for Allowance {
 impl Allowance {
     /// Takes one; `false` if there is none.
     pub(super) fn take(&mut self, now: Instant) -> bool {
-        let earned = now.since(self.at).micros() / PER_ANSWER;
-        self.at += Duration::from_micros(earned.saturating_mul(PER_ANSWER));
-        let left = self.left.saturating_add(u32::try_from(earned).unwrap_or(u32::MAX)).min(ANSWERS_AT_ONCE);
+        // What would be earned beyond them is lost, so more time is as good as so much.
+        let most = ANSWERS_AT_ONCE * PER_ANSWER;
+        let passed = u32::try_from(now.since(self.at).micros()).unwrap_or(u32::MAX);
+        let earned = passed.min(most) / PER_ANSWER;
+        self.at =
+            if passed < most { self.at + Duration::from_micros((earned * PER_ANSWER).into()) } else { now };
+        let left = self.left.saturating_add(earned).min(ANSWERS_AT_ONCE);
         self.left = left.saturating_sub(1);
         left > 0
     }
 }
 
-/// Segments that enough others have, the one learnt of first before the others.
+/// Segments that enough others have. The lowest bit says whether enough of them have all of it.
 #[derive(Debug, Default)]
-pub(super) struct Crowds(Vec<Crowd, MAX_CROWDS>);
-
-#[derive(Debug)]
-struct Crowd {
-    at: Instant,
-    /// Its [`fingerprint`].
-    segment: u64,
-    /// Enough others have all of it.
-    whole: bool,
-}
+pub(super) struct Crowds(Vec<(Instant, u64), MAX_CROWDS>);
 
 impl Crowds {
     /// Takes what is known of `segment` now: `None` if few have it, else whether enough have all
     /// of it.
     pub(super) fn learn(&mut self, now: Instant, segment: &SegmentId, whole: Option<bool>) {
-        let segment = fingerprint(None, segment.as_bytes());
-        self.0.retain(|crowd| crowd.segment != segment && now.since(crowd.at) < CROWDED_FOR);
-        let Some(whole) = whole else { return };
-        // One that is forgotten is answered for.
-        make_room(&mut self.0);
-        let _ = self.0.push(Crowd { at: now, segment, whole });
+        let name = name(segment);
+        forget(&mut self.0, now, CROWDED_FOR);
+        keep(&mut self.0, &mut |(_, crowd)| crowd | 1 != name);
+        if let Some(whole) = whole {
+            // One that is forgotten is answered for.
+            push(&mut self.0, now, if whole { name } else { name - 1 });
+        }
     }
 
     /// `None` if few have `segment`, else whether enough have all of it.
     pub(super) fn whole(&self, now: Instant, segment: &SegmentId) -> Option<bool> {
-        let segment = fingerprint(None, segment.as_bytes());
-        let crowd = self.0.iter().find(|crowd| crowd.segment == segment)?;
-        (now.since(crowd.at) < CROWDED_FOR).then_some(crowd.whole)
+        let name = name(segment);
+        let (at, whole) = match (find(&self.0, name), find(&self.0, name - 1)) {
+            (Some(at), _) => (at, true),
+            (None, at) => (at?, false),
+        };
+        (now.since(at) < CROWDED_FOR).then_some(whole)
     }
 }
 
-/// Drops the first, which is the oldest, where there is no room for one more.
-fn make_room<T, const N: usize>(table: &mut Vec<T, N>) {
+/// The fingerprint of a segment of which enough others have all.
+fn name(segment: &SegmentId) -> u64 {
+    mix(FNV, segment.as_bytes()) | 1
+}
+
+/// Since when it is known.
+#[inline(never)]
+fn find(table: &Table, fingerprint: u64) -> Option<Instant> {
+    table.iter().find(|(_, other)| *other == fingerprint).map(|(at, _)| *at)
+}
+
+/// Drops what has been known for so long.
+#[inline(never)]
+fn forget(table: &mut Table, now: Instant, span: Duration) {
+    keep(table, &mut |(at, _)| now.since(*at) < span);
+}
+
+/// Adds one at the end, in place of the oldest where there is no room.
+#[inline(never)]
+fn push(table: &mut Table, now: Instant, fingerprint: u64) {
     let mut room = !table.is_full();
-    table.retain(|_| core::mem::replace(&mut room, true));
+    keep(table, &mut |_| core::mem::replace(&mut room, true));
+    let _ = table.push((now, fingerprint));
+}
+
+#[inline(never)]
+fn keep(table: &mut Table, is_kept: &mut dyn FnMut(&(Instant, u64)) -> bool) {
+    table.retain(is_kept);
 }

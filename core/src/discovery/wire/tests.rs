@@ -3,13 +3,15 @@ extern crate std;
 mod hostile;
 mod v2;
 
+use core::net::SocketAddr;
 use std::borrow::ToOwned;
 use std::format;
 use std::string::String;
 use std::vec::Vec;
 
 use super::*;
-use crate::discovery::xml::XmlErrorKind;
+use crate::bytes::NoRoom;
+use crate::discovery::xml::{Event, XmlErrorKind};
 
 const V1_PROBE: &[u8] = include_bytes!("../../../../tests/vectors/v1-probe.xml");
 const V2_PROBE: &[u8] = include_bytes!("../../../../tests/vectors/v2-probe.xml");

@@ -8,15 +8,12 @@ use core::net::SocketAddr;
 
 use heapless::Vec;
 
-use super::{
-    ENVELOPE, MATCHES_END, MATCHES_HEAD, MATCHES_XADDRS, MAX_SENT_BYTES, MAX_XADDR_TEXT, MessageId,
-    PROBE_END, PROBE_TO, Target, Text, Uuid, XAddrs, emit_matches_head,
-};
-use crate::ages::{Ages, MAX_BLOB_BYTES, blob_bytes};
-use crate::bytes::{NoRoom, Writer};
+use super::emit::{Answer, Body, emit_probe, matches_bytes, probe_bytes};
+use super::{MAX_SENT_BYTES, MessageId, Text, Uuid, Version, XAddrs};
+use crate::ages::{Ages, blob_bytes};
+use crate::bytes::NoRoom;
 use crate::content::SegmentId;
-use crate::discovery::base64::{Decode, decoded_len, encode, encoded_len};
-use crate::discovery::xaddr::emit_xaddr;
+use crate::discovery::base64::{Decode, decoded_len, encoded_len};
 use crate::limits::MAX_DIGEST_BYTES;
 
 /// Segments in one probe: their count is one byte.
@@ -123,9 +120,12 @@ impl<'a> Ids<'a> {
     /// 3.2.4.1: empty or wrongly formatted scopes make a probe malformed.
     pub(super) fn check(scope: Text<'a>) -> Option<Self> {
         let mut bytes = Decode::new(scope.bytes());
-        let mut next = || bytes.next()?.ok();
-        let id_bytes = usize::from(u16::from_be_bytes([next()?, next()?]));
-        let count = usize::from(next()?);
+        let mut header = [0; SCOPE_HEADER];
+        for byte in &mut header {
+            *byte = bytes.next()?.ok()?;
+        }
+        let [high, low, count] = header;
+        let (id_bytes, count) = (usize::from(u16::from_be_bytes([high, low])), usize::from(count));
         let one = [0; MAX_DIGEST_BYTES];
         SegmentId::from_slice(one.get(..id_bytes)?)?;
         let rest = count_bytes(bytes)?;
@@ -196,7 +196,12 @@ impl Availabilities {
 
     /// Whether there is anything of any segment.
     pub fn any(&self) -> bool {
-        self.iter().any(|one| one != Availability::Nothing)
+        self.bytes.iter().any(|byte| *byte != 0)
+    }
+
+    /// The bytes that are sent.
+    pub(super) fn packed(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -213,12 +218,12 @@ impl<'a> ProbeMatchV2<'a> {
     }
 
     /// How long the peer has had the segments, by their index in the probe. The blob is decoded
-    /// into `buf`; `None` if there is none, or a bad one (fact 28).
-    pub fn ages<'b>(&self, buf: &'b mut [u8; MAX_BLOB_BYTES]) -> Option<Ages<'b>> {
+    /// into `buf`; `None` if there is none, one that is longer, or a bad one (fact 28).
+    pub fn ages<'b>(&self, buf: &'b mut [u8]) -> Option<Ages<'b>> {
         let mut len = 0usize;
         for byte in Decode::new(self.ages?.bytes()) {
             let byte = byte.ok()?;
-            // What is beyond the longest blob is surplus.
+            // What is beyond the longest blob is surplus, and what `buf` has no room for is not there.
             if let Some(slot) = buf.get_mut(len) {
                 *slot = byte;
                 len = len.saturating_add(1);
@@ -227,32 +232,20 @@ impl<'a> ProbeMatchV2<'a> {
         Ages::parse(buf.get(..len)?)
     }
 
-    pub(super) fn check(target: &Target<'a>) -> Option<Self> {
-        let scope = target.scopes?;
+    pub(super) fn check(
+        scope: Option<Text<'a>>,
+        xaddrs: Option<Text<'a>>,
+        ages: Option<Text<'a>>,
+    ) -> Option<Self> {
+        let scope = scope?;
         let scope_bytes = count_bytes(Decode::new(scope.bytes())).filter(|&bytes| bytes > 0)?;
-        let xaddrs = target.xaddrs.and_then(XAddrs::check)?;
-        (!target.repeated).then_some(Self { xaddrs, scope, scope_bytes, ages: target.ages })
+        let xaddrs = XAddrs::check(xaddrs?)?;
+        Some(Self { xaddrs, scope, scope_bytes, ages })
     }
 }
 
-// The messages as they are sent, where they differ from those of version 1.
-
-// 2.2.3.1: Types MUST be this; fact 26: the rule by which it is matched.
-const PROBE_BODY: &str = "</wsa:MessageID></soap:Header><soap:Body><wsd:Probe>\
-    <wsd:Types>PeerDist:PeerDistDataV2</wsd:Types>\
-    <wsd:Scopes MatchBy=\"http://schemas.microsoft.com/p2p/2010/05/PeerDistV2MatchingRule\">";
-
-// 2.2.3.1: Types MUST be this.
-const MATCHES_SCOPES: &str = "</wsa:Address></wsa:EndpointReference>\
-    <wsd:Types>PeerDist:PeerDistDataV2</wsd:Types><wsd:Scopes>";
-// 2.2.3.5: MetadataVersion MUST be 2 here; 2.2.3.9: ages MUST be formatted like this.
-const MATCHES_AGES: &str = "</wsd:XAddrs><wsd:MetadataVersion>2</wsd:MetadataVersion>\
-    <PeerDist:PeerDistData><PeerDist:SegmentAges>";
-const AGES_END: &str = "</PeerDist:SegmentAges>";
-
 impl<'a> ProbeV2Repr<'a> {
-    const FIXED_BYTES: usize =
-        ENVELOPE.len() + PROBE_TO.len() + Uuid::URN_BYTES + PROBE_BODY.len() + PROBE_END.len();
+    const FIXED_BYTES: usize = probe_bytes(Version::V2);
 
     /// A probe for `ids`; `None` if there are none, more than [`MAX_IDS`], or of several lengths.
     pub fn new(message_id: Uuid, ids: &'a [SegmentId]) -> Option<Self> {
@@ -277,20 +270,7 @@ impl<'a> ProbeV2Repr<'a> {
 
     /// Writes the probe to the front of `buf` and returns its bytes.
     pub fn emit(&self, buf: &mut [u8]) -> Result<usize, NoRoom> {
-        let mut writer = Writer::new(buf);
-        writer.text(ENVELOPE);
-        writer.text(PROBE_TO);
-        self.message_id.emit(&mut writer);
-        writer.text(PROBE_BODY);
-        // 2.2.3.3: the peer MUST populate the scopes with a single scope string of the segments it
-        // is searching for. Both numbers fit: `new` has seen to that.
-        let id_bytes = self.ids.first().map_or(0, |id| id.as_bytes().len()) as u16;
-        let [high, low] = id_bytes.to_be_bytes();
-        let header = [high, low, self.ids.len() as u8];
-        let ids = self.ids.iter().flat_map(|id| id.as_bytes().iter().copied());
-        encode(header.into_iter().chain(ids), &mut writer);
-        writer.text(PROBE_END);
-        writer.end()
+        emit_probe(Version::V2, &self.message_id, self.ids, buf)
     }
 }
 
@@ -301,43 +281,25 @@ fn alike(ids: &[SegmentId]) -> usize {
 }
 
 impl ProbeMatchesV2Repr<'_> {
-    /// Everything but the id of the probe, the bits and the ages, with numbers and address at their
-    /// longest.
-    const FIXED_BYTES: usize = MATCHES_HEAD
-        + MATCHES_SCOPES.len()
-        + MATCHES_XADDRS.len()
-        + MAX_XADDR_TEXT
-        + MATCHES_AGES.len()
-        + AGES_END.len()
-        + MATCHES_END.len();
-
     /// How many ages fit an answer to the probe `relates_to` for `asked` segments; `None` if the
     /// answer does not even fit without any.
     pub fn fitting_ages(relates_to: &MessageId, asked: usize) -> Option<usize> {
-        let fixed = Self::FIXED_BYTES.checked_add(relates_to.emitted_len())?;
-        let fixed = fixed.checked_add(encoded_len(asked.div_ceil(PER_BYTE)))?;
-        let room = decoded_len(MAX_SENT_BYTES.checked_sub(fixed)?);
-        Some(room.checked_sub(blob_bytes(0))? / blob_bytes(1).saturating_sub(blob_bytes(0)))
+        const ROOM: usize = MAX_SENT_BYTES - matches_bytes(Version::V2);
+        let others = relates_to.emitted_len().saturating_add(encoded_len(asked.div_ceil(PER_BYTE)));
+        let room = decoded_len(ROOM.checked_sub(others)?);
+        Some(room.checked_sub(blob_bytes(0))? / (blob_bytes(1) - blob_bytes(0)))
     }
 
     /// Writes the answer to the front of `buf` and returns its bytes.
     pub fn emit(&self, buf: &mut [u8]) -> Result<usize, NoRoom> {
-        let mut writer = Writer::new(buf);
-        emit_matches_head(
-            &mut writer,
-            (self.message_id, self.relates_to),
-            (self.instance_id, self.message_number),
-            self.endpoint,
-        );
-        writer.text(MATCHES_SCOPES);
-        encode(self.availability.bytes.iter().copied(), &mut writer);
-        writer.text(MATCHES_XADDRS);
-        // 2.2.3.8: MUST contain an address and a port that a remote host can connect to.
-        emit_xaddr(self.xaddr, &mut writer);
-        writer.text(MATCHES_AGES);
-        encode(self.ages.iter().copied(), &mut writer);
-        writer.text(AGES_END);
-        writer.text(MATCHES_END);
-        writer.end()
+        let body = Body::V2(self.availability, self.ages);
+        let answer = Answer {
+            version: body.version(),
+            message_id: &self.message_id,
+            sequence: (self.instance_id, self.message_number),
+            endpoint: &self.endpoint,
+            xaddr: self.xaddr,
+        };
+        answer.emit(buf, &mut |part, writer| body.emit(self.relates_to, part, writer))
     }
 }

@@ -36,7 +36,7 @@ fn ids(scope: &str) -> Option<Vec<SegmentId>> {
 fn base64(bytes: &[u8]) -> String {
     let mut buf = [0; 24_000];
     let mut writer = Writer::new(&mut buf);
-    crate::discovery::base64::encode(bytes.iter().copied(), &mut writer);
+    crate::discovery::base64::Encoder::all(bytes, &mut writer);
     text(writer.finish())
 }
 

@@ -2,9 +2,10 @@
 //! the firmware runs on a host, where one can watch it.
 //!
 //! [`Driver`] is used as [`crate::std::Driver`] is, and its node is served by a
-//! [`crate::smoltcp::Driver`].
+//! [`crate::smoltcp::Driver`]. [`Tap`] is the device without a stack.
 
 mod card;
+mod device;
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -27,6 +28,7 @@ use peerdist_core::time::Instant;
 use rand_core::CryptoRng;
 
 use self::card::Card;
+pub use self::device::{Reader, Tap};
 use crate::smoltcp::Driver as Inner;
 use crate::std::origins::Layer;
 use crate::std::{Counters, Origins, Waker};

@@ -17,8 +17,8 @@
 //!   net                                   what serves on the sockets of this machine
 //! ```
 //!
-//! [`net`] takes the same node to real networks. [`attach`] takes real machines into the simulated one, in real
-//! time, where [`services`] give them an address.
+//! [`net`] takes the same node to real networks. [`port`] takes real machines into the simulated one, in real time,
+//! where [`services`] give them an address. [`hostile`] is a host that means no good.
 //!
 //! A run is its [`scenario`]: the same scenario gives the same frames at the same times. [`link`] and [`switch`]
 //! are machines without input and output; [`world`] moves frames between them and whatever implements
@@ -60,17 +60,18 @@
 //! ```
 #![forbid(unsafe_code)]
 
-pub mod attach;
 pub mod check;
 pub mod crypto;
 pub mod hashing;
 pub mod host;
+pub mod hostile;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 pub mod link;
 pub mod net;
 pub mod origin;
 pub mod pcap;
+pub mod port;
 pub mod publish;
 pub mod report;
 pub mod rng;

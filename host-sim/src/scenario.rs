@@ -3,6 +3,7 @@
 //! People write scenarios as TOML ([`Scenario::load`]); [`PRESETS`] come with the package, and
 //! [`Scenario::swarm`] draws others.
 
+mod check;
 mod file;
 mod swarm;
 mod units;
@@ -11,17 +12,17 @@ use std::fmt;
 use std::path::PathBuf;
 
 use peerdist_core::encoding::InfoVersion;
-use peerdist_core::limits::{BLOCK_BYTES, MAX_SEGMENT_V2_BYTES};
 use peerdist_core::time::Duration;
 
-pub use self::file::{FileError, LoadError};
+use self::check::{check_clients, check_size};
+pub use self::file::{FileError, LoadError, member as parse_member};
 pub use self::swarm::CALM;
 pub use self::units::{
     parse_clients, parse_content_info, parse_delay, parse_line, parse_loss, parse_rate, parse_room,
     parse_seed, parse_size, parse_time,
 };
 use crate::link::{DEFAULT_QUEUE, LinkConfig, Probability};
-use crate::report;
+use crate::services::MAX_LEASES;
 
 /// Clients that one branch can have: their addresses are the hosts of 10.0.1.0 to 10.0.4.0.
 pub const MAX_CLIENTS: usize = 1000;
@@ -32,6 +33,24 @@ pub const MAX_CONTENT: u64 = 4 << 30;
 /// Bytes of memory that the copies of the content may take in one run: the origin's, one in the store of each
 /// client, and one that is being checked.
 pub const MAX_MEMORY: u64 = 16 << 30;
+
+/// Real machines that one run can have: as many as get an address.
+pub const MAX_MACHINES: usize = MAX_LEASES;
+
+/// Connections that a hostile host can open: each has a port of its own.
+pub const MAX_FLOOD: usize = 10_000;
+
+/// How many it opens if nothing else is said.
+pub const FLOOD: usize = 1_000;
+
+/// How long it keeps them then.
+pub const FLOOD_HOLD: Duration = Duration::from_secs(5);
+
+/// The port that it opens them to: that of retrieval.
+pub const FLOOD_PORT: u16 = 80;
+
+/// How long machines may use an address that they get.
+pub const LEASE: Duration = Duration::from_secs(600);
 
 /// Clients that start together start within this time.
 pub const TOGETHER: Duration = Duration::from_millis(100);
@@ -67,6 +86,8 @@ pub struct Scenario {
     pub groups: Vec<Group>,
     /// What goes wrong.
     pub faults: Vec<Fault>,
+    /// How long machines may use the address that they get, in whole seconds.
+    pub lease: Duration,
     /// How much virtual time the run may take; `None` for a bound that a run which gets on does not reach.
     pub time_limit: Option<Duration>,
     /// How many events the run may take.
@@ -179,6 +200,35 @@ pub enum Fault {
         /// How many bytes, of which it uses whole blocks.
         store: u64,
     },
+    /// A host that is no client is without its cable.
+    Unplug {
+        /// Which host.
+        member: Member,
+        /// From when, from the beginning of the run.
+        at: Duration,
+        /// When it has it again; `None` for never.
+        back: Option<Duration>,
+    },
+    /// A client or a machine has a cable of its own.
+    Cable {
+        /// Which of them.
+        member: Member,
+        /// In what it differs from those of the group, or of all.
+        lan: LineChange,
+    },
+    /// A hostile host opens many TCP connections to a client or a machine, and says nothing.
+    Flood {
+        /// To whom.
+        member: Member,
+        /// When, from the beginning of the run. A machine without an address is waited for.
+        at: Duration,
+        /// How many.
+        connections: usize,
+        /// To which port.
+        port: u16,
+        /// How long it keeps them, once each is open or refused.
+        hold: Duration,
+    },
     /// Two sides do not hear each other for a time.
     Partition {
         /// Who they are.
@@ -206,6 +256,10 @@ pub enum Member {
     Origin,
     /// A client, from zero.
     Client(usize),
+    /// A real machine, from zero.
+    Machine(usize),
+    /// Where there are machines, the host that gives them addresses, and that of the origin by its name.
+    Services,
 }
 
 impl fmt::Display for Member {
@@ -214,6 +268,8 @@ impl fmt::Display for Member {
         match self {
             Self::Origin => f.write_str("origin"),
             Self::Client(index) => write!(f, "client-{:02}", index + 1),
+            Self::Machine(index) => write!(f, "machine-{:02}", index + 1),
+            Self::Services => f.write_str("services"),
         }
     }
 }
@@ -236,6 +292,7 @@ enum Part {
     Wan,
     Lan,
     Start,
+    Services,
     Group(usize),
     Fault(usize),
 }
@@ -252,171 +309,16 @@ impl Scenario {
         Self::preset(PRESETS[0].0).expect("it comes with the package")
     }
 
-    /// Whether this can be run at all.
-    pub fn validate(&self) -> Result<(), InvalidScenario> {
-        check_clients(self.clients).map_err(|error| error.of(Part::Clients))?;
-        self.wan.check().map_err(|error| error.of(Part::Wan))?;
-        self.lan.check().map_err(|error| error.of(Part::Lan))?;
-        if let ContentSource::Generated(size) = self.content {
-            let fits = check_size(size).and_then(|()| self.check_memory(size));
-            fits.map_err(|error| error.of(Part::Content))?;
-        }
-        if let Start::At(times) = &self.start
-            && times.len() != self.clients
-        {
-            let error = format!("{} times of start for {} clients", times.len(), self.clients);
-            return invalid(error).map_err(|error| error.of(Part::Start));
-        }
-        for index in 0..self.groups.len() {
-            self.check_group(index).map_err(|error| error.of(Part::Group(index)))?;
-        }
-        for index in 0..self.faults.len() {
-            self.check_fault(index).map_err(|error| error.of(Part::Fault(index)))?;
-        }
-        Ok(())
-    }
-
-    fn check_group(&self, index: usize) -> Result<(), InvalidScenario> {
-        let Group { name, clients, lan } = &self.groups[index];
-        let groups = &self.groups[..=index];
-        if name.is_empty() || file::member(name).is_some() {
-            return invalid(format!("a group cannot be called `{name}`"));
-        }
-        if groups[..index].iter().any(|other| other.name == *name) {
-            return invalid(format!("there are two groups called `{name}`"));
-        }
-        if *clients == 0 {
-            return invalid(format!("the group `{name}` has no clients"));
-        }
-        let sum: usize = groups.iter().fold(0, |sum, group| sum.saturating_add(group.clients));
-        if sum > self.clients {
-            return invalid(format!(
-                "up to and with `{name}` the groups have {sum} clients, but there are only {}",
-                self.clients
-            ));
-        }
-        lan.over(self.lan).check()
-    }
-
-    fn check_fault(&self, index: usize) -> Result<(), InvalidScenario> {
-        match &self.faults[index] {
-            Fault::Corrupt { client } => self.check_client(*client),
-            Fault::Slow { client, rate } => {
-                self.check_client(*client)?;
-                self.check_once(
-                    index,
-                    *client,
-                    "slow",
-                    |fault| matches!(fault, Fault::Slow { client: other, .. } if other == client),
-                )?;
-                Line::new(*rate, Duration::ZERO).check()
-            }
-            Fault::Small { client, store } => {
-                self.check_client(*client)?;
-                self.check_once(
-                    index,
-                    *client,
-                    "small",
-                    |fault| matches!(fault, Fault::Small { client: other, .. } if other == client),
-                )?;
-                let (block, version) = match self.content_info {
-                    InfoVersion::V1 => (BLOCK_BYTES, "1.0"),
-                    InfoVersion::V2 => (MAX_SEGMENT_V2_BYTES, "2.0"),
-                };
-                if *store < u64::from(block) {
-                    return invalid(format!(
-                        "a store of {} has no room for a block of content information {version}",
-                        units::size(*store)
-                    ));
-                }
-                Ok(())
-            }
-            Fault::Leave { client, clock, at, back } => {
-                self.check_client(*client)?;
-                if back.is_some_and(|back| back <= *at) {
-                    return invalid(format!("{} comes back before it leaves", Member::Client(*client)));
-                }
-                let before = |end: &Option<Duration>, start: &Duration| end.is_some_and(|end| end <= *start);
-                let twice = self.faults[..index].iter().any(|fault| match fault {
-                    Fault::Leave { client: other, clock: other_clock, at: other_at, back: other_back } => {
-                        (other, other_clock) == (client, clock)
-                            && !before(other_back, at)
-                            && !before(back, other_at)
-                    }
-                    _ => false,
-                });
-                if twice {
-                    return invalid(format!("{} leaves while it is away", Member::Client(*client)));
-                }
-                Ok(())
-            }
-            Fault::Partition { between: [one, other], from, to } => {
-                for member in one.iter().chain(other) {
-                    if let Member::Client(client) = member {
-                        self.check_client(*client)?;
-                    }
-                }
-                if let Some(both) = one.iter().find(|member| other.contains(member)) {
-                    return invalid(format!("{both} is on both sides of a partition"));
-                }
-                if one.is_empty() || other.is_empty() {
-                    return invalid("a side of a partition is empty");
-                }
-                if to.is_some_and(|to| to <= *from) {
-                    return invalid("a partition ends before it begins");
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Of two faults of a kind, only one would count.
-    fn check_once(
-        &self,
-        index: usize,
-        client: usize,
-        kind: &str,
-        is_same: impl Fn(&Fault) -> bool,
-    ) -> Result<(), InvalidScenario> {
-        match self.faults[..index].iter().any(is_same) {
-            true => invalid(format!("{} is {kind} twice", Member::Client(client))),
-            false => Ok(()),
-        }
-    }
-
-    fn check_client(&self, client: usize) -> Result<(), InvalidScenario> {
-        if client < self.clients {
-            return Ok(());
-        }
-        let (member, clients) = (Member::Client(client), self.clients);
-        let clients = if clients == 1 { "1 client".into() } else { format!("{clients} clients") };
-        invalid(format!("there is no {member}, only {clients}"))
-    }
-
     /// How much memory the copies of content of `size` bytes take.
     pub fn memory(&self, size: u64) -> u64 {
         size.saturating_mul(self.clients as u64 + 2)
     }
 
-    /// Whether content of `size` bytes, for so many clients, stays within [`MAX_MEMORY`].
-    pub fn check_memory(&self, size: u64) -> Result<(), InvalidScenario> {
-        let needed = self.memory(size);
-        if needed > MAX_MEMORY {
-            return invalid(format!(
-                "{} of content for {} clients would take {} of memory: at most {} may be taken",
-                report::size(size),
-                self.clients,
-                report::size(needed),
-                report::size(MAX_MEMORY)
-            ));
-        }
-        Ok(())
-    }
-
     /// How much virtual time the run may take, for content of `size` bytes.
     pub fn virtual_time_limit(&self, size: u64) -> Duration {
         self.time_limit.unwrap_or_else(|| {
-            let links = || (0..self.clients).map(|index| self.cable(index)).chain([self.link(self.wan)]);
+            let cables = || (0..self.clients).map(Member::Client).chain(self.machines());
+            let links = || cables().map(|member| self.cable(member)).chain([self.link(self.wan)]);
             // As if each client fetched everything at a quarter of the slowest line's rate, or of the 1 Mbit/s
             // that TCP still reaches with some loss; and ten minutes for time-outs.
             let rate = links().map(|link| link.rate).fold(1_000_000, u64::min).max(1);
@@ -438,9 +340,12 @@ impl Scenario {
             Start::Together | Start::Staggered => &[],
         };
         let faults = self.faults.iter().flat_map(|fault| match fault {
-            Fault::Leave { at, back, .. } => [Some(*at), *back],
+            Fault::Leave { at, back, .. } | Fault::Unplug { at, back, .. } => [Some(*at), *back],
             Fault::Partition { from, to, .. } => [Some(*from), *to],
-            Fault::Corrupt { .. } | Fault::Slow { .. } | Fault::Small { .. } => [None, None],
+            Fault::Flood { at, hold, .. } => [Some(*at), Some(*at + *hold)],
+            Fault::Corrupt { .. } | Fault::Slow { .. } | Fault::Small { .. } | Fault::Cable { .. } => {
+                [None, None]
+            }
         });
         let times = starts.iter().copied().chain(faults.flatten());
         times.map(|time| u128::from(time.micros())).max().unwrap_or(0)
@@ -453,21 +358,30 @@ impl Scenario {
         LinkConfig { rate, delay, jitter, loss, duplicate, reorder, corrupt, queue }
     }
 
-    /// The link of a client: its group's, with its own rate if it is slow.
-    pub fn cable(&self, client: usize) -> LinkConfig {
+    /// The link of a client or a machine: its group's or that of all, with what it has of its own.
+    pub fn cable(&self, member: Member) -> LinkConfig {
         let mut first = 0;
         let group = self.groups.iter().find(|group| {
             first += group.clients;
-            client < first
+            matches!(member, Member::Client(client) if client < first)
         });
         let mut line = group.map_or(self.lan, |group| group.lan.over(self.lan));
         for fault in &self.faults {
             match fault {
-                Fault::Slow { client: slow, rate } if *slow == client => line.rate = *rate,
+                Fault::Slow { client, rate } if Member::Client(*client) == member => line.rate = *rate,
+                Fault::Cable { member: other, lan } if *other == member => line = lan.over(line),
                 _ => {}
             }
         }
         self.link(line)
+    }
+
+    /// Machines with cables of their own.
+    fn machines(&self) -> impl Iterator<Item = Member> {
+        self.faults.iter().filter_map(|fault| match fault {
+            Fault::Cable { member: machine @ Member::Machine(_), .. } => Some(*machine),
+            _ => None,
+        })
     }
 
     /// How many bytes of blocks a client can keep; `None` for the whole content.
@@ -506,11 +420,17 @@ impl fmt::Display for Scenario {
         }
         let of = |kind: fn(&Fault) -> bool| self.faults.iter().filter(|fault| kind(fault)).count();
         let faults = [
-            (of(|fault| matches!(fault, Fault::Leave { .. })), "departure", "departures"),
+            (
+                of(|fault| matches!(fault, Fault::Leave { .. } | Fault::Unplug { .. })),
+                "departure",
+                "departures",
+            ),
             (of(|fault| matches!(fault, Fault::Partition { .. })), "partition", "partitions"),
             (of(|fault| matches!(fault, Fault::Corrupt { .. })), "liar", "liars"),
             (of(|fault| matches!(fault, Fault::Slow { .. })), "slow client", "slow clients"),
             (of(|fault| matches!(fault, Fault::Small { .. })), "small store", "small stores"),
+            (of(|fault| matches!(fault, Fault::Cable { .. })), "cable of its own", "cables of their own"),
+            (of(|fault| matches!(fault, Fault::Flood { .. })), "flood", "floods"),
         ];
         let faults = faults.iter().filter(|(times, ..)| *times > 0);
         let faults: Vec<String> = faults.map(|(times, one, many)| count(*times, one, many)).collect();
@@ -534,20 +454,6 @@ impl Line {
             corrupt: Probability::NEVER,
             queue: DEFAULT_QUEUE,
         }
-    }
-
-    fn check(&self) -> Result<(), InvalidScenario> {
-        if self.rate == 0 {
-            return invalid("a rate of 0 bit/s never delivers anything");
-        }
-        if self.jitter > self.delay {
-            let (jitter, delay) = (units::time(self.jitter), units::time(self.delay));
-            return invalid(format!("a jitter of {jitter} is more than the delay of {delay}"));
-        }
-        if self.reorder != Probability::NEVER && self.delay == Duration::ZERO {
-            return invalid("without a delay no frame can overtake another");
-        }
-        Ok(())
     }
 
     /// What happens to frames on this line beyond the loss of every line.
@@ -599,24 +505,6 @@ impl fmt::Display for Line {
     }
 }
 
-fn check_clients(clients: usize) -> Result<(), InvalidScenario> {
-    match clients {
-        0 => invalid("at least one client is needed"),
-        1..=MAX_CLIENTS => Ok(()),
-        _ => invalid(format!("at most {MAX_CLIENTS} clients fit into the branch")),
-    }
-}
-
-fn check_size(size: u64) -> Result<(), InvalidScenario> {
-    if size > MAX_CONTENT {
-        return invalid(format!(
-            "content of {size} bytes is too large: at most {} GiB are held in memory",
-            MAX_CONTENT >> 30
-        ));
-    }
-    Ok(())
-}
-
 fn count(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
@@ -628,36 +516,6 @@ fn invalid<T>(reason: impl Into<String>) -> Result<T, InvalidScenario> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_cannot_be_run_is_refused() {
-        assert_eq!(Scenario::branch().validate(), Ok(()));
-        let faulty = |fault| Scenario { faults: vec![fault], ..Scenario::branch() }.validate();
-        assert_eq!(faulty(Fault::Corrupt { client: 9 }), Ok(()));
-        assert!(faulty(Fault::Corrupt { client: 10 }).is_err());
-        let leave = |client, at, back: Option<u64>| Fault::Leave {
-            client,
-            clock: Clock::Run,
-            at: Duration::from_secs(at),
-            back: back.map(Duration::from_secs),
-        };
-        assert!(faulty(leave(10, 1, None)).is_err());
-        assert!(faulty(leave(9, 1, Some(2))).is_ok() && faulty(leave(9, 2, Some(2))).is_err());
-        let twice = |one, other| Scenario { faults: vec![one, other], ..Scenario::branch() }.validate();
-        assert_eq!(twice(leave(1, 5, Some(6)), leave(1, 1, Some(5))), Ok(()));
-        assert_eq!(twice(leave(1, 1, None), leave(2, 2, None)), Ok(()));
-        let error = twice(leave(1, 1, None), leave(1, 2, None)).unwrap_err().to_string();
-        assert_eq!(error, "client-02 leaves while it is away");
-        let sized = |clients, size| {
-            Scenario { clients, content: ContentSource::Generated(size), ..Scenario::branch() }.validate()
-        };
-        assert_eq!(sized(2, MAX_CONTENT), Ok(()));
-        let error = sized(3, MAX_CONTENT).unwrap_err().to_string();
-        assert!(error.contains("3 clients would take 20.0 GiB of memory: at most 16.0 GiB"), "{error}");
-        assert!(sized(MAX_CLIENTS, 16 << 20).is_ok() && sized(MAX_CLIENTS, 17 << 20).is_err());
-        assert!(Scenario { clients: 0, ..Scenario::branch() }.validate().is_err());
-        assert!(Scenario { lan: Line::new(0, Duration::ZERO), ..Scenario::branch() }.validate().is_err());
-    }
 
     #[test]
     fn reads_well() {

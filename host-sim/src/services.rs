@@ -1,7 +1,7 @@
 //! What a real machine expects of a network: an address of its own, by DHCP (RFC 2131), and the address of the
 //! origin by its name, from DNS (RFC 1035).
 
-use peerdist_core::time::Instant;
+use peerdist_core::time::{Duration, Instant};
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::udp;
 use smoltcp::wire::{DhcpMessageType, DhcpPacket, DhcpRepr, EthernetAddress, Ipv4Address, Ipv4Cidr};
@@ -15,9 +15,6 @@ pub const FIRST_ADDRESS: Ipv4Address = Ipv4Address::new(10, 0, 9, 1);
 
 /// Machines that get an address.
 pub const MAX_LEASES: usize = 250;
-
-/// How long an address may be used, in seconds.
-const LEASE_SECONDS: u32 = 600;
 
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
@@ -49,14 +46,16 @@ pub struct Services {
     dns: SocketHandle,
     /// Who has an address: the first of them the first.
     leases: Vec<EthernetAddress>,
+    /// How long an address may be used, in seconds.
+    lease_seconds: u32,
     /// The one name, and its address.
     name: String,
     address: Ipv4Address,
 }
 
 impl Services {
-    /// At `seat`, for a network in which `origin` has a name.
-    pub fn new(seat: &Seat, origin: &Seat) -> Self {
+    /// At `seat`, for a network in which `origin` has a name, and an address may be used for `lease`.
+    pub fn new(seat: &Seat, origin: &Seat, lease: Duration) -> Self {
         let mut stack = Stack::new(seat);
         let [dhcp, dns] = [DHCP_SERVER, DNS].map(|port| {
             let handle = stack.add_udp();
@@ -65,15 +64,18 @@ impl Services {
             handle
         });
         let (us, address) = (seat.ip.into(), origin.ip.into());
-        Self { us, stack, dhcp, dns, leases: Vec::new(), name: origin.name.clone(), address }
+        let lease_seconds = u32::try_from(lease.micros() / 1_000_000).unwrap_or(u32::MAX);
+        let (leases, name) = (Vec::new(), origin.name.clone());
+        Self { us, stack, dhcp, dns, leases, lease_seconds, name, address }
     }
 
     fn serve_dhcp(&mut self) {
-        let Self { us, stack, leases, .. } = self;
+        let Self { us, stack, leases, lease_seconds, .. } = self;
         let socket = stack.sockets.get_mut::<udp::Socket<'_>>(self.dhcp);
         while let Ok((bytes, _)) = socket.recv() {
-            let reply = DhcpPacket::new_checked(bytes)
-                .and_then(|packet| DhcpRepr::parse(&packet).map(|request| offer(*us, leases, &request)));
+            let reply = DhcpPacket::new_checked(bytes).and_then(|packet| {
+                DhcpRepr::parse(&packet).map(|request| offer(*us, leases, *lease_seconds, &request))
+            });
             let Ok(Some(reply)) = reply else { continue };
             let mut bytes = vec![0; reply.buffer_len()];
             if reply.emit(&mut DhcpPacket::new_unchecked(&mut bytes[..])).is_ok() {
@@ -116,6 +118,7 @@ impl Host for Services {
 fn offer(
     us: Ipv4Address,
     leases: &mut Vec<EthernetAddress>,
+    lease_seconds: u32,
     request: &DhcpRepr<'_>,
 ) -> Option<DhcpRepr<'static>> {
     if !matches!(request.message_type, DhcpMessageType::Discover | DhcpMessageType::Request) {
@@ -160,7 +163,7 @@ fn offer(
         parameter_request_list: None,
         dns_servers: given.then(|| [us].into_iter().collect()),
         max_size: None,
-        lease_duration: given.then_some(LEASE_SECONDS),
+        lease_duration: given.then_some(lease_seconds),
         renew_duration: None,
         rebind_duration: None,
         additional_options: &[],
@@ -241,7 +244,7 @@ mod tests {
     fn each_machine_keeps_its_address() {
         let mut leases = Vec::new();
         let mut ask = |kind, mac, wanted| {
-            offer(US, &mut leases, &request(kind, mac, wanted)).map(|it| (it.message_type, it.your_ip))
+            offer(US, &mut leases, 20, &request(kind, mac, wanted)).map(|it| (it.message_type, it.your_ip))
         };
         let second = Ipv4Address::new(10, 0, 9, 2);
         use DhcpMessageType::{Ack, Discover, Nak, Offer, Release, Request};
@@ -250,6 +253,8 @@ mod tests {
         assert_eq!(ask(Request, 1, Some(FIRST_ADDRESS)), Some((Ack, FIRST_ADDRESS)));
         assert_eq!(ask(Request, 2, Some(FIRST_ADDRESS)), Some((Nak, Ipv4Address::UNSPECIFIED)));
         assert_eq!(ask(Release, 2, None), None);
+        let lease = |kind| offer(US, &mut Vec::new(), 20, &request(kind, 1, None))?.lease_duration;
+        assert_eq!((lease(Discover), lease(Request)), (Some(20), None));
     }
 
     #[test]
@@ -258,7 +263,7 @@ mod tests {
             server_identifier: Some(ORIGIN),
             ..request(DhcpMessageType::Request, 1, Some(FIRST_ADDRESS))
         };
-        assert_eq!(offer(US, &mut Vec::new(), &other), None);
+        assert_eq!(offer(US, &mut Vec::new(), 20, &other), None);
     }
 
     const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x06Origin\0\0\x01\0\x01";

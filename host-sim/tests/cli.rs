@@ -47,6 +47,29 @@ fn wrong_values_name_the_flag_and_the_reason() {
     }
 }
 
+#[test]
+fn what_cannot_be_attached_is_refused() {
+    for (attachment, reason) in [
+        ("tap0", "only `qemu:ADDR:PORT` and `tap:NAME` can be attached"),
+        ("usb:3", "only `qemu:ADDR:PORT` and `tap:NAME` can be attached"),
+        ("qemu:4000", "`4000` is no address with a port"),
+        ("qemu:192.0.2.1:0", "--attach qemu:192.0.2.1:0: "),
+        ("tap:", "a TAP device has a name"),
+        #[cfg(target_os = "linux")]
+        ("tap:no-such-tap", "--attach tap:no-such-tap: no-such-tap: there is no such device"),
+        #[cfg(target_os = "linux")]
+        ("tap:lo", "lo is no TAP device"),
+    ] {
+        let line = refuses(&["sim", "--attach", attachment]);
+        assert!(line.contains(reason), "{line}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lan.toml");
+    fs::write(&file, "[[leave]]\nwho = 'machine-01'\nat = '1 s'").expect("written");
+    let line = refuses(&["sim", &file.display().to_string()]);
+    assert!(line.contains("there is no machine-01: no machine is attached"), "{line}");
+}
+
 /// What is drawn can be changed like any preset, and what is printed gives the same run.
 #[test]
 fn a_swarm_is_drawn_from_the_seed() {

@@ -7,7 +7,9 @@ use peerdist_sim::report::{Ending, Report, Sources};
 use peerdist_sim::run::{
     ClientHost, ClientOutcome, HostFactory, Nature, OriginHost, Progress, RunOptions, Seat, Watch, run_with,
 };
-use peerdist_sim::scenario::{Clock, ContentSource, Fault, Member, Scenario, Start, parse_loss};
+use peerdist_sim::scenario::{
+    self, Clock, ContentSource, Fault, LineChange, Member, Scenario, Start, parse_loss,
+};
 use peerdist_sim::world::{Frame, Host, Outcome};
 
 const PIECE: usize = 1000;
@@ -90,6 +92,28 @@ fn who_comes_back_goes_on_and_is_waited_for() {
         // Nothing keeps the last from the origin.
         assert!(report.clients[2].virtual_ms < 59_000);
     }
+}
+
+#[test]
+fn an_origin_that_vanishes_is_waited_for_if_it_comes_back() {
+    let seconds = Duration::from_secs;
+    let away = |back| Fault::Unplug { member: Member::Origin, at: seconds(1), back };
+    let report = run(&Scenario { faults: vec![away(Some(seconds(60)))], ..branch() });
+    assert!(report.ok() && report.clients[0].virtual_ms >= 60_000, "{}", report.to_json());
+    let time_limit = Some(seconds(300));
+    let report = run(&Scenario { faults: vec![away(None)], time_limit, ..branch() });
+    assert!(!report.ok() && report.outcome == Outcome::TimeLimit, "{}", report.to_json());
+}
+
+#[test]
+fn a_cable_of_its_own_is_as_it_is_said() {
+    let slow = scenario::parse_line("64kbit/100ms").expect("a line");
+    let lan = LineChange { rate: Some(slow.rate), delay: Some(slow.delay), ..LineChange::default() };
+    let report = run(&Scenario { faults: vec![Fault::Cable { member: Member::Client(1), lan }], ..branch() });
+    assert!(report.ok());
+    // 100,500 bytes at 8,000 a second, and 100 ms for each question and each of the 101 answers.
+    let times: Vec<u64> = report.clients.iter().map(|client| client.virtual_ms).collect();
+    assert!(times[1] > 12_500 + 20_200 && times[0] < 20_000 && times[2] < 20_000, "{times:?}");
 }
 
 #[test]

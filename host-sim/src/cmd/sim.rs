@@ -9,11 +9,11 @@ use clap::ValueEnum;
 use clap::builder::PossibleValuesParser;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use peerdist_core::encoding::InfoVersion;
-use peerdist_sim::attach::{Gate, Jack, Lag};
 use peerdist_sim::link::Probability;
+use peerdist_sim::port::{Jack, Lag, qemu};
 use peerdist_sim::report;
-use peerdist_sim::run::{self, Progress, RunError, RunOptions, Watch};
-use peerdist_sim::scenario::{self, ContentSource, Line, LineChange, PRESETS, Scenario};
+use peerdist_sim::run::{self, Notice, Order, Orders, Progress, RunError, RunOptions, Watch};
+use peerdist_sim::scenario::{self, ContentSource, Line, LineChange, MAX_MACHINES, PRESETS, Scenario};
 
 use super::bar::{self, dumb, style};
 use super::{Ending, Failure, print};
@@ -107,19 +107,33 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pcap: Option<PathBuf>,
 
-    /// Put a real machine on the switch: QEMU's `-netdev socket,connect=ADDR:PORT`
+    /// Put a real machine on the switch: QEMU's `-netdev socket,connect=ADDR:PORT`, or a TAP device of Linux
     ///
-    /// May be given several times. The run is in real time then, and is another each time. The network is
-    /// 10.0.0.0/16, and the content http://10.0.0.1/content; no client is in 10.0.9.0/24. On port 0, one that is
-    /// free is taken; a line on stderr says which.
-    #[arg(long, value_name = "qemu:ADDR:PORT", value_parser = parse_jack, conflicts_with = "print")]
-    attach: Vec<SocketAddr>,
+    /// May be given several times: the machines are called machine-01 and so on. The run is in real time then, and
+    /// is another each time. The network is 10.0.0.0/16, and the content http://10.0.0.1/content; no client is in
+    /// 10.0.9.0/24, of which DHCP gives addresses. On port 0, one that is free is taken; a line on stderr says which.
+    #[arg(
+        long,
+        value_name = "qemu:ADDR:PORT|tap:NAME",
+        value_parser = parse_attachment,
+        conflicts_with = "print"
+    )]
+    attach: Vec<Attachment>,
 
     /// Let no client start before a line comes on stdin, while the machines are there already
     ///
-    /// All times of the scenario count from then.
+    /// All times of the scenario count from that line, which is empty or `start`. At any time, `leave NAME` takes the
+    /// cable from a host (origin, services, client-01, machine-01), `back NAME` gives it back, and `flood NAME` has a
+    /// hostile host open 1,000 connections to a client or a machine.
     #[arg(long, requires = "attach")]
     hold: bool,
+}
+
+/// Where a machine comes from.
+#[derive(Clone)]
+enum Attachment {
+    Qemu(SocketAddr),
+    Tap(String),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -131,7 +145,8 @@ enum Start {
 /// Runs it and prints the result.
 pub fn run(args: Args) -> Result<Ending, Failure> {
     let Args { json, timeline, print: only_print, .. } = args;
-    let options = RunOptions { pcap: args.pcap.clone(), jacks: jacks(&args.attach)?, gate: gate(args.hold) };
+    let options =
+        RunOptions { pcap: args.pcap.clone(), jacks: jacks(&args.attach)?, orders: orders(args.hold) };
     let base = args.base();
     let content = match (&args.content, &base) {
         (None, Some(base)) => format!("{base}: content"),
@@ -156,9 +171,11 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
     let mut bar = Bar::new();
     let ran = run::run(&scenario, &options, &mut bar);
     bar.clear();
-    if let Some(Lag { times, worst }) = bar.held_up {
-        let worst = worst.millis();
-        eprintln!("warning: this machine was too slow: time was held up {times} times, by up to {worst} ms");
+    if let Some(Lag { times, worst, total }) = bar.held_up {
+        let (worst, total) = (worst.millis(), total.millis());
+        eprintln!(
+            "warning: this machine was too slow: time was held up {times} times, by up to {worst} ms, {total} ms in all"
+        );
     }
     let (report, uncaptured) = match ran {
         Ok(report) => (report, None),
@@ -224,32 +241,76 @@ impl Args {
     }
 }
 
-/// `qemu:` and where a machine is waited for.
-fn parse_jack(text: &str) -> Result<SocketAddr, String> {
-    let address = text.strip_prefix("qemu:").ok_or("only `qemu:ADDR:PORT` can be attached")?;
-    address.parse().map_err(|_| format!("`{address}` is no address with a port, such as 127.0.0.1:4000"))
+/// `qemu:` and where a machine is waited for, or `tap:` and the name of a device.
+fn parse_attachment(text: &str) -> Result<Attachment, String> {
+    match text.split_once(':') {
+        Some(("qemu", address)) => {
+            let parsed = address.parse().map(Attachment::Qemu);
+            parsed.map_err(|_| format!("`{address}` is no address with a port, such as 127.0.0.1:4000"))
+        }
+        Some(("tap", name)) if !name.is_empty() => Ok(Attachment::Tap(name.into())),
+        Some(("tap", _)) => Err("a TAP device has a name, such as tap:tap0".into()),
+        _ => Err("only `qemu:ADDR:PORT` and `tap:NAME` can be attached".into()),
+    }
 }
 
-fn jacks(addresses: &[SocketAddr]) -> Result<Vec<Jack>, Failure> {
-    let listen = |address: &SocketAddr| {
-        let jack = Jack::listen(*address)?;
-        eprintln!("qemu: waiting at {}", jack.address()?);
-        Ok(jack)
-    };
-    let listen = |address| listen(address).map_err(|error: io::Error| format!("--attach {address}: {error}"));
-    addresses.iter().map(listen).collect::<Result<_, _>>().map_err(Failure)
+fn jacks(attachments: &[Attachment]) -> Result<Vec<Jack>, Failure> {
+    if attachments.len() > MAX_MACHINES {
+        return Err(Failure(format!("--attach: at most {MAX_MACHINES} machines can be attached")));
+    }
+    attachments.iter().map(jack).collect::<Result<_, _>>().map_err(Failure)
 }
 
-/// One that a line on stdin opens, or its end.
-fn gate(hold: bool) -> Option<Gate> {
-    let gate = hold.then(Gate::default)?;
-    let opened = gate.clone();
+fn jack(attachment: &Attachment) -> Result<Jack, String> {
+    match attachment {
+        Attachment::Qemu(address) => {
+            let listen = || {
+                let jack = qemu::Jack::listen(*address)?;
+                eprintln!("qemu: waiting at {}", jack.address()?);
+                Ok(Jack::Qemu(jack))
+            };
+            listen().map_err(|error: io::Error| format!("--attach qemu:{address}: {error}"))
+        }
+        #[cfg(target_os = "linux")]
+        Attachment::Tap(name) => {
+            let opened = peerdist_sim::port::tap::Jack::open(name).map(Jack::Tap);
+            opened.map_err(|error| format!("--attach tap:{name}: {error}"))
+        }
+        #[cfg(not(target_os = "linux"))]
+        Attachment::Tap(name) => Err(format!("--attach tap:{name}: TAP devices are Linux's")),
+    }
+}
+
+/// Those on stdin; its end is a start.
+fn orders(hold: bool) -> Option<Orders> {
+    let orders = hold.then(Orders::default)?;
+    let given = orders.clone();
     std::thread::spawn(move || {
-        // Whatever it says, or that it says no more.
-        let _ = io::stdin().read_line(&mut String::new());
-        opened.open();
+        for line in io::stdin().lines().map_while(Result::ok) {
+            match parse_order(&line) {
+                Ok(order) => given.give(order),
+                Err(wrong) => eprintln!("stdin: {wrong}"),
+            }
+        }
+        given.give(Order::Start);
     });
-    Some(gate)
+    Some(orders)
+}
+
+fn parse_order(line: &str) -> Result<Order, String> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let order: fn(_) -> _ = match words[..] {
+        [] | ["start"] => return Ok(Order::Start),
+        ["leave", _] => Order::Leave,
+        ["back", _] => Order::Return,
+        ["flood", _] => Order::Flood,
+        _ => {
+            let line = line.trim();
+            return Err(format!("`{line}` is none of `start`, `leave NAME`, `back NAME` and `flood NAME`"));
+        }
+    };
+    let name = words[1];
+    scenario::parse_member(name).map(order).ok_or_else(|| format!("nobody is called `{name}`"))
 }
 
 fn presets() -> PossibleValuesParser {
@@ -293,6 +354,10 @@ impl Watch for Bar {
             let template = "{bar:20} {binary_bytes} of {binary_total_bytes} delivered  {wide_msg}";
             self.bar.set_style(style(template));
         }
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        self.bar.suspend(|| eprintln!("{notice}"));
     }
 
     fn held_up(&mut self, lag: Lag) {
@@ -358,6 +423,26 @@ mod tests {
         }
         fn flush(&self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn orders_are_words() {
+        use peerdist_sim::scenario::Member;
+        for (line, order) in [
+            ("", Order::Start),
+            ("start", Order::Start),
+            ("leave origin", Order::Leave(Member::Origin)),
+            (" back  services", Order::Return(Member::Services)),
+            ("flood machine-02", Order::Flood(Member::Machine(1))),
+            ("leave client-1", Order::Leave(Member::Client(0))),
+        ] {
+            assert_eq!(parse_order(line), Ok(order), "{line}");
+        }
+        for (line, words) in
+            [("go", "`go` is none of"), ("leave", "is none of"), ("flood me", "nobody is called `me`")]
+        {
+            assert!(parse_order(line).is_err_and(|wrong| wrong.contains(words)), "{line}");
         }
     }
 

@@ -19,11 +19,12 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use self::words::{
-    Clients, ContentInfo, Delay, Events, Names, Rate, Room, SeedValue, Share, Size, StartValue, Time,
+    Clients, Connections, ContentInfo, Delay, Events, Names, Port, Rate, Room, SeedValue, Share, Size,
+    StartValue, Time,
 };
 use super::{
-    Clock, ContentSource, Fault, Group, InvalidScenario, Line, LineChange, Member, PRESETS, Part, Scenario,
-    Start, invalid, parse_line,
+    Clock, ContentSource, FLOOD, FLOOD_HOLD, FLOOD_PORT, Fault, Group, InvalidScenario, LEASE, Line,
+    LineChange, Member, PRESETS, Part, Scenario, Start, invalid, parse_line,
 };
 use crate::link::{DEFAULT_QUEUE, Probability};
 
@@ -79,6 +80,8 @@ struct Document {
     wan: Option<Spanned<LineValue>>,
     lan: Option<Spanned<LineValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    services: Option<Spanned<ServicesKeys>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<LimitKeys>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     group: Vec<Spanned<GroupKeys>>,
@@ -88,6 +91,10 @@ struct Document {
     small: Vec<Spanned<SmallKeys>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     leave: Vec<Spanned<LeaveKeys>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cable: Vec<Spanned<CableKeys>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    flood: Vec<Spanned<FloodKeys>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     partition: Vec<Spanned<PartitionKeys>>,
 }
@@ -197,6 +204,32 @@ struct LeaveKeys {
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
+struct ServicesKeys {
+    lease: Time,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct CableKeys {
+    who: Spanned<Names>,
+    lan: LineValue,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct FloodKeys {
+    who: Spanned<Names>,
+    at: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections: Option<Connections>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<Port>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold: Option<Time>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 struct PartitionKeys {
     between: Spanned<[Names; 2]>,
     from: Time,
@@ -258,6 +291,7 @@ impl Scenario {
             groups: Vec::new(),
             faults: Vec::new(),
             time_limit: None,
+            lease: LEASE,
             event_limit: 4_000_000_000,
         }
     }
@@ -284,6 +318,7 @@ struct Places {
     wan: Option<Range<usize>>,
     lan: Option<Range<usize>>,
     start: Option<Range<usize>>,
+    services: Option<Range<usize>>,
     groups: Vec<Range<usize>>,
     faults: Vec<Range<usize>>,
 }
@@ -297,6 +332,7 @@ impl Places {
             Part::Wan => self.wan.as_ref(),
             Part::Lan => self.lan.as_ref(),
             Part::Start => self.start.as_ref().or(self.clients.as_ref()),
+            Part::Services => self.services.as_ref(),
             Part::Group(index) => self.groups.get(index),
             Part::Fault(index) => self.faults.get(index),
         };
@@ -317,6 +353,7 @@ impl Document {
             wan: self.wan.as_ref().map(Spanned::span),
             lan: self.lan.as_ref().map(Spanned::span),
             start: self.start.as_ref().map(Spanned::span),
+            services: self.services.as_ref().map(Spanned::span),
             groups: self.group.iter().map(Spanned::span).collect(),
             faults: Vec::new(),
         };
@@ -348,6 +385,10 @@ impl Document {
             if let Some(keys) = keys {
                 *line = keys.into_inner().0.change().over(*line);
             }
+        }
+        if let Some(services) = self.services {
+            let ServicesKeys { lease: Time(lease) } = services.into_inner();
+            scenario.lease = lease;
         }
         if let Some(LimitKeys { time, events }) = self.limit {
             scenario.time_limit = time.map(|Time(time)| time).or(scenario.time_limit);
@@ -393,8 +434,32 @@ impl Document {
                 }
             };
             let back = back.map(|Time(back)| back);
-            for client in who.get_ref().clients(&groups).map_err(at(&who.span()))? {
-                add(Fault::Leave { client, clock, at: when, back }, &who.span());
+            for member in who.get_ref().members(&groups).map_err(at(&who.span()))? {
+                let fault = match (member, clock) {
+                    (Member::Client(client), clock) => Fault::Leave { client, clock, at: when, back },
+                    (member, Clock::Run) => Fault::Unplug { member, at: when, back },
+                    (member, Clock::Download) => {
+                        let reason = format!("{member} has no download: it leaves `at` a time");
+                        return Err(error_at(text, who.span().start, reason));
+                    }
+                };
+                add(fault, &who.span());
+            }
+        }
+        for cable in self.cable {
+            let CableKeys { who, lan: LineValue(lan) } = cable.into_inner();
+            let lan = lan.change();
+            for member in who.get_ref().members(&groups).map_err(at(&who.span()))? {
+                add(Fault::Cable { member, lan }, &who.span());
+            }
+        }
+        for flood in self.flood {
+            let FloodKeys { who, at: Time(when), connections, port, hold } = flood.into_inner();
+            let connections = connections.map_or(FLOOD, |Connections(connections)| connections);
+            let port = port.map_or(FLOOD_PORT, |Port(port)| port);
+            let hold = hold.map_or(FLOOD_HOLD, |Time(hold)| hold);
+            for member in who.get_ref().members(&groups).map_err(at(&who.span()))? {
+                add(Fault::Flood { member, at: when, connections, port, hold }, &who.span());
             }
         }
         for partition in self.partition {
@@ -423,6 +488,8 @@ impl Document {
             group: groups.iter().map(|group| unplaced(GroupKeys::of(group))).collect(),
             ..Self::default()
         };
+        let lease = (scenario.lease != LEASE).then_some(Time(scenario.lease));
+        document.services = lease.map(|lease| unplaced(ServicesKeys { lease }));
         let standard = Scenario::blank().event_limit;
         let events = (scenario.event_limit != standard).then_some(Events(scenario.event_limit));
         if events.is_some() || scenario.time_limit.is_some() {
@@ -447,6 +514,24 @@ impl Document {
                         Clock::Download => (None, Some(Time(*at))),
                     };
                     document.leave.push(unplaced(LeaveKeys { who, at, after, back: back.map(Time) }));
+                }
+                Fault::Unplug { member, at, back } => {
+                    let who = unplaced(Names::of(&[*member]));
+                    let keys = LeaveKeys { who, at: Some(Time(*at)), after: None, back: back.map(Time) };
+                    document.leave.push(unplaced(keys));
+                }
+                Fault::Cable { member, lan } => {
+                    let who = unplaced(Names::of(&[*member]));
+                    let lan = LineValue(LineKeys::of_change(lan));
+                    document.cable.push(unplaced(CableKeys { who, lan }));
+                }
+                Fault::Flood { member, at, connections, port, hold } => {
+                    let who = unplaced(Names::of(&[*member]));
+                    let connections = (*connections != FLOOD).then_some(Connections(*connections));
+                    let port = (*port != FLOOD_PORT).then_some(Port(*port));
+                    let hold = (*hold != FLOOD_HOLD).then_some(Time(*hold));
+                    let keys = FloodKeys { who, at: Time(*at), connections, port, hold };
+                    document.flood.push(unplaced(keys));
                 }
                 Fault::Partition { between: [one, other], from, to } => {
                     let between = unplaced([Names::of(one), Names::of(other)]);
@@ -571,19 +656,27 @@ impl Names {
         let clients = self.members(groups)?.into_iter().map(|member| match member {
             Member::Client(client) => Ok(client),
             Member::Origin => invalid("the origin is no client"),
+            Member::Machine(_) | Member::Services => invalid(format!("{member} is no client")),
         });
         clients.collect()
     }
 }
 
-/// The host of that name: `origin`, `client-01` and so on.
-pub(super) fn member(name: &str) -> Option<Member> {
-    if name == "origin" {
-        return Some(Member::Origin);
+/// The host of that name: `origin`, `services`, `client-01`, `machine-01` and so on.
+pub fn member(name: &str) -> Option<Member> {
+    let numbered = |prefix| {
+        let digits: &str = name.strip_prefix(prefix)?;
+        let number = digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse::<usize>());
+        number?.ok()?.checked_sub(1)
+    };
+    match name {
+        "origin" => Some(Member::Origin),
+        "services" => Some(Member::Services),
+        _ => {
+            let client = numbered("client-").map(Member::Client);
+            client.or_else(|| numbered("machine-").map(Member::Machine))
+        }
     }
-    let digits = name.strip_prefix("client-")?;
-    let number = digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse::<usize>());
-    number?.ok()?.checked_sub(1).map(Member::Client)
 }
 
 #[cfg(test)]

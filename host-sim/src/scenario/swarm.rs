@@ -261,7 +261,12 @@ mod tests {
                 Fault::Leave { back: end, .. } | Fault::Partition { to: end, .. } => {
                     assert!(end.is_some_and(|end| end <= CALM), "{fault:?}");
                 }
-                Fault::Corrupt { .. } | Fault::Slow { .. } | Fault::Small { .. } => {}
+                Fault::Unplug { back, .. } => assert!(back.is_some(), "{fault:?}"),
+                Fault::Corrupt { .. }
+                | Fault::Slow { .. }
+                | Fault::Small { .. }
+                | Fault::Cable { .. }
+                | Fault::Flood { .. } => {}
             }
         }
     }

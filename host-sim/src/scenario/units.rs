@@ -3,7 +3,7 @@
 use peerdist_core::encoding::InfoVersion;
 use peerdist_core::time::Duration;
 
-use super::{InvalidScenario, Line, MAX_CLIENTS, check_clients, check_size, invalid};
+use super::{InvalidScenario, Line, MAX_CLIENTS, MAX_FLOOD, check_clients, check_size, invalid};
 use crate::link::Probability;
 
 /// The slowest delay that a line can have; anything longer is a slip of the pen.
@@ -32,6 +32,16 @@ pub fn parse_seed(text: &str) -> Result<u64, InvalidScenario> {
 /// Reads a number.
 pub fn parse_number(text: &str) -> Result<u64, InvalidScenario> {
     text.parse().or_else(|_| invalid(format!("not a number from 0 to {}", u64::MAX)))
+}
+
+/// Reads how many connections a flood has.
+pub fn parse_connections(text: &str) -> Result<usize, InvalidScenario> {
+    text.parse().or_else(|_| invalid(format!("`{text}` is not a number of connections, 1 to {MAX_FLOOD}")))
+}
+
+/// Reads the number of a port.
+pub fn parse_port(text: &str) -> Result<u16, InvalidScenario> {
+    text.parse().or_else(|_| invalid(format!("`{text}` is not the number of a port, 1 to 65535")))
 }
 
 /// Reads a version of content information: `1` or `2`.

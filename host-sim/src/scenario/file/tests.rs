@@ -12,7 +12,7 @@ fn refused(text: &str) -> String {
 fn lines_as_the_options_have_them() {
     let scenario = read("wan = '4Mbit/20ms'\n[[group]]\nname = 'far'\nclients = 1\nlan = '1 Gbit/s / 5 ms'");
     assert_eq!(scenario.wan, Line::new(4_000_000, Duration::from_millis(20)));
-    assert_eq!(scenario.cable(0).delay, Duration::from_millis(5));
+    assert_eq!(scenario.cable(Member::Client(0)).delay, Duration::from_millis(5));
 }
 
 #[test]
@@ -112,7 +112,10 @@ from = "1 s"
 fn groups_have_the_first_clients_and_names_stand_for_all_of_them() {
     let scenario = read(GROUPS);
     assert_eq!(scenario.clients, 4);
-    assert_eq!([0, 2, 3].map(|client| scenario.cable(client).rate), [1_000_000_000, 10_000_000, 64_000]);
+    assert_eq!(
+        [0, 2, 3].map(|client| scenario.cable(Member::Client(client)).rate),
+        [1_000_000_000, 10_000_000, 64_000]
+    );
     let leave = |client| Fault::Leave {
         client,
         clock: Clock::Run,
@@ -136,7 +139,75 @@ fn groups_have_the_first_clients_and_names_stand_for_all_of_them() {
     ];
     assert_eq!(scenario.faults, faults);
     // More clients than the groups have are in none.
-    assert_eq!(read(&format!("clients = 6\n{GROUPS}")).cable(5).rate, 1_000_000_000);
+    assert_eq!(read(&format!("clients = 6\n{GROUPS}")).cable(Member::Client(5)).rate, 1_000_000_000);
+}
+
+const MACHINES: &str = r#"
+clients = 2
+services = { lease = "20 s" }
+[[leave]]
+who = ["machine-01", "services", "client-02"]
+at = "1 s"
+back = "3 s"
+[[leave]]
+who = "origin"
+at = "2 s"
+[[cable]]
+who = ["machine-01", "client-01"]
+lan = { rate = "4 Mbit/s", delay = "2 ms", jitter = "1 ms", loss = 3, duplicate = 1, reorder = 2, queue = "9 KiB" }
+[[flood]]
+who = "machine-02"
+at = "500 ms"
+[[flood]]
+who = "client-01"
+at = 0
+connections = 7
+port = 8080
+hold = "1 min"
+"#;
+
+#[test]
+fn machines_and_other_hosts_are_called_by_their_names() {
+    let scenario = read(MACHINES);
+    assert_eq!(scenario.lease, Duration::from_secs(20));
+    let seconds = Duration::from_secs;
+    let away = |member| Fault::Unplug { member, at: seconds(1), back: Some(seconds(3)) };
+    let lan = LineChange {
+        rate: Some(4_000_000),
+        delay: Some(Duration::from_millis(2)),
+        jitter: Some(Duration::from_millis(1)),
+        loss: Probability::from_percent(3.0),
+        duplicate: Probability::from_percent(1.0),
+        reorder: Probability::from_percent(2.0),
+        corrupt: None,
+        queue: Some(9 << 10),
+    };
+    let [machine, other] = [0, 1].map(Member::Machine);
+    let faults = [
+        away(machine),
+        away(Member::Services),
+        Fault::Leave { client: 1, clock: Clock::Run, at: seconds(1), back: Some(seconds(3)) },
+        Fault::Unplug { member: Member::Origin, at: seconds(2), back: None },
+        Fault::Cable { member: machine, lan },
+        Fault::Cable { member: Member::Client(0), lan },
+        Fault::Flood {
+            member: other,
+            at: Duration::from_millis(500),
+            connections: FLOOD,
+            port: 80,
+            hold: FLOOD_HOLD,
+        },
+        Fault::Flood {
+            member: Member::Client(0),
+            at: seconds(0),
+            connections: 7,
+            port: 8080,
+            hold: seconds(60),
+        },
+    ];
+    assert_eq!(scenario.faults, faults);
+    let rates = [machine, other, Member::Client(0), Member::Client(1)].map(|it| scenario.cable(it).rate);
+    assert_eq!(rates, [4_000_000, 1_000_000_000, 4_000_000, 1_000_000_000]);
 }
 
 #[test]
@@ -144,7 +215,7 @@ fn what_is_written_gives_the_same_run() {
     let more = "start = 'together'\nseed = 7\nwan = { loss = 0.1, reorder = '3 %', queue = 1000 }\n\
                 limit = { time = '90 s', events = 12 }\ncontent = { file = '/there/it \"is\"' }";
     let times = "clients = 2\ncontent-info = 2\nstart = ['1 s', 0]\nseed = '9999999999999999999'\nloss = '0.0000001 %'";
-    for text in ["", PRESETS[1].1, more, times, GROUPS] {
+    for text in ["", PRESETS[1].1, more, times, GROUPS, MACHINES] {
         let scenario = read(text);
         let written = scenario.to_toml().unwrap();
         assert_eq!(read(&written), scenario, "{written}");
@@ -217,6 +288,55 @@ fn what_is_wrong_is_told_with_its_place() {
         ("lying = 'client-+1'", "1:9: ", "nobody is called `client-+1`"),
         ("lying = 'client-'", "1:9: ", "nobody is called `client-`"),
         ("lying = 'origin'", "1:9: ", "the origin is no client"),
+        ("lying = 'machine-01'", "1:9: ", "machine-01 is no client"),
+        ("[[slow]]\nwho = 'services'\nrate = '1 Mbit'", "2:7: ", "services is no client"),
+        ("[[leave]]\nwho = 'machine-251'\nat = 0", "2:7: ", "at most 250 machines"),
+        ("[[leave]]\nwho = 'machine-00'\nat = 0", "2:7: ", "nobody is called `machine-00`"),
+        (
+            "[[leave]]\nwho = 'origin'\nafter = '1 s'",
+            "2:7: ",
+            "origin has no download: it leaves `at` a time",
+        ),
+        (
+            "[[leave]]\nwho = 'origin'\nat = '2 s'\nback = '1 s'",
+            "2:7: ",
+            "origin comes back before it leaves",
+        ),
+        (
+            "[[leave]]\nwho = 'origin'\nat = 0\n[[leave]]\nwho = 'origin'\nat = '1 s'",
+            "5:7: ",
+            "origin leaves while it is away",
+        ),
+        ("[[cable]]\nwho = 'origin'\nlan = '1Mbit/1ms'", "2:7: ", "the cable of the origin is the `wan`"),
+        ("[[cable]]\nwho = 'services'\nlan = '1Mbit/1ms'", "2:7: ", "the cable of services is as the `lan`"),
+        (
+            "[[cable]]\nwho = ['machine-01', 'client-11']\nlan = '1Mbit/1ms'",
+            "2:7: ",
+            "there is no client-11, only 10 clients",
+        ),
+        (
+            "[[cable]]\nwho = 'machine-01'\nlan = { jitter = '1 s' }",
+            "2:7: ",
+            "a jitter of 1 s is more than the delay",
+        ),
+        (
+            "[[cable]]\nwho = 'machine-01'\nlan = {}\n[[cable]]\nwho = 'machine-1'\nlan = {}",
+            "5:7: ",
+            "machine-01 has two cables",
+        ),
+        ("[[flood]]\nwho = 'origin'\nat = 0", "2:7: ", "for a client or a machine, not for origin"),
+        ("[[flood]]\nwho = 'client-01'", "1:1: ", "missing field `at`"),
+        ("[[flood]]\nwho = 'client-01'\nat = 0\nconnections = 10001", "2:7: ", "1 to 10000 connections"),
+        (
+            "[[flood]]\nwho = 'client-01'\nat = 0\nconnections = 'all'",
+            "4:15: ",
+            "not a number of connections",
+        ),
+        ("[[flood]]\nwho = 'client-01'\nat = 0\nport = 65536", "4:8: ", "not the number of a port"),
+        ("[[flood]]\nwho = 'client-01'\nat = 0\nport = 0", "2:7: ", "nobody listens on port 0"),
+        ("services = { lease = '1.5 s' }", "1:12: ", "whole seconds, from 1 to 604800"),
+        ("services = { lease = 0 }", "1:12: ", "whole seconds, from 1 to 604800"),
+        ("services = {}", "1:12: ", "missing field `lease`"),
         ("lying = 5", "1:9: ", "expected a name such as \"client-01\""),
         ("[[leave]]\nwho = 'client-01'", "1:1: ", "either `at` a time or `after`"),
         ("[[leave]]\nwho = 'client-01'\nat = '1 s'\nafter = '1 s'", "1:1: ", "either `at` a time or `after`"),

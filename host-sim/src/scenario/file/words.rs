@@ -105,6 +105,8 @@ macro_rules! number {
 number!(SeedValue(u64): units::parse_seed);
 number!(Clients(usize): units::parse_clients);
 number!(Events(u64): units::parse_number);
+number!(Connections(usize): units::parse_connections);
+number!(Port(u16): units::parse_port);
 
 pub(super) struct StartValue(pub(super) Start);
 

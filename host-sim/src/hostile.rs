@@ -33,7 +33,7 @@ pub struct Flood {
 /// What became of its connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
-    /// They were opened.
+    /// They were opened, whatever became of them then.
     pub open: usize,
     /// They were reset.
     pub refused: usize,
@@ -57,10 +57,19 @@ pub enum Stage {
     },
 }
 
+/// What became of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Waiting,
+    Open,
+    Refused,
+    Silent,
+}
+
 /// The host.
 pub struct Hostile {
     stack: Stack,
-    connections: Vec<SocketHandle>,
+    connections: Vec<(SocketHandle, Fate)>,
     flood: Option<(Instant, Flood)>,
     stage: Stage,
     release_at: Option<Instant>,
@@ -75,7 +84,7 @@ impl Hostile {
 
     /// It begins as soon as it is polled. What it had before is gone.
     pub fn begin(&mut self, now: Instant, flood: Flood) {
-        for handle in self.connections.drain(..) {
+        for (handle, _) in self.connections.drain(..) {
             self.stack.sockets.remove(handle);
         }
         (self.flood, self.stage, self.release_at) = (Some((now, flood)), Stage::Opening, None);
@@ -86,7 +95,7 @@ impl Hostile {
             socket.set_timeout(Some(smoltcp::time::Duration::from_micros(ANSWER_TIME.micros())));
             // A fresh socket, and no port is zero.
             let _ = socket.connect(self.stack.interface.context(), (address, port), local);
-            self.connections.push(handle);
+            self.connections.push((handle, Fate::Waiting));
         }
     }
 
@@ -95,28 +104,40 @@ impl Hostile {
         self.stage
     }
 
-    /// Connections in states for which that holds.
-    fn count(&self, is: impl Fn(tcp::State) -> bool) -> usize {
-        let state = |handle| self.stack.sockets.get::<tcp::Socket<'_>>(handle).state();
-        self.connections.iter().filter(|handle| is(state(**handle))).count()
+    fn state(&self, handle: SocketHandle) -> tcp::State {
+        self.stack.sockets.get::<tcp::Socket<'_>>(handle).state()
     }
 
     fn step(&mut self, now: Instant) {
         let Some((begun, flood)) = self.flood else { return };
         match self.stage {
-            Stage::Opening if self.count(|state| state == tcp::State::SynSent) == 0 => {
-                let open = self.count(|state| state != tcp::State::Closed);
-                let rest = self.connections.len() - open;
-                // Both are closed: the time tells the one from the other.
-                let (refused, silent) = if now.since(begun) < ANSWER_TIME { (rest, 0) } else { (0, rest) };
-                self.stage = Stage::Open(Answers { open, refused, silent });
-                self.release_at = Some(now + flood.hold);
+            Stage::Opening => {
+                // One that ends by itself so late had no answer; one that ends before was reset.
+                let late = now.since(begun) >= ANSWER_TIME;
+                for index in 0..self.connections.len() {
+                    let (handle, fate) = self.connections[index];
+                    self.connections[index].1 = match (fate, self.state(handle)) {
+                        (Fate::Waiting, tcp::State::SynSent) => Fate::Waiting,
+                        (Fate::Waiting, tcp::State::Closed) if late => Fate::Silent,
+                        (Fate::Waiting, tcp::State::Closed) => Fate::Refused,
+                        (Fate::Waiting, _) => Fate::Open,
+                        (fate, _) => fate,
+                    };
+                }
+                let of = |fate| self.connections.iter().filter(|(_, other)| *other == fate).count();
+                if of(Fate::Waiting) == 0 {
+                    let (open, refused, silent) = (of(Fate::Open), of(Fate::Refused), of(Fate::Silent));
+                    self.stage = Stage::Open(Answers { open, refused, silent });
+                    self.release_at = Some(now + flood.hold);
+                }
             }
             Stage::Open(Answers { open, .. }) if self.release_at.is_some_and(|at| at <= now) => {
                 self.release_at = None;
-                let closed = open - self.count(|state| state == tcp::State::Established).min(open);
-                self.stage = Stage::Over { closed };
-                for handle in &self.connections {
+                let still = self.connections.iter();
+                let still =
+                    still.filter(|(handle, _)| self.state(*handle) == tcp::State::Established).count();
+                self.stage = Stage::Over { closed: open.saturating_sub(still) };
+                for (handle, _) in &self.connections {
                     self.stack.sockets.get_mut::<tcp::Socket<'_>>(*handle).abort();
                 }
             }
@@ -176,6 +197,11 @@ mod tests {
 
     /// What came of it, and when it was over.
     fn run(listening: usize, flood: Flood) -> (Answers, Duration) {
+        run_over(LinkConfig::new(100_000_000, Duration::from_micros(50)), listening, flood)
+    }
+
+    /// The same where what goes to the other host takes that link.
+    fn run_over(down: LinkConfig, listening: usize, flood: Flood) -> (Answers, Duration) {
         let cable = LinkConfig::new(100_000_000, Duration::from_micros(50));
         let mut world: World<Box<dyn Host>> = World::new(Seed::new(1));
         let mut victim = Stack::new(&seat(1));
@@ -183,7 +209,7 @@ mod tests {
             let handle = victim.add_tcp(BUFFER_BYTES, BUFFER_BYTES);
             victim.sockets.get_mut::<tcp::Socket<'_>>(handle).listen(80).expect("a fresh socket");
         }
-        world.attach(Box::new(Victim(victim)), cable, cable);
+        world.attach(Box::new(Victim(victim)), cable, down);
         let mut hostile = Hostile::new(&seat(2));
         hostile.begin(Instant::ZERO, flood);
         let shared = std::rc::Rc::new(std::cell::RefCell::new(hostile));
@@ -194,7 +220,7 @@ mod tests {
                 answers = Some(all);
                 false
             }
-            stage => matches!(stage, Stage::Over { closed: 0 }),
+            stage => matches!(stage, Stage::Over { .. }),
         });
         assert_eq!(outcome, Outcome::Done);
         (answers.expect("answers"), world.now().since(Instant::ZERO))
@@ -217,6 +243,16 @@ mod tests {
         let (answers, time) = run(30, flood(1_000, 1));
         assert_eq!(answers, Answers { open: 30, refused: 970, silent: 0 });
         assert!(time >= Duration::from_secs(2) && time < Duration::from_secs(5), "{time:?}");
+    }
+
+    /// What overflows comes again, and at last no more: who was refused and who had no answer are told apart.
+    #[test]
+    fn more_at_once_than_a_queue_takes() {
+        let queue = 8 << 10;
+        let down = LinkConfig { queue, ..LinkConfig::new(1_000_000, Duration::from_micros(50)) };
+        let (Answers { open, refused, silent }, _) = run_over(down, 30, flood(1_000, 1));
+        assert_eq!((open, open + refused + silent), (30, 1_000));
+        assert!(refused > 50 && silent > 50, "{refused} {silent}");
     }
 
     #[test]

@@ -240,6 +240,9 @@ impl<H: Host> Lan<H> {
                 Outcome::TimeLimit | Outcome::Stuck => world.skip_to(now),
                 over => return over,
             }
+            if world.switch().poll_timeout() <= now {
+                world.ask_memberships();
+            }
             // Something outside may have become so while nothing happened in the world.
             if done(world) {
                 return Outcome::Done;
@@ -281,6 +284,10 @@ impl<H: Host> Lan<H> {
             let port = self.ports.get(index);
             let machine = port.and_then(|&port| (self.machine)(world.host_mut(port)));
             if let Some(news) = machine.and_then(|machine| machine.handle(what)) {
+                // What the switch asked before it has not heard.
+                if let News::Plugged(_) = news {
+                    world.ask_memberships();
+                }
                 tell(index, news);
             }
         }

@@ -44,9 +44,24 @@ pub struct Report {
     /// SHA-256 over all frames with their times: equal for equal scenarios.
     #[serde(serialize_with = "hex")]
     pub trace_sha256: [u8; 32],
+    /// How much a run in real time was held up, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_up: Option<HeldUp>,
     /// Why the run ended.
     #[serde(skip)]
     pub outcome: Outcome,
+}
+
+/// How far this computer fell behind the clock on the wall: clients and machines may not have behaved as they do on
+/// a real network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct HeldUp {
+    /// How often.
+    pub times: u64,
+    /// By how much at most.
+    pub worst_ms: u64,
+    /// By how much in all.
+    pub total_ms: u64,
 }
 
 /// The content.
@@ -456,6 +471,7 @@ mod tests {
             timeline: vec![service("origin", "client-1"), service("client-1", "client-2")],
             virtual_ms: 20_000,
             trace_sha256: [1; 32],
+            held_up: None,
             outcome: Outcome::Done,
         }
     }

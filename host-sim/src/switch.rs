@@ -128,6 +128,12 @@ impl Switch {
         Some(general_query())
     }
 
+    /// A cable has been plugged in, and nobody knows what is behind it: memberships are asked for at `now` (RFC 4541,
+    /// 2.1.1). Who hears it also learns which version of IGMP is spoken here.
+    pub fn ask_now(&mut self, now: Instant) {
+        self.next_query = now;
+    }
+
     /// When [`Switch::poll`] has something next.
     pub fn poll_timeout(&self) -> Instant {
         self.next_query

@@ -226,6 +226,15 @@ impl<H: Host, O: Observer> World<H, O> {
         self.ports[port.index()].plugged = plugged;
     }
 
+    /// Has the switch ask for memberships: something new is at one of its ports, or it is time to and nothing else
+    /// happens, which would not make it.
+    pub fn ask_memberships(&mut self) {
+        self.switch.ask_now(self.now);
+        if let Some(query) = self.switch.poll(self.now, &mut self.egress) {
+            self.send_down(Frame::from(&query[..]));
+        }
+    }
+
     /// From now on, no frame passes the switch between the two sides of any of `cuts`, which take the place of
     /// those before. What has passed the switch arrives.
     pub fn cut(&mut self, cuts: Vec<Cut>) {
@@ -646,6 +655,20 @@ mod tests {
         assert_eq!(world.now(), Instant::from_millis(3));
         world.kill(port);
         assert_eq!(world.run_until(LATER, |_| false), Outcome::Stuck);
+    }
+
+    #[test]
+    fn memberships_are_asked_for_also_where_nothing_happens() {
+        let mut world = World::new(Seed::new(1));
+        let port = world.attach(host(&[]), LINK, LINK);
+        assert_eq!(world.run_until(LATER, |_| false), Outcome::Stuck);
+        world.skip_to(LATER);
+        // The first byte of IGMP's packets.
+        let asked = |world: &World<Scripted>| diary(world.host(port)).contains(&(1_000_100, "got 70"));
+        assert!(!asked(&world));
+        world.ask_memberships();
+        world.run_until(LATER + Duration::from_secs(1), |_| false);
+        assert!(asked(&world));
     }
 
     #[test]

@@ -110,6 +110,11 @@ impl Lab {
         Ok(())
     }
 
+    /// Gives a host an address in another network.
+    pub fn own_address(&self, host: &str, address: &str) -> Result<()> {
+        self.ip(host, &["address", "add", address, "dev", "eth0"])
+    }
+
     /// A file system of so many MiB.
     pub fn small_disk(&mut self, name: &str, mib: u32) -> Result<Option<PathBuf>> {
         let path = self.folder.join(name);

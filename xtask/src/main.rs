@@ -31,7 +31,7 @@ usage: cargo xtask <chore>
 
   test        everything that must hold: format, lints, documentation, tests, release run,
               a few dozen drawn simulations, a network of namespaces, a large file, the status
-              page in a browser, bare-metal build, sizes, no-panic link
+              page in a browser, bare-metal build, sizes, the firmware in QEMU, no-panic link
   bare-metal  builds firmware-example for each of its boards, and prints its flash and static RAM; compiles core
               and the adapters for firmware for thumbv6m, thumbv7em and riscv32imac
   size [--json | --update]
@@ -40,12 +40,12 @@ usage: cargo xtask <chore>
               which --update writes
   no-panic    links every codec and machine without a panic path; checks that the proof can fail
   net         in namespaces of Linux: clients, one on a TAP device, get a file from each other, not from
-              the origin; then a short `soak --net`
+              the origin; simulated ones get another from a real one; then a short `soak --net`
   large-file  describes and verifies a file of more than 4 GiB with the command as it is released
   page        renders the status page in headless Chromium, with scripts and without
   firmware [--board NAME | --run]
-              the same as bare-metal, or for one board; runs the image in QEMU on a simulated LAN, where it preloads a file that
-              two clients then get from it, and not from the origin
+              builds the image for each board, or for one; runs that of QEMU's board on simulated LANs, where it
+              preloads a file that clients then get from it, also after a reset and other troubles
   fuzz [TARGET] [--seconds N]
               runs every fuzz target, or one, for 10 seconds, or N: on random bytes, so not in test
   soak [--seeds N] [--from SEED]
@@ -125,6 +125,7 @@ fn test() -> Result<()> {
     step("page", page::check)?;
     step("bare-metal", bare_metal)?;
     step("size", || size::check(&[]))?;
+    step("firmware", || firmware::check(&["--run"]))?;
     step("no-panic", no_panic::check)?;
     println!("==> all steps passed in {:.1} s", start.elapsed().as_secs_f64());
     Ok(())

@@ -17,7 +17,7 @@ use crate::check::{Content, Delivery, Verdict};
 use crate::hostile::{Flood, Hostile, Stage};
 use crate::pcap::Capture;
 use crate::port::{Lag, Lan, Machine};
-use crate::report::{ClientReport, ContentReport, Ending, Report, Service, WanReport};
+use crate::report::{ClientReport, ContentReport, Ending, HeldUp, Report, Service, WanReport};
 use crate::rng::Seed;
 use crate::scenario::{Clock, FLOOD, FLOOD_HOLD, FLOOD_PORT, Fault, Member, Scenario, Start, TOGETHER};
 use crate::services::Services;
@@ -399,6 +399,11 @@ impl Branch {
             timeline: self.timeline(),
             virtual_ms: self.world.now().since(Instant::ZERO).millis(),
             trace_sha256: self.world.trace_sha256(),
+            held_up: self.lag().filter(|lag| lag.times > 0).map(|Lag { times, worst, total }| HeldUp {
+                times,
+                worst_ms: worst.millis(),
+                total_ms: total.millis(),
+            }),
             outcome,
         }
     }

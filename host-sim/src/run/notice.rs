@@ -64,7 +64,7 @@ impl fmt::Display for Notice {
                 Stage::Opening => write!(f, "{name} opens connections"),
                 Stage::Open(Answers { open, refused, silent }) => write!(
                     f,
-                    "{name}: {open} connections are open, {refused} refused, {silent} without an answer"
+                    "{name}: {open} connections were opened, {refused} refused, {silent} without an answer"
                 ),
                 Stage::Over { closed } => write!(
                     f,

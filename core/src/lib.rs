@@ -104,6 +104,21 @@
 //! }
 //! ```
 //!
+//! # What a device does
+//!
+//! The type of a node says it, and what is left out is not linked and takes no memory:
+//!
+//! ```
+//! # use peerdist_core::crypto::SoftCrypto;
+//! # use peerdist_core::node::{ClientOnly, Node, Serving};
+//! /// Serves, and gets whole URLs from peers and their origins: two at once, unless it says otherwise.
+//! type Cache<S, R> = Node<S, SoftCrypto, R, 8, 2>;
+//! /// Serves, and reads what the application has content information of: no URLs.
+//! type Peer<S, R> = Node<S, SoftCrypto, R, 8, 2, 0>;
+//! /// Reads the same way, and serves nobody.
+//! type Reader<S, R> = Node<S, SoftCrypto, R, 4, 2, 0, ClientOnly>;
+//! ```
+//!
 //! # Features
 //!
 //! - `log`, `defmt`: where log lines go. They are alternatives: both together do not compile.

@@ -19,7 +19,7 @@ use crate::api::client::{
 };
 use crate::bytes::Len;
 use crate::crypto::{CipherAlgorithm, Crypto};
-use crate::discovery::{self, Subnet, server::Server, wire::Message};
+use crate::discovery::{self, Subnet, wire::Message};
 use crate::download::origin::OriginStream;
 use crate::download::{Download, DownloadEvent, ORIGIN_STREAMS, Url, Validator, WINDOW};
 use crate::encoding::InfoVersion;
@@ -32,10 +32,12 @@ use crate::serve::{self, Upload};
 use crate::store::{Storage, StoreError};
 use crate::time::{Duration, Instant, earliest};
 
-/// Downloads at once.
+pub use service::{ClientOnly, Service, Serving};
+
+/// Downloads at once, where the type of a node does not say otherwise.
 pub const DOWNLOADS: usize = 2;
 
-/// Reads of the application at once, until it has ended them: what downloads leave of [`READS`].
+/// Reads of the application at once, until it has ended them: what [`DOWNLOADS`] leave of [`READS`].
 pub const APPLICATION_READS: usize = READS - DOWNLOADS * WINDOW;
 
 /// How long no connection is asked for after one found no socket.
@@ -293,7 +295,19 @@ pub struct Counters {
 
 /// One peer over a store `S`, a crypto provider `C` and a source of entropy `R`, with `STREAMS`
 /// connections and `BLOCKS` blocks being fetched at a time.
-pub struct Node<S, C, R, const STREAMS: usize, const BLOCKS: usize> {
+///
+/// The last two parameters say what a device does. With no `DOWNLOADS` the application gets from the
+/// origin itself what no peer has, and adds it by [`add_data`](Self::add_data); a [`ClientOnly`] serves
+/// nobody. What is not done is not linked, and has no table.
+pub struct Node<
+    S,
+    C,
+    R,
+    const STREAMS: usize,
+    const BLOCKS: usize,
+    const DOWNLOADS: usize = { self::DOWNLOADS },
+    P = Serving,
+> {
     config: Config,
     storage: S,
     crypto: C,
@@ -301,7 +315,7 @@ pub struct Node<S, C, R, const STREAMS: usize, const BLOCKS: usize> {
     streams: [Stream; STREAMS],
     jobs: [Job; BLOCKS],
     fetch: Fetch,
-    server: Server,
+    service: P,
     client: Client,
     downloads: [Option<Download>; DOWNLOADS],
     /// How often each place has been used.
@@ -338,15 +352,21 @@ enum Due {
     Abort,
 }
 
-impl<S, C, R, const STREAMS: usize, const BLOCKS: usize> Node<S, C, R, STREAMS, BLOCKS>
+impl<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P>
+    Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>
 where
     S: Storage,
     C: Crypto,
     R: CryptoRng,
+    P: Service,
 {
+    /// The reads of a download are rows of the table that the application's are in.
+    const FITS: () = assert!(DOWNLOADS <= self::DOWNLOADS, "more downloads than there are reads for");
+
     /// A peer that knows nobody. `rng` must be fit for keys: IVs come from it.
     pub fn new(config: Config, storage: S, crypto: C, mut rng: R) -> Self {
-        let server = Server::with_config(config.answer.clone(), config.instance_id, &mut rng);
+        const { Self::FITS };
+        let service = P::new(config.answer.clone(), config.instance_id, &mut rng);
         let fetch = Fetch::new(fetch::Config {
             discovery: config.discovery.clone(),
             hosted: config.hosted_cache,
@@ -361,7 +381,7 @@ where
             streams: [const { Stream::FREE }; STREAMS],
             jobs: [const { Job::FREE }; BLOCKS],
             fetch,
-            server,
+            service,
             client: Client::default(),
             downloads: core::array::from_fn(|_| None),
             download_generations: [0; DOWNLOADS],
@@ -377,7 +397,9 @@ where
     /// asked or answered: one of each family at most, the first that is named. Without any, probes are
     /// not answered, and answers are not taken.
     pub fn set_addresses(&mut self, addresses: &[Subnet]) {
-        self.server.set_addresses(addresses);
+        if let Some(server) = self.service.server_mut() {
+            server.set_addresses(addresses);
+        }
         self.fetch.discovery().set_addresses(addresses);
         // That is the one by which answers of version 1 name us (fact 24).
         let first = |v4: bool| addresses.iter().find(|net| net.address.is_ipv4() == v4);
@@ -408,13 +430,17 @@ where
     /// What happened so far.
     pub fn counters(&self) -> Counters {
         let fetch = self.fetch.counters;
-        let (probe, answer) = (self.fetch.probe_counters(), self.server.counters());
+        let answer = self.service.server().map(|server| server.counters()).unwrap_or_default();
+        let probe = self.fetch.probe_counters();
         Counters { fetch, probe, answer, ..self.counters }
     }
 
     /// Takes an incoming connection on our port; `None` if it has to be refused: no stream is
-    /// free beyond those in reserve, and all others are busy.
+    /// free beyond those in reserve, and all others are busy; or nobody is served at all.
     pub fn accept(&mut self, now: Instant, _remote: SocketAddr) -> Option<StreamId> {
+        if !P::SERVES {
+            return None;
+        }
         let free = self.streams.iter().filter(|stream| stream.is_free()).count();
         let reserved = self.config.reserved_streams.min(STREAMS / 2);
         // Whoever keeps a connection without asking anything gives way to who may have a question.
@@ -482,7 +508,9 @@ where
         if let Some((to, len)) = self.fetch.discovery().poll_transmit(now, buf) {
             return Some(Output::Datagram { to, data: buf.get(..len)? });
         }
-        if let Some((to, len)) = self.server.poll_transmit(now, self.config.port, buf) {
+        if let Some(server) = self.service.server_mut()
+            && let Some((to, len)) = server.poll_transmit(now, self.config.port, buf)
+        {
             return Some(Output::Datagram { to, data: buf.get(..len)? });
         }
         if let Some(output) = self.download_output() {
@@ -501,14 +529,13 @@ where
         let Self { streams, storage, counters, downloads, config, .. } = self;
         let row = row(streams, stream).ok_or(StreamError)?;
         let result = match &mut row.role {
-            Role::Free => Err(StreamError),
             Role::Fetch(peer) => Ok(peer.poll(buf)),
             Role::Origin(index, origin) => {
                 let download = downloads.get(*index).and_then(Option::as_ref);
                 let max_info = config.content_information;
                 Ok(download.map_or(0, |download| download.poll_origin(origin, max_info, buf)))
             }
-            Role::Serve(upload) => {
+            Role::Serve(upload) if P::SERVES => {
                 let waited = !upload.wants_input();
                 let result = upload.poll(now, storage, &mut counters.serve, buf);
                 row.resume |= waited && upload.wants_input();
@@ -517,6 +544,7 @@ where
                 }
                 result.map_err(|_: StoreError| StreamError)
             }
+            Role::Free | Role::Origin(..) | Role::Serve(_) => Err(StreamError),
         };
         if result.is_err() {
             row.free();
@@ -531,7 +559,7 @@ where
             return Some(now);
         }
         let mut next = earliest(self.fetch.poll_timeout(), self.client.poll_timeout());
-        next = earliest(next, self.server.poll_timeout());
+        next = earliest(next, self.service.server().and_then(|server| server.poll_timeout()));
         next = earliest(next, Some(self.dial_after).filter(|at| *at > now));
         for download in self.downloads.iter().flatten() {
             next = earliest(next, download.poll_timeout(now));
@@ -542,7 +570,7 @@ where
         next
     }
 
-    /// Begins to download `url`; `None` while [`DOWNLOADS`] are under way.
+    /// Begins to download `url`; `None` while `DOWNLOADS` are under way.
     pub fn download(&mut self, now: Instant, url: Url) -> Option<DownloadId> {
         self.download_range(now, url, 0..u64::MAX)
     }
@@ -719,6 +747,7 @@ where
 }
 
 mod drive;
+mod service;
 
 impl Stream {
     const FREE: Self = Self { generation: 0, role: Role::Free, due: None, resume: false };

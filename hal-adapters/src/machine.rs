@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use core::net::SocketAddr;
 
 use peerdist_core::crypto::Crypto;
-use peerdist_core::node::{Input, Node, Output, StreamError, StreamId};
+use peerdist_core::node::{Input, Node, Output, Service, StreamError, StreamId};
 use peerdist_core::store::Storage;
 use peerdist_core::time::{Duration, Instant};
 use rand_core::CryptoRng;
@@ -41,11 +41,13 @@ pub(crate) trait Machine {
     fn poll_timeout(&self, now: Instant) -> Option<Instant>;
 }
 
-impl<S, C, R, const STREAMS: usize, const BLOCKS: usize> Machine for Node<S, C, R, STREAMS, BLOCKS>
+impl<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P> Machine
+    for Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>
 where
     S: Storage,
     C: Crypto,
     R: CryptoRng,
+    P: Service,
 {
     fn accept(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
         self.accept(now, remote)

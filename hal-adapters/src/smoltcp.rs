@@ -13,7 +13,7 @@ use core::net::{IpAddr, SocketAddr};
 use peerdist_core::crypto::Crypto;
 use peerdist_core::discovery::{GROUP_V4, GROUP_V6, PORT as DISCOVERY_PORT};
 use peerdist_core::limits::UPLOAD_TIMEOUT;
-use peerdist_core::node::{Input, Node, Output, StreamId};
+use peerdist_core::node::{Input, Node, Output, Service, StreamId};
 use peerdist_core::store::Storage;
 use peerdist_core::time::{Instant, earliest};
 use rand_core::CryptoRng;
@@ -100,13 +100,13 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
     /// [`Output::Download`] go to
     /// `application`. Returns when to poll again at the latest.
     #[allow(clippy::too_many_arguments, reason = "the caller keeps all of these, and lends them")]
-    pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
+    pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P>(
         &mut self,
         now: Instant,
         interface: &mut Interface,
         device: &mut (impl Device + ?Sized),
         sockets: &mut SocketSet<'_>,
-        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
+        node: &mut Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>,
         buffer: &mut [u8],
         application: &mut dyn FnMut(Output<'_>),
     ) -> Option<Instant>
@@ -114,6 +114,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         S: Storage,
         C: Crypto,
         R: CryptoRng,
+        P: Service,
     {
         self.drive(now, interface, device, sockets, node, buffer, application)
     }

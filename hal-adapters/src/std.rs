@@ -30,7 +30,7 @@ use std::vec::Vec;
 use mio::{Events, Poll, Token};
 use peerdist_core::crypto::Crypto;
 use peerdist_core::discovery::Subnet;
-use peerdist_core::node::{Input, Node, Output, StreamId};
+use peerdist_core::node::{Input, Node, Output, Service, StreamId};
 use peerdist_core::store::Storage;
 use peerdist_core::time::{self as node_time, Instant, earliest};
 use rand_core::CryptoRng;
@@ -230,16 +230,17 @@ impl Driver {
     /// Moves everything that can be moved at `now` between the network and the node.
     /// [`Output::Data`], [`Output::Moved`] and [`Output::Download`] go to `application`. Returns when to poll again at
     /// the latest; `now` means at once, after [`wait`](Self::wait) has looked for events.
-    pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
+    pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P>(
         &mut self,
         now: Instant,
-        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
+        node: &mut Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>,
         application: &mut dyn FnMut(Output<'_>),
     ) -> Option<Instant>
     where
         S: Storage,
         C: Crypto,
         R: CryptoRng,
+        P: Service,
     {
         let mut origins = std::mem::take(&mut self.origins);
         let next = self.drive(now, &mut Layer { node, origins: &mut origins }, application);

@@ -22,7 +22,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use peerdist_core::crypto::Crypto;
 use peerdist_core::discovery::{GROUP_V4, GROUP_V6, Subnet};
-use peerdist_core::node::{Node, Output};
+use peerdist_core::node::{Node, Output, Service};
 use peerdist_core::store::Storage;
 use peerdist_core::time::Instant;
 use rand_core::CryptoRng;
@@ -222,16 +222,17 @@ impl Driver {
 
     /// Moves everything that can be moved at `now` between the network and the node, as
     /// [`crate::std::Driver::poll`] does.
-    pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize>(
+    pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P>(
         &mut self,
         now: Instant,
-        node: &mut Node<S, C, R, STREAMS, BLOCKS>,
+        node: &mut Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>,
         application: &mut dyn FnMut(Output<'_>),
     ) -> Option<Instant>
     where
         S: Storage,
         C: Crypto,
         R: CryptoRng,
+        P: Service,
     {
         let Self { interface, card, sockets, buffer, inner, origins, .. } = self;
         inner.drive(now, interface, card, sockets, &mut Layer { node, origins }, buffer, application)

@@ -294,6 +294,11 @@ impl Client {
         self.addresses = Addresses::new(addresses);
     }
 
+    /// Our own addresses.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
     /// Starts to ask for `ids` (3.1.6.1). [`ProbeRepr::fitting`] tells how many fit one probe.
     pub fn probe(
         &mut self,

@@ -9,19 +9,22 @@ use crate::limits::SEGMENT_BLOCKS;
 /// Passes over all parts in one call.
 const PASSES: usize = 4;
 
-impl<S, C, R, const STREAMS: usize, const BLOCKS: usize> Node<S, C, R, STREAMS, BLOCKS>
+impl<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P>
+    Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>
 where
     S: Storage,
     C: Crypto,
     R: CryptoRng,
+    P: Service,
 {
     pub(super) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
-        let Self { storage, rng, server, fetch, config, counters, .. } = self;
+        let Self { storage, rng, service, fetch, config, counters, .. } = self;
         match discovery::wire::parse(data) {
             Ok(Message::Probe(probe)) => {
+                let Some(server) = service.server_mut() else { return };
                 let is_us = server.addresses().contains(from.ip());
                 server.handle_probe(now, rng, from, &probe, &mut |segment| {
-                    if !is_us {
+                    if DOWNLOADS > 0 && !is_us {
                         fetch.heard(now, from.ip(), segment);
                     }
                     storage.blocks(segment)
@@ -29,7 +32,7 @@ where
             }
             Ok(Message::ProbeMatches(matches)) => {
                 // Without an address of ours, nothing tells who is on the local subnet.
-                let ours = server.addresses();
+                let ours = fetch.discovery().addresses().clone();
                 if ours.is_empty() {
                     return;
                 }
@@ -37,6 +40,7 @@ where
                 fetch.handle_matches(now, from, &matches, &is_us);
             }
             Ok(Message::ProbeV2(probe)) => {
+                let Some(server) = service.server_mut() else { return };
                 server.handle_probe_v2(now, rng, from, &probe, &mut |segment| Holding {
                     // MS-PCCRD 2.2.3.3: the low bit MUST be 0 where not all blocks are here. A segment
                     // of content information 2.0 has a single block (fact 12); one of 1.0, which may
@@ -63,8 +67,7 @@ where
             .count();
         let Some(stream) = row(streams, id) else { return data.len() };
         match &mut stream.role {
-            Role::Free => data.len(),
-            Role::Serve(upload) => {
+            Role::Serve(upload) if P::SERVES => {
                 let busy = active >= config.max_uploads;
                 upload.handle(now, storage, &mut counters.serve, busy, data)
             }
@@ -82,6 +85,7 @@ where
                 if idle_talk { data.len() } else { used }
             }
             Role::Origin(..) => self.handle_origin_data(now, id, data),
+            Role::Free | Role::Serve(_) => data.len(),
         }
     }
 
@@ -201,9 +205,11 @@ where
     pub(super) fn work(&mut self, now: Instant) {
         self.expire(now);
         self.storage.set_time(now);
-        let Self { fetch, server, .. } = self;
-        // What fetch is about to end is known here for the last time.
-        fetch.discovery().replies(now, &mut |segment, replies| server.learn(now, segment, replies));
+        let Self { fetch, service, .. } = self;
+        if let Some(server) = service.server_mut() {
+            // What fetch is about to end is known here for the last time.
+            fetch.discovery().replies(now, &mut |segment, replies| server.learn(now, segment, replies));
+        }
         self.busy = true;
         // What one part has done may give another something to do; what is left after a few
         // passes is for the next call.

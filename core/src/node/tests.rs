@@ -37,6 +37,33 @@ fn a_block_in_flight_takes_little_memory() {
     assert!(rest <= 68 * 1_024, "{rest} bytes for all the rest");
 }
 
+/// What does nothing for others neither accepts them nor looks at their probes.
+#[test]
+fn a_client_serves_nobody() {
+    use crate::content::SegmentId;
+    use crate::discovery::wire::{ProbeRepr, Uuid};
+
+    type Lean<P> = Node<RamStore<[Page; 0], [Entry; 0], [u8; 0]>, SoftCrypto, NoEntropy, 4, 1, 0, P>;
+    fn counted<P: Service>() -> (bool, u32) {
+        let (now, from) = (Instant::from_millis(1_000), SocketAddr::from(([10, 0, 0, 2], 5_000)));
+        let store = RamStore::new([Page::EMPTY; 0], [Entry::EMPTY; 0], [0; 0]);
+        let mut node = Lean::<P>::new(Config::default(), store, SoftCrypto, NoEntropy);
+        node.set_addresses(&[Subnet { address: [10, 0, 0, 1].into(), prefix: 24 }]);
+        let ids = [SegmentId::from_slice(&[7; 32]).unwrap()];
+        let mut probe = [0; 2_048];
+        let probe = ProbeRepr { message_id: Uuid::random(&mut NoEntropy), ids: &ids }
+            .emit(&mut probe)
+            .map(|len| &probe[..len]);
+        node.handle_input(now, Input::Datagram { from, data: probe.unwrap() });
+        (node.accept(now, from).is_some(), node.counters().answer.probes)
+    }
+    assert_eq!(counted::<Serving>(), (true, 1));
+    assert_eq!(counted::<ClientOnly>(), (false, 0));
+    // Nor does it keep tables for that, or for downloads.
+    assert!(size_of::<Lean<ClientOnly>>() < size_of::<Lean<Serving>>());
+    assert!(size_of::<Lean<Serving>>() + DOWNLOADS * size_of::<Download>() <= size_of::<Sized<4, 1>>());
+}
+
 /// What is content, content information or a secret must not get into logs by way of `Debug`.
 #[test]
 fn debug_shows_no_bytes() {

@@ -1,19 +1,28 @@
 //! What the harnesses share: input of which the optimiser knows nothing, a store that takes next to
-//! nothing, and the calls of the crypto provider, which every harness makes.
+//! nothing, the calls of the crypto provider, which every harness makes, and those of a node.
 //!
 //! `core` is what a harness takes beyond [`crypto`] alone.
 #![no_std]
 
 use core::hint::black_box;
+use core::net::SocketAddr;
 use core::ptr;
 
+use peerdist_core::api::client::ContentTag;
 use peerdist_core::content::{InfoUnreadable, SegmentId};
 use peerdist_core::crypto::{CipherKey, Crypto, HashAlgorithm, SoftCrypto};
+use peerdist_core::discovery::Subnet;
+use peerdist_core::node::{Config, DOWNLOADS, Input, Node, Output, Service, Serving};
 use peerdist_core::store::verify::Verified;
 use peerdist_core::store::{
     BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, SlotId, Store, StoreError, Stored,
 };
+use peerdist_core::time::{Duration, Instant};
 use rand_core::{TryCryptoRng, TryRng};
+
+/// A node of four connections, by what it does.
+pub type Peer<const DOWNLOADS_AT_ONCE: usize = DOWNLOADS, P = Serving> =
+    Node<AnyStore, SoftCrypto, Entropy, 4, 2, DOWNLOADS_AT_ONCE, P>;
 
 /// A byte of which the optimiser knows nothing.
 #[inline(never)]
@@ -68,6 +77,68 @@ pub fn crypto(provider: &mut dyn Crypto) {
 /// The provider, behind a vtable of which the optimiser knows nothing.
 pub fn provider(soft: &mut SoftCrypto) -> &mut dyn Crypto {
     any(soft)
+}
+
+/// A node that knows nobody yet.
+pub fn peer<const DOWNLOADS_AT_ONCE: usize, P: Service>() -> Peer<DOWNLOADS_AT_ONCE, P> {
+    Node::new(any(Config::default()), AnyStore, SoftCrypto, Entropy)
+}
+
+/// Any address.
+pub fn address() -> SocketAddr {
+    any(SocketAddr::from(([192, 0, 2, 1], 80)))
+}
+
+/// One turn of a driver's loop, and of an application's that reads through the API.
+pub fn turn<const DOWNLOADS_AT_ONCE: usize, P: Service>(peer: &mut Peer<DOWNLOADS_AT_ONCE, P>, now: Instant) {
+    let address = address();
+    peer.set_addresses(&[Subnet { address: address.ip(), prefix: unknown() }]);
+    let mut buffer = [0; 2_048];
+    let mut stream = any(peer.accept(now, address));
+    while let Some(output) = peer.poll_output(now, &mut buffer) {
+        if let Output::Connect { stream: asked, .. } = &output {
+            stream = Some(*asked);
+        }
+        keep(&output);
+    }
+    if let Some(stream) = stream {
+        let data = any(&buffer[..]);
+        let input = match unknown() {
+            0 => Input::Datagram { from: address, data },
+            1 => Input::Connected { stream },
+            2 => Input::Data { stream, data },
+            3 => Input::Eof { stream },
+            4 => Input::Lost { stream },
+            5 => Input::NoSocket { stream },
+            _ => Input::Timeout,
+        };
+        keep(&peer.handle_input(now, input));
+        keep(&peer.poll_stream(now, stream, &mut buffer));
+    }
+    keep(&peer.poll_timeout(now));
+    let Ok(content) = peer.open_content(any(ContentTag::default())) else { return };
+    keep(&peer.add_content_information(content, any(&buffer[..])));
+    keep(&peer.complete_content_information(content));
+    keep(&peer.is_ready(content));
+    let timeout = Duration::from_millis(unknown_u64());
+    keep(&peer.block_read(now, content, unknown_u64(), unknown_u64(), timeout));
+    let read = peer.stream_read(now, content, unknown_u64(), timeout);
+    if let Some(completion) = peer.poll_completion() {
+        keep(&completion);
+        keep(&peer.copy_read(completion.read, unknown_u64(), &mut buffer));
+    }
+    if let Ok(read) = read {
+        peer.end_read(read);
+    }
+    keep(&peer.close_content(content));
+}
+
+/// Adds data from the origin.
+pub fn add_data<const DOWNLOADS_AT_ONCE: usize, P: Service>(peer: &mut Peer<DOWNLOADS_AT_ONCE, P>) {
+    let data = any([0; 2_048]);
+    if let Ok(content) = peer.open_content(any(ContentTag::default())) {
+        keep(&peer.add_data(content, unknown_u64(), &data));
+    }
 }
 
 /// Entropy that is none.

@@ -69,6 +69,13 @@ impl Digest {
     /// No bytes at all: room for a digest.
     pub const EMPTY: Self = Self { bytes: [0; MAX_DIGEST_BYTES], len: 0 };
 
+    /// Room for `len` bytes of a digest, [`MAX_DIGEST_BYTES`] at most, which are its bytes from now on.
+    pub(crate) fn room(&mut self, len: usize) -> &mut [u8] {
+        let len = len.min(MAX_DIGEST_BYTES);
+        self.len = len as u8;
+        self.bytes.get_mut(..len).unwrap_or_default()
+    }
+
     /// As many of `bytes` as there is room for.
     fn cut(bytes: &[u8]) -> Self {
         let mut digest = Self::EMPTY;
@@ -111,6 +118,14 @@ impl defmt::Format for Digest {
 pub struct Secret(Digest);
 
 impl Secret {
+    /// No bytes at all: room for a secret.
+    pub(crate) const EMPTY: Self = Self(Digest::EMPTY);
+
+    /// Room for `len` secret bytes, [`MAX_DIGEST_BYTES`] at most: they get here without a buffer on the way.
+    pub(crate) fn room(&mut self, len: usize) -> &mut [u8] {
+        self.0.room(len)
+    }
+
     /// Copies `bytes`; `None` if there are more than [`MAX_DIGEST_BYTES`].
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         Digest::from_slice(bytes).map(Self)

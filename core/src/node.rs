@@ -21,7 +21,7 @@ use crate::bytes::Len;
 use crate::crypto::{CipherAlgorithm, Crypto};
 use crate::discovery::{self, Subnet, wire::Message};
 use crate::download::origin::OriginStream;
-use crate::download::{Download, DownloadEvent, ORIGIN_STREAMS, Url, Validator, WINDOW};
+use crate::download::{Download, DownloadEvent, Url, Validator, WINDOW};
 use crate::encoding::InfoVersion;
 use crate::fetch::stream::{Answer, Desk, PeerStream};
 use crate::fetch::{self, Ask, Cause, Fetch, Job};
@@ -32,6 +32,7 @@ use crate::serve::{self, Upload};
 use crate::store::{Storage, StoreError};
 use crate::time::{Duration, Instant, earliest};
 
+use downloads::Place;
 pub use service::{ClientOnly, Service, Serving};
 
 /// Downloads at once, where the type of a node does not say otherwise.
@@ -42,9 +43,6 @@ pub const APPLICATION_READS: usize = READS - DOWNLOADS * WINDOW;
 
 /// How long no connection is asked for after one found no socket.
 const SOCKET_WAIT: Duration = Duration::from_millis(100);
-
-/// Completions that wait to be passed on.
-const COMPLETIONS: usize = 16;
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -309,24 +307,27 @@ pub struct Node<
     P = Serving,
 > {
     config: Config,
-    storage: S,
-    crypto: C,
-    rng: R,
+    common: Common<S, C, R, BLOCKS>,
     streams: [Stream; STREAMS],
-    jobs: [Job; BLOCKS],
-    fetch: Fetch,
     service: P,
     client: Client,
-    downloads: [Option<Download>; DOWNLOADS],
-    /// How often each place has been used.
-    download_generations: [u32; DOWNLOADS],
-    completions: Deque<Completion, COMPLETIONS>,
+    downloads: [Place; DOWNLOADS],
     for_application: Deque<Completion, APPLICATION_READS>,
     /// Whether work is left that needs no input.
     busy: bool,
     /// Before then, no connection is asked for: there was no socket for the last one.
     dial_after: Instant,
     counters: Counters,
+}
+
+/// What all parts work with.
+struct Common<S, C, R, const BLOCKS: usize> {
+    storage: S,
+    crypto: C,
+    rng: R,
+    fetch: Fetch,
+    jobs: [Job; BLOCKS],
+    cipher: CipherAlgorithm,
 }
 
 /// A row of the table of streams.
@@ -342,7 +343,8 @@ enum Role {
     Free,
     Serve(Upload),
     Fetch(PeerStream),
-    Origin(usize, OriginStream),
+    /// Of the download in that place.
+    Origin(u8, OriginStream),
 }
 
 #[derive(Clone, Copy)]
@@ -373,19 +375,14 @@ where
             distributed: config.distributed,
             cipher: config.cipher,
         });
+        let cipher = config.cipher;
         Self {
             config,
-            storage,
-            crypto,
-            rng,
-            streams: [const { Stream::FREE }; STREAMS],
-            jobs: [const { Job::FREE }; BLOCKS],
-            fetch,
+            common: Common { storage, crypto, rng, fetch, jobs: [const { Job::FREE }; BLOCKS], cipher },
+            streams: core::array::from_fn(|_| Stream::new()),
             service,
             client: Client::default(),
-            downloads: core::array::from_fn(|_| None),
-            download_generations: [0; DOWNLOADS],
-            completions: Deque::new(),
+            downloads: core::array::from_fn(|_| Place::free()),
             for_application: Deque::new(),
             busy: false,
             dial_after: Instant::ZERO,
@@ -400,11 +397,11 @@ where
         if let Some(server) = self.service.server_mut() {
             server.set_addresses(addresses);
         }
-        self.fetch.discovery().set_addresses(addresses);
+        self.common.fetch.discovery().set_addresses(addresses);
         // That is the one by which answers of version 1 name us (fact 24).
         let first = |v4: bool| addresses.iter().find(|net| net.address.is_ipv4() == v4);
         let ours = first(true).or(first(false)).map(|net| SocketAddr::new(net.address, self.config.port));
-        self.fetch.set_us(ours);
+        self.common.fetch.set_us(ours);
     }
 
     /// What can be set.
@@ -414,24 +411,24 @@ where
 
     /// The store of blocks and of content information that it was built with.
     pub fn storage(&self) -> &S {
-        &self.storage
+        &self.common.storage
     }
 
     /// The same, to have blocks forgotten: none that is pinned, for those are being read or sent.
     pub fn storage_mut(&mut self) -> &mut S {
-        &mut self.storage
+        &mut self.common.storage
     }
 
     /// The crypto provider.
     pub fn crypto(&self) -> &C {
-        &self.crypto
+        &self.common.crypto
     }
 
     /// What happened so far.
     pub fn counters(&self) -> Counters {
-        let fetch = self.fetch.counters;
+        let fetch = self.common.fetch.counters;
         let answer = self.service.server().map(|server| server.counters()).unwrap_or_default();
-        let probe = self.fetch.probe_counters();
+        let probe = self.common.fetch.probe_counters();
         Counters { fetch, probe, answer, ..self.counters }
     }
 
@@ -505,7 +502,7 @@ where
         if let Some(output) = self.stream_output() {
             return Some(output);
         }
-        if let Some((to, len)) = self.fetch.discovery().poll_transmit(now, buf) {
+        if let Some((to, len)) = self.common.fetch.discovery().poll_transmit(now, buf) {
             return Some(Output::Datagram { to, data: buf.get(..len)? });
         }
         if let Some(server) = self.service.server_mut()
@@ -526,25 +523,25 @@ where
         stream: StreamId,
         buf: &mut [u8],
     ) -> Result<usize, StreamError> {
-        let Self { streams, storage, counters, downloads, config, .. } = self;
+        let Self { streams, common, counters, downloads, config, .. } = self;
         let row = row(streams, stream).ok_or(StreamError)?;
         let result = match &mut row.role {
             Role::Fetch(peer) => Ok(peer.poll(buf)),
             Role::Origin(index, origin) => {
-                let download = downloads.get(*index).and_then(Option::as_ref);
+                let download = downloads.get(usize::from(*index)).and_then(|place| place.download.as_ref());
                 let max_info = config.content_information;
                 Ok(download.map_or(0, |download| download.poll_origin(origin, max_info, buf)))
             }
             Role::Serve(upload) if P::SERVES => {
                 let waited = !upload.wants_input();
-                let result = upload.poll(now, storage, &mut counters.serve, buf);
+                let result = upload.poll(now, &mut common.storage, &mut counters.serve, buf);
                 row.resume |= waited && upload.wants_input();
                 if upload.is_over() && result.is_ok() {
                     row.due = Some(Due::Close);
                 }
                 result.map_err(|_: StoreError| StreamError)
             }
-            Role::Free | Role::Origin(..) | Role::Serve(_) => Err(StreamError),
+            Role::Free | Role::Serve(_) => Err(StreamError),
         };
         if result.is_err() {
             row.free();
@@ -555,14 +552,14 @@ where
     /// When [`poll_output`](Self::poll_output) has something to do even if no input comes. `now`
     /// itself means at once: the last call left work, so that it did not take too long.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        if self.busy || self.downloads.iter().flatten().any(Download::has_event) {
+        if self.busy || self.downloads.iter().any(Place::has_event) {
             return Some(now);
         }
-        let mut next = earliest(self.fetch.poll_timeout(), self.client.poll_timeout());
+        let mut next = earliest(self.common.fetch.poll_timeout(), self.client.poll_timeout());
         next = earliest(next, self.service.server().and_then(|server| server.poll_timeout()));
         next = earliest(next, Some(self.dial_after).filter(|at| *at > now));
-        for download in self.downloads.iter().flatten() {
-            next = earliest(next, download.poll_timeout(now));
+        for place in &self.downloads {
+            next = earliest(next, place.poll_timeout(now));
         }
         for stream in &self.streams {
             next = earliest(next, stream.deadline());
@@ -599,68 +596,34 @@ where
     /// What tells the content of a download from a later one, once the first bytes of it are here and if the
     /// origin gives it plainly: for [`Node::download_rest`].
     pub fn validator(&self, download: DownloadId) -> Option<&Validator> {
-        let index = usize::from(download.index);
-        let generation = self.download_generations.get(index)?;
-        let found = self.downloads.get(index)?.as_ref().filter(|_| *generation == download.generation);
-        found?.validator()
-    }
-
-    fn begin_download(
-        &mut self,
-        now: Instant,
-        url: Url,
-        range: Range<u64>,
-    ) -> Option<(DownloadId, &mut Download)> {
-        let places = self.downloads.iter_mut().zip(&mut self.download_generations);
-        let (index, (slot, generation)) = (0u8..).zip(places).find(|(_, (slot, _))| slot.is_none())?;
-        *generation = generation.wrapping_add(1);
-        let id = DownloadId { index, generation: *generation };
-        Some((id, slot.insert(Download::new(now, url, range))))
+        self.under_way(download)?.validator()
     }
 
     /// Ends a download; no more comes of it. What is cached stays.
     pub fn cancel_download(&mut self, download: DownloadId) {
-        let index = usize::from(download.index);
-        if self.download_id(index) != download {
-            return;
-        }
-        let Self { downloads, client, storage, crypto, rng, fetch, jobs, config, .. } = self;
-        let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
-        if let Some(slot) = downloads.get_mut(index) {
-            if let Some(download) = slot {
-                download.cancel(client, &mut parts);
-            }
-            *slot = None;
-        }
-        // The next download of this number may be of another origin.
-        for stream in self.streams.iter_mut() {
-            if matches!(&stream.role, Role::Origin(of, _) if *of == index) {
-                stream.dismiss(Due::Abort);
-            }
-        }
+        self.drop_download(download);
     }
 
     /// Opens an empty content (PeerDistClientOpenContent).
     pub fn open_content(&mut self, tag: ContentTag) -> Result<ContentHandle, ApiError> {
-        self.client.open_content(&mut self.storage, tag)
+        self.client.open_content(&mut self.common.storage, tag)
     }
 
     /// Closes a content (PeerDistClientCloseContent).
     pub fn close_content(&mut self, content: ContentHandle) -> Result<(), ApiError> {
-        let (client, mut parts) = self.client_parts();
-        client.close_content(content, &mut parts)
+        self.client.close_content(content, &mut self.common.lend())
     }
 
     /// Adds content information (PeerDistClientAddContentInformation).
     pub fn add_content_information(&mut self, content: ContentHandle, bytes: &[u8]) -> Result<(), ApiError> {
-        self.client.add_content_information(&mut self.storage, content, bytes)
+        self.client.add_content_information(&mut self.common.storage, content, bytes)
     }
 
     /// Completes content information (PeerDistClientCompleteContentInformation); reads can begin
     /// once [`is_ready`](Self::is_ready).
     pub fn complete_content_information(&mut self, content: ContentHandle) -> Result<(), ApiError> {
         self.busy = true;
-        self.client.complete_content_information(&mut self.storage, content)
+        self.client.complete_content_information(&mut self.common.storage, content)
     }
 
     /// Whether reads can begin.
@@ -702,13 +665,12 @@ where
 
     /// Copies data of a completed read, from `skip` bytes into it.
     pub fn copy_read(&mut self, read: ReadId, skip: u64, buf: &mut [u8]) -> Result<usize, ReadError> {
-        self.client.copy_read(&mut self.storage, &mut self.crypto, read, skip, buf)
+        self.client.copy_read(&mut self.common.storage, &mut self.common.crypto, read, skip, buf)
     }
 
     /// Ends a read: gives its data free, or cancels it.
     pub fn end_read(&mut self, read: ReadId) {
-        let (client, mut parts) = self.client_parts();
-        client.end_read(&mut parts, read);
+        self.client.end_read(&mut self.common.lend(), read);
     }
 
     /// Adds data from the origin (PeerDistClientAddData): how many bytes were used, up to the end
@@ -719,38 +681,28 @@ where
         offset: u64,
         bytes: &[u8],
     ) -> Result<(usize, crate::api::client::Added), ApiError> {
-        let (client, mut parts) = self.client_parts();
-        client.add_data(&mut parts, content, offset, bytes)
-    }
-
-    /// The latest download in a place.
-    fn download_id(&self, index: usize) -> DownloadId {
-        let generation = self.download_generations.get(index).copied().unwrap_or_default();
-        DownloadId { index: index as u8, generation }
+        self.client.add_data(&mut self.common.lend(), content, offset, bytes)
     }
 
     /// Refuses the application's reads beyond [`APPLICATION_READS`]: each may need room for its
     /// completion, and a row of the table that downloads share.
     fn check_reads(&self) -> Result<(), ApiError> {
-        let of_download =
-            |read: &ReadId| self.downloads.iter().flatten().any(|download| download.owns(*read));
+        let of_download = |read: &ReadId| self.downloads.iter().any(|place| place.owns(*read));
         let open = self.client.reads().filter(|read| !of_download(read)).count();
         let ended = |completion: &&Completion| self.client.reads().all(|read| read != completion.read);
         let waiting = self.for_application.iter().filter(ended).count();
         if open + waiting < APPLICATION_READS { Ok(()) } else { Err(ApiError::Full) }
     }
-
-    fn client_parts(&mut self) -> (&mut Client, Parts<'_>) {
-        let Self { client, storage, crypto, rng, fetch, jobs, config, .. } = self;
-        (client, Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher })
-    }
 }
 
+mod downloads;
 mod drive;
 mod service;
 
 impl Stream {
-    const FREE: Self = Self { generation: 0, role: Role::Free, due: None, resume: false };
+    fn new() -> Self {
+        Self { generation: 0, role: Role::Free, due: None, resume: false }
+    }
 
     fn is_free(&self) -> bool {
         matches!(self.role, Role::Free) && self.due.is_none()

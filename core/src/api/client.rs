@@ -6,12 +6,12 @@
 
 use core::ops::Range;
 
-use heapless::{Deque, Vec};
+use heapless::Vec;
 use rand_core::CryptoRng;
 
 pub use super::error::{Added, ApiError, ReadError};
-use crate::content::{HodCheck, Info, InfoError, Progress, Segment, v1, v2};
-use crate::crypto::{CipherAlgorithm, Crypto, Seal, Secret};
+use crate::content::{HodCheck, Info, InfoError, Progress, Segment, v2};
+use crate::crypto::{CipherAlgorithm, Crypto, Seal};
 use crate::fetch::{Failures, Fetch, Job, JobId, Source};
 use crate::store::seal::{SealError, open_at};
 use crate::store::verify::{Expected, Intake, VerifyError};
@@ -118,20 +118,19 @@ struct Content {
 enum State {
     Closed,
     Collecting(InfoId),
-    /// Block hashes of version 1.0 are being checked against HoD, segment by segment. In version
-    /// 2.0 a block's hash is the HoD (fact 12).
-    Checking {
-        info_id: InfoId,
-        info: v1::Info,
-        segment: u32,
-    },
-    Ready {
-        info_id: InfoId,
-        info: Info,
-        /// From where segments are searched for.
-        near: Option<v2::Place>,
-    },
+    Complete(Complete),
     Unusable(InfoId, InfoError),
+}
+
+/// Content information that was parsed.
+struct Complete {
+    info_id: InfoId,
+    info: Info,
+    /// The first segment whose block hashes have not been checked against HoD, if there is one. In
+    /// version 2.0 there is none, for a block's hash is the HoD (fact 12).
+    unchecked: Option<u32>,
+    /// From where segments are searched for.
+    near: Option<v2::Place>,
 }
 
 struct Read {
@@ -150,15 +149,19 @@ enum Stage {
 }
 
 /// A read under way.
+#[derive(Clone, Copy)]
 struct Wish {
-    /// `None`: a stream read that has not begun.
-    offset: Option<u64>,
-    max: u64,
+    /// Meaningless while it is queued.
+    offset: u64,
+    max: u32,
     deadline: Instant,
     search: Search,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Search {
+    /// A stream read: it begins where those before it end.
+    Queued,
     New,
     /// Its block is not in the store, and no job was free.
     Starved,
@@ -189,8 +192,8 @@ struct Located {
     segment: Segment,
     block: BlockId,
     expected: Expected,
-    /// Offsets of the block in the content.
-    span: Range<u64>,
+    /// Where the block begins in the content.
+    start: u64,
 }
 
 /// The parts of the machine that a client works with.
@@ -212,6 +215,7 @@ pub struct Parts<'a> {
 impl Default for Client {
     fn default() -> Self {
         Self {
+            // A constant would take as much flash as it takes memory.
             contents: core::array::from_fn(|_| Content {
                 generation: 0,
                 state: State::Closed,
@@ -245,28 +249,19 @@ impl Client {
 
     /// Closes a content and cancels its reads (PeerDistClientCloseContent). What is cached stays.
     pub fn close_content(&mut self, handle: ContentHandle, parts: &mut Parts<'_>) -> Result<(), ApiError> {
-        let content = self.content_mut(handle)?;
-        let state = core::mem::replace(&mut content.state, State::Closed);
-        match state {
-            State::Collecting(id) | State::Unusable(id, _) => parts.storage.remove_info(id),
-            State::Checking { info_id, .. } | State::Ready { info_id, .. } => {
-                parts.storage.remove_info(info_id);
-            }
+        let content = self.content_mut(handle).ok_or(ApiError::InvalidHandle)?;
+        match &content.state {
+            State::Collecting(id)
+            | State::Unusable(id, _)
+            | State::Complete(Complete { info_id: id, .. }) => parts.storage.remove_info(*id),
             State::Closed => {}
         }
-        self.check.take_if(|(checked, _)| *checked == handle);
-        self.reads.retain(|read| {
-            if read.content == handle {
-                read.end(parts);
-            }
-            read.content != handle
-        });
-        self.intakes.retain(|inflow| {
-            if inflow.content == handle {
-                parts.storage.release(inflow.intake.slot());
-            }
-            inflow.content != handle
-        });
+        content.state = State::Closed;
+        if self.check.as_ref().is_some_and(|(checked, _)| *checked == handle) {
+            self.check = None;
+        }
+        self.end_reads(parts, Ended::Of(handle));
+        self.drop_intakes(parts.storage, handle, None);
         Ok(())
     }
 
@@ -278,10 +273,10 @@ impl Client {
         handle: ContentHandle,
         bytes: &[u8],
     ) -> Result<(), ApiError> {
-        let State::Collecting(id) = self.content_mut(handle)?.state else {
-            return Err(ApiError::InvalidState);
-        };
-        storage.append_info(id, bytes).map_err(|_| ApiError::Full)
+        match self.content(handle).ok_or(ApiError::InvalidHandle)?.state {
+            State::Collecting(id) => storage.append_info(id, bytes).map_err(|_| ApiError::Full),
+            _ => Err(ApiError::InvalidState),
+        }
     }
 
     /// Declares the content information complete (PeerDistClientCompleteContentInformation).
@@ -291,15 +286,13 @@ impl Client {
         storage: &mut dyn Storage,
         handle: ContentHandle,
     ) -> Result<(), ApiError> {
-        let content = self.content_mut(handle)?;
+        let content = self.content_mut(handle).ok_or(ApiError::InvalidHandle)?;
         let State::Collecting(info_id) = content.state else { return Err(ApiError::InvalidState) };
         match Info::parse(&InfoView { store: storage, id: info_id }) {
             Ok(info) => {
                 content.position = info.range().start;
-                content.state = match info {
-                    Info::V1(info) => State::Checking { info_id, info, segment: 0 },
-                    Info::V2(_) => State::Ready { info_id, info, near: None },
-                };
+                let unchecked = matches!(info, Info::V1(_)).then_some(0);
+                content.state = State::Complete(Complete { info_id, info, unchecked, near: None });
                 Ok(())
             }
             Err(error) => {
@@ -311,9 +304,8 @@ impl Client {
 
     /// Whether reads can begin: `Ok(None)` while block hashes are still being checked.
     pub fn is_ready(&self, handle: ContentHandle) -> Result<Option<&Info>, ApiError> {
-        match &self.content(handle)?.state {
-            State::Ready { info, .. } => Ok(Some(info)),
-            State::Checking { .. } => Ok(None),
+        match &self.content(handle).ok_or(ApiError::InvalidHandle)?.state {
+            State::Complete(complete) => Ok(complete.unchecked.is_none().then_some(&complete.info)),
             State::Unusable(_, error) => Err(ApiError::CannotParse(*error)),
             State::Collecting(_) | State::Closed => Err(ApiError::InvalidState),
         }
@@ -357,7 +349,8 @@ impl Client {
         let Stage::Ready(Ready { stored, within, len, secret_at }) = &read.stage else {
             return Err(ReadError::NoSuchRead);
         };
-        let Ok(kp) = self.secret(storage, read.content, *secret_at) else { return Ok(0) };
+        let Ok(complete) = self.ready(read.content) else { return Ok(0) };
+        let Ok(kp) = complete.info.secret_at(&complete.view(storage), *secret_at) else { return Ok(0) };
         let skip = u32::try_from(skip).unwrap_or(u32::MAX);
         let len = buf.len().min(len.saturating_sub(skip) as usize);
         let buf = buf.get_mut(..len).unwrap_or_default();
@@ -370,13 +363,9 @@ impl Client {
 
     /// Ends a read: completed, it gives its block free; under way, it is cancelled.
     pub fn end_read(&mut self, parts: &mut Parts<'_>, id: ReadId) {
-        self.reads.retain(|read| {
-            if read.id == id {
-                read.end(parts);
-                self.moved = self.moved.wrapping_add(1);
-            }
-            read.id != id
-        });
+        let before = self.reads.len();
+        self.end_reads(parts, Ended::This(id));
+        self.moved = self.moved.wrapping_add(u32::from(self.reads.len() < before));
     }
 
     /// Adds data that came from the origin, at `offset` of the content (PeerDistClientAddData). A
@@ -390,33 +379,26 @@ impl Client {
         offset: u64,
         bytes: &[u8],
     ) -> Result<(usize, Added), ApiError> {
-        let rest = |end: u64| {
-            let left = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
-            bytes.len().min(left)
-        };
         // What goes on with a block needs no search.
-        let ours = |inflow: &Inflow| inflow.content == handle && inflow.span().contains(&offset);
-        let position = match self.intakes.iter().position(ours) {
-            Some(position) => position,
-            None => {
-                let located = self.locate(parts, handle, offset)?;
-                if offset > located.span.start {
-                    return Ok((rest(located.span.end), Added::OutOfOrder));
-                }
-                let Some(inflow) = begin_intake(parts, handle, &located)? else {
-                    return Ok((rest(located.span.end), Added::Known));
-                };
-                self.intakes.push(inflow).map_err(|inflow| {
-                    parts.storage.release(inflow.intake.slot());
-                    ApiError::Full
-                })?;
-                self.intakes.len().saturating_sub(1)
+        let mut position = self.inflow(handle, offset);
+        if position.is_none() {
+            let located = self.locate(parts, handle, offset)?;
+            let rest = until(located.end(), offset, bytes);
+            if offset > located.start {
+                return Ok((rest, Added::OutOfOrder));
             }
-        };
-        let secret_at = self.intakes.get(position).map_or(0, |inflow| inflow.secret_at);
-        let kp = self.secret(parts.storage, handle, secret_at)?;
+            if !self.begin_intake(parts, handle, &located)? {
+                return Ok((rest, Added::Known));
+            }
+            position = self.intakes.len().checked_sub(1);
+        }
+        let Some(position) = position else { return Err(ApiError::Full) };
+        let Some(inflow) = self.intakes.get(position) else { return Err(ApiError::Full) };
+        let complete = self.ready(handle)?;
+        let kp = complete.info.secret_at(&complete.view(parts.storage), inflow.secret_at);
+        let kp = kp.map_err(ApiError::CannotParse)?;
         let Some(inflow) = self.intakes.get_mut(position) else { return Err(ApiError::Full) };
-        let rest = rest(inflow.span().end);
+        let rest = until(inflow.end(), offset, bytes);
         if u64::from(inflow.intake.taken()) != offset.saturating_sub(inflow.start) {
             return Ok((rest, Added::OutOfOrder));
         }
@@ -430,13 +412,12 @@ impl Client {
         match result {
             Ok((used, false)) => Ok((used, Added::Partial)),
             Ok((used, true)) => Ok((used, Added::Committed)),
-            Err(VerifyError::Seal(_)) => {
+            Err(error) => {
                 parts.storage.release(slot);
-                Err(ApiError::Full)
-            }
-            Err(_) => {
-                parts.storage.release(slot);
-                Ok((rest, Added::Bad))
+                match error {
+                    VerifyError::Seal(_) => Err(ApiError::Full),
+                    _ => Ok((rest, Added::Bad)),
+                }
             }
         }
     }
@@ -454,13 +435,7 @@ impl Client {
 
     /// Drops what is incomplete of the block that begins at `start`: its source broke off.
     pub fn drop_data(&mut self, storage: &mut dyn Storage, handle: ContentHandle, start: u64) {
-        self.intakes.retain(|inflow| {
-            let gone = inflow.content == handle && inflow.start == start;
-            if gone {
-                storage.release(inflow.intake.slot());
-            }
-            !gone
-        });
+        self.drop_intakes(storage, handle, Some(start));
     }
 
     /// All reads that have not ended, or whose data is still to be copied.
@@ -475,8 +450,9 @@ impl Client {
         handle: ContentHandle,
         index: u32,
     ) -> Result<Segment, ApiError> {
-        let (view, info, near) = self.ready(storage, handle)?;
-        info.segment_near(&view, near, index).map_err(ApiError::CannotParse)
+        let complete = self.ready(handle)?;
+        let segment = complete.info.segment_near(&complete.view(storage), complete.near, index);
+        segment.map_err(ApiError::CannotParse)
     }
 
     /// The segment of `handle` that holds the byte at `offset`.
@@ -486,51 +462,46 @@ impl Client {
         handle: ContentHandle,
         offset: u64,
     ) -> Result<Segment, ApiError> {
-        let (view, info, near) = self.ready(storage, handle)?;
-        let segment = info.segment_at_near(&view, near, offset).map_err(ApiError::CannotParse)?;
-        segment.ok_or(ApiError::InvalidState)
+        let complete = self.ready(handle)?;
+        match complete.info.segment_at_near(&complete.view(storage), complete.near, offset) {
+            Ok(Some(segment)) => Ok(segment),
+            Ok(None) => Err(ApiError::InvalidState),
+            Err(error) => Err(ApiError::CannotParse(error)),
+        }
     }
 
     /// The next segments that are asked for, by index or offset, are `segment` and those behind it.
     pub fn go_to(&mut self, handle: ContentHandle, segment: &Segment) {
-        if let Ok(Content { state: State::Ready { near, .. }, .. }) = self.content_mut(handle) {
-            *near = segment.place();
+        if let Some(Content { state: State::Complete(complete), .. }) = self.content_mut(handle) {
+            complete.near = segment.place();
         }
     }
 
     /// Moves everything on: checks content information, begins reads, completes them. Returns
     /// whether anything moved, so that there may be more to do at once.
-    pub fn work<const N: usize>(
+    pub fn work(
         &mut self,
         now: Instant,
         parts: &mut Parts<'_>,
-        completions: &mut Deque<Completion, N>,
+        completed: &mut dyn FnMut(&Self, Completion),
     ) -> bool {
         let mut more = self.check(parts);
-        let is_new = |read: &&Read| matches!(&read.stage, Stage::Open(Wish { search: Search::New, .. }));
-        let new = |reads: &[Read]| reads.iter().filter(is_new).count();
-        let before = new(&self.reads);
         for index in 0..self.reads.len() {
-            if completions.is_full() {
-                break;
-            }
-            let begun = self.reads.get(index).is_some_and(Read::has_job);
+            let before = self.search(index);
             if let Some(completion) = self.advance(now, parts, index) {
-                // Room was checked above.
-                let _ = completions.push_back(completion);
-                more = true;
+                completed(self, completion);
             }
-            more |= begun != self.reads.get(index).is_some_and(Read::has_job);
+            // What was just wanted has to be searched for; what has ended leaves a job.
+            more |= before != self.search(index);
         }
-        self.reads.retain(|read| !matches!(read.stage, Stage::Over));
-        // What was just wanted has to be searched for.
-        more || new(&self.reads) < before
+        self.end_reads(parts, Ended::Over);
+        more
     }
 
     /// When the first read runs out of time.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        // A stream read without an offset waits for its turn, which another one's end brings.
-        let waits = |wish: &&Wish| wish.offset.is_some();
+        // A stream read that is queued waits for its turn, which another one's end brings.
+        let waits = |wish: &&Wish| wish.search != Search::Queued;
         self.reads.iter().filter_map(Read::wish).filter(waits).map(|wish| wish.deadline).min()
     }
 
@@ -542,210 +513,302 @@ impl Client {
         max: u64,
         timeout: Duration,
     ) -> Result<ReadId, ApiError> {
-        self.is_ready(content)?.ok_or(ApiError::InvalidState)?;
+        if self.is_ready(content)?.is_none() {
+            return Err(ApiError::InvalidState);
+        }
         let id = ReadId(self.next_read);
-        let wish = Wish { offset, max: max.max(1), deadline: now + timeout, search: Search::New };
+        let wish = Wish {
+            offset: offset.unwrap_or_default(),
+            // No block has more bytes than that.
+            max: u32::try_from(max.max(1)).unwrap_or(u32::MAX),
+            deadline: now + timeout,
+            search: if offset.is_some() { Search::New } else { Search::Queued },
+        };
         let read = Read { id, content, streaming: offset.is_none(), stage: Stage::Open(wish) };
-        self.reads.push(read).map_err(|_| ApiError::Full)?;
+        if self.reads.push(read).is_err() {
+            return Err(ApiError::Full);
+        }
         self.next_read = self.next_read.wrapping_add(1);
         Ok(id)
+    }
+
+    /// How far the read at `index` is; `None` once it has ended.
+    fn search(&self, index: usize) -> Option<Search> {
+        self.reads.get(index)?.wish().map(|wish| wish.search)
     }
 
     /// Moves one read on; its completion if it ends.
     fn advance(&mut self, now: Instant, parts: &mut Parts<'_>, index: usize) -> Option<Completion> {
         let (earlier, read) = self.reads.split_at_mut_checked(index)?;
         let read = read.first_mut()?;
-        let handle = read.content;
-        let position = self.contents.get(usize::from(handle.index)).map_or(0, |content| content.position);
-        // Stream reads are answered first in, first out.
-        let queued = |other: &Read| other.streaming && other.content == handle && other.wish().is_some();
+        let Read { id, content: handle, streaming, .. } = *read;
         let Stage::Open(wish) = &mut read.stage else { return None };
-        if wish.offset.is_none() {
+        // Stream reads are answered first in, first out.
+        if wish.search == Search::Queued {
+            let queued = |other: &Read| other.streaming && other.content == handle && other.wish().is_some();
             if earlier.iter().any(queued) {
                 return None;
             }
-            wish.offset = Some(position);
+            wish.offset = self.contents.get(usize::from(handle.index))?.position;
+            wish.search = Search::New;
         }
-        let (offset, max, deadline) = (wish.offset?, wish.max, wish.deadline);
-        let (result, failures) = match wish.search {
-            // What finding its block costs is not spent again before a job is free.
-            Search::Starved if now < deadline && !Fetch::has_room(parts.jobs) => return None,
-            Search::New | Search::Starved => match self.begin(now, parts, handle, offset, max) {
-                Begun::Local(ready) => {
-                    let range = offset..offset.saturating_add(ready.len.into());
-                    self.reads.get_mut(index)?.ready(parts, ready);
-                    (ReadResult::Data { range, source: Source::Local }, Failures::new())
+        let (search, is_late) = (wish.search, now >= wish.deadline);
+        let mut failures = Failures::new();
+        let asked = match search {
+            Search::Waiting(job) => match Fetch::outcome(parts.jobs, job) {
+                Some(outcome) => {
+                    failures = outcome.failures;
+                    Asked::Answered(outcome.source)
                 }
-                Begun::Wanted(job) => {
-                    self.reads.get_mut(index)?.search(Search::Waiting(job));
-                    return None;
+                None if is_late => {
+                    failures = parts.fetch.expire(now, parts.storage, parts.jobs, job);
+                    Asked::InVain
                 }
-                Begun::NoJob(_) if now < deadline => {
-                    self.reads.get_mut(index)?.search(Search::Starved);
-                    return None;
-                }
-                Begun::NoJob(range) => (ReadResult::TimedOut { range }, Failures::new()),
-                Begun::Outside => (ReadResult::NoMore, Failures::new()),
+                None => return None,
             },
-            Search::Waiting(job) => self.outcome(now, parts, index, job, offset, max)?,
+            // What finding its block costs is not spent again before a job is free.
+            Search::Starved if !is_late && !Fetch::has_room(parts.jobs) => return None,
+            Search::Queued | Search::New | Search::Starved => Asked::Nobody,
         };
+        let result = self.end(now, parts, index, asked)?;
         let read = self.reads.get_mut(index)?;
-        let (id, streaming) = (read.id, read.streaming);
         let moved = match &result {
             ReadResult::Data { range, .. } => Some(range.end),
-            ReadResult::Missing { range } | ReadResult::TimedOut { range } => Some(range.end),
-            ReadResult::NoMore => None,
+            ReadResult::Missing { range } | ReadResult::TimedOut { range } => {
+                read.stage = Stage::Over;
+                Some(range.end)
+            }
+            ReadResult::NoMore => {
+                read.stage = Stage::Over;
+                None
+            }
         };
-        if !matches!(result, ReadResult::Data { .. }) {
-            read.stage = Stage::Over;
-        }
-        if let (true, Some(end), Ok(content)) = (streaming, moved, self.content_mut(handle)) {
+        if let (true, Some(end), Some(content)) = (streaming, moved, self.content_mut(handle)) {
             content.position = end;
         }
         Some(Completion { read: id, content: handle, result, failures })
     }
 
-    /// Begins a read: from the store, or by a job.
-    fn begin(
-        &mut self,
-        now: Instant,
-        parts: &mut Parts<'_>,
-        handle: ContentHandle,
-        offset: u64,
-        max: u64,
-    ) -> Begun {
-        if !self.is_ready(handle).is_ok_and(|info| info.is_some_and(|info| info.range().contains(&offset))) {
-            return Begun::Outside;
+    /// What a read comes to, if it ends now: from the store, or not at all. Otherwise its block is
+    /// asked for.
+    fn end(&mut self, now: Instant, parts: &mut Parts<'_>, index: usize, asked: Asked) -> Option<ReadResult> {
+        let read = self.reads.get(index)?;
+        let (handle, wish) = (read.content, *read.wish()?);
+        let Ok(complete) = self.ready(handle) else { return Some(ReadResult::NoMore) };
+        let described = complete.info.range();
+        if !described.contains(&wish.offset) {
+            return Some(ReadResult::NoMore);
         }
-        let Ok(located) = self.locate(parts, handle, offset) else { return Begun::Outside };
-        self.come_near(handle, &located.segment);
+        // Once it was found, only a failing store of content information can hide it.
+        let Ok(located) = self.locate(parts, handle, wish.offset) else { return Some(ReadResult::NoMore) };
+        let end = wish.offset.saturating_add(wish.max.into()).min(located.end()).min(described.end);
+        let range = wish.offset..end;
+        let source = match asked {
+            Asked::InVain => return Some(ReadResult::TimedOut { range }),
+            // Whatever the peers said, it may have been added meanwhile.
+            Asked::Answered(source) => source.unwrap_or(Source::Local),
+            Asked::Nobody => {
+                self.come_near(handle, &located.segment);
+                Source::Local
+            }
+        };
         if let Some(stored) = parts.storage.find(&located.block) {
             if stored.plain_len != located.expected.len {
-                return Begun::Outside;
+                return Some(ReadResult::NoMore);
             }
-            let range = self.wanted_range(handle, &located.span, offset, max);
-            return Begun::Local(Ready::new(stored, &located, &range));
+            parts.storage.pin(stored.slot);
+            let ready = Ready::new(stored, &located, &range);
+            self.reads.get_mut(index)?.stage = Stage::Ready(ready);
+            return Some(ReadResult::Data { range, source });
         }
+        let Asked::Nobody = asked else { return Some(ReadResult::Missing { range }) };
         let Parts { fetch, jobs, .. } = parts;
-        match fetch.want(now, jobs, located.block, located.expected, located.segment.secret()) {
-            Some(job) => Begun::Wanted(job),
-            None => Begun::NoJob(self.wanted_range(handle, &located.span, offset, max)),
+        let job = fetch.want(now, jobs, located.block, located.expected, located.segment.secret());
+        if job.is_none() && now >= wish.deadline {
+            return Some(ReadResult::TimedOut { range });
         }
-    }
-
-    fn outcome(
-        &mut self,
-        now: Instant,
-        parts: &mut Parts<'_>,
-        index: usize,
-        job: JobId,
-        offset: u64,
-        max: u64,
-    ) -> Option<(ReadResult, Failures)> {
-        let read = self.reads.get(index)?;
-        let (handle, deadline) = (read.content, read.wish()?.deadline);
-        let outcome = Fetch::outcome(parts.jobs, job);
-        if outcome.is_none() && now < deadline {
-            return None;
+        if let Stage::Open(wish) = &mut self.reads.get_mut(index)?.stage {
+            wish.search = job.map_or(Search::Starved, Search::Waiting);
         }
-        let failures = match &outcome {
-            Some(outcome) => outcome.failures.clone(),
-            None => parts.fetch.expire(now, parts.storage, parts.jobs, job),
-        };
-        // It was found before, so only a failing store of content information can hide it now.
-        let Ok(located) = self.locate(parts, handle, offset) else {
-            return Some((ReadResult::NoMore, failures));
-        };
-        let range = self.wanted_range(handle, &located.span, offset, max);
-        let Some(outcome) = outcome else {
-            return Some((ReadResult::TimedOut { range }, failures));
-        };
-        let result = match parts.storage.find(&located.block) {
-            Some(stored) if stored.plain_len != located.expected.len => ReadResult::NoMore,
-            Some(stored) => {
-                // Whatever the peers said, it may have been added meanwhile.
-                let source = outcome.source.unwrap_or(Source::Local);
-                self.reads.get_mut(index)?.ready(parts, Ready::new(stored, &located, &range));
-                ReadResult::Data { range, source }
-            }
-            None => ReadResult::Missing { range },
-        };
-        Some((result, failures))
-    }
-
-    /// What of `max` bytes from `offset` lies in the block and in the content information's range.
-    fn wanted_range(&self, handle: ContentHandle, span: &Range<u64>, offset: u64, max: u64) -> Range<u64> {
-        let end = match self.is_ready(handle) {
-            Ok(Some(info)) => info.range().end,
-            _ => span.end,
-        };
-        offset..offset.saturating_add(max).min(span.end).min(end)
+        None
     }
 
     /// The block that holds `offset`, if its hash is listed: in the range, or in a block that the
     /// range has a part of.
     fn locate(&self, parts: &mut Parts<'_>, handle: ContentHandle, offset: u64) -> Result<Located, ApiError> {
         let segment = self.segment_at(parts.storage, handle, offset)?;
-        let (view, info, _) = self.ready(&*parts.storage, handle)?;
-        let (within, block_bytes) =
-            (offset.saturating_sub(segment.offset()), u64::from(segment.block_bytes()));
-        // No segment is empty, so neither are its blocks.
-        let index = within.checked_div(block_bytes).ok_or(ApiError::InvalidState)?;
-        let start = segment.offset().saturating_add(index.saturating_mul(block_bytes));
-        let index = index as u32;
+        let complete = self.ready(handle)?;
+        // No segment is longer than 32 bits tell; none is empty, so neither are its blocks.
+        let within = offset.saturating_sub(segment.offset()) as u32;
+        let index = within.checked_div(segment.block_bytes()).ok_or(ApiError::InvalidState)?;
+        let start = segment.offset().saturating_add(index.saturating_mul(segment.block_bytes()).into());
         let len = segment.block_len(index).ok_or(ApiError::InvalidState)?;
-        let hash =
-            segment.block_hash(&view, index).map_err(ApiError::CannotParse)?.ok_or(ApiError::InvalidState)?;
+        let hash = match segment.block_hash(&complete.view(parts.storage), index) {
+            Ok(Some(hash)) => hash,
+            Ok(None) => return Err(ApiError::InvalidState),
+            Err(error) => return Err(ApiError::CannotParse(error)),
+        };
         let block = BlockId { segment: segment.id(parts.crypto), index };
-        let expected = Expected { algorithm: info.algorithm(), hash, len };
-        Ok(Located { segment, block, expected, span: start..start.saturating_add(u64::from(len)) })
+        let expected = Expected { algorithm: segment.algorithm(), hash, len };
+        Ok(Located { segment, block, expected, start })
     }
 
     /// Whoever reads beyond what is near reads on from there: most read in order.
     fn come_near(&mut self, handle: ContentHandle, segment: &Segment) {
-        let Ok(Content { state: State::Ready { near, .. }, .. }) = self.content(handle) else { return };
+        let Ok(Complete { near, .. }) = self.ready(handle) else { return };
         let distance = near.and_then(|near| segment.index().checked_sub(near.index()));
         if distance.is_none_or(|distance| distance >= NEAR_SEGMENTS) {
             self.go_to(handle, segment);
         }
     }
 
-    /// The segment secret that stands there in the content information of `handle`.
-    fn secret(&self, storage: &dyn Storage, handle: ContentHandle, at: u64) -> Result<Secret, ApiError> {
-        let (view, info, _) = self.ready(storage, handle)?;
-        info.secret_at(&view, at).map_err(ApiError::CannotParse)
-    }
-
-    /// The content information of a content, and from where its segments are searched for.
-    #[allow(clippy::type_complexity, reason = "it is taken apart where it is made")]
-    fn ready<'a>(
-        &'a self,
-        store: &'a dyn Storage,
-        handle: ContentHandle,
-    ) -> Result<(InfoView<'a, dyn Storage + 'a>, &'a Info, Option<v2::Place>), ApiError> {
-        match &self.content(handle)?.state {
-            State::Ready { info_id, info, near } => Ok((InfoView { store, id: *info_id }, info, *near)),
-            _ => Err(ApiError::InvalidState),
+    /// The content information of a content whose reads can begin.
+    fn ready(&self, handle: ContentHandle) -> Result<&Complete, ApiError> {
+        match self.content(handle).map(|content| &content.state) {
+            Some(State::Complete(complete)) if complete.unchecked.is_none() => Ok(complete),
+            Some(_) => Err(ApiError::InvalidState),
+            None => Err(ApiError::InvalidHandle),
         }
     }
 
-    fn content(&self, handle: ContentHandle) -> Result<&Content, ApiError> {
-        let content = self.contents.get(usize::from(handle.index)).ok_or(ApiError::InvalidHandle)?;
+    fn content(&self, handle: ContentHandle) -> Option<&Content> {
+        let content = self.contents.get(usize::from(handle.index))?;
         let open = content.generation == handle.generation && !matches!(content.state, State::Closed);
-        if open { Ok(content) } else { Err(ApiError::InvalidHandle) }
+        open.then_some(content)
     }
 
-    fn content_mut(&mut self, handle: ContentHandle) -> Result<&mut Content, ApiError> {
+    fn content_mut(&mut self, handle: ContentHandle) -> Option<&mut Content> {
         self.content(handle)?;
-        self.contents.get_mut(usize::from(handle.index)).ok_or(ApiError::InvalidHandle)
+        self.contents.get_mut(usize::from(handle.index))
+    }
+
+    /// Forgets reads, and gives up what they hold.
+    fn end_reads(&mut self, parts: &mut Parts<'_>, ended: Ended) {
+        self.reads.retain(|read| {
+            let goes = match ended {
+                Ended::Over => matches!(read.stage, Stage::Over),
+                Ended::This(id) => read.id == id,
+                Ended::Of(content) => read.content == content,
+            };
+            match &read.stage {
+                Stage::Open(Wish { search: Search::Waiting(job), .. }) if goes => {
+                    Fetch::cancel(parts.storage, parts.jobs, *job);
+                }
+                Stage::Ready(ready) if goes => parts.storage.unpin(ready.stored.slot),
+                _ => {}
+            }
+            !goes
+        });
+    }
+
+    /// The block that is filled with the data at `offset` of a content.
+    fn inflow(&self, handle: ContentHandle, offset: u64) -> Option<usize> {
+        self.intakes
+            .iter()
+            .position(|inflow| inflow.content == handle && offset >= inflow.start && offset < inflow.end())
+    }
+
+    /// Reserves a slot for a block from the origin; `false` if the block is here or on its way.
+    fn begin_intake(
+        &mut self,
+        parts: &mut Parts<'_>,
+        content: ContentHandle,
+        located: &Located,
+    ) -> Result<bool, ApiError> {
+        let len = parts.cipher.sealed_len(located.expected.len);
+        let slot = match parts.storage.reserve(&located.block, len) {
+            Ok(slot) => slot,
+            Err(ReserveError::Exists) => return Ok(false),
+            Err(ReserveError::Full) => return Err(ApiError::Full),
+        };
+        // MS-PCCRR 5.1: an IV suitable for the cipher: fresh for each encryption.
+        let mut iv = [0; 16];
+        parts.rng.fill_bytes(&mut iv);
+        let seal = Seal { algorithm: parts.cipher, iv };
+        let intake = Intake::new(parts.crypto, slot, seal, located.expected);
+        let inflow = Inflow { content, start: located.start, secret_at: located.segment.secret_at(), intake };
+        if self.intakes.push(inflow).is_err() {
+            parts.storage.release(slot);
+            return Err(ApiError::Full);
+        }
+        Ok(true)
+    }
+
+    /// Forgets what is incomplete of a content: of the block that begins at `start`, or of all.
+    fn drop_intakes(&mut self, storage: &mut dyn Storage, handle: ContentHandle, start: Option<u64>) {
+        self.intakes.retain(|inflow| {
+            let goes = inflow.content == handle && start.is_none_or(|start| start == inflow.start);
+            if goes {
+                storage.release(inflow.intake.slot());
+            }
+            !goes
+        });
+    }
+
+    /// MS-PCCRC 2.2: before any block is made available, its segment's block hashes MUST match
+    /// HoD. Some of them at a time; whether there is more to check.
+    fn check(&mut self, parts: &mut Parts<'_>) -> bool {
+        let mut waiting =
+            (0u8..).zip(&mut self.contents).filter_map(|(index, content)| match &mut content.state {
+                State::Complete(Complete { unchecked: Some(_), .. }) => {
+                    Some((ContentHandle { index, generation: content.generation }, content))
+                }
+                _ => None,
+            });
+        let next = match &self.check {
+            Some((handle, _)) => waiting.find(|(waiting, _)| waiting == handle),
+            None => waiting.next(),
+        };
+        let Some((handle, content)) = next else { return false };
+        let State::Complete(complete) = &mut content.state else { return false };
+        let Some(segment) = complete.unchecked else { return false };
+        let view = complete.view(parts.storage);
+        let result = match &mut self.check {
+            Some((_, running)) => running.step(&view, parts.crypto, HOD_STEP),
+            // A partial list cannot be checked against HoD, so its hashes are worth nothing: a block
+            // that matches them might be anybody's, and would be served under the segment's name.
+            None => complete.info.segment(&view, segment).and_then(|described| {
+                self.check = Some((handle, HodCheck::new(parts.crypto, &described)?));
+                Ok(Progress::More)
+            }),
+        };
+        match result {
+            Ok(Progress::More) => return true,
+            Ok(Progress::Done) => {
+                let next = segment.saturating_add(1);
+                complete.unchecked = (next < complete.info.segment_count()).then_some(next);
+            }
+            Err(error) => content.state = State::Unusable(complete.info_id, error),
+        }
+        self.check = None;
+        true
     }
 }
 
-enum Begun {
-    Local(Ready),
-    Wanted(JobId),
-    NoJob(Range<u64>),
-    Outside,
+/// What came of asking others for the block of a read.
+#[derive(Clone, Copy)]
+enum Asked {
+    /// It was not asked for.
+    Nobody,
+    /// They had it, or not.
+    Answered(Option<Source>),
+    /// The time is over.
+    InVain,
+}
+
+/// Which reads end.
+#[derive(Clone, Copy)]
+enum Ended {
+    /// Those that were completed without data.
+    Over,
+    This(ReadId),
+    Of(ContentHandle),
+}
+
+impl Complete {
+    fn view<'a>(&self, store: &'a dyn Storage) -> InfoView<'a, dyn Storage + 'a> {
+        InfoView { store, id: self.info_id }
+    }
 }
 
 impl Read {
@@ -755,110 +818,33 @@ impl Read {
             Stage::Ready(_) | Stage::Over => None,
         }
     }
-
-    fn has_job(&self) -> bool {
-        self.wish().is_some_and(|wish| matches!(wish.search, Search::Waiting(_)))
-    }
-
-    fn search(&mut self, next: Search) {
-        if let Stage::Open(wish) = &mut self.stage {
-            wish.search = next;
-        }
-    }
-
-    fn ready(&mut self, parts: &mut Parts<'_>, ready: Ready) {
-        parts.storage.pin(ready.stored.slot);
-        self.stage = Stage::Ready(ready);
-    }
-
-    /// Gives up what it holds.
-    fn end(&self, parts: &mut Parts<'_>) {
-        match &self.stage {
-            Stage::Open(Wish { search: Search::Waiting(job), .. }) => {
-                Fetch::cancel(parts.storage, parts.jobs, *job);
-            }
-            Stage::Ready(ready) => parts.storage.unpin(ready.stored.slot),
-            Stage::Open(_) | Stage::Over => {}
-        }
-    }
 }
 
 impl Ready {
     /// The bytes of `range` in a block.
     fn new(stored: Stored, block: &Located, range: &Range<u64>) -> Self {
-        let bytes = |from: u64, to: u64| u32::try_from(to.saturating_sub(from)).unwrap_or(u32::MAX);
-        let within = bytes(block.span.start, range.start);
+        // No block is longer than 32 bits tell.
+        let bytes = |from: u64, to: u64| to.saturating_sub(from) as u32;
+        let within = bytes(block.start, range.start);
         Self { stored, within, len: bytes(range.start, range.end), secret_at: block.segment.secret_at() }
     }
 }
 
+impl Located {
+    /// Where the block ends in the content.
+    fn end(&self) -> u64 {
+        self.start.saturating_add(self.expected.len.into())
+    }
+}
+
 impl Inflow {
-    /// Offsets of its block in the content.
-    fn span(&self) -> Range<u64> {
-        self.start..self.start.saturating_add(self.intake.plain_len().into())
+    /// Where its block ends in the content.
+    fn end(&self) -> u64 {
+        self.start.saturating_add(self.intake.plain_len().into())
     }
 }
 
-impl Client {
-    /// MS-PCCRC 2.2: before any block is made available, its segment's block hashes MUST match
-    /// HoD. Some of them at a time; whether there is more to check.
-    fn check(&mut self, parts: &mut Parts<'_>) -> bool {
-        let is_checking = |content: &&mut Content| matches!(content.state, State::Checking { .. });
-        let mut contents = (0u8..).zip(&mut self.contents);
-        let content = match &self.check {
-            Some((handle, _)) => contents.nth(handle.index.into()),
-            None => contents.find(|(_, content)| is_checking(content)),
-        };
-        let Some((index, content)) = content else { return false };
-        let handle = ContentHandle { index, generation: content.generation };
-        let State::Checking { info_id, info, segment } = &mut content.state else { return false };
-        let (info_id, info) = (*info_id, *info);
-        let view = InfoView { store: &*parts.storage, id: info_id };
-        let result = match &mut self.check {
-            Some((_, running)) => {
-                running.step(&view, parts.crypto, HOD_STEP).map(|progress| progress == Progress::Done)
-            }
-            // A partial list cannot be checked against HoD, so its hashes are worth nothing: a block
-            // that matches them might be anybody's, and would be served under the segment's name.
-            None => info.segment(&view, *segment).and_then(|described| {
-                HodCheck::new(parts.crypto, &described).map(|begun| {
-                    self.check = Some((handle, begun));
-                    false
-                })
-            }),
-        };
-        match result {
-            Ok(false) => return true,
-            Ok(true) => {
-                *segment = segment.saturating_add(1);
-                if *segment >= info.segment_count() {
-                    content.state = State::Ready { info_id, info: Info::V1(info), near: None };
-                }
-            }
-            Err(error) => content.state = State::Unusable(info_id, error),
-        }
-        self.check = None;
-        true
-    }
-}
-
-/// Reserves a slot for a block from the origin; `None` if the block is here or on its way.
-fn begin_intake(
-    parts: &mut Parts<'_>,
-    content: ContentHandle,
-    located: &Located,
-) -> Result<Option<Inflow>, ApiError> {
-    let len = parts.cipher.sealed_len(located.expected.len);
-    let slot = match parts.storage.reserve(&located.block, len) {
-        Ok(slot) => slot,
-        Err(ReserveError::Exists) => return Ok(None),
-        Err(ReserveError::Full) => return Err(ApiError::Full),
-    };
-    // MS-PCCRR 5.1: an IV suitable for the cipher: fresh for each encryption.
-    let mut iv = [0; 16];
-    parts.rng.fill_bytes(&mut iv);
-    let seal = Seal { algorithm: parts.cipher, iv };
-    let intake = Intake::new(parts.crypto, slot, seal, located.expected);
-    let secret_at = located.segment.secret_at();
-    Ok(Some(Inflow { content, start: located.span.start, secret_at, intake }))
+/// How many of `bytes`, which begin at `offset`, lie before `end`.
+fn until(end: u64, offset: u64, bytes: &[u8]) -> usize {
+    bytes.len().min(usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX))
 }

@@ -2,15 +2,10 @@
 
 use core::ops::Range;
 
-use zeroize::Zeroizing;
-
 use super::v1::wire as wire_v1;
 use super::v2::wire as wire_v2;
-use super::{
-    EndForm, Excerpt, InfoError, InfoFault, InfoSink, InfoSource, InfoUnwritable, Segment, read, v1, v2,
-};
+use super::{EndForm, Excerpt, InfoError, InfoSink, InfoSource, InfoUnwritable, Segment, read, v1, v2};
 use crate::crypto::{HashAlgorithm, Secret};
-use crate::limits::MAX_DIGEST_BYTES;
 
 /// Content information that has been checked, whichever version it has.
 ///
@@ -183,10 +178,9 @@ impl Info {
 
     /// Reads the segment secret Kp that stands at [`Segment::secret_at`].
     pub fn secret_at(&self, source: &dyn InfoSource, at: u64) -> Result<Secret, InfoError> {
-        let mut buf = Zeroizing::new([0; MAX_DIGEST_BYTES]);
-        let bytes = buf.get_mut(..self.algorithm().digest_len()).unwrap_or_default();
-        read(source, "SegmentSecret", at, bytes)?;
-        Secret::from_slice(bytes).ok_or(InfoError::new("SegmentSecret", at, InfoFault::Truncated))
+        let mut secret = Secret::EMPTY;
+        read(source, "SegmentSecret", at, secret.room(self.algorithm().digest_len()))?;
+        Ok(secret)
     }
 
     /// Reads the segment that follows `segment`; `None` after the last.
@@ -261,6 +255,7 @@ const EMPTY_V2: wire_v2::HeaderRepr =
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::InfoFault;
 
     #[test]
     fn empty_content_has_a_header_and_no_more() {

@@ -2,7 +2,10 @@
 
 use core::ops::Range;
 
+use zeroize::Zeroizing;
+
 use super::{InfoError, InfoFault, InfoSource, SegmentId, read, segment_id, v2};
+use crate::bytes::copy;
 use crate::crypto::{Crypto, Digest, HashAlgorithm, HashState, Secret};
 use crate::limits::{BLOCK_BYTES, MAX_DIGEST_BYTES, PIECE_BYTES};
 
@@ -148,11 +151,24 @@ impl Segment {
         let Some(position) = index.checked_sub(list.start).filter(|&n| n < list.count) else {
             return Ok(None);
         };
-        let mut buf = [0; MAX_DIGEST_BYTES];
-        let bytes = buf.get_mut(..self.algorithm.digest_len()).unwrap_or_default();
+        let mut hash = Digest::EMPTY;
+        let bytes = hash.room(self.algorithm.digest_len());
         let at = hashes_at.saturating_add(u64::from(position) * bytes.len() as u64);
         read(source, "BlockHashes", at, bytes)?;
-        Ok(Digest::from_slice(bytes))
+        Ok(Some(hash))
+    }
+
+    /// Reads HoD and Kp, which stand at [`Self::hod_at`] and behind it.
+    pub(super) fn read_digests(&mut self, source: &dyn InfoSource) -> Result<(), InfoError> {
+        let len = self.algorithm.digest_len();
+        // Kp passes through this buffer.
+        let mut buf = Zeroizing::new([0; 2 * MAX_DIGEST_BYTES]);
+        let bytes = buf.get_mut(..2 * len).unwrap_or_default();
+        read(source, "SegmentHashOfData", self.hod_at, bytes)?;
+        let (hod, secret) = bytes.split_at_checked(len).unwrap_or_default();
+        copy(self.hod.room(len), hod);
+        copy(self.secret.room(len), secret);
+        Ok(())
     }
 }
 

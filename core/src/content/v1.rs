@@ -19,12 +19,11 @@ pub mod wire;
 
 use core::ops::Range;
 
-use zeroize::Zeroizing;
-
-use self::wire::{HEADER_BYTES, HeaderRepr, MAX_DESCRIPTION_BYTES, SegmentRepr, description_bytes, field};
+use self::wire::{EXTENT_BYTES, HEADER_BYTES, HeaderRepr, description_bytes, field, parse_extent};
 use super::segment::{Blocks, List};
 use super::{EndForm, InfoError, InfoFault, InfoSource, Segment, read};
-use crate::crypto::HashAlgorithm;
+use crate::bytes::Reader;
+use crate::crypto::{Digest, HashAlgorithm, Secret};
 use crate::limits::{BLOCK_BYTES, SEGMENT_BLOCKS, SEGMENT_BYTES};
 
 /// Content information that has been checked: its version, its range and its layout.
@@ -67,9 +66,8 @@ impl Info {
         if info.list_at(0) > source.len() {
             return Err(InfoError::new("cSegments", field::SEGMENTS, InfoFault::Truncated));
         }
-        let first = info.read_description(source, 0)?;
-        info.content_start = first.offset;
-        info.last_len = info.read_description(source, info.last())?.len;
+        (info.content_start, _) = info.read_extent(source, 0)?;
+        (_, info.last_len) = info.read_extent(source, info.last())?;
         info.check_range()?;
         info.first_list = info.read_list(source, 0)?;
         info.last_list = info.read_list(source, info.last())?;
@@ -124,24 +122,26 @@ impl Info {
         if index >= self.segments {
             return Err(InfoError::new("segments", at, InfoFault::NoSuchSegment(index)));
         }
-        let SegmentRepr { offset, len, hod, secret } = self.read_description(source, index)?;
+        let (offset, len) = self.read_extent(source, index)?;
         if offset != self.segment_start(index) || len != self.segment_len(index) {
             return Err(InfoError::new("segments", at, InfoFault::Changed));
         }
-        Ok(Segment {
+        let mut segment = Segment {
             algorithm: self.algorithm,
             index,
             offset,
             len,
-            hod,
-            secret,
-            hod_at: at.saturating_add(16),
+            hod: Digest::EMPTY,
+            secret: Secret::EMPTY,
+            hod_at: at.saturating_add(EXTENT_BYTES as u64),
             blocks: Blocks::Listed {
                 list: self.list(index),
                 hashes_at: self.list_at(index).saturating_add(4),
                 in_range: self.blocks_in_range(index),
             },
-        })
+        };
+        segment.read_digests(source)?;
+        Ok(segment)
     }
 
     /// The layout for a whole content of `content_len` bytes; `None` if it is empty (fact 13) or
@@ -262,7 +262,7 @@ impl Info {
     }
 
     fn check_segment(&self, source: &dyn InfoSource, index: u32) -> Result<(), InfoError> {
-        let SegmentRepr { offset, len, .. } = self.read_description(source, index)?;
+        let (offset, len) = self.read_extent(source, index)?;
         let at = self.description_at(index);
         // 2.3.1.1: segments stand in the order of the content, and without gaps, since one range
         // covers them. The last one ends below 2^64.
@@ -282,13 +282,12 @@ impl Info {
         Ok(())
     }
 
-    fn read_description(&self, source: &dyn InfoSource, index: u32) -> Result<SegmentRepr, InfoError> {
+    /// Reads where the segment with `index` begins in the content, and its bytes.
+    fn read_extent(&self, source: &dyn InfoSource, index: u32) -> Result<(u64, u32), InfoError> {
         let at = self.description_at(index);
-        // Kp passes through this buffer.
-        let mut buf = Zeroizing::new([0; MAX_DESCRIPTION_BYTES]);
-        let bytes = buf.get_mut(..description_bytes(self.algorithm)).unwrap_or_default();
-        read(source, "segments", at, bytes)?;
-        SegmentRepr::parse(self.algorithm, bytes).map_err(|error| error.within(at))
+        let mut bytes = [0; EXTENT_BYTES];
+        read(source, "segments", at, &mut bytes)?;
+        parse_extent(&mut Reader::new(&bytes)).map_err(|error| error.within(at))
     }
 
     /// Reads how many block hashes the segment with `index` lists and finds out which.
@@ -345,6 +344,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::content::v1::wire::SegmentRepr;
     use crate::content::{HodCheck, Progress};
     use crate::crypto::{Secret, SoftCrypto, hash};
 

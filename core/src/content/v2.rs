@@ -16,16 +16,13 @@ pub mod wire;
 
 use core::ops::Range;
 
-use zeroize::Zeroizing;
-
 pub use self::marks::MARKS;
+use self::marks::Sought;
 pub(super) use self::marks::{Mark, Marks};
-use self::wire::{
-    CHUNK_HEAD_BYTES, ChunkRepr, DESCRIPTION_BYTES, HEADER_BYTES, HeaderRepr, SegmentRepr, field,
-};
+use self::wire::{CHUNK_HEAD_BYTES, ChunkRepr, DESCRIPTION_BYTES, HEADER_BYTES, HeaderRepr, field};
 use super::segment::Blocks;
 use super::{InfoError, InfoFault, InfoSource, Segment, read};
-use crate::crypto::HashAlgorithm;
+use crate::crypto::{Digest, HashAlgorithm, Secret};
 use crate::limits::MAX_SEGMENT_V2_BYTES;
 
 /// Content information that has been checked: its range, and where some of its segments stand.
@@ -130,12 +127,9 @@ impl Info {
         near: Option<Place>,
         offset: u64,
     ) -> Result<Option<Segment>, InfoError> {
-        let near = near.filter(|near| near.mark.offset <= offset);
-        match self.marks.by_offset(offset) {
-            Some(mark) if offset < self.content_end => {
-                let reached = |_: &Mark, end: u64| end > offset;
-                self.walk(source, mark, near, reached).map(Some)
-            }
+        let sought = Sought::Offset(offset);
+        match self.marks.before(sought) {
+            Some(mark) if offset < self.content_end => self.walk(source, mark, near, sought).map(Some),
             _ => Ok(None),
         }
     }
@@ -153,11 +147,9 @@ impl Info {
         near: Option<Place>,
         index: u32,
     ) -> Result<Segment, InfoError> {
-        let near = near.filter(|near| near.mark.index <= index);
-        match self.marks.by_index(index) {
-            Some(mark) if index < self.segments => {
-                self.walk(source, mark, near, |mark, _| mark.index >= index)
-            }
+        let sought = Sought::Index(index);
+        match self.marks.before(sought) {
+            Some(mark) if index < self.segments => self.walk(source, mark, near, sought),
             _ => Err(InfoError::new("chunks", self.encoded_len, InfoFault::NoSuchSegment(index))),
         }
     }
@@ -171,7 +163,10 @@ impl Info {
         // A segment of version 1.0 is none of ours.
         let Blocks::Whole { place, .. } = &segment.blocks else { return Ok(None) };
         match self.step(source, *place, segment.len)? {
-            Some(place) => self.read_segment(source, place).map(Some),
+            Some(place) => {
+                let len = read_len(source, place.mark.at())?;
+                self.read_segment(source, place, len).map(Some)
+            }
             None => Ok(None),
         }
     }
@@ -209,7 +204,7 @@ impl Info {
             return Err(InfoError::new("ullIndexOfFirstSegment", field::INDEX_OF_FIRST, reason));
         }
         // 2.4: the range begins within the first segment.
-        if offset_in_first >= self.segment(source, 0)?.byte_len() {
+        if offset_in_first >= read_len(source, (HEADER_BYTES + CHUNK_HEAD_BYTES) as u64)? {
             let reason = InfoFault::OutOfRange(offset_in_first.into());
             return Err(InfoError::new("dwOffsetInFirstSegment", field::OFFSET_IN_FIRST, reason));
         }
@@ -222,27 +217,32 @@ impl Info {
         Ok(())
     }
 
-    /// Goes from segment to segment, from `mark` or from what is behind it, until `reached` says so
-    /// of one and of where it ends.
+    /// Goes from segment to segment, from `mark` or from what is behind it and still before what is
+    /// sought, until it is there.
     fn walk(
         &self,
         source: &dyn InfoSource,
-        mark: Mark,
+        mark: &Mark,
         near: Option<Place>,
-        reached: impl Fn(&Mark, u64) -> bool,
+        sought: Sought,
     ) -> Result<Segment, InfoError> {
-        let mut place = match near.filter(|near| near.mark.index >= mark.index) {
+        let mut place = match near.filter(|near| near.mark.index >= mark.index && near.mark.is_before(sought))
+        {
             Some(near) => near,
             None => {
                 let head_at = mark.chunk_at.saturating_sub(CHUNK_HEAD_BYTES as u64);
-                Place { mark, chunk_segments: read_chunk(source, head_at)?.segments }
+                Place { mark: *mark, chunk_segments: read_chunk(source, head_at)?.segments }
             }
         };
         loop {
             let at = place.mark.at();
             let len = read_len(source, at)?;
-            if reached(&place.mark, place.mark.offset.saturating_add(len.into())) {
-                return self.read_segment(source, place);
+            let reached = match sought {
+                Sought::Index(index) => place.mark.index >= index,
+                Sought::Offset(offset) => place.mark.offset.saturating_add(len.into()) > offset,
+            };
+            if reached {
+                return self.read_segment(source, place, len);
             }
             let changed = InfoError::new("chunks", at, InfoFault::Changed);
             place = self.step(source, place, len)?.ok_or(changed)?;
@@ -266,30 +266,29 @@ impl Info {
         Ok(Some(Place { mark: Mark { index, within: 0, chunk_at, offset }, chunk_segments }))
     }
 
-    fn read_segment(&self, source: &dyn InfoSource, place: Place) -> Result<Segment, InfoError> {
+    /// Reads the rest of the segment of `len` bytes at `place`.
+    fn read_segment(&self, source: &dyn InfoSource, place: Place, len: u32) -> Result<Segment, InfoError> {
         let (at, offset) = (place.mark.at(), place.mark.offset);
-        // Kp passes through this buffer.
-        let mut buf = Zeroizing::new([0; DESCRIPTION_BYTES]);
-        read(source, "cbSegment", at, &mut buf[..])?;
-        let SegmentRepr { len, hod, secret } =
-            SegmentRepr::parse(&buf[..]).map_err(|error| error.within(at))?;
         let end = offset.saturating_add(len.into());
         // Where a place is remembered it must be this one.
-        let known = self.marks.by_index(place.mark.index).filter(|known| known.index == place.mark.index);
-        if end > self.content_end || known.is_some_and(|known| known != place.mark) {
+        let known = self.marks.before(Sought::Index(place.mark.index));
+        let known = known.filter(|known| known.index == place.mark.index);
+        if end > self.content_end || known.is_some_and(|known| *known != place.mark) {
             return Err(InfoError::new("cbSegment", at, InfoFault::Changed));
         }
         let range = self.range();
-        Ok(Segment {
+        let mut segment = Segment {
             algorithm: self.algorithm(),
             index: place.mark.index,
             offset,
             len,
-            hod,
-            secret,
+            hod: Digest::EMPTY,
+            secret: Secret::EMPTY,
             hod_at: at.saturating_add(4),
             blocks: Blocks::Whole { in_range: offset < range.end && end > range.start, place },
-        })
+        };
+        segment.read_digests(source)?;
+        Ok(segment)
     }
 }
 
@@ -335,8 +334,8 @@ mod tests {
 
     use std::vec::Vec;
 
+    use super::wire::SegmentRepr;
     use super::*;
-    use crate::crypto::{Digest, Secret};
 
     /// A structure of chunks that have segments of these lengths; each HoD is 32 bytes of the
     /// segment's number, each secret 32 bytes more than that.

@@ -3,7 +3,6 @@
 use super::*;
 use crate::discovery::server::Holding;
 use crate::discovery::wire::Availability;
-use crate::download::origin::OriginFailure;
 use crate::limits::SEGMENT_BLOCKS;
 
 /// Passes over all parts in one call.
@@ -17,8 +16,9 @@ where
     R: CryptoRng,
     P: Service,
 {
+    #[inline(never)]
     pub(super) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
-        let Self { storage, rng, service, fetch, config, counters, .. } = self;
+        let Self { common: Common { storage, rng, fetch, .. }, service, config, counters, .. } = self;
         match discovery::wire::parse(data) {
             Ok(Message::Probe(probe)) => {
                 let Some(server) = service.server_mut() else { return };
@@ -59,21 +59,20 @@ where
         }
     }
 
+    #[inline(never)]
     pub(super) fn handle_data(&mut self, now: Instant, id: StreamId, data: &[u8]) -> usize {
-        let Self { streams, storage, counters, config, .. } = self;
-        let active = streams
-            .iter()
-            .filter(|stream| matches!(&stream.role, Role::Serve(upload) if upload.is_active()))
-            .count();
+        let Self { streams, common, counters, config, .. } = self;
+        let is_active = |stream: &&Stream| matches!(&stream.role, Role::Serve(upload) if upload.is_active());
+        let active = if P::SERVES { streams.iter().filter(is_active).count() } else { 0 };
         let Some(stream) = row(streams, id) else { return data.len() };
         match &mut stream.role {
             Role::Serve(upload) if P::SERVES => {
                 let busy = active >= config.max_uploads;
-                upload.handle(now, storage, &mut counters.serve, busy, data)
+                upload.handle(now, &common.storage, &mut counters.serve, busy, data)
             }
             Role::Fetch(peer) => {
                 let asked = peer.asks();
-                let Self { fetch, jobs, storage, crypto, rng, .. } = self;
+                let Common { fetch, jobs, storage, crypto, rng, .. } = common;
                 let desk = &mut Desk { fetch, jobs, store: storage, crypto, rng };
                 let (used, answer) = peer.handle(now, desk, data);
                 let gone_wrong = matches!(answer, Some(Answer::Failed(Cause::BadReply)));
@@ -81,7 +80,7 @@ where
                 if gone_wrong || idle_talk || (peer.is_idle() && !peer.keeps_open()) {
                     stream.dismiss(if gone_wrong || idle_talk { Due::Abort } else { Due::Close });
                 }
-                self.answered(now, asked, answer);
+                common.answered(now, asked, answer);
                 if idle_talk { data.len() } else { used }
             }
             Role::Origin(..) => self.handle_origin_data(now, id, data),
@@ -89,28 +88,8 @@ where
         }
     }
 
-    fn handle_origin_data(&mut self, now: Instant, id: StreamId, data: &[u8]) -> usize {
-        let Self { streams, downloads, client, storage, crypto, rng, fetch, jobs, config, .. } = self;
-        let Some(stream) = row(streams, id) else { return data.len() };
-        let Role::Origin(index, origin) = &mut stream.role else { return data.len() };
-        let index = *index;
-        let Some(download) = downloads.get_mut(index).and_then(Option::as_mut) else {
-            stream.dismiss(Due::Abort);
-            return data.len();
-        };
-        let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
-        let asked = origin.want().is_some();
-        let used = download.handle_origin(now, origin, client, &mut parts, data);
-        let failed = origin.has_failed();
-        if failed || (origin.want().is_none() && !(asked && origin.keeps_open())) {
-            stream.dismiss(if failed { Due::Abort } else { Due::Close });
-        }
-        // What is left waits for room: it is asked for once plain bytes are handed out.
-        used
-    }
-
     pub(super) fn handle_eof(&mut self, now: Instant, id: StreamId) {
-        let Self { streams, storage, .. } = self;
+        let Self { streams, common, .. } = self;
         let Some(stream) = row(streams, id) else { return };
         match &mut stream.role {
             Role::Free => {}
@@ -122,43 +101,36 @@ where
             }
             Role::Fetch(peer) => {
                 let asked = peer.asks();
-                let answer = peer.handle_eof(now, storage);
+                let answer = peer.handle_eof(now, &mut common.storage);
                 stream.dismiss(Due::Close);
-                self.answered(now, asked, answer);
+                common.answered(now, asked, answer);
             }
             Role::Origin(..) => self.lose_origin(now, id, true, None),
         }
     }
 
     /// A stream is lost: to the network, or to its own deadline, which is `cause`.
+    #[inline(never)]
     pub(super) fn lose(&mut self, now: Instant, id: StreamId, cause: Option<Cause>) {
-        let Self { streams, storage, .. } = self;
+        let Self { streams, common, .. } = self;
         let Some(stream) = row(streams, id) else { return };
         match &mut stream.role {
             Role::Free | Role::Serve(_) => stream.end(cause),
             Role::Fetch(peer) => {
                 let asked = peer.asks();
-                let answer = peer.give_up(storage, cause.unwrap_or(Cause::Unreachable));
+                let answer = peer.give_up(&mut common.storage, cause.unwrap_or(Cause::Unreachable));
                 stream.end(cause);
-                self.answered(now, asked, answer);
+                common.answered(now, asked, answer);
             }
             Role::Origin(..) => self.lose_origin(now, id, false, cause),
         }
     }
 
-    /// Tells what came of a question, if it was one.
-    fn answered(&mut self, now: Instant, asked: Option<Ask>, answer: Option<Answer>) {
-        let Self { fetch, jobs, storage, crypto, .. } = self;
-        if let (Some(ask), Some(answer)) = (asked, answer) {
-            fetch.answered(now, jobs, storage, crypto, &ask, answer);
-        }
-    }
-
     /// There is no socket for a stream: nobody is to blame, and its purpose waits for another.
     pub(super) fn handle_no_socket(&mut self, now: Instant, id: StreamId) {
-        let Self { streams, downloads, client, storage, crypto, rng, fetch, jobs, config, .. } = self;
+        let Self { streams, common: Common { fetch, jobs, .. }, .. } = self;
         let Some(stream) = row(streams, id) else { return };
-        match &mut stream.role {
+        match &stream.role {
             Role::Free | Role::Serve(_) => {}
             // What was open had one, and is lost with all that came.
             Role::Fetch(peer) if peer.is_connected() => return self.lose(now, id, None),
@@ -168,47 +140,23 @@ where
                     fetch.not_carried(now, jobs, &ask);
                 }
             }
-            Role::Origin(index, origin) => {
-                let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
-                let download = downloads.get_mut(*index).and_then(Option::as_mut);
-                if let (Some(download), Some(want)) = (download, origin.take_want()) {
-                    download.put_back(&want, client, &mut parts);
-                }
-            }
+            Role::Origin(..) => self.put_back(id),
         }
-        stream.free();
+        if let Some(stream) = row(&mut self.streams, id) {
+            stream.free();
+        }
         self.dial_after = now + SOCKET_WAIT;
     }
 
-    fn lose_origin(&mut self, now: Instant, id: StreamId, eof: bool, cause: Option<Cause>) {
-        let Self { streams, downloads, client, storage, crypto, rng, fetch, jobs, config, .. } = self;
-        let Some(stream) = row(streams, id) else { return };
-        let Role::Origin(index, origin) = &mut stream.role else { return };
-        let index = *index;
-        let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
-        let download = downloads.get_mut(index).and_then(Option::as_mut);
-        if let Some(download) = download {
-            if eof {
-                download.handle_origin_eof(now, origin, client, &mut parts);
-            } else {
-                let failure = origin.broken();
-                download.origin_failed(now, origin.take_want(), failure, client, &mut parts);
-            }
-        }
-        match eof {
-            true => stream.dismiss(Due::Close),
-            false => stream.end(cause),
-        }
-    }
-
     /// Moves every part on.
+    #[inline(never)]
     pub(super) fn work(&mut self, now: Instant) {
         self.expire(now);
-        self.storage.set_time(now);
-        let Self { fetch, service, .. } = self;
-        if let Some(server) = service.server_mut() {
+        self.common.storage.set_time(now);
+        if let Some(server) = self.service.server_mut() {
             // What fetch is about to end is known here for the last time.
-            fetch.discovery().replies(now, &mut |segment, replies| server.learn(now, segment, replies));
+            let discovery = self.common.fetch.discovery();
+            discovery.replies(now, &mut |segment, replies| server.learn(now, segment, replies));
         }
         self.busy = true;
         // What one part has done may give another something to do; what is left after a few
@@ -220,7 +168,7 @@ where
             self.busy = false;
             self.work_downloads(now);
             self.work_client(now);
-            let Self { storage, crypto, rng, fetch, jobs, .. } = self;
+            let Common { storage, crypto, rng, fetch, jobs, .. } = &mut self.common;
             self.busy |= fetch.work(now, jobs, storage, crypto, rng);
             // A question without a connection to its peer does not keep back those that have one.
             let mut dial = now >= self.dial_after;
@@ -234,6 +182,7 @@ where
     }
 
     /// Gives up what has run out of time.
+    #[inline(never)]
     fn expire(&mut self, now: Instant) {
         for index in 0..STREAMS {
             let Some(stream) = self.streams.get_mut(index) else { continue };
@@ -259,159 +208,95 @@ where
     }
 
     /// The next question that there is a connection for, or if `dial` allows it, can be.
+    #[inline(never)]
     fn next_ask(&mut self, now: Instant, dial: bool) -> Option<Ask> {
-        let Self { streams, fetch, jobs, rng, .. } = self;
-        let idle = |stream: &Stream| match &stream.role {
-            Role::Fetch(peer) if peer.is_idle() => Some(peer.peer()),
-            _ => None,
-        };
-        // A place that is being made is waited for, before another one is.
-        let closing = |stream: &Stream| matches!(stream.role, Role::Free) && stream.due.is_some();
-        let any_idle = streams.iter().any(|stream| idle(stream).is_some());
-        let room = streams.iter().any(Stream::is_free) || (any_idle && !streams.iter().any(closing));
-        let dial = dial && room;
+        let Self { streams, common: Common { fetch, jobs, rng, .. }, .. } = self;
+        let (mut any_idle, mut any_free, mut any_closing) = (false, false, false);
+        for stream in streams.iter() {
+            any_idle |= stream.idle_peer().is_some();
+            any_free |= stream.is_free();
+            // A place that is being made is waited for, before another one is.
+            any_closing |= matches!(stream.role, Role::Free) && stream.due.is_some();
+        }
+        let dial = dial && (any_free || (any_idle && !any_closing));
         if !dial && !any_idle {
             return None;
         }
-        let reach = |peer| dial || streams.iter().any(|stream| idle(stream) == Some(peer));
+        let reach = |peer| dial || streams.iter().any(|stream| stream.idle_peer() == Some(peer));
         fetch.next_ask(now, jobs, rng, &reach)
     }
 
     /// Finds a connection for a question: one that is idle, a new one, or another's place.
+    #[inline(never)]
     fn carry(&mut self, now: Instant, ask: &Ask) -> bool {
-        for stream in &mut self.streams {
-            if let Role::Fetch(peer) = &mut stream.role
-                && peer.peer() == ask.peer
-                && peer.is_idle()
+        let Self { streams, common: Common { fetch, jobs, .. }, dial_after, config, .. } = self;
+        let (mut free, mut idle) = (None, None);
+        for (index, stream) in streams.iter_mut().enumerate() {
+            if stream.idle_peer() == Some(ask.peer)
+                && let Role::Fetch(peer) = &mut stream.role
                 && peer.ask(now, ask)
             {
                 return true;
             }
-        }
-        if now >= self.dial_after && !self.streams.iter().any(Stream::is_free) {
-            let idle = |stream: &&mut Stream| matches!(&stream.role, Role::Fetch(peer) if peer.is_idle());
-            if let Some(stream) = self.streams.iter_mut().find(idle) {
-                stream.dismiss(Due::Close);
+            if free.is_none() && stream.is_free() {
+                free = Some(index);
+            }
+            if idle.is_none() && stream.idle_peer().is_some() {
+                idle = Some(index);
             }
         }
-        let mut peer = PeerStream::new(now, ask.peer, self.config.accept_plain);
-        let asked = peer.ask(now, ask);
-        let carried = asked
-            && now >= self.dial_after
-            && self.open(Role::Fetch(peer), Some(Due::Connect(ask.peer))).is_some();
-        if !carried {
-            let Self { fetch, jobs, .. } = self;
-            fetch.not_carried(now, jobs, ask);
+        if now >= *dial_after
+            && let Some(stream) = free.or(idle).and_then(|index| streams.get_mut(index))
+        {
+            if free.is_none() {
+                stream.dismiss(Due::Close);
+            } else {
+                let peer = PeerStream::new(now, ask.peer, config.accept_plain);
+                stream.open(Role::Fetch(peer), Some(Due::Connect(ask.peer)));
+                if let Role::Fetch(peer) = &mut stream.role
+                    && peer.ask(now, ask)
+                {
+                    return true;
+                }
+                stream.free();
+            }
         }
-        carried
+        fetch.not_carried(now, jobs, ask);
+        false
     }
 
     fn work_client(&mut self, now: Instant) {
-        let Self { client, storage, crypto, rng, fetch, jobs, config, completions, downloads, .. } = self;
-        let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
-        self.busy |= client.work(now, &mut parts, completions);
-        while let Some(completion) = self.completions.pop_front() {
-            let owner = downloads.iter_mut().flatten().find(|download| download.owns(completion.read));
-            match owner {
-                Some(download) => {
-                    download.handle_completion(now, client, &completion);
-                }
+        let Self { client, common, for_application, downloads, .. } = self;
+        // Whatever completes frees a job for a read that waits for one.
+        self.busy |= client.work(now, &mut common.lend(), &mut |client, completion| {
+            let place = downloads.iter_mut().find(|place| place.owns(completion.read));
+            match place.and_then(Place::download) {
+                Some(download) => download.handle_completion(now, client, &completion),
                 // There is room: no more reads are taken than completions can wait.
-                None => drop(self.for_application.push_back(completion)),
+                None => drop(for_application.push_back(completion)),
             }
-            // A job is free for a read that waits for one.
-            self.busy = true;
-        }
-    }
-
-    fn work_downloads(&mut self, now: Instant) {
-        for index in 0..DOWNLOADS {
-            // The origin first: what is missing is not asked for again among the peers while it
-            // could be fetched.
-            while self.ask_origin(now, index) {}
-            let Self { client, storage, crypto, rng, fetch, jobs, config, downloads, .. } = self;
-            let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
-            let Some(download) = downloads.get_mut(index).and_then(Option::as_mut) else { continue };
-            let before = download.reads_under_way();
-            download.work(now, client, &mut parts);
-            // What has just begun may end at once, out of the store.
-            self.busy |= download.reads_under_way() > before;
-            self.drop_requests(index);
-            while self.ask_origin(now, index) {}
-            self.busy |=
-                self.downloads.get_mut(index).and_then(Option::as_mut).is_some_and(Download::take_more);
-        }
-    }
-
-    /// Closes connections to the origin whose block a peer has by now.
-    fn drop_requests(&mut self, index: usize) {
-        let Self { client, storage, crypto, rng, fetch, jobs, config, downloads, streams, .. } = self;
-        let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
-        let Some(download) = downloads.get_mut(index).and_then(Option::as_mut) else { return };
-        while let Some(start) = download.dropped(client, &mut parts) {
-            let its = |stream: &&mut Stream| match &stream.role {
-                Role::Origin(of, origin) => *of == index && origin.asks_from(start),
-                _ => false,
-            };
-            streams.iter_mut().filter(its).for_each(|stream| stream.end(Some(Cause::OnItsWay)));
-        }
-    }
-
-    /// Carries one request of a download to its origin, if there is one and a connection for it.
-    fn ask_origin(&mut self, now: Instant, index: usize) -> bool {
-        let Self {
-            streams, downloads, client, storage, crypto, rng, fetch, jobs, config, dial_after, ..
-        } = self;
-        let Some(download) = downloads.get_mut(index).and_then(Option::as_mut) else { return false };
-        let ours = |stream: &Stream| matches!(&stream.role, Role::Origin(of, _) if *of == index);
-        let idle =
-            |stream: &Stream| matches!(&stream.role, Role::Origin(_, origin) if origin.want().is_none());
-        let idle = streams.iter().position(|stream| ours(stream) && idle(stream));
-        let open = streams.iter().filter(|stream| ours(stream)).count();
-        let free = now >= *dial_after && streams.iter().any(Stream::is_free);
-        if idle.is_none() && (open >= ORIGIN_STREAMS || !free) {
-            return false;
-        }
-        let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
-        let Some(need) = download.need(now, client, &mut parts) else { return false };
-        let max_info = config.content_information;
-        if let Some(stream) = idle.and_then(|idle| streams.get_mut(idle)) {
-            if let Role::Origin(_, connection) = &mut stream.role
-                && download.ask(now, connection, max_info, &need)
-            {
-                return true;
-            }
-            stream.dismiss(Due::Close);
-            download.put_back(&need.want, client, &mut parts);
-            return false;
-        }
-        let mut connection = OriginStream::new(now);
-        if !download.ask(now, &mut connection, max_info, &need) {
-            download.origin_failed(now, Some(need.want), OriginFailure::Url, client, &mut parts);
-            return false;
-        }
-        let due = Due::Connect(download.url().origin);
-        self.open(Role::Origin(index, connection), Some(due)).is_some()
+        });
     }
 
     /// Closes connections whose purpose is gone: the job was cancelled, the download is over.
+    #[inline(never)]
     fn drop_orphans(&mut self, now: Instant) {
-        let Self { streams, fetch, jobs, storage, crypto, downloads, .. } = self;
+        let Self { streams, common, downloads, .. } = self;
         for stream in streams.iter_mut() {
             let orphan = match &mut stream.role {
                 Role::Free | Role::Serve(_) => false,
                 Role::Fetch(peer) => {
-                    let orphan = peer.asks().filter(|ask| !fetch.is_awaited(jobs, ask));
-                    if let Some(ask) = &orphan
-                        && let Some(answer) = peer.give_up(storage, Cause::TimedOut)
-                    {
-                        fetch.answered(now, jobs, storage, crypto, ask, answer);
+                    let asked = peer.asks().filter(|ask| !common.fetch.is_awaited(&common.jobs, ask));
+                    let orphan = asked.is_some();
+                    if orphan {
+                        let answer = peer.give_up(&mut common.storage, Cause::TimedOut);
+                        common.answered(now, asked, answer);
                     }
-                    orphan.is_some()
+                    orphan
                 }
                 Role::Origin(index, origin) => {
-                    let download = downloads.get(*index).and_then(Option::as_ref);
-                    let orphan = download.is_none_or(Download::is_over);
+                    let download = downloads.get_mut(usize::from(*index)).and_then(Place::download);
+                    let orphan = download.is_none_or(|download| download.is_over());
                     if orphan && origin.want().is_none() {
                         stream.dismiss(Due::Close);
                         continue;
@@ -427,8 +312,7 @@ where
 
     pub(super) fn open(&mut self, role: Role, due: Option<Due>) -> Option<StreamId> {
         let (index, stream) = (0u16..).zip(&mut self.streams).find(|(_, stream)| stream.is_free())?;
-        stream.generation = stream.generation.wrapping_add(1);
-        (stream.role, stream.due, stream.resume) = (role, due, false);
+        stream.open(role, due);
         Some(StreamId { index, generation: stream.generation })
     }
 
@@ -436,18 +320,7 @@ where
         row(&mut self.streams, id).map(|stream| &mut stream.role)
     }
 
-    pub(super) fn download_output<'b>(&mut self) -> Option<Output<'b>> {
-        let Self { client, storage, crypto, rng, fetch, jobs, config, downloads, .. } = self;
-        let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
-        for (index, download) in downloads.iter_mut().enumerate() {
-            let event = download.as_mut().and_then(|download| download.poll_event(client, &mut parts));
-            if let Some(event) = event {
-                return Some(Output::Download { download: self.download_id(index), event });
-            }
-        }
-        None
-    }
-
+    #[inline(never)]
     pub(super) fn stream_output<'b>(&mut self) -> Option<Output<'b>> {
         for (index, row) in (0u16..).zip(&mut self.streams) {
             let stream = StreamId { index, generation: row.generation };
@@ -475,39 +348,28 @@ where
         }
         None
     }
-
-    pub(super) fn data_output<'b>(&mut self, buf: &'b mut [u8]) -> Option<Output<'b>> {
-        for index in 0..DOWNLOADS {
-            let Self { client, storage, crypto, rng, fetch, jobs, config, downloads, streams, .. } = self;
-            let mut parts = Parts { storage, crypto, rng, fetch, jobs, cipher: config.cipher };
-            let Some(slot) = downloads.get_mut(index) else { continue };
-            let Some(download) = slot else { continue };
-            if let Some(len) = download.poll_moved(buf) {
-                *slot = None;
-                let download = self.download_id(index);
-                return Some(Output::Moved { download, location: buf.get(..len)? });
-            }
-            if let Some((offset, len)) = download.poll_data(client, &mut parts, buf) {
-                // There is room again for what the origin still has to say.
-                let ours = |stream: &&mut Stream| matches!(&stream.role, Role::Origin(of, _) if *of == index);
-                streams.iter_mut().filter(ours).for_each(|stream| stream.resume |= download.is_plain());
-                self.busy = true;
-                return Some(Output::Data {
-                    download: self.download_id(index),
-                    offset,
-                    data: buf.get(..len)?,
-                });
-            }
-            self.busy |= download.take_more();
-            if download.is_over() {
-                *slot = None;
-            }
-        }
-        None
-    }
 }
 
 impl Stream {
+    /// Puts a free row to use.
+    pub(super) fn open(&mut self, role: Role, due: Option<Due>) {
+        self.generation = self.generation.wrapping_add(1);
+        (self.role, self.due, self.resume) = (role, due, false);
+    }
+
+    /// The peer that can be asked on it at once.
+    fn idle_peer(&self) -> Option<SocketAddr> {
+        match &self.role {
+            Role::Fetch(peer) if peer.is_idle() => Some(peer.peer()),
+            _ => None,
+        }
+    }
+
+    /// Whether it leads to the origin of the download in a place.
+    pub(super) fn is_of(&self, place: u8) -> bool {
+        matches!(&self.role, Role::Origin(of, _) if *of == place)
+    }
+
     /// Ends a stream of which the adapter knows; one that it was not told to open yet, it never hears
     /// of.
     pub(super) fn dismiss(&mut self, due: Due) {
@@ -518,10 +380,27 @@ impl Stream {
     }
 
     /// Ends a stream that is lost; if that was its own deadline, the adapter has to be told.
-    fn end(&mut self, cause: Option<Cause>) {
+    pub(super) fn end(&mut self, cause: Option<Cause>) {
         match cause {
             Some(_) => self.dismiss(Due::Abort),
             None => self.free(),
+        }
+    }
+}
+
+impl<S: Storage, C: Crypto, R: CryptoRng, const BLOCKS: usize> Common<S, C, R, BLOCKS> {
+    #[inline(never)]
+    pub(super) fn lend(&mut self) -> Parts<'_> {
+        let Self { storage, crypto, rng, fetch, jobs, cipher } = self;
+        Parts { storage, crypto, rng, fetch, jobs, cipher: *cipher }
+    }
+
+    /// Tells what came of a question, if it was one.
+    #[inline(never)]
+    fn answered(&mut self, now: Instant, asked: Option<Ask>, answer: Option<Answer>) {
+        let Self { fetch, jobs, storage, crypto, .. } = self;
+        if let (Some(ask), Some(answer)) = (asked, answer) {
+            fetch.answered(now, jobs, storage, crypto, &ask, answer);
         }
     }
 }

@@ -12,7 +12,7 @@
 use core::convert::Infallible;
 use core::net::{IpAddr, SocketAddr};
 
-use heapless::{Deque, String, Vec};
+use heapless::{String, Vec};
 use peerdist_core::api::client::{Client, Completion, ContentHandle, Parts, ReadId};
 use peerdist_core::bytes::Writer;
 use peerdist_core::content::publish::{v1, v2};
@@ -678,9 +678,7 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
             13 => keep(Validator::from_slice(input).map(|told| download.resume(&told))),
             14 => keep((download.has_event(), download.poll_event(client, parts))),
             7 => {
-                let mut completions = Deque::<Completion, 4>::new();
-                keep(client.work(now(), parts, &mut completions));
-                completion = completions.pop_front();
+                keep(client.work(now(), parts, &mut |_, ended| completion = Some(ended)));
             }
             8 => {
                 if let Some(completion) = forget(&mut completion).take() {
@@ -698,16 +696,14 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
 #[inline(never)]
 pub(crate) fn api_client(input: &[u8], output: &mut [u8]) {
     let mut machine = Machine::new();
-    let mut completions = Deque::<Completion, 4>::new();
     let mut content: Option<ContentHandle> = None;
     let mut read: Option<ReadId> = None;
     while unknown() > 0 {
         let (client, mut parts) = forget(&mut machine).parts();
-        let (parts, completions) = (&mut parts, forget(&mut completions));
+        let parts = &mut parts;
         if unknown() == 0 {
-            keep(client.work(now(), parts, completions));
+            keep(client.work(now(), parts, &mut |_, completion| read = Some(completion.read)));
             keep(client.poll_timeout());
-            read = completions.pop_front().map(|completion| completion.read);
         }
         if unknown() == 0 {
             content = client.open_content(parts.storage, unknown_array()).ok();

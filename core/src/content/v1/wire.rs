@@ -16,7 +16,10 @@ pub const VERSION: u16 = 0x0100;
 pub const HEADER_BYTES: usize = 18;
 
 /// Bytes of the longest segment description.
-pub const MAX_DESCRIPTION_BYTES: usize = 16 + 2 * MAX_DIGEST_BYTES;
+pub const MAX_DESCRIPTION_BYTES: usize = EXTENT_BYTES + 2 * MAX_DIGEST_BYTES;
+
+/// Bytes of a description before its digests.
+pub const EXTENT_BYTES: usize = 16;
 
 /// Where the header's fields stand.
 pub(super) mod field {
@@ -102,17 +105,7 @@ impl SegmentRepr {
     /// `bytes`.
     pub fn parse(algorithm: HashAlgorithm, bytes: &[u8]) -> Result<Self, InfoError> {
         let mut reader = Reader::new(bytes);
-        let offset = reader.u64_le().map_err(InfoError::cut("ullOffsetInContent"))?;
-        let len = reader.u32_le().map_err(InfoError::cut("cbSegment"))?;
-        // 2.3.1.1: no segment is longer than 32 MiB; 2.3: and none of a range is empty.
-        if len == 0 || len > SEGMENT_BYTES {
-            return Err(InfoError::new("cbSegment", 8, InfoFault::OutOfRange(len.into())));
-        }
-        let block_bytes = reader.u32_le().map_err(InfoError::cut("cbBlockSize"))?;
-        // 2.3.1.1: the block size MUST be 65536, in short segments too (fact 12).
-        if block_bytes != BLOCK_BYTES {
-            return Err(InfoError::new("cbBlockSize", 12, InfoFault::OutOfRange(block_bytes.into())));
-        }
+        let (offset, len) = parse_extent(&mut reader)?;
         // 2.3.1.1: both hashes have 32, 48 or 64 bytes, as dwHashAlgo says.
         let hod = take_digest(&mut reader, algorithm, "SegmentHashOfData", Digest::from_slice)?;
         let secret = take_digest(&mut reader, algorithm, "SegmentSecret", Secret::from_slice)?;
@@ -121,7 +114,7 @@ impl SegmentRepr {
 
     /// Bytes that [`emit`](Self::emit) writes.
     pub fn buffer_len(&self) -> usize {
-        16 + self.hod.as_bytes().len() + self.secret.expose().len()
+        EXTENT_BYTES + self.hod.as_bytes().len() + self.secret.expose().len()
     }
 
     /// Writes the description to the front of `buf`.
@@ -146,9 +139,25 @@ impl core::fmt::Debug for SegmentRepr {
     }
 }
 
+/// Reads the front of a description: where the segment begins in the content, and its bytes.
+pub(super) fn parse_extent(reader: &mut Reader<'_>) -> Result<(u64, u32), InfoError> {
+    let offset = reader.u64_le().map_err(InfoError::cut("ullOffsetInContent"))?;
+    let len = reader.u32_le().map_err(InfoError::cut("cbSegment"))?;
+    // 2.3.1.1: no segment is longer than 32 MiB; 2.3: and none of a range is empty.
+    if len == 0 || len > SEGMENT_BYTES {
+        return Err(InfoError::new("cbSegment", 8, InfoFault::OutOfRange(len.into())));
+    }
+    let block_bytes = reader.u32_le().map_err(InfoError::cut("cbBlockSize"))?;
+    // 2.3.1.1: the block size MUST be 65536, in short segments too (fact 12).
+    if block_bytes != BLOCK_BYTES {
+        return Err(InfoError::new("cbBlockSize", 12, InfoFault::OutOfRange(block_bytes.into())));
+    }
+    Ok((offset, len))
+}
+
 /// Bytes of a segment's description.
 pub const fn description_bytes(algorithm: HashAlgorithm) -> usize {
-    16 + 2 * algorithm.digest_len()
+    EXTENT_BYTES + 2 * algorithm.digest_len()
 }
 
 /// Version 1.0 has no code for the hash of version 2.0: nobody accepts this 0.

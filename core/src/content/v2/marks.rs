@@ -7,6 +7,15 @@ use super::wire::DESCRIPTION_BYTES;
 /// Places remembered: a search walks over no more than one in 16 of the segments.
 pub const MARKS: usize = 32;
 
+/// Which segment is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sought {
+    /// The one with this index.
+    Index(u32),
+    /// The one that holds the byte at this offset of the content.
+    Offset(u64),
+}
+
 /// The place of a segment among the descriptions and in the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -25,6 +34,14 @@ impl Mark {
     /// Where its description stands.
     pub(in crate::content) fn at(&self) -> u64 {
         self.chunk_at.saturating_add(u64::from(self.within) * DESCRIPTION_BYTES as u64)
+    }
+
+    /// Whether what is sought is this segment, or one behind it.
+    pub(super) fn is_before(&self, sought: Sought) -> bool {
+        match sought {
+            Sought::Index(index) => self.index <= index,
+            Sought::Offset(offset) => self.offset <= offset,
+        }
     }
 }
 
@@ -48,11 +65,14 @@ impl Marks {
         }
         if self.marks.is_full() {
             // Every other mark goes.
-            let mut even = false;
-            self.marks.retain(|_| {
-                even = !even;
-                even
-            });
+            for kept in 0..MARKS / 2 {
+                if let Some(&mark) = self.marks.get(2 * kept)
+                    && let Some(place) = self.marks.get_mut(kept)
+                {
+                    *place = mark;
+                }
+            }
+            self.marks.truncate(MARKS / 2);
             self.stride = self.stride.saturating_mul(2);
         }
         if mark.index.is_multiple_of(self.stride) {
@@ -61,19 +81,9 @@ impl Marks {
         }
     }
 
-    /// The mark nearest before the segment with `index`, or at it.
-    pub(super) fn by_index(&self, index: u32) -> Option<Mark> {
-        self.last_before(|mark| mark.index <= index)
-    }
-
-    /// The mark nearest before the segment that holds the byte at `offset` of the content, or at it.
-    pub(super) fn by_offset(&self, offset: u64) -> Option<Mark> {
-        self.last_before(|mark| mark.offset <= offset)
-    }
-
-    fn last_before(&self, before: impl Fn(&Mark) -> bool) -> Option<Mark> {
-        let behind = self.marks.partition_point(before);
-        self.marks.get(behind.checked_sub(1)?).copied()
+    /// The mark nearest before the segment that is sought, or at it.
+    pub(super) fn before(&self, sought: Sought) -> Option<&Mark> {
+        self.marks.iter().rfind(|mark| mark.is_before(sought))
     }
 }
 
@@ -98,9 +108,9 @@ mod tests {
             let mut marks = Marks::new();
             (0..segments).for_each(|index| marks.note(mark(index)));
             let longest = (0..segments).map(|index| {
-                let found = marks.by_index(index).unwrap();
+                let found = marks.before(Sought::Index(index)).unwrap();
                 assert!(found.index <= index);
-                assert_eq!(marks.by_offset(u64::from(index) * 10 + 9), Some(found));
+                assert_eq!(marks.before(Sought::Offset(u64::from(index) * 10 + 9)), Some(found));
                 index - found.index
             });
             assert!(longest.max().unwrap() <= segments / 16, "{segments}");
@@ -110,8 +120,9 @@ mod tests {
     #[test]
     fn nothing_stands_before_the_first() {
         let mut marks = Marks::new();
-        assert_eq!(marks.by_index(0), None);
+        assert_eq!(marks.before(Sought::Index(0)), None);
         marks.note(Mark { offset: 5, ..mark(0) });
-        assert_eq!((marks.by_offset(4), marks.by_index(7)), (None, Some(Mark { offset: 5, ..mark(0) })));
+        assert_eq!(marks.before(Sought::Offset(4)), None);
+        assert_eq!(marks.before(Sought::Index(7)), Some(&Mark { offset: 5, ..mark(0) }));
     }
 }

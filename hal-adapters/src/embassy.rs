@@ -42,7 +42,7 @@ use peerdist_core::crypto::Crypto;
 use peerdist_core::discovery::GROUP_V6;
 use peerdist_core::discovery::{GROUP_V4, PORT as DISCOVERY_PORT};
 use peerdist_core::limits::UPLOAD_TIMEOUT;
-use peerdist_core::node::{Input, Node, Output, StreamId};
+use peerdist_core::node::{Input, Node, Output, Service, StreamId};
 use peerdist_core::store::Storage;
 use peerdist_core::time::{Duration, Instant};
 use rand_core::CryptoRng;
@@ -125,15 +125,16 @@ enum Phase {
     },
 }
 
-impl<'n, S, C, R, const STREAMS: usize, const BLOCKS: usize, const SOCKETS: usize>
-    Driver<'n, Node<S, C, R, STREAMS, BLOCKS>, SOCKETS>
+impl<'n, S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P, const SOCKETS: usize>
+    Driver<'n, Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>, SOCKETS>
 where
     S: Storage,
     C: Crypto,
     R: CryptoRng,
+    P: Service,
 {
     /// Takes over the node.
-    pub fn new(node: &'n mut Node<S, C, R, STREAMS, BLOCKS>) -> Self {
+    pub fn new(node: &'n mut Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>) -> Self {
         let (port, waker) = (node.config().port, RefCell::new(WakerRegistration::new()));
         let desk = Desk { port, waker, drained: Cell::new(false), dropped_datagrams: Cell::new(0) };
         Self { node: RefCell::new(node), sockets: core::array::from_fn(|_| Socket::absent()), desk }
@@ -141,7 +142,10 @@ where
 
     /// Lends the node for one call, and sees to it that what comes of it is passed on. Not to be called
     /// by itself again.
-    pub fn with_node<T>(&self, call: impl FnOnce(&mut Node<S, C, R, STREAMS, BLOCKS>) -> T) -> T {
+    pub fn with_node<T>(
+        &self,
+        call: impl FnOnce(&mut Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>) -> T,
+    ) -> T {
         let result = call(&mut self.node.borrow_mut());
         self.shared().touched();
         result

@@ -7,10 +7,13 @@ use aes::{Aes128, Aes192, Aes256};
 use cipher::array::Array;
 use cipher::consts::U16;
 use cipher::inout::InOutBuf;
-use cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
-use hmac::{Hmac, KeyInit, Mac};
+use cipher::typenum::Unsigned;
+use cipher::{
+    BlockCipherDecBackend, BlockCipherDecClosure, BlockCipherDecrypt, BlockModeEncrypt, BlockSizeUser,
+    KeyInit, KeyIvInit, ParBlocks,
+};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::bytes::copy;
 use crate::limits::MAX_DIGEST_BYTES;
@@ -21,6 +24,9 @@ pub type CipherBlock = [u8; 16];
 /// Words of state that an engine of its own may keep in a [`HashState`]: what the hash processors
 /// of common microcontrollers save when they switch context.
 pub const ENGINE_STATE_WORDS: usize = 54;
+
+/// Bytes that SHA-384 and SHA-512 take at a time.
+const MAX_HASH_BLOCK_BYTES: usize = 128;
 
 /// Bytes of SHA-512 that content information 2.0 uses.
 const TRUNCATED_BYTES: usize = 32;
@@ -47,6 +53,14 @@ impl HashAlgorithm {
             Self::Sha256 | Self::TruncatedSha512 => 32,
             Self::Sha384 => 48,
             Self::Sha512 => 64,
+        }
+    }
+
+    /// Bytes that the hash takes at a time: what RFC 2104 calls B.
+    const fn block_len(self) -> usize {
+        match self {
+            Self::Sha256 => 64,
+            Self::Sha384 | Self::Sha512 | Self::TruncatedSha512 => MAX_HASH_BLOCK_BYTES,
         }
     }
 }
@@ -311,24 +325,7 @@ impl Crypto for SoftCrypto {
     }
 
     fn hmac(&mut self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Secret {
-        fn run<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]]) -> Secret {
-            // A key of any length is a legal HMAC key, so the error cannot arise.
-            let Ok(mut mac) = <M as KeyInit>::new_from_slice(key) else { return Secret(Digest::cut(&[])) };
-            parts.iter().for_each(|part| mac.update(part));
-            let mut bytes = mac.finalize().into_bytes();
-            let secret = Secret(Digest::cut(&bytes));
-            bytes.as_mut_slice().zeroize();
-            secret
-        }
-        match algorithm {
-            HashAlgorithm::Sha256 => run::<Hmac<Sha256>>(key, parts),
-            HashAlgorithm::Sha384 => run::<Hmac<Sha384>>(key, parts),
-            HashAlgorithm::Sha512 => run::<Hmac<Sha512>>(key, parts),
-            HashAlgorithm::TruncatedSha512 => {
-                let whole = run::<Hmac<Sha512>>(key, parts);
-                Secret(whole.0.truncated())
-            }
-        }
+        hmac(self, algorithm, key, parts)
     }
 
     fn cbc_encrypt(&mut self, key: CipherKey<'_>, chain: &mut CipherBlock, blocks: &mut [CipherBlock]) {
@@ -344,14 +341,12 @@ impl Crypto for SoftCrypto {
     }
 
     fn cbc_decrypt(&mut self, key: CipherKey<'_>, chain: &mut CipherBlock, blocks: &mut [CipherBlock]) {
-        let Some(&last) = blocks.last() else { return };
-        let iv = &Array::from(*chain);
+        let batches = Batches { chain, blocks };
         match key {
-            CipherKey::Aes128(key) => run_decrypt(cbc::Decryptor::<Aes128>::new(key.into(), iv), blocks),
-            CipherKey::Aes192(key) => run_decrypt(cbc::Decryptor::<Aes192>::new(key.into(), iv), blocks),
-            CipherKey::Aes256(key) => run_decrypt(cbc::Decryptor::<Aes256>::new(key.into(), iv), blocks),
+            CipherKey::Aes128(key) => Aes128::new(key.into()).decrypt_with_backend(batches),
+            CipherKey::Aes192(key) => Aes192::new(key.into()).decrypt_with_backend(batches),
+            CipherKey::Aes256(key) => Aes256::new(key.into()).decrypt_with_backend(batches),
         }
-        *chain = last;
     }
 }
 
@@ -366,8 +361,73 @@ fn run_encrypt<M: BlockModeEncrypt<BlockSize = U16>>(mut mode: M, blocks: &mut [
     mode.encrypt_blocks_inout(InOutBuf::from(Array::cast_slice_from_core_mut(blocks)));
 }
 
-fn run_decrypt<M: BlockModeDecrypt<BlockSize = U16>>(mut mode: M, blocks: &mut [CipherBlock]) {
-    mode.decrypt_blocks_inout(InOutBuf::from(Array::cast_slice_from_core_mut(blocks)));
+/// CBC backwards, in batches as large as the cipher takes at a time, the last one filled up: what it has
+/// for single blocks beside them would take another 2 KB of flash.
+struct Batches<'a> {
+    chain: &'a mut CipherBlock,
+    blocks: &'a mut [CipherBlock],
+}
+
+impl BlockSizeUser for Batches<'_> {
+    type BlockSize = U16;
+}
+
+impl BlockCipherDecClosure for Batches<'_> {
+    #[inline(always)]
+    fn call<B: BlockCipherDecBackend<BlockSize = U16>>(self, backend: &B) {
+        let mut batch = ParBlocks::<B>::default();
+        for blocks in self.blocks.chunks_mut(B::ParBlocksSize::USIZE) {
+            batch.iter_mut().zip(&*blocks).for_each(|(text, block)| text.copy_from_slice(block));
+            backend.decrypt_par_blocks_inplace(&mut batch);
+            unchain(self.chain, blocks, Array::cast_slice_to_core(&batch));
+        }
+        batch.iter_mut().for_each(|text| text.zeroize());
+    }
+}
+
+/// The second half of CBC backwards: what the cipher made of each of `blocks`, with the block before.
+fn unchain(chain: &mut CipherBlock, blocks: &mut [CipherBlock], deciphered: &[CipherBlock]) {
+    for (block, deciphered) in blocks.iter_mut().zip(deciphered) {
+        let text = u128::from_ne_bytes(*deciphered) ^ u128::from_ne_bytes(*chain);
+        *chain = *block;
+        *block = text.to_ne_bytes();
+    }
+}
+
+/// HMAC (RFC 2104) by the hash of a provider, one for all algorithms.
+fn hmac(crypto: &mut dyn Crypto, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Secret {
+    const INNER: u8 = 0x36;
+    const OUTER: u8 = 0x5c;
+    // Fact 4: the inner digest is whole, only the output is cut.
+    let (whole, is_cut) = match algorithm {
+        HashAlgorithm::TruncatedSha512 => (HashAlgorithm::Sha512, true),
+        other => (other, false),
+    };
+    let mut buf = Zeroizing::new([0; MAX_HASH_BLOCK_BYTES]);
+    let pad = buf.get_mut(..whole.block_len()).unwrap_or_default();
+    if key.len() > pad.len() {
+        let mut short = hash(crypto, whole, key);
+        copy(pad, short.as_bytes());
+        short.wipe();
+    } else {
+        copy(pad, key);
+    }
+    pad.iter_mut().for_each(|byte| *byte ^= INNER);
+    let mut state = crypto.hash_start(whole);
+    crypto.hash_update(&mut state, pad);
+    parts.iter().for_each(|part| crypto.hash_update(&mut state, part));
+    let mut inner = crypto.hash_finish(state);
+    pad.iter_mut().for_each(|byte| *byte ^= INNER ^ OUTER);
+    let mut state = crypto.hash_start(whole);
+    crypto.hash_update(&mut state, pad);
+    crypto.hash_update(&mut state, inner.as_bytes());
+    inner.wipe();
+    let mut outer = crypto.hash_finish(state);
+    if is_cut {
+        outer.len = TRUNCATED_BYTES as u8;
+        outer.bytes.iter_mut().skip(TRUNCATED_BYTES).for_each(|byte| *byte = 0);
+    }
+    Secret::from(&mut outer)
 }
 
 #[cfg(test)]
@@ -432,6 +492,93 @@ mod tests {
         );
     }
 
+    /// RFC 4231, test cases 1, 3, 4, 6 and 7: keys shorter than a block of the hash, and longer.
+    #[test]
+    fn hmacs_of_rfc_4231() {
+        let numbers: [u8; 25] = core::array::from_fn(|n| n as u8 + 1);
+        let hash_first = b"Test Using Larger Than Block-Size Key - Hash Key First";
+        let hash_both =
+            b"This is a test using a larger than block-size key and a larger than block-size data. \
+            The key needs to be hashed before being used by the HMAC algorithm.";
+        #[rustfmt::skip]
+        let cases: [(&[u8], &[u8], &str, &str, &str); 5] = [
+            (
+                &[0x0b; 20], b"Hi There",
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+                "afd03944d84895626b0825f4ab46907f15f9dadbe4101ec682aa034c7cebc59c\
+                 faea9ea9076ede7f4af152e8b2fa9cb6",
+                "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cde\
+                 daa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854",
+            ),
+            (
+                &[0xaa; 20], &[0xdd; 50],
+                "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe",
+                "88062608d3e6ad8a0aa2ace014c8a86f0aa635d947ac9febe83ef4e55966144b\
+                 2a5ab39dc13814b94e3ab6e101a34f27",
+                "fa73b0089d56a284efb0f0756c890be9b1b5dbdd8ee81a3655f83e33b2279d39\
+                 bf3e848279a722c806b485a47e67c807b946a337bee8942674278859e13292fb",
+            ),
+            (
+                &numbers, &[0xcd; 50],
+                "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b",
+                "3e8a69b7783c25851933ab6290af6ca77a9981480850009cc5577c6e1f573b4e\
+                 6801dd23c4a7d679ccf8a386c674cffb",
+                "b0ba465637458c6990e5a8c5f61d4af7e576d97ff94b872de76f8050361ee3db\
+                 a91ca5c11aa25eb4d679275cc5788063a5f19741120c4f2de2adebeb10a298dd",
+            ),
+            (
+                &[0xaa; 131], hash_first,
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+                "4ece084485813e9088d2c63a041bc5b44f9ef1012a2b588f3cd11f05033ac4c6\
+                 0c2ef6ab4030fe8296248df163f44952",
+                "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f352\
+                 6b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598",
+            ),
+            (
+                &[0xaa; 131], hash_both,
+                "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2",
+                "6617178e941f020d351e2f254e8fd32c602420feb0b8fb9adccebb82461e99c5\
+                 a678cc31e799176d3860e6110c46523e",
+                "e37b6a775dc87dbaa4dfa9f96e5e3ffddebd71f8867289865df5a32d20cdc944\
+                 b6022cac3c4982b10d5eeb55c3e4de15134676fb6de0446065c97440fa8c6a58",
+            ),
+        ];
+        for (key, data, sha256, sha384, sha512) in cases {
+            let mac = |algorithm| SoftCrypto.hmac(algorithm, key, &[data]);
+            assert_eq!(mac(HashAlgorithm::Sha256).expose(), hex::<32>(sha256));
+            assert_eq!(mac(HashAlgorithm::Sha384).expose(), hex::<48>(sha384));
+            assert_eq!(mac(HashAlgorithm::Sha512).expose(), hex::<64>(sha512));
+        }
+    }
+
+    /// The crates for both as oracles: keys and data of any length, in any number of pieces.
+    #[test]
+    fn as_the_crates_have_it() {
+        use cipher::BlockModeDecrypt;
+        use hmac::{Hmac, Mac};
+
+        let bytes: [u8; 300] = core::array::from_fn(|n| (n * 7 + n / 16) as u8);
+        for len in [0, 1, 63, 64, 65, 127, 128, 129, 300] {
+            let (key, data) = (&bytes[..len], &bytes[len / 2..]);
+            let mut oracle = <Hmac<Sha384> as KeyInit>::new_from_slice(key).unwrap();
+            oracle.update(data);
+            let parts = data.split_at(data.len() / 3);
+            let mac = SoftCrypto.hmac(HashAlgorithm::Sha384, key, &[parts.0, parts.1]);
+            assert_eq!(mac.expose(), oracle.finalize().into_bytes().as_slice());
+        }
+        let (key, iv) = (hex::<24>("8e73b0f7da0e6452c810f32b809079e562f8ead2522c6b7b"), [3; 16]);
+        let blocks: [CipherBlock; 133] = core::array::from_fn(|n| [n as u8; 16]);
+        for len in [0, 1, 3, 4, 5, 63, 64, 65, 133] {
+            let mut expected = blocks;
+            let mut oracle = cbc::Decryptor::<Aes192>::new((&key).into(), (&iv).into());
+            oracle.decrypt_blocks(Array::cast_slice_from_core_mut(&mut expected[..len]));
+            let (mut found, mut chain) = (blocks, iv);
+            SoftCrypto.cbc_decrypt(CipherKey::Aes192(&key), &mut chain, &mut found[..len]);
+            assert_eq!(found, expected);
+            assert_eq!(chain, len.checked_sub(1).map_or(iv, |last| blocks[last]));
+        }
+    }
+
     #[test]
     fn what_holds_secrets_is_wiped() {
         fn is_wiped<T: ZeroizeOnDrop>() {}
@@ -443,7 +590,6 @@ mod tests {
         is_wiped::<Aes192>();
         is_wiped::<Aes256>();
         is_wiped::<cbc::Encryptor<Aes128>>();
-        is_wiped::<cbc::Decryptor<Aes128>>();
 
         let mut digest = hash(&mut SoftCrypto, HashAlgorithm::Sha256, b"key");
         let secret = Secret::from(&mut digest);

@@ -393,6 +393,7 @@ where
     /// Tells the addresses under which peers reach us, and their networks, outside of which nobody is
     /// asked or answered: one of each family at most, the first that is named. Without any, probes are
     /// not answered, and answers are not taken.
+    #[inline(never)]
     pub fn set_addresses(&mut self, addresses: &[Subnet]) {
         if let Some(server) = self.service.server_mut() {
             server.set_addresses(addresses);
@@ -434,6 +435,7 @@ where
 
     /// Takes an incoming connection on our port; `None` if it has to be refused: no stream is
     /// free beyond those in reserve, and all others are busy; or nobody is served at all.
+    #[inline(never)]
     pub fn accept(&mut self, now: Instant, _remote: SocketAddr) -> Option<StreamId> {
         if !P::SERVES {
             return None;
@@ -464,6 +466,7 @@ where
 
     /// Takes an input and returns how many of its bytes were used: all, except of
     /// [`Input::Data`], whose rest is asked for by [`Output::Resume`].
+    #[inline(never)]
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {
         match input {
             Input::Timeout => 0,
@@ -497,6 +500,7 @@ where
 
     /// The next thing for the caller to do; `None` when all is drained. `buf` carries datagrams
     /// and data: 1,400 bytes at least, more for speed.
+    #[inline(never)]
     pub fn poll_output<'b>(&mut self, now: Instant, buf: &'b mut [u8]) -> Option<Output<'b>> {
         self.work(now);
         if let Some(output) = self.stream_output() {
@@ -517,6 +521,7 @@ where
     }
 
     /// Fills the front of `buf`, the free room of a stream's socket, and returns how much.
+    #[inline(never)]
     pub fn poll_stream(
         &mut self,
         now: Instant,
@@ -551,6 +556,7 @@ where
 
     /// When [`poll_output`](Self::poll_output) has something to do even if no input comes. `now`
     /// itself means at once: the last call left work, so that it did not take too long.
+    #[inline(never)]
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         if self.busy || self.downloads.iter().any(Place::has_event) {
             return Some(now);

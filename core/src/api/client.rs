@@ -248,6 +248,7 @@ impl Client {
     }
 
     /// Closes a content and cancels its reads (PeerDistClientCloseContent). What is cached stays.
+    #[inline(never)]
     pub fn close_content(&mut self, handle: ContentHandle, parts: &mut Parts<'_>) -> Result<(), ApiError> {
         let content = self.content_mut(handle).ok_or(ApiError::InvalidHandle)?;
         match &content.state {
@@ -281,6 +282,7 @@ impl Client {
 
     /// Declares the content information complete (PeerDistClientCompleteContentInformation).
     /// Reads can begin once [`Client::is_ready`] says so.
+    #[inline(never)]
     pub fn complete_content_information(
         &mut self,
         storage: &mut dyn Storage,
@@ -337,6 +339,7 @@ impl Client {
     }
 
     /// Copies data of a completed read, `skip` bytes into it, into `buf`, and returns how many.
+    #[inline(never)]
     pub fn copy_read(
         &mut self,
         storage: &mut dyn Storage,
@@ -479,6 +482,7 @@ impl Client {
 
     /// Moves everything on: checks content information, begins reads, completes them. Returns
     /// whether anything moved, so that there may be more to do at once.
+    #[inline(never)]
     pub fn work(
         &mut self,
         now: Instant,
@@ -505,6 +509,7 @@ impl Client {
         self.reads.iter().filter_map(Read::wish).filter(waits).map(|wish| wish.deadline).min()
     }
 
+    #[inline(never)]
     fn read(
         &mut self,
         now: Instant,
@@ -538,6 +543,7 @@ impl Client {
     }
 
     /// Moves one read on; its completion if it ends.
+    #[inline(never)]
     fn advance(&mut self, now: Instant, parts: &mut Parts<'_>, index: usize) -> Option<Completion> {
         let (earlier, read) = self.reads.split_at_mut_checked(index)?;
         let read = read.first_mut()?;
@@ -591,6 +597,7 @@ impl Client {
 
     /// What a read comes to, if it ends now: from the store, or not at all. Otherwise its block is
     /// asked for.
+    #[inline(never)]
     fn end(&mut self, now: Instant, parts: &mut Parts<'_>, index: usize, asked: Asked) -> Option<ReadResult> {
         let read = self.reads.get(index)?;
         let (handle, wish) = (read.content, *read.wish()?);
@@ -635,6 +642,7 @@ impl Client {
 
     /// The block that holds `offset`, if its hash is listed: in the range, or in a block that the
     /// range has a part of.
+    #[inline(never)]
     fn locate(&self, parts: &mut Parts<'_>, handle: ContentHandle, offset: u64) -> Result<Located, ApiError> {
         let segment = self.segment_at(parts.storage, handle, offset)?;
         let complete = self.ready(handle)?;
@@ -683,6 +691,7 @@ impl Client {
     }
 
     /// Forgets reads, and gives up what they hold.
+    #[inline(never)]
     fn end_reads(&mut self, parts: &mut Parts<'_>, ended: Ended) {
         self.reads.retain(|read| {
             let goes = match ended {
@@ -709,6 +718,7 @@ impl Client {
     }
 
     /// Reserves a slot for a block from the origin; `false` if the block is here or on its way.
+    #[inline(never)]
     fn begin_intake(
         &mut self,
         parts: &mut Parts<'_>,
@@ -735,6 +745,7 @@ impl Client {
     }
 
     /// Forgets what is incomplete of a content: of the block that begins at `start`, or of all.
+    #[inline(never)]
     fn drop_intakes(&mut self, storage: &mut dyn Storage, handle: ContentHandle, start: Option<u64>) {
         self.intakes.retain(|inflow| {
             let goes = inflow.content == handle && start.is_none_or(|start| start == inflow.start);
@@ -747,6 +758,7 @@ impl Client {
 
     /// MS-PCCRC 2.2: before any block is made available, its segment's block hashes MUST match
     /// HoD. Some of them at a time; whether there is more to check.
+    #[inline(never)]
     fn check(&mut self, parts: &mut Parts<'_>) -> bool {
         let mut waiting =
             (0u8..).zip(&mut self.contents).filter_map(|(index, content)| match &mut content.state {

@@ -143,6 +143,7 @@ impl Segment {
 
     /// Reads the hash of the block with `index` from the source that was parsed; `None` if it is
     /// not listed.
+    #[inline(never)]
     pub fn block_hash(&self, source: &dyn InfoSource, index: u32) -> Result<Option<Digest>, InfoError> {
         let (list, hashes_at) = match &self.blocks {
             Blocks::Listed { list, hashes_at, .. } => (list, hashes_at),
@@ -238,6 +239,7 @@ impl HodCheck {
 
     /// Reads up to `max_blocks` block hashes from the source that was parsed. Once they are all
     /// read, each further call gives the same verdict.
+    #[inline(never)]
     pub fn step(
         &mut self,
         source: &dyn InfoSource,

@@ -51,6 +51,7 @@ impl Info {
     ///
     /// Takes two small reads for each segment. Counts are held against the length of the source
     /// before anything is done that many times.
+    #[inline(never)]
     pub fn parse(source: &dyn InfoSource) -> Result<Self, InfoError> {
         let header = read_header(source)?;
         let mut info = Self {
@@ -117,6 +118,7 @@ impl Info {
     }
 
     /// Reads the segment with `index` from the source that was parsed.
+    #[inline(never)]
     pub fn segment(&self, source: &dyn InfoSource, index: u32) -> Result<Segment, InfoError> {
         let at = self.description_at(index);
         if index >= self.segments {

@@ -44,6 +44,7 @@ impl Info {
     /// Checks the structure that `source` holds.
     ///
     /// Takes a read of 4 bytes for each segment and one of 5 for each chunk.
+    #[inline(never)]
     pub fn parse(source: &dyn InfoSource) -> Result<Self, InfoError> {
         let header = read_header(source)?;
         let mut info = Self {
@@ -222,7 +223,7 @@ impl Info {
     fn walk(
         &self,
         source: &dyn InfoSource,
-        mark: &Mark,
+        mark: Mark,
         near: Option<Place>,
         sought: Sought,
     ) -> Result<Segment, InfoError> {
@@ -231,7 +232,7 @@ impl Info {
             Some(near) => near,
             None => {
                 let head_at = mark.chunk_at.saturating_sub(CHUNK_HEAD_BYTES as u64);
-                Place { mark: *mark, chunk_segments: read_chunk(source, head_at)?.segments }
+                Place { mark, chunk_segments: read_chunk(source, head_at)?.segments }
             }
         };
         loop {
@@ -250,6 +251,7 @@ impl Info {
     }
 
     /// The place of the segment after the one of `len` bytes at `place`; `None` after the last.
+    #[inline(never)]
     fn step(&self, source: &dyn InfoSource, place: Place, len: u32) -> Result<Option<Place>, InfoError> {
         let Place { mark, chunk_segments } = place;
         let (index, within) = (mark.index.saturating_add(1), mark.within.saturating_add(1));
@@ -267,13 +269,14 @@ impl Info {
     }
 
     /// Reads the rest of the segment of `len` bytes at `place`.
+    #[inline(never)]
     fn read_segment(&self, source: &dyn InfoSource, place: Place, len: u32) -> Result<Segment, InfoError> {
         let (at, offset) = (place.mark.at(), place.mark.offset);
         let end = offset.saturating_add(len.into());
         // Where a place is remembered it must be this one.
         let known = self.marks.before(Sought::Index(place.mark.index));
         let known = known.filter(|known| known.index == place.mark.index);
-        if end > self.content_end || known.is_some_and(|known| *known != place.mark) {
+        if end > self.content_end || known.is_some_and(|known| known != place.mark) {
             return Err(InfoError::new("cbSegment", at, InfoFault::Changed));
         }
         let range = self.range();

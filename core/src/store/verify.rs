@@ -133,6 +133,7 @@ impl Verifier {
         Ok(true)
     }
 
+    #[inline(never)]
     fn piece(
         &mut self,
         store: &mut dyn Store,

@@ -2,7 +2,7 @@
 
 use heapless::Vec;
 
-use super::wire::DESCRIPTION_BYTES;
+use super::wire::{CHUNK_HEAD_BYTES, DESCRIPTION_BYTES, HEADER_BYTES};
 
 /// Places remembered: a search walks over no more than one in 16 of the segments.
 pub const MARKS: usize = 32;
@@ -48,9 +48,19 @@ impl Mark {
 /// The places of every so many segments, from the first on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::content) struct Marks {
-    marks: Vec<Mark, MARKS>,
+    marks: Vec<Kept, MARKS>,
     /// Segments from one mark to the next.
     stride: u32,
+}
+
+/// What is kept of a mark: the rest follows from its place among the others, since nothing stands between
+/// descriptions but heads of chunks (fact 11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kept {
+    within: u32,
+    /// Heads of chunks in front of it.
+    chunks: u32,
+    offset: u64,
 }
 
 impl Marks {
@@ -76,15 +86,29 @@ impl Marks {
             self.stride = self.stride.saturating_mul(2);
         }
         if mark.index.is_multiple_of(self.stride) {
+            let heads = mark.chunk_at.saturating_sub(chunk_at(mark.index, mark.within, 0));
+            let chunks = (heads / CHUNK_HEAD_BYTES as u64) as u32;
             // There is room, so this cannot fail.
-            _ = self.marks.push(mark);
+            _ = self.marks.push(Kept { within: mark.within, chunks, offset: mark.offset });
         }
     }
 
     /// The mark nearest before the segment that is sought, or at it.
-    pub(super) fn before(&self, sought: Sought) -> Option<&Mark> {
-        self.marks.iter().rfind(|mark| mark.is_before(sought))
+    pub(super) fn before(&self, sought: Sought) -> Option<Mark> {
+        let marks = (0u32..).zip(&self.marks).map(|(place, kept)| {
+            let Kept { within, chunks, offset } = *kept;
+            let index = place.saturating_mul(self.stride);
+            Mark { index, within, chunk_at: chunk_at(index, within, chunks), offset }
+        });
+        marks.take_while(|mark| mark.is_before(sought)).last()
     }
+}
+
+/// Where the segments of a chunk begin, of which the one with `index` is the one `within` it, and which has
+/// that many heads of chunks in front of it.
+fn chunk_at(index: u32, within: u32, chunks: u32) -> u64 {
+    let descriptions = u64::from(index.saturating_sub(within)) * DESCRIPTION_BYTES as u64;
+    HEADER_BYTES as u64 + descriptions + u64::from(chunks) * CHUNK_HEAD_BYTES as u64
 }
 
 #[cfg(feature = "defmt")]
@@ -123,6 +147,6 @@ mod tests {
         assert_eq!(marks.before(Sought::Index(0)), None);
         marks.note(Mark { offset: 5, ..mark(0) });
         assert_eq!(marks.before(Sought::Offset(4)), None);
-        assert_eq!(marks.before(Sought::Index(7)), Some(&Mark { offset: 5, ..mark(0) }));
+        assert_eq!(marks.before(Sought::Index(7)), Some(Mark { offset: 5, ..mark(0) }));
     }
 }

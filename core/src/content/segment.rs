@@ -166,10 +166,16 @@ impl Segment {
         let mut buf = Zeroizing::new([0; 2 * MAX_DIGEST_BYTES]);
         let bytes = buf.get_mut(..2 * len).unwrap_or_default();
         read(source, "SegmentHashOfData", self.hod_at, bytes)?;
+        self.set_digests(bytes);
+        Ok(())
+    }
+
+    /// Sets HoD and Kp, as they stand behind each other in content information.
+    pub(super) fn set_digests(&mut self, bytes: &[u8]) {
+        let len = self.algorithm.digest_len();
         let (hod, secret) = bytes.split_at_checked(len).unwrap_or_default();
         copy(self.hod.room(len), hod);
         copy(self.secret.room(len), secret);
-        Ok(())
     }
 }
 

@@ -16,6 +16,8 @@ pub mod wire;
 
 use core::ops::Range;
 
+use zeroize::Zeroizing;
+
 pub use self::marks::MARKS;
 use self::marks::Sought;
 pub(super) use self::marks::{Mark, Marks};
@@ -164,10 +166,7 @@ impl Info {
         // A segment of version 1.0 is none of ours.
         let Blocks::Whole { place, .. } = &segment.blocks else { return Ok(None) };
         match self.step(source, *place, segment.len)? {
-            Some(place) => {
-                let len = read_len(source, place.mark.at())?;
-                self.read_segment(source, place, len).map(Some)
-            }
+            Some(place) => self.read_segment(source, place).map(Some),
             None => Ok(None),
         }
     }
@@ -243,7 +242,7 @@ impl Info {
                 Sought::Offset(offset) => place.mark.offset.saturating_add(len.into()) > offset,
             };
             if reached {
-                return self.read_segment(source, place, len);
+                return self.read_segment(source, place);
             }
             let changed = InfoError::new("chunks", at, InfoFault::Changed);
             place = self.step(source, place, len)?.ok_or(changed)?;
@@ -268,10 +267,16 @@ impl Info {
         Ok(Some(Place { mark: Mark { index, within: 0, chunk_at, offset }, chunk_segments }))
     }
 
-    /// Reads the rest of the segment of `len` bytes at `place`.
+    /// Reads the segment at `place`, by one read.
     #[inline(never)]
-    fn read_segment(&self, source: &dyn InfoSource, place: Place, len: u32) -> Result<Segment, InfoError> {
+    fn read_segment(&self, source: &dyn InfoSource, place: Place) -> Result<Segment, InfoError> {
         let (at, offset) = (place.mark.at(), place.mark.offset);
+        // Kp passes through this buffer.
+        let mut buf = Zeroizing::new([0; DESCRIPTION_BYTES]);
+        read(source, "cbSegment", at, &mut buf[..])?;
+        let cut = InfoError::new("cbSegment", at, InfoFault::Truncated);
+        let (len, digests) = buf.split_first_chunk().ok_or(cut)?;
+        let len = wire::parse_len(*len).map_err(|error| error.within(at))?;
         let end = offset.saturating_add(len.into());
         // Where a place is remembered it must be this one.
         let known = self.marks.before(Sought::Index(place.mark.index));
@@ -290,7 +295,7 @@ impl Info {
             hod_at: at.saturating_add(4),
             blocks: Blocks::Whole { in_range: offset < range.end && end > range.start, place },
         };
-        segment.read_digests(source)?;
+        segment.set_digests(digests);
         Ok(segment)
     }
 }

@@ -500,8 +500,10 @@ mod tests {
         let hash_both =
             b"This is a test using a larger than block-size key and a larger than block-size data. \
             The key needs to be hashed before being used by the HMAC algorithm.";
+        // The key, the data, and the HMAC by SHA-256, SHA-384 and SHA-512.
+        type Case<'a> = (&'a [u8], &'a [u8], &'a str, &'a str, &'a str);
         #[rustfmt::skip]
-        let cases: [(&[u8], &[u8], &str, &str, &str); 5] = [
+        let cases: [Case<'_>; 5] = [
             (
                 &[0x0b; 20], b"Hi There",
                 "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",

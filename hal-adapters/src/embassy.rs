@@ -47,7 +47,7 @@ use peerdist_core::store::Storage;
 use peerdist_core::time::{Duration, Instant};
 use rand_core::CryptoRng;
 
-use crate::machine::{GONE, LINGER, Machine, endpoint, listening};
+use crate::machine::{GONE, LINGER, Machine, PIECES, endpoint, listening};
 
 pub use neighbors::Learning;
 
@@ -287,7 +287,13 @@ impl<'d> Shared<'d> {
         buffer: &mut [u8],
         application: &mut dyn FnMut(Output<'_>),
     ) {
+        let mut pieces = PIECES;
         loop {
+            if pieces == 0 {
+                // A piece is the last that a node has to say, so there are pieces alone: in another turn.
+                self.wake();
+                break;
+            }
             let output = self.node.borrow_mut().poll_output(now, buffer);
             let Some(output) = output else { break };
             match output {
@@ -314,6 +320,7 @@ impl<'d> Shared<'d> {
                     }
                 }
                 other @ (Output::Data { .. } | Output::Moved { .. } | Output::Download { .. }) => {
+                    pieces -= usize::from(matches!(other, Output::Data { .. }));
                     application(other);
                 }
             }

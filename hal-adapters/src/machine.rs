@@ -27,6 +27,11 @@ pub(crate) const fn listening(sockets: usize) -> usize {
     }
 }
 
+/// Pieces of downloads that are handed out before others have their turn, be it the network, be it a
+/// watchdog: content that is here already comes as fast as it can be deciphered.
+#[cfg(any(feature = "embassy", feature = "smoltcp"))]
+pub(crate) const PIECES: usize = 8;
+
 /// After this long without an acknowledgement, the other host is gone: longer than a node waits for an origin,
 /// whose silence would else look like a refusal.
 #[cfg(any(feature = "embassy", feature = "smoltcp"))]

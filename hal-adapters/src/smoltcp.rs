@@ -7,6 +7,8 @@
 //! [`Driver::poll`] whenever a frame has come or the time it returned is over.
 
 mod neighbors;
+#[cfg(test)]
+mod tests;
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -22,7 +24,7 @@ use smoltcp::phy::Device;
 use smoltcp::socket::{tcp, udp};
 use smoltcp::wire::{HardwareAddress, IpListenEndpoint};
 
-use crate::machine::{GONE, LINGER, Machine, endpoint, listening};
+use crate::machine::{GONE, LINGER, Machine, PIECES, endpoint, listening};
 use crate::neighbors::Hints;
 use neighbors::Learning;
 
@@ -133,16 +135,19 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
     ) -> Option<Instant> {
         let time = smoltcp::time::Instant::from_micros(i64::try_from(now.micros()).unwrap_or(i64::MAX));
         let HardwareAddress::Ethernet(hardware) = interface.hardware_addr();
-        let mut more = true;
-        while more {
+        let (mut more, mut pieces) = (true, PIECES);
+        while more && pieces > 0 {
             let us = (hardware, interface.ipv4_addr());
             interface.poll(time, &mut Learning { inner: device, hints: &mut self.hints, us }, sockets);
             // Each datagram is taken whole, so what follows from them comes out in this turn.
             self.receive_datagrams(now, sockets, node);
             more = self.receive_streams(now, sockets, node);
-            more |= self.drain(now, interface, sockets, node, buffer, application);
+            more |= self.drain(now, interface, sockets, node, buffer, &mut pieces, application);
             more |= self.send_streams(now, sockets, node);
             self.listen(sockets);
+        }
+        if more {
+            return Some(now);
         }
         let stack =
             interface.poll_at(time, sockets).map(|at| Instant::from_micros(at.total_micros().max(0) as u64));
@@ -179,6 +184,12 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         received
     }
 
+    /// Passes on what the node has to say, and `pieces` of downloads at most; whether that was anything. A
+    /// piece is the last that a node has to say, so what does not come after it is pieces alone.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the caller of the driver keeps most of these, and lends them"
+    )]
     fn drain(
         &mut self,
         now: Instant,
@@ -186,10 +197,13 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         sockets: &mut SocketSet<'_>,
         node: &mut dyn Machine,
         buffer: &mut [u8],
+        pieces: &mut usize,
         application: &mut dyn FnMut(Output<'_>),
     ) -> bool {
         let mut drained = false;
-        while let Some(output) = node.poll_output(now, buffer) {
+        while *pieces > 0
+            && let Some(output) = node.poll_output(now, buffer)
+        {
             drained = true;
             match output {
                 Output::Datagram { to, data } => {
@@ -222,6 +236,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
                     }
                 }
                 other @ (Output::Data { .. } | Output::Moved { .. } | Output::Download { .. }) => {
+                    *pieces -= usize::from(matches!(other, Output::Data { .. }));
                     application(other);
                 }
             }

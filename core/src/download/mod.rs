@@ -357,7 +357,7 @@ impl Download {
         let (offset, len) = match &mut self.work {
             Work::Blocks(blocks) => blocks.poll_data(client, parts, buf)?,
             Work::Plain(stage) if self.phase != Phase::Moved => {
-                let handed_out = stage.poll(buf)?;
+                let handed_out = stage.poll(false, buf)?;
                 if handed_out.1 > 0 {
                     // What was not handed out is forgotten when the line breaks, so it is no progress before.
                     self.attempts = 0;
@@ -374,8 +374,9 @@ impl Download {
     pub fn poll_moved(&mut self, buf: &mut [u8]) -> Option<usize> {
         match &mut self.work {
             Work::Plain(stage) if self.phase == Phase::Moved => {
+                let len = stage.poll(true, buf)?.1;
                 self.phase = Phase::Over;
-                Some(stage.poll(buf)?.1)
+                Some(len)
             }
             _ => None,
         }

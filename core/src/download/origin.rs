@@ -268,9 +268,7 @@ impl ReplyHead {
         } else if http::name_eq(name, b"Location") {
             // RFC 9110, 15.4: of these, the content is at another place.
             if let (301 | 302 | 303 | 307 | 308, Some(location)) = (self.status, location) {
-                location.clear();
-                location.push(value);
-                self.moved = !location.is_empty();
+                self.moved = location.set_place(value);
             }
         } else {
             self.coding.header(name, value);
@@ -409,7 +407,8 @@ impl OriginStream {
 
     /// Whether another request can follow on this connection.
     pub fn keeps_open(&self) -> bool {
-        self.conn.keep_alive()
+        // A server that answers before it was asked all cannot tell where the next request begins.
+        self.conn.keep_alive() && self.sent.is_none()
     }
 
     /// The connection is open.
@@ -430,7 +429,8 @@ impl OriginStream {
         conditional: bool,
     ) -> bool {
         let buf = &mut [0; REQUEST_BYTES];
-        if emit(request, want, conditional, buf).is_err() || self.conn.expect_reply(false).is_err() {
+        let torn = self.sent.is_some() || emit(request, want, conditional, buf).is_err();
+        if torn || self.conn.expect_reply(false).is_err() {
             return false;
         }
         let end = if let Want::Range(range) = want { range.end } else { 0 };
@@ -603,6 +603,7 @@ mod tests {
         let mut origin = OriginStream::new(NOW);
         let request = Request { url: &url(), max_info: InfoVersion::V1, condition: &Validator::new() };
         assert!(origin.ask(NOW, &request, &Want::Range(100..200), Some(1_000), false));
+        origin.poll(&request, &mut [0; REQUEST_BYTES]);
         let head = std::format!("HTTP/1.1 {status}\r\n{fields}\r\n\r\n");
         assert!(matches!(handle(&mut origin, head.as_bytes()), (used, Ok(None)) if used == head.len()));
         let (used, event) = handle(&mut origin, &[0xd3; 1_000][..came]);
@@ -658,6 +659,24 @@ mod tests {
             }
         };
         (failure, tags.told)
+    }
+
+    /// Who is answered before all was asked has not said where the next request begins.
+    #[test]
+    fn a_torn_request_ends_its_connection() {
+        let request = Request { url: &url(), max_info: InfoVersion::V1, condition: &Validator::new() };
+        for room in [10, REQUEST_BYTES] {
+            let mut origin = OriginStream::new(NOW);
+            assert!(origin.ask(NOW, &request, &Want::Range(100..200), Some(1_000), false));
+            origin.poll(&request, &mut [0; REQUEST_BYTES][..room]);
+            let head = b"HTTP/1.1 206 x\r\nContent-Range: bytes 100-199/1000\r\nContent-Length: 100\r\n\r\n";
+            assert!(matches!(handle(&mut origin, head), (_, Ok(None))));
+            assert!(matches!(handle(&mut origin, &[0xd3; 100]), (100, Ok(Some(_)))));
+            assert_eq!(end(&mut origin), Some(100));
+            let whole = room == REQUEST_BYTES;
+            assert_eq!(origin.keeps_open(), whole);
+            assert_eq!(origin.ask(NOW, &request, &Want::Range(0..1), Some(1_000), false), whole);
+        }
     }
 
     #[test]

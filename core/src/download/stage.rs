@@ -15,13 +15,15 @@ pub struct Stage {
     start: u64,
     /// How many of them have been handed out.
     given: usize,
+    /// What waits is no content: it is where that is instead.
+    is_place: bool,
     bytes: Vec<u8, STAGE_BYTES>,
 }
 
 impl Stage {
     /// None, of a content that is handed out from `start` on.
     pub(super) fn new(start: u64) -> Self {
-        Self { bytes: Vec::new(), given: 0, start }
+        Self { bytes: Vec::new(), is_place: false, given: 0, start }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -44,7 +46,15 @@ impl Stage {
     pub(super) fn clear(&mut self) {
         self.start = self.offset();
         self.bytes.clear();
-        self.given = 0;
+        (self.given, self.is_place) = (0, false);
+    }
+
+    /// Puts where the content is instead in the place of what waits; whether that is told.
+    pub(super) fn set_place(&mut self, place: &[u8]) -> bool {
+        self.clear();
+        self.push(place);
+        self.is_place = !self.is_empty();
+        self.is_place
     }
 
     /// Where the next byte to hand out belongs.
@@ -57,10 +67,11 @@ impl Stage {
         self.start.saturating_add(self.bytes.len() as u64)
     }
 
-    /// Fills the front of `buf` with bytes to hand out: where they belong and how many.
+    /// Fills the front of `buf` with bytes to hand out: where they belong and how many. If a `place` is asked
+    /// for, content is not, and the other way about.
     #[inline(never)]
-    pub(super) fn poll(&mut self, buf: &mut [u8]) -> Option<(u64, usize)> {
-        if self.is_empty() {
+    pub(super) fn poll(&mut self, place: bool, buf: &mut [u8]) -> Option<(u64, usize)> {
+        if self.is_empty() || self.is_place != place {
             return None;
         }
         let offset = self.offset();

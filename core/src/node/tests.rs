@@ -119,3 +119,31 @@ fn a_connection_that_is_not_wanted_any_more_is_not_asked_for() {
     assert_eq!(aborted, stream);
     assert!(node.poll_output(now, &mut buf).is_none());
 }
+
+/// Where the content is instead is told when the head is over, and is no content before.
+#[test]
+fn a_place_is_no_content_however_the_head_comes() {
+    let now = Instant::from_millis(1_000);
+    let store = RamStore::new([Page::EMPTY; 0], [Entry::EMPTY; 0], [0; 0]);
+    let mut node = Sized::<4, 1>::new(Config::default(), store, SoftCrypto, NoEntropy);
+    let (host, path) = ("origin".try_into().unwrap(), "/".try_into().unwrap());
+    node.download(now, Url { origin: ([10, 1, 0, 1], 80).into(), host, path }).unwrap();
+    let mut buf = [0; 2_048];
+    let Some(Output::Connect { stream, .. }) = node.poll_output(now, &mut buf) else { panic!() };
+    node.handle_input(now, Input::Connected { stream });
+    while node.poll_stream(now, stream, &mut buf).unwrap() > 0 {}
+    for data in [&b"HTTP/1.1 302 Found\r\nLocation: http://x/\r\n"[..], b"Content-Length: 0\r\n"] {
+        assert_eq!(node.handle_input(now, Input::Data { stream, data }), data.len());
+        assert!(node.poll_output(now, &mut buf).is_none());
+    }
+    node.handle_input(now, Input::Data { stream, data: b"\r\n" });
+    let mut moved = false;
+    while let Some(output) = node.poll_output(now, &mut buf) {
+        match output {
+            Output::Moved { location, .. } => moved = location == b"http://x/",
+            Output::Data { .. } => panic!("that is no content"),
+            _ => {}
+        }
+    }
+    assert!(moved);
+}

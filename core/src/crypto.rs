@@ -316,10 +316,10 @@ impl Crypto for SoftCrypto {
 
     fn hash_finish(&mut self, state: HashState) -> Digest {
         match state {
-            HashState::Sha256(hash) => Digest::cut(&hash.finalize()),
-            HashState::Sha384(hash) => Digest::cut(&hash.finalize()),
-            HashState::Sha512(hash) => Digest::cut(&hash.finalize()),
-            HashState::TruncatedSha512(hash) => Digest::cut(&hash.finalize()).truncated(),
+            HashState::Sha256(hash) => finish(hash),
+            HashState::Sha384(hash) => finish(hash),
+            HashState::Sha512(hash) => finish(hash),
+            HashState::TruncatedSha512(hash) => finish(hash).truncated(),
             HashState::Engine(_) => Digest::cut(&[]),
         }
     }
@@ -357,12 +357,20 @@ pub fn hash(crypto: &mut dyn Crypto, algorithm: HashAlgorithm, data: &[u8]) -> D
     crypto.hash_finish(state)
 }
 
+/// Ends a hash, and leaves no other copy of its digest, which may be a key.
+fn finish(hash: impl sha2::Digest) -> Digest {
+    let mut bytes = hash.finalize();
+    let digest = Digest::cut(&bytes);
+    bytes.as_mut_slice().zeroize();
+    digest
+}
+
 fn run_encrypt<M: BlockModeEncrypt<BlockSize = U16>>(mut mode: M, blocks: &mut [CipherBlock]) {
     mode.encrypt_blocks_inout(InOutBuf::from(Array::cast_slice_from_core_mut(blocks)));
 }
 
-/// CBC backwards, in batches as large as the cipher takes at a time, the last one filled up: what it has
-/// for single blocks beside them would take another 2 KB of flash.
+/// CBC backwards, in batches as large as the cipher takes at a time, the last one filled up, so
+/// that its code for single blocks is not linked.
 struct Batches<'a> {
     chain: &'a mut CipherBlock,
     blocks: &'a mut [CipherBlock],

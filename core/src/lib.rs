@@ -111,7 +111,7 @@
 //! ```
 //! # use peerdist_core::crypto::SoftCrypto;
 //! # use peerdist_core::node::{ClientOnly, Node, Serving};
-//! /// Serves, and gets whole URLs from peers and their origins: two at once, unless it says otherwise.
+//! /// Serves, and gets whole URLs from peers and their origins: two at once, or fewer if it says so.
 //! type Cache<S, R> = Node<S, SoftCrypto, R, 8, 2>;
 //! /// Serves, and reads what the application has content information of: no URLs.
 //! type Peer<S, R> = Node<S, SoftCrypto, R, 8, 2, 0>;

@@ -38,7 +38,7 @@ pub use service::{ClientOnly, Service, Serving};
 /// Downloads at once, where the type of a node does not say otherwise.
 pub const DOWNLOADS: usize = 2;
 
-/// Reads of the application at once, until it has ended them: what [`DOWNLOADS`] leave of [`READS`].
+/// Reads of the application at once, until it has ended them: what two downloads leave of [`READS`].
 pub const APPLICATION_READS: usize = READS - DOWNLOADS * WINDOW;
 
 /// How long no connection is asked for after one found no socket.

@@ -31,7 +31,7 @@ pub const MIN_BACKOFF: Duration = Duration::from_millis(1);
 /// The longest back-off before an answer, if nothing else is set: APP_MAX_DELAY (3.2.2, fact 29).
 pub const MAX_BACKOFF: Duration = Duration::from_millis(65);
 
-/// Datagrams of answers that wait for their back-off. More probes within 65 ms than this go
+/// Datagrams of answers that wait for their back-off, as far as their texts fit `TEXT_BYTES`. More probes within 65 ms than this go
 /// unanswered by us; they are repeated, and others have the same segments.
 pub const MAX_PENDING: usize = 16;
 
@@ -445,7 +445,8 @@ impl Server {
         let (mut lens, mut end) = ([0u8; 3], 0);
         for (len, part) in lens.iter_mut().zip([Part::RelatesTo, Part::Scopes, Part::Data]) {
             body.emit(asked.message_id, part, &mut writer);
-            // There is no room for more than this holds.
+            // Parts are no longer than all of them together.
+            const { assert!(MAX_ANSWER_TEXT <= u8::MAX as usize) };
             *len = writer.len().saturating_sub(end) as u8;
             end = writer.len();
         }

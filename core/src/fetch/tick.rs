@@ -1,6 +1,6 @@
 //! Time as the rows of tables keep it: in four bytes, looked at from now.
 
-use crate::time::Instant;
+use crate::time::{Instant, divide};
 
 /// A point in time, in milliseconds that wrap after 49 days. Nothing but how long ago it was is asked
 /// of it, so that a row which was left alone for so long is taken for a new one, for as long as it
@@ -12,7 +12,7 @@ impl Tick {
     /// The millisecond that `now` lies in.
     #[inline(never)]
     pub(super) const fn of(now: Instant) -> Self {
-        Self((now.micros() / 1_000) as u32)
+        Self(divide(now.micros(), 1_000).0 as u32)
     }
 
     /// Milliseconds from this point to `now`.

@@ -21,7 +21,14 @@ where
         let Self { common: Common { storage, rng, fetch, .. }, service, config, counters, .. } = self;
         match discovery::wire::parse(data) {
             Ok(Message::Probe(probe)) => {
-                let Some(server) = service.server_mut() else { return };
+                let Some(server) = service.server_mut() else {
+                    // Who serves nobody hears all the same who else gets a segment.
+                    let ours = fetch.discovery().addresses();
+                    if DOWNLOADS > 0 && ours.is_local(from.ip()) && !ours.contains(from.ip()) {
+                        probe.scopes.ids().for_each(|segment| fetch.heard(now, from.ip(), &segment));
+                    }
+                    return;
+                };
                 let is_us = server.addresses().contains(from.ip());
                 server.handle_probe(now, rng, from, &probe, &mut |segment| {
                     if DOWNLOADS > 0 && !is_us {

@@ -54,7 +54,10 @@ const RESERVED: usize = 2;
 pub const FETCHES: usize = 2;
 
 /// The node of an appliance, over a store `S` and a source of entropy `R`.
-pub type Peer<S, R> = Node<S, SoftCrypto, R, STREAMS, FETCHES>;
+pub type Peer<S, R> = Node<S, SoftCrypto, R, STREAMS, FETCHES, PRELOADS>;
+
+/// URLs that are preloaded at once.
+const PRELOADS: usize = 1;
 
 /// How the node of an appliance is set.
 pub fn node_config(config: &Config, start: &Start) -> node::Config {

@@ -63,12 +63,13 @@ fn run() -> Result<Infallible, Problem> {
     let address = card.address();
     let [a, b, c, d, e, f] = address;
     log!("LAN9118 at {=[u8]:02x}", address);
-    let mut entropy = Entropy::insecure(u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
-    log!("entropy is NOT SECURE on this board");
-
     let (sheet, rest) = Nor::take().and_then(|nor| nor.split(SHEET_SECTORS)).ok_or(Problem::Flash)?;
     let (starts, blocks) = rest.split(START_SECTORS).ok_or(Problem::Flash)?;
     let start = Start { starts: count_start(starts).unwrap_or(0), ..faults::take_note() };
+    // After a reset, too, ports and sequence numbers are others: an origin may still have connections of before.
+    let [s, t] = (start.starts as u16).to_be_bytes();
+    let mut entropy = Entropy::insecure(u64::from_be_bytes([s, t, a, b, c, d, e, f]));
+    log!("entropy is NOT SECURE on this board");
     let (config, refused) = app::read_config(sheet.bytes());
     let (rows, infos) = store_memory().ok_or(Problem::Taken)?;
     let store = store::mount(blocks, rows, infos).map_err(|_| Problem::Flash)?;

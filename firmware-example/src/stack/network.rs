@@ -48,7 +48,10 @@ impl Network {
 
     /// Looks for a server again.
     pub fn restart(&mut self, sockets: &mut SocketSet<'_>) {
-        sockets.get_mut::<dhcpv4::Socket<'_>>(self.dhcp).reset();
+        let socket = sockets.get_mut::<dhcpv4::Socket<'_>>(self.dhcp);
+        socket.reset();
+        // That what it had is over is our doing, and no loss.
+        let _ = socket.poll();
     }
 
     /// Passes on what DHCP and DNS have to say; whether the stack has something to do for it.

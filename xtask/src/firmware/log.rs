@@ -12,6 +12,9 @@ use crate::run::shown;
 /// How long something may take that is waited for: much longer than it does, and as long as the simulation waits.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What nobody may say while something else is waited for.
+pub const ALARMS: &[&str] = &["panicked", "fault at"];
+
 /// The lines of a process.
 pub struct Log {
     name: &'static str,
@@ -42,7 +45,7 @@ impl Log {
         Ok(())
     }
 
-    /// The next line with `words` in it; those before it are gone.
+    /// The next line with `words` in it; those before it are gone, and none of [`ALARMS`] is among them.
     pub fn wait_for(&self, words: &str) -> Result<String> {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -51,6 +54,9 @@ impl Log {
             let line = line.map_err(|_| format!("{} did not say `{words}`", self.name))?;
             if line.contains(words) {
                 return Ok(line);
+            }
+            if ALARMS.iter().any(|alarm| line.contains(alarm)) {
+                return Err(format!("{} said: {line}", self.name));
             }
         }
     }
@@ -96,5 +102,12 @@ mod tests {
         assert_eq!(log.wait_for("one").as_deref(), Ok("one more"));
         assert_eq!(log.wait_for("e").as_deref(), Ok("three"));
         assert_eq!(log.rest(), [""; 0]);
+    }
+
+    #[test]
+    fn no_alarm_is_passed_over() {
+        let log = Log::new("somebody");
+        log.follow(Some(&b"one\nfault at 0x10\ntwo\n"[..])).unwrap();
+        assert_eq!(log.wait_for("two"), Err("somebody said: fault at 0x10".to_owned()));
     }
 }

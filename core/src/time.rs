@@ -125,10 +125,21 @@ impl Sub for Instant {
     }
 }
 
-/// Quotient and remainder. A division of 64 bits is a library function on small machines, one of the
-/// largest, and a bit at a time will do: `by` is not zero and less than 2^31.
-#[inline(never)]
+/// Quotient and remainder; `by` is not zero and less than 2^31.
+#[cfg(target_pointer_width = "64")]
+#[inline]
 pub(crate) const fn divide(value: u64, by: u32) -> (u64, u32) {
+    (value / by as u64, (value % by as u64) as u32)
+}
+
+/// The same. A division of 64 bits is a library function on small machines, one of the largest, and a bit at
+/// a time will do.
+#[cfg(not(target_pointer_width = "64"))]
+pub(crate) use divide_by_bits as divide;
+
+#[cfg(any(test, not(target_pointer_width = "64")))]
+#[inline(never)]
+pub(crate) const fn divide_by_bits(value: u64, by: u32) -> (u64, u32) {
     let (mut quotient, mut rest) = (value, 0u32);
     let mut bits = 0;
     while bits < u64::BITS {
@@ -178,7 +189,8 @@ mod tests {
         for value in [0, 1, 9, 10, 999_999, 1_000_000, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
             for by in [1, 3, 10, 1_000, 1_000_000, (1 << 31) - 1] {
                 let by_64 = u64::from(by);
-                assert_eq!(divide(value, by), (value / by_64, (value % by_64) as u32));
+                let whole = (value / by_64, (value % by_64) as u32);
+                assert_eq!((divide(value, by), divide_by_bits(value, by)), (whole, whole));
             }
         }
     }

@@ -161,6 +161,22 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
         self.entries.as_ref().iter().filter(|entry| entry.committed().is_some()).count()
     }
 
+    /// Those of them that are too old to be found, and will go.
+    pub fn expired(&self) -> usize {
+        let expired = |entry: &&Entry| entry.committed().is_some_and(|commit| self.is_expired(commit));
+        self.entries.as_ref().iter().filter(expired).count()
+    }
+
+    /// Segments that have committed blocks.
+    pub fn segments(&self) -> usize {
+        let tag = |entry: &Entry| entry.committed().map(|_| entry.name.tag);
+        let tags = || self.entries.as_ref().iter().map(tag);
+        // Each counts where it is for the first time.
+        let first =
+            |(row, it): &(usize, Option<_>)| it.is_some() && !tags().take(*row).any(|other| other == *it);
+        tags().enumerate().filter(first).count()
+    }
+
     /// How many sectors the log has come to since the flash was new: divided by how many there are, about
     /// how often each was erased.
     pub fn sectors_used(&self) -> u32 {

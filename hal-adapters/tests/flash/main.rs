@@ -161,8 +161,11 @@ fn ages_count_powered_time_without_a_clock() {
     let mut store = FlashStore::mount(&mut flash, vec![Entry::EMPTY; 9], 1_000_000).unwrap();
     store.set_max_age(Duration::from_secs(100));
     assert_eq!((store.count(), store.blocks(&segment(7))), (2, 0));
+    assert_eq!((store.expired(), store.segments()), (2, 1));
     put(&mut store, 1, 100).unwrap();
     assert_eq!(age(&store, at(0)), Some(0));
+    put_block(&mut store, BlockId { segment: segment(8), index: 0 }, 100).unwrap();
+    assert_eq!((store.count(), store.expired(), store.segments()), (3, 1, 2));
 }
 
 #[test]

@@ -604,3 +604,6 @@ fn sleep(cx: &mut Context<'_>, at: Option<Instant>) {
 fn now() -> Instant {
     Instant::from_micros(embassy_time::Instant::now().as_micros())
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,3 +112,7 @@ pub(crate) fn endpoint(address: SocketAddr) -> smoltcp::wire::IpEndpoint {
     };
     smoltcp::wire::IpEndpoint::new(ip, address.port())
 }
+
+#[cfg(test)]
+#[cfg(any(feature = "embassy", feature = "smoltcp"))]
+pub(crate) mod at_hand;

@@ -30,7 +30,6 @@ use core::net::{IpAddr, Ipv4Addr};
 use peerdist_core::crypto::SoftCrypto;
 use peerdist_core::discovery::Subnet;
 use peerdist_core::node::{self, Node, Output};
-use peerdist_core::store::Storage;
 use peerdist_core::time::{Instant, earliest};
 use rand_core::CryptoRng;
 
@@ -39,7 +38,7 @@ use crate::config::{Config, Place, SheetError};
 use crate::json::Writer;
 use crate::log::log;
 use crate::page::Request;
-use crate::preload::{Failure, Preload, Target};
+use crate::preload::{Failure, Preload, Target, origin_words};
 use crate::start::Start;
 use crate::store::{self, Shelf};
 use crate::watch::Watch;
@@ -147,7 +146,7 @@ impl App {
 
     /// The address of the name that was to be resolved, or why there is none.
     #[inline(never)]
-    pub fn handle_resolved<S: Storage, R: CryptoRng>(
+    pub fn handle_resolved<S: Shelf, R: CryptoRng>(
         &mut self,
         now: Instant,
         node: &mut Peer<S, R>,
@@ -162,7 +161,7 @@ impl App {
         match begun {
             Ok(address) => {
                 log!("preloading {} from {}", self.config.preload.as_str(), address);
-                self.preload.begun();
+                self.preload.begun(node.storage().numbers());
                 self.begun = true;
             }
             Err(failure) => self.preload.fail(now, failure),
@@ -176,7 +175,9 @@ impl App {
         node: &mut Peer<S, R>,
     ) -> Option<Action<'_>> {
         if self.watch.is_due(now) {
-            self.watch.look(now, &node.counters(), &node.storage().numbers());
+            let stock = node.storage().numbers();
+            self.watch.look(now, &node.counters(), &stock);
+            self.preload.wonder(&stock);
         }
         if let Some(place) = self.address.poll(now) {
             node.set_addresses(&[Subnet { address: IpAddr::V4(place.address), prefix: place.prefix }]);
@@ -250,7 +251,8 @@ impl App {
         );
         json.word("failure", preload.failure.map(Failure::words));
         let status = preload.failure.map_or(0, Failure::status);
-        json.numbers("status", &[status.into()]);
+        json.numbers("status origin_failures", &[status.into(), preload.troubles.into()]);
+        json.word("origin_failure", preload.trouble.map(origin_words));
         json.close();
         json.object("network");
         json.word("link", Some(if address.has_link() { "up" } else { "down" }));

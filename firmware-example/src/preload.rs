@@ -4,11 +4,12 @@ use core::net::{Ipv4Addr, SocketAddr};
 
 use peerdist_core::download::origin::OriginFailure;
 use peerdist_core::download::{DownloadError, DownloadEvent, Url};
-use peerdist_core::fetch::Source;
+use peerdist_core::fetch::{Cause, Source};
 use peerdist_core::node::Output;
 use peerdist_core::time::{Duration, Instant};
 
 use crate::log::log;
+use crate::store::Numbers;
 
 /// How long to wait after a failure. After each that follows without a block between them, twice as long.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -76,15 +77,7 @@ impl Failure {
             Self::Download(DownloadError::Info(_)) => "the content information cannot be used",
             Self::Download(DownloadError::Full) => "the store is full",
             Self::Download(DownloadError::Changed { .. }) => "the content of the origin changed",
-            Self::Download(DownloadError::Origin(failure)) => match failure {
-                OriginFailure::Unreachable => "the origin cannot be reached",
-                OriginFailure::Broken => "the origin broke off or fell silent",
-                OriginFailure::Status(_) => "the origin refuses",
-                OriginFailure::BadReply => "the origin's reply is none",
-                OriginFailure::Changed => "the content of the origin changed",
-                OriginFailure::Url => "the URL has bytes that no request can carry",
-                OriginFailure::Coding => "the origin uses an unknown coding",
-            },
+            Self::Download(DownloadError::Origin(failure)) => origin_words(failure),
         }
     }
 
@@ -94,6 +87,20 @@ impl Failure {
             Self::Download(DownloadError::Origin(OriginFailure::Status(status))) => status,
             _ => 0,
         }
+    }
+}
+
+/// The same of what the origin did.
+pub fn origin_words(failure: OriginFailure) -> &'static str {
+    match failure {
+        OriginFailure::Unreachable => "the origin cannot be reached",
+        OriginFailure::Broken => "the origin broke off",
+        OriginFailure::Silent => "the origin fell silent",
+        OriginFailure::Status(_) => "the origin refuses",
+        OriginFailure::BadReply => "the origin's reply is none",
+        OriginFailure::Changed => "the content of the origin changed",
+        OriginFailure::Url => "the URL has bytes that no request can carry",
+        OriginFailure::Coding => "the origin uses an unknown coding",
     }
 }
 
@@ -165,13 +172,36 @@ pub struct Preload {
     pub from_origin: u64,
     /// Attempts that failed.
     pub failures: u32,
+    /// How the origin failed when it was asked last, unless it has given something since.
+    pub trouble: Option<OriginFailure>,
+    /// How often it failed within attempts that went on.
+    pub troubles: u32,
+    /// What the store had when the latest attempt began.
+    stock: Numbers,
+    /// It has been said that a block came from the origin although the store had some.
+    wondered: bool,
+    /// The first such block, and why no peer gave it, until that is said.
+    absent: Option<(u64, Option<Cause>)>,
 }
 
 impl Preload {
     /// Nothing is fetched yet. `wanted`: whether there is something to fetch.
     pub fn new(now: Instant, wanted: bool) -> Self {
         let state = if wanted { State::Due(now) } else { State::Off };
-        Self { state, row: 0, plain: false, failure: None, bytes: 0, from_origin: 0, failures: 0 }
+        Self {
+            state,
+            row: 0,
+            plain: false,
+            failure: None,
+            bytes: 0,
+            from_origin: 0,
+            failures: 0,
+            trouble: None,
+            troubles: 0,
+            stock: Numbers::default(),
+            wondered: false,
+            absent: None,
+        }
     }
 
     /// How far it is.
@@ -189,10 +219,31 @@ impl Preload {
         self.state = State::Resolving;
     }
 
-    /// It has begun.
-    pub fn begun(&mut self) {
+    /// It has begun, with a store that has so much.
+    pub fn begun(&mut self, stock: Numbers) {
         self.state = State::Running;
-        self.bytes = 0;
+        (self.bytes, self.stock) = (0, stock);
+        (self.wondered, self.absent) = (false, None);
+    }
+
+    /// Says of the first block that came from the origin what the store has by then, if it had some before: whether
+    /// it is another content, or its own blocks are not found.
+    pub fn wonder(&mut self, now: &Numbers) {
+        let Some((offset, cause)) = self.absent.take() else { return };
+        let cause = cause.map_or("nobody was asked", Cause::as_str);
+        log!(
+            "the block at {} came from the origin ({}), with {} blocks here at first",
+            offset,
+            cause,
+            self.stock.blocks
+        );
+        log!(
+            "now {} of {} segments, {} too old, {} evicted",
+            now.blocks,
+            now.segments,
+            now.expired,
+            now.evicted
+        );
     }
 
     /// When it begins, if it waits.
@@ -212,20 +263,38 @@ impl Preload {
             Output::Moved { .. } => self.fail(now, Failure::Moved),
             Output::Download { event, .. } => match event {
                 DownloadEvent::Begun { len, encoded } => {
-                    self.plain = !encoded;
+                    (self.plain, self.trouble) = (!encoded, None);
                     log!("preloading {} bytes, with content information: {}", len.unwrap_or(0), encoded);
+                    let Numbers { blocks, segments, expired, evicted, .. } = self.stock;
+                    log!(
+                        "here are {} blocks of {} segments, {} too old, {} evicted",
+                        blocks,
+                        segments,
+                        expired,
+                        evicted
+                    );
                 }
-                DownloadEvent::Block { range, source, .. } => {
+                DownloadEvent::Block { range, source, failures } => {
                     if matches!(source, Source::Origin) {
                         let bytes = range.end.saturating_sub(range.start);
                         self.from_origin = self.from_origin.saturating_add(bytes);
+                        self.trouble = None;
+                        if self.stock.blocks > 0 && !core::mem::replace(&mut self.wondered, true) {
+                            self.absent = Some((range.start, failures.first().map(|failure| failure.cause)));
+                        }
                     }
+                }
+                // There are waits between them, which grow, so these lines are few.
+                DownloadEvent::OriginFailed { failure, attempt, of } => {
+                    log!("{}: attempt {} of {}", origin_words(failure), attempt, of);
+                    self.trouble = Some(failure);
+                    self.troubles = self.troubles.saturating_add(1);
                 }
                 // Origins make content information for who comes again.
                 DownloadEvent::Done { .. } if self.plain => self.fail(now, Failure::Plain),
                 DownloadEvent::Done { len } => {
                     log!("preloaded {} bytes, {} of them from the origin", len, self.from_origin);
-                    (self.state, self.failure) = (State::Done, None);
+                    (self.state, self.failure, self.trouble) = (State::Done, None, None);
                 }
                 DownloadEvent::Failed(error) => self.fail(now, Failure::Download(error)),
             },
@@ -242,6 +311,9 @@ impl Preload {
             failure.status(),
             pause / 1_000
         );
+        if let Failure::Download(DownloadError::Origin(failure)) = failure {
+            self.trouble = Some(failure);
+        }
         self.failures = self.failures.saturating_add(1);
         self.row = self.row.saturating_add(1);
         self.failure = Some(failure);

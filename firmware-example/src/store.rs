@@ -42,6 +42,10 @@ pub trait Shelf: Storage {
 pub struct Numbers {
     /// Blocks that are kept.
     pub blocks: u32,
+    /// Segments that they are of.
+    pub segments: u32,
+    /// Blocks that are too old to be found.
+    pub expired: u32,
     /// Blocks at most.
     pub rows: u32,
     /// Blocks that went for others since the start.
@@ -57,6 +61,8 @@ impl<F: NorFlash> Shelf for FlashAndRam<F> {
         let blocks = &self.blocks;
         Numbers {
             blocks: blocks.count() as u32,
+            segments: blocks.segments() as u32,
+            expired: blocks.expired() as u32,
             rows: ROWS as u32,
             evicted: blocks.evicted(),
             failures: blocks.failures(),

@@ -237,6 +237,9 @@ impl Application {
                 DownloadEvent::Block { range, source, failures } => {
                     self.account(now, range.end - range.start, source, &failures);
                 }
+                DownloadEvent::OriginFailed { failure, .. } => {
+                    *self.outcome.reasons.entry(failure.to_string()).or_default() += 1;
+                }
                 DownloadEvent::Done { .. } => {
                     self.finished_at = Some(now);
                     // What no block accounts for came plainly, from the origin.

@@ -70,6 +70,16 @@ pub enum DownloadEvent {
         /// Why from no better source.
         failures: Failures,
     },
+    /// The origin failed at what it was asked for, and is asked again a little later. Of several before this is
+    /// polled, the latest; where none follows, [`Failed`](Self::Failed) says why.
+    OriginFailed {
+        /// How.
+        failure: OriginFailure,
+        /// Which attempt that was since the origin gave something.
+        attempt: u8,
+        /// How many there are before the download ends.
+        of: u8,
+    },
     /// All bytes have been handed out.
     Done {
         /// How many.

@@ -51,6 +51,8 @@ pub struct Download {
     resumed: bool,
     /// It is still to be said that it has begun, with content information or without.
     begun: Option<bool>,
+    /// It is still to be said how the origin failed, at which attempt.
+    trouble: Option<(OriginFailure, u8)>,
     retry_at: Instant,
     handed_out: u64,
     /// Bytes of the content, once the origin has told.
@@ -87,6 +89,7 @@ impl Download {
             attempts: 0,
             retry_at: now,
             begun: None,
+            trouble: None,
             ended: None,
         }
     }
@@ -342,6 +345,7 @@ impl Download {
         if self.attempts >= ORIGIN_ATTEMPTS {
             return self.end(Err(DownloadError::Origin(failure)), client, parts);
         }
+        self.trouble = Some((failure, self.attempts));
         let wait = ORIGIN_BACKOFF.micros() << self.attempts.saturating_sub(1).min(6);
         self.retry_at = now + Duration::from_micros(wait);
     }
@@ -384,7 +388,10 @@ impl Download {
 
     /// Whether there is something to be said of it.
     pub fn has_event(&self) -> bool {
-        self.begun.is_some() || self.ended.is_some() || self.blocks().is_some_and(Blocks::has_event)
+        self.begun.is_some()
+            || self.trouble.is_some()
+            || self.ended.is_some()
+            || self.blocks().is_some_and(Blocks::has_event)
     }
 
     /// What is to be said of it next.
@@ -392,6 +399,9 @@ impl Download {
     pub fn poll_event(&mut self, client: &mut Client, parts: &mut Parts<'_>) -> Option<DownloadEvent> {
         if let Some(encoded) = self.begun.take() {
             return Some(DownloadEvent::Begun { len: self.len, encoded });
+        }
+        if let Some((failure, attempt)) = self.trouble.take() {
+            return Some(DownloadEvent::OriginFailed { failure, attempt, of: ORIGIN_ATTEMPTS });
         }
         if let Work::Blocks(blocks) = &mut self.work
             && let Some(event) = blocks.poll_event(&self.wanted, client, parts)

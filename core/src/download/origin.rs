@@ -95,8 +95,10 @@ impl core::fmt::Debug for OriginEvent<'_> {
 pub enum OriginFailure {
     /// No connection came about.
     Unreachable,
-    /// The connection broke or fell silent.
+    /// The connection broke.
     Broken,
+    /// The connection is there, and nothing came on it for too long.
+    Silent,
     /// It answered with this status.
     Status(u16),
     /// What it answered is not HTTP, or not what was asked for.
@@ -115,7 +117,7 @@ impl OriginFailure {
         match self {
             Self::Status(status) => status < 500,
             Self::Coding | Self::Url | Self::Changed => true,
-            Self::Unreachable | Self::Broken | Self::BadReply => false,
+            Self::Unreachable | Self::Broken | Self::Silent | Self::BadReply => false,
         }
     }
 }
@@ -514,13 +516,17 @@ impl OriginStream {
         match self.conn.handle_eof() {
             Ok(Some(_)) if self.want.is_some() => self.end(now),
             Ok(_) if self.want.is_none() => Ok(None),
-            _ => Err(self.broken()),
+            _ => Err(self.broken(false)),
         }
     }
 
-    /// What a lost connection means at this point.
-    pub fn broken(&self) -> OriginFailure {
-        if self.connected { OriginFailure::Broken } else { OriginFailure::Unreachable }
+    /// What a lost connection means at this point; `silent` if it was its deadline that ended it.
+    pub fn broken(&self, silent: bool) -> OriginFailure {
+        match (self.connected, silent) {
+            (false, _) => OriginFailure::Unreachable,
+            (true, false) => OriginFailure::Broken,
+            (true, true) => OriginFailure::Silent,
+        }
     }
 
     fn end(&mut self, now: Instant) -> Result<Option<OriginEvent<'static>>, OriginFailure> {
@@ -569,6 +575,7 @@ impl core::fmt::Display for OriginFailure {
         match self {
             Self::Unreachable => f.write_str("origin unreachable"),
             Self::Broken => f.write_str("connection to the origin lost"),
+            Self::Silent => f.write_str("origin silent"),
             Self::Status(status) => write!(f, "origin answered with status {status}"),
             Self::BadReply => f.write_str("bad reply from the origin"),
             Self::Changed => f.write_str("content of the origin changed meanwhile"),

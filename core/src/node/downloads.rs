@@ -124,7 +124,7 @@ where
             if eof {
                 download.handle_origin_eof(now, origin, client, &mut parts);
             } else {
-                let failure = origin.broken();
+                let failure = origin.broken(cause.is_some());
                 download.origin_failed(now, origin.take_want(), failure, client, &mut parts);
             }
         }

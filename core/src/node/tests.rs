@@ -1,3 +1,5 @@
+extern crate std;
+
 use super::*;
 use crate::crypto::SoftCrypto;
 use crate::store::ram::{Entry, Page, RamStore};
@@ -67,7 +69,6 @@ fn a_client_serves_nobody() {
 /// What is content, content information or a secret must not get into logs by way of `Debug`.
 #[test]
 fn debug_shows_no_bytes() {
-    extern crate std;
     use crate::bytes::{Reader, Writer};
     use crate::download::origin::OriginEvent;
     use crate::http::conn::Event;
@@ -146,4 +147,90 @@ fn a_place_is_no_content_however_the_head_comes() {
         }
     }
     assert!(moved);
+}
+
+/// What an origin does with each connection.
+#[derive(Clone, Copy)]
+enum Origin {
+    /// It takes it and says nothing.
+    Silent,
+    /// It refuses it.
+    Refuses,
+    /// It takes the request and resets.
+    Resets,
+    /// It answers so.
+    Says(&'static [u8]),
+}
+
+/// What is said of a download from such an origin until it has ended, and when, in seconds.
+fn told_of(origins: &[Origin]) -> std::vec::Vec<(u64, DownloadEvent)> {
+    let begun = Instant::from_millis(1_000);
+    let store = RamStore::new([Page::EMPTY; 0], [Entry::EMPTY; 0], [0; 0]);
+    let mut node = Sized::<4, 1>::new(Config::default(), store, SoftCrypto, NoEntropy);
+    let (host, path) = ("origin".try_into().unwrap(), "/".try_into().unwrap());
+    node.download(begun, Url { origin: ([10, 1, 0, 1], 80).into(), host, path }).unwrap();
+    let (mut now, mut told, mut origins) = (begun, std::vec::Vec::new(), origins.iter().cycle());
+    let mut buf = [0; 2_048];
+    loop {
+        while let Some(output) = node.poll_output(now, &mut buf) {
+            match output {
+                Output::Download { event, .. } => told.push((now.since(begun).millis() / 1_000, event)),
+                Output::Connect { stream, .. } => match origins.next().unwrap() {
+                    Origin::Refuses => drop(node.handle_input(now, Input::Lost { stream })),
+                    origin => {
+                        node.handle_input(now, Input::Connected { stream });
+                        assert!(node.poll_stream(now, stream, &mut [0; 2_048]).unwrap() > 0);
+                        match origin {
+                            Origin::Resets => drop(node.handle_input(now, Input::Lost { stream })),
+                            Origin::Says(data) => drop(node.handle_input(now, Input::Data { stream, data })),
+                            Origin::Silent | Origin::Refuses => {}
+                        }
+                    }
+                },
+                _ => {}
+            }
+        }
+        if matches!(told.last(), Some((_, DownloadEvent::Failed(_)))) {
+            return told;
+        }
+        now = node.poll_timeout(now).expect("it is never left alone");
+    }
+}
+
+/// Nobody has to wait for the end to know how it goes: each attempt is told when it fails, and only once.
+#[test]
+fn each_attempt_that_the_origin_fails_at_is_told() {
+    use crate::download::DownloadError;
+    use crate::download::origin::OriginFailure::{self, BadReply, Broken, Silent, Status, Unreachable};
+
+    let attempts = |told: &[(u64, DownloadEvent)]| -> std::vec::Vec<(u64, OriginFailure, u8)> {
+        let attempt = |(at, event): &(u64, DownloadEvent)| match event {
+            DownloadEvent::OriginFailed { failure, attempt, of: 8 } => (*at, *failure, *attempt),
+            other => panic!("{other:?}"),
+        };
+        told.iter().map(attempt).collect()
+    };
+    let ended = |told: &[(u64, DownloadEvent)]| match told.last() {
+        Some((at, DownloadEvent::Failed(DownloadError::Origin(failure)))) => (*at, *failure),
+        other => panic!("{other:?}"),
+    };
+    let origins = [
+        Origin::Silent,
+        Origin::Refuses,
+        Origin::Resets,
+        Origin::Says(b"SSH-2.0\r\n\r\n"),
+        Origin::Says(b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n"),
+    ];
+    let told = told_of(&origins);
+    let begins = [(60, Silent), (60, Unreachable), (60, Broken), (61, BadReply), (63, Status(503))];
+    let rest = [(127, Silent), (135, Unreachable)];
+    let all = begins.into_iter().chain(rest).zip(1..).map(|((at, failure), attempt)| (at, failure, attempt));
+    assert_eq!(attempts(&told[..told.len() - 1]), all.collect::<std::vec::Vec<_>>());
+    assert_eq!(ended(&told).1, Broken);
+
+    // An origin that is gone for good takes minutes, but nobody is left without a word for long.
+    let told = told_of(&[Origin::Silent]);
+    assert_eq!(told.len(), 8);
+    assert!(told.windows(2).all(|pair| pair[1].0 - pair[0].0 <= 80), "{told:?}");
+    assert_eq!(ended(&told).1, Silent);
 }

@@ -4,7 +4,6 @@ use core::net::IpAddr;
 
 use cortex_m::singleton;
 use peerdist_core::discovery::GROUP_V4;
-use peerdist_core::store::Storage;
 use peerdist_core::time::Instant;
 use rand_core::CryptoRng;
 use smoltcp::iface::{Interface, SocketHandle, SocketSet};
@@ -14,6 +13,7 @@ use smoltcp::wire::{DnsQueryType, IpAddress, IpCidr, Ipv4Cidr};
 use crate::app::{App, Peer};
 use crate::config::Place;
 use crate::preload::Failure;
+use crate::store::Shelf;
 
 /// Sockets that it takes.
 pub const SOCKETS: usize = 2;
@@ -55,7 +55,7 @@ impl Network {
     }
 
     /// Passes on what DHCP and DNS have to say; whether the stack has something to do for it.
-    pub fn poll<S: Storage, R: CryptoRng>(
+    pub fn poll<S: Shelf, R: CryptoRng>(
         &mut self,
         now: Instant,
         interface: &mut Interface,

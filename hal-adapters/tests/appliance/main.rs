@@ -198,9 +198,38 @@ fn an_origin_that_refuses_connections() {
     }
     let numbers = status(now, &node, &app);
     assert_eq!(numbers["preload"]["failure"], "the origin cannot be reached");
+    // The eighth attempt ended it.
+    assert_eq!(numbers["preload"]["origin_failures"], 7);
+    assert_eq!(numbers["preload"]["origin_failure"], "the origin cannot be reached");
     assert_eq!(app.poll(now, &mut node), None);
     let again = app.poll_timeout().unwrap();
     assert_eq!(app.poll(again, &mut node), Some(Action::Node));
+}
+
+/// It takes minutes until it is given up: the page says before what the trouble is.
+#[test]
+fn an_origin_that_falls_silent() {
+    let (mut node, mut app) = appliance("http://10.0.0.9/content");
+    app.handle_lease(at(0), Some(place(5)));
+    assert_eq!(app.poll(at(0), &mut node), Some(Action::Address(place(5))));
+    assert_eq!(app.poll(at(0), &mut node), Some(Action::Node));
+    let mut buffer = [0; 1_500];
+    let mut failures = Vec::new();
+    for second in 0..130 {
+        let now = at(second);
+        while let Some(output) = node.poll_output(now, &mut buffer) {
+            match output {
+                Output::Connect { stream, .. } => drop(node.handle_input(now, Input::Connected { stream })),
+                other => app.handle_output(now, other),
+            }
+        }
+        let preload = &status(now, &node, &app)["preload"];
+        assert_eq!((&preload["state"], &preload["failures"]), (&"running".into(), &0.into()));
+        let expected = if second < 60 { None } else { Some("the origin fell silent") };
+        assert_eq!(preload["origin_failure"].as_str(), expected, "{second}");
+        failures.push(preload["origin_failures"].as_u64().unwrap());
+    }
+    assert_eq!([failures[59], failures[60], failures[120], failures[122]], [0, 1, 1, 2]);
 }
 
 /// Without content information, nothing that came can be served: it is fetched again, when there may be some.

@@ -147,6 +147,8 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
         }
         // What ends makes room for what waits.
         let ended = tasks.iter_mut().fold(false, |ended, task| task.settle(&mut station) | ended);
+        // Where there is no bar, nobody looks on.
+        tasks.iter_mut().filter_map(Task::take_notice).for_each(|notice| bar.println(notice));
         report::show(&bar, &tasks);
         if !(begun || ended) {
             station.wait(wait).map_err(|error| Failure(format!("waiting for the network: {error}")))?;

@@ -82,6 +82,19 @@ fn origins_that_do_not_give_it() {
     assert_eq!((got.code, got.errors.lines().count()), (3, 1), "{}", got.errors);
 }
 
+/// What it got over is no error, but it is told.
+#[test]
+fn an_origin_that_fails_at_first() {
+    let place = Place::new(48);
+    let mut shaky = origin(1_000, false);
+    shaky.manner.errors = 2;
+    let got = place.get("cache", &place.site(shaky).url(), "file", &[]);
+    got.assert_good();
+    assert!(place.read("file") == content(1_000));
+    let failures = serde_json::json!({ "origin answered with status 500": 2 });
+    assert_eq!(got.json["files"][0]["origin_failures"], failures);
+}
+
 #[test]
 fn what_cannot_be_run() {
     let place = Place::new(11);

@@ -607,7 +607,7 @@ pub(crate) fn origin(input: &[u8], output: &mut [u8]) {
             1 => origin.handle_connected(now()),
             2 => keep((with_request(input, |request| origin.poll(request, output)), checksum(output))),
             3 => keep(origin.handle_eof(now()).map(|event| event.map(keep_origin))),
-            4 => keep((origin.take_want(), origin.broken().is_final())),
+            4 => keep((origin.take_want(), origin.broken(unknown() > 0).is_final())),
             5 => keep((origin.want().cloned(), origin.has_failed(), origin.deadline(), origin.keeps_open())),
             _ => {
                 let (used, event) = origin.handle(now(), tags, None, input);
@@ -668,7 +668,7 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
             9 => keep(download.dropped(client, parts).map(|start| origin.asks_from(start))),
             3 => keep(download.handle_origin_eof(now(), origin, client, parts)),
             4 => {
-                let failure = origin.broken();
+                let failure = origin.broken(unknown() > 0);
                 keep(download.origin_failed(now(), origin.take_want(), failure, client, parts));
             }
             5 => keep((download.poll_data(client, parts, output), checksum(output))),

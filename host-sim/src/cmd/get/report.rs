@@ -25,6 +25,8 @@ pub struct Sources {
     pub peers: BTreeMap<SocketAddr, u64>,
     /// The origin, block by block.
     pub origin: u64,
+    /// How the origin failed when it was asked, and how often, before it gave something or was given up.
+    pub failures: BTreeMap<String, u32>,
     /// Runs of bytes with the same source and the same reasons, by their beginning.
     runs: BTreeMap<u64, Run>,
     /// Bytes that no run tells of, since there were too many.
@@ -134,6 +136,9 @@ pub fn text(tasks: &[Task], why: bool) -> String {
             (_, false) => writeln!(text, ", {shares}, which gave no content information"),
         };
         if why {
+            for (failure, times) in &task.sources.failures {
+                _ = writeln!(text, "  {failure} ({times} times)");
+            }
             for (start, Run { end, source, why }) in &task.sources.runs {
                 let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join("; ")) };
                 _ = writeln!(text, "  {start}-{end} {source}{why}");
@@ -149,7 +154,7 @@ pub fn text(tasks: &[Task], why: bool) -> String {
 /// All of it as one object.
 pub fn json(tasks: &[Task]) -> String {
     let files = tasks.iter().map(|task| {
-        let Sources { cache, peers, origin, runs, untold } = &task.sources;
+        let Sources { cache, peers, origin, failures, runs, untold } = &task.sources;
         let peers: serde_json::Map<String, Value> =
             peers.iter().map(|(peer, bytes)| (peer.to_string(), json!(bytes))).collect();
         let runs = runs.iter().map(
@@ -162,6 +167,7 @@ pub fn json(tasks: &[Task]) -> String {
             "bytes": match task.state { State::Done(len) => Some(len), _ => None },
             "content_information": task.encoded,
             "sources": { "cache": cache, "peers": peers, "origin": origin + task.plain() },
+            "origin_failures": failures,
             "parts": runs.collect::<Vec<_>>(),
             "untold": untold,
             "error": task.fault().map(|fault| fault.text.as_str()),

@@ -54,6 +54,8 @@ pub struct Task {
     pub sources: Sources,
     /// What went wrong with the latest connection.
     trouble: Option<String>,
+    /// What is to be said of it while it goes on.
+    notice: Option<String>,
     /// What went wrong with the latest file of the cache.
     file_trouble: Option<String>,
     /// Where it goes on.
@@ -116,6 +118,7 @@ impl Task {
             total: None,
             sources: Sources::default(),
             trouble: None,
+            notice: None,
             file_trouble: None,
             moved: None,
             fault: None,
@@ -135,6 +138,11 @@ impl Task {
     /// Why it failed, if it did.
     pub fn fault(&self) -> Option<&Fault> {
         self.fault.as_ref()
+    }
+
+    /// What is to be said of it while it goes on, once.
+    pub fn take_notice(&mut self) -> Option<String> {
+        self.notice.take()
     }
 
     /// Bytes that are wanted, once that is known.
@@ -286,17 +294,19 @@ impl Task {
             Output::Download { event: DownloadEvent::Block { range, source, failures }, .. } => {
                 self.sources.block(range, source, &failures);
             }
+            Output::Download { event: DownloadEvent::OriginFailed { failure, attempt, of }, .. } => {
+                *self.sources.failures.entry(failure.to_string()).or_default() += 1;
+                self.notice = Some(format!("{}: {failure} (attempt {attempt} of {of})", self.url));
+            }
             Output::Download { download, event: DownloadEvent::Done { .. } } => {
                 self.state = State::Ended(download);
             }
             Output::Download { download, event: DownloadEvent::Failed(error) } => {
-                use OriginFailure::{BadReply, Changed, Coding, Status};
+                use OriginFailure::{BadReply, Broken, Changed, Coding, Silent, Status, Unreachable};
                 let unfit = matches!(error, DownloadError::Origin(BadReply | Coding | Status(416)));
                 self.stale |= error == DownloadError::Origin(Changed) || self.resumed.is_some() && unfit;
                 let kind = match error {
-                    DownloadError::Origin(OriginFailure::Unreachable | OriginFailure::Broken) => {
-                        Kind::Network
-                    }
+                    DownloadError::Origin(Unreachable | Broken | Silent) => Kind::Network,
                     DownloadError::Origin(OriginFailure::Url) | DownloadError::Full => Kind::Local,
                     _ => Kind::Content,
                 };
@@ -413,7 +423,7 @@ impl Task {
     }
 
     fn fail(&mut self, kind: Kind, text: &str) {
-        self.part = None;
+        (self.part, self.notice) = (None, None);
         self.state = State::Failed;
         self.fault = Some(Fault { kind, text: format!("{}: {text}", self.url) });
     }

@@ -311,7 +311,7 @@ impl World {
                 let position = position.expect("it is under way");
                 match event {
                     DownloadEvent::Begun { encoded, .. } => self.downloads[position].encoded = encoded,
-                    DownloadEvent::Block { .. } => {}
+                    DownloadEvent::Block { .. } | DownloadEvent::OriginFailed { .. } => {}
                     DownloadEvent::Failed(_) => drop(self.downloads.remove(position)),
                     DownloadEvent::Done { len } => {
                         let download = self.downloads.remove(position);

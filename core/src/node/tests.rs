@@ -66,6 +66,36 @@ fn a_client_serves_nobody() {
     assert!(size_of::<Lean<Serving>>() + DOWNLOADS * size_of::<Download>() <= size_of::<Sized<4, 1>>());
 }
 
+/// Who gets a segment shares what nobody has with others who do, whether it serves them or not.
+#[test]
+fn who_serves_nobody_hears_who_else_gets_a_segment() {
+    use crate::content::SegmentId;
+    use crate::crypto::HashAlgorithm;
+    use crate::discovery::wire::{ProbeRepr, Uuid};
+
+    /// Whether another one's turn comes before ours at any block, after a probe from there.
+    fn waits_for<P: Service>(from: [u8; 4]) -> bool {
+        let now = Instant::from_millis(1_000);
+        let store = RamStore::new([Page::EMPTY; 0], [Entry::EMPTY; 0], [0; 0]);
+        let mut node: Node<_, _, _, 4, 1, 1, P> = Node::new(Config::default(), store, SoftCrypto, NoEntropy);
+        node.set_addresses(&[Subnet { address: [10, 0, 0, 1].into(), prefix: 24 }]);
+        let segment = SegmentId::from_slice(&[7; 32]).unwrap();
+        node.common.fetch.survey(now, &segment, HashAlgorithm::Sha256, 64, now);
+        let mut probe = [0; 2_048];
+        let probe = ProbeRepr { message_id: Uuid::random(&mut NoEntropy), ids: &[segment] }
+            .emit(&mut probe)
+            .map(|len| &probe[..len]);
+        let from = SocketAddr::from((from, 5_000));
+        node.handle_input(now, Input::Datagram { from, data: probe.unwrap() });
+        let crowd = node.common.fetch.crowd(now, &segment, Duration::from_secs(1));
+        (0..64).any(|block| crowd.turn(block) > 0)
+    }
+    for (from, waits) in [([10, 0, 0, 2], true), ([10, 0, 0, 1], false), ([10, 0, 1, 2], false)] {
+        assert_eq!(waits_for::<ClientOnly>(from), waits, "{from:?}");
+        assert_eq!(waits_for::<Serving>(from), waits, "{from:?}");
+    }
+}
+
 /// What is content, content information or a secret must not get into logs by way of `Debug`.
 #[test]
 fn debug_shows_no_bytes() {

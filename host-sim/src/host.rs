@@ -44,6 +44,9 @@ pub const BLOCKS: usize = 16;
 /// Sockets: some more than streams, since a closed connection keeps its socket for a while.
 const SOCKETS: usize = 64;
 
+/// Those of a narrow host.
+const FEW_SOCKETS: usize = 4;
+
 /// Bytes of a socket's buffer, each way: a block and its headers.
 const SOCKET_BYTES: usize = 68 * 1024;
 
@@ -58,13 +61,19 @@ pub struct Client {
     seat: Seat,
     origin: Seat,
     stack: Stack,
-    driver: Driver<SOCKETS>,
+    driver: Sockets,
     node: SimNode,
     crypto: Rc<Counters>,
     buffer: Vec<u8>,
     nature: Nature,
     lying: Rc<Cell<bool>>,
     application: Application,
+}
+
+#[allow(clippy::large_enum_variant, reason = "nearly all hosts have the large one")]
+enum Sockets {
+    Usual(Driver<SOCKETS>),
+    Few(Driver<FEW_SOCKETS>),
 }
 
 /// The application: takes what is handed out and keeps the accounts.
@@ -134,11 +143,12 @@ impl Client {
     ) -> Self {
         let mut stack = Stack::new(&seat);
         let udp = stack.add_udp();
-        let tcp: [SocketHandle; SOCKETS] = std::array::from_fn(|_| stack.add_tcp(SOCKET_BYTES, SOCKET_BYTES));
         let port_draw = seat.seed.child("port", 0).rng().next_u32();
-        let local_port = 49_152 + (port_draw % 16_384) as u16;
-        let driver = Driver::new(&mut stack.interface, udp, tcp, config.port, local_port)
-            .expect("a fresh interface has room for a group");
+        let ports = (config.port, 49_152 + (port_draw % 16_384) as u16);
+        let driver = match nature {
+            Nature::Narrow => Sockets::Few(driver(&mut stack, udp, ports)),
+            Nature::Honest | Nature::Corrupt => Sockets::Usual(driver(&mut stack, udp, ports)),
+        };
 
         let lying = Rc::new(Cell::new(false));
         let wrong_blocks = Rc::new(Cell::new(0));
@@ -189,9 +199,11 @@ impl Host for Client {
     fn poll(&mut self, now: Instant, send: &mut dyn FnMut(Frame)) -> Option<Instant> {
         let Self { stack, driver, node, buffer, application, .. } = self;
         let Stack { interface, card, sockets } = stack;
-        let next = driver.poll(now, interface, card, sockets, node, buffer, &mut |output| {
-            application.take(now, output);
-        });
+        let take = &mut |output: Output<'_>| application.take(now, output);
+        let next = match driver {
+            Sockets::Usual(driver) => driver.poll(now, interface, card, sockets, node, buffer, take),
+            Sockets::Few(driver) => driver.poll(now, interface, card, sockets, node, buffer, take),
+        };
         card.outgoing.drain(..).for_each(send);
         if self.nature == Nature::Corrupt && self.application.finished_at.is_some() {
             self.lying.set(true);
@@ -293,6 +305,13 @@ impl Application {
         self.failure = Some(failure);
         self.finished_at = Some(now);
     }
+}
+
+/// A driver with so many sockets; `ports`: where peers find it, and the first that it connects from.
+fn driver<const COUNT: usize>(stack: &mut Stack, udp: SocketHandle, ports: (u16, u16)) -> Driver<COUNT> {
+    let tcp: [SocketHandle; COUNT] = std::array::from_fn(|_| stack.add_tcp(SOCKET_BYTES, SOCKET_BYTES));
+    Driver::new(&mut stack.interface, udp, tcp, ports.0, ports.1)
+        .expect("a fresh interface has room for a group")
 }
 
 /// Memory for a whole content and its content information, or for `store` bytes of its blocks.

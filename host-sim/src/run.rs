@@ -69,6 +69,8 @@ pub enum Nature {
     Honest,
     /// It serves corrupted blocks.
     Corrupt,
+    /// It has four sockets, as the smallest device.
+    Narrow,
 }
 
 /// The host that has the content.

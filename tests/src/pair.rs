@@ -76,6 +76,15 @@ pub struct Seen {
     pub times: Vec<u8>,
 }
 
+/// How a host refuses a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It does not come about.
+    AtOnce,
+    /// It is reset as soon as it is open.
+    Reset,
+}
+
 /// What a scripted peer does with a question.
 pub enum Act {
     /// Says nothing.
@@ -115,6 +124,8 @@ pub struct Net {
     pub no_sockets: u32,
     /// For connections to there, there is never a socket.
     pub no_socket_to: Option<SocketAddr>,
+    /// How many connections each node takes at a time; how it refuses others.
+    pub takes: Option<(usize, Refusal)>,
     /// Whether connections of the test take what comes.
     pub reads_nothing: bool,
     /// The origin.
@@ -191,6 +202,7 @@ impl Net {
             fakes_refuse: false,
             no_sockets: 0,
             no_socket_to: None,
+            takes: None,
             reads_nothing: false,
             origin: Origin::new(content),
             path: "/file",
@@ -479,8 +491,15 @@ impl Net {
             (!self.origin.manner.refuses).then(|| End::Origin(Session::default()))
         } else if let Some(host) = (0..self.hosts.len()).find(|host| host_address(*host) == remote) {
             let now = self.now;
-            let stream = self.node(host).accept(now, discovery_address(index));
-            stream.map(|stream| End::Node { host, stream, resume: false, serves: true })
+            match self.takes {
+                Some((most, refusal)) if self.served_by(host) >= most => {
+                    (refusal == Refusal::Reset).then_some(End::Nobody)
+                }
+                _ => {
+                    let stream = self.node(host).accept(now, discovery_address(index));
+                    stream.map(|stream| End::Node { host, stream, resume: false, serves: true })
+                }
+            }
         } else {
             let there = |fake: &usize| fake_address(*fake) == remote && !self.fakes_refuse;
             let fake = (0..self.fakes.len()).find(there);
@@ -489,7 +508,17 @@ impl Net {
         let open = there.is_some();
         let at = self.now + self.latency + self.latency;
         let here = End::Node { host: index, stream, resume: false, serves: false };
-        self.conns.push(Conn::new(here, there.unwrap_or(End::Nobody), Some((at, open))));
+        let reset = matches!(there, Some(End::Nobody)).then_some(at + self.latency);
+        let mut conn = Conn::new(here, there.unwrap_or(End::Nobody), Some((at, open)));
+        conn.pipes[1].reset = reset;
+        self.conns.push(conn);
+    }
+
+    /// Connections that a node serves others on.
+    fn served_by(&self, host: usize) -> usize {
+        let is =
+            |conn: &&Conn| matches!(conn.ends[1], End::Node { host: it, serves: true, .. } if it == host);
+        self.conns.iter().filter(is).count()
     }
 
     fn find(&mut self, index: usize, id: StreamId) -> Option<(&mut Conn, usize)> {

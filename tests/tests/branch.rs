@@ -226,6 +226,41 @@ fn serving_a_stored_block_runs_no_cipher() {
     }
 }
 
+/// Makes nodes of which the first takes four connections at a time.
+struct FirstNarrow(Nodes);
+
+impl HostFactory for FirstNarrow {
+    fn origin(&mut self, seat: Seat, content: &Content) -> Box<dyn OriginHost> {
+        self.0.origin(seat, content)
+    }
+
+    fn client(
+        &mut self,
+        seat: Seat,
+        origin: &Seat,
+        delivery: Delivery,
+        nature: Nature,
+    ) -> Box<dyn ClientHost> {
+        let nature = if seat.name == "client-01" { Nature::Narrow } else { nature };
+        self.0.client(seat, origin, delivery, nature)
+    }
+}
+
+/// Who can ask for much at a time gets everything from a peer that takes few connections.
+#[test]
+fn a_peer_with_four_connections_gives_everything() {
+    for seed in 1..=5 {
+        let size = 200 * BLOCK + 5;
+        let scenario = Scenario { seed, ..branch(2, size) };
+        let options = RunOptions::default();
+        let report = run_with(&scenario, &options, &mut FirstNarrow(Nodes::new(2)), &mut ()).expect("a run");
+        assert_right(&report, None);
+        let second = &report.clients[1];
+        assert_eq!((second.bytes.peer, second.bytes.origin), (size, 0), "seed {seed}: {:?}", second.reasons);
+        assert!(second.reasons.is_empty(), "{:?}", second.reasons);
+    }
+}
+
 /// Sends what nobody can make sense of to everybody: broken discovery, and bytes that are no HTTP.
 struct Noise {
     rounds: u8,

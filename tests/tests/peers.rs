@@ -6,7 +6,7 @@ use peerdist_core::node::{Config, Input, StreamId};
 use peerdist_core::retrieval::client::AcceptPlain;
 use peerdist_core::time::Duration;
 use peerdist_tests::check::{LONG, assert_whole, blocks, content, segments, verify_store};
-use peerdist_tests::pair::{Act, Net, STREAMS, fake_address, host_address};
+use peerdist_tests::pair::{Act, Net, Refusal, STREAMS, fake_address, host_address};
 
 /// Flips a bit in the first block that a connection carries.
 fn flip(offset: u64) -> u8 {
@@ -258,6 +258,30 @@ fn a_peer_that_is_not_there() {
 }
 
 /// Of two holders one falls silent: the block comes from the other.
+/// A peer with few connections refuses the others: it is asked over those that it took, and not the origin.
+#[test]
+fn a_peer_with_few_connections() {
+    for (most, refusal) in (1..=3).flat_map(|most| [(most, Refusal::AtOnce), (most, Refusal::Reset)]) {
+        let content = content(200 * 65_536);
+        let mut net = Net::new(11, 2, 200, content.clone());
+        let id = net.download(0);
+        net.drive_download(0, id, LONG);
+        net.takes = Some((most, refusal));
+        let sent = net.origin.body_bytes;
+        let id = net.download(1);
+        net.drive_download(1, id, LONG);
+        assert_whole(net.seen(1, id), &content, true);
+        assert_eq!(net.origin.body_bytes, sent, "{most} {refusal:?}");
+        for (source, failures) in blocks(net.seen(1, id)) {
+            assert_eq!((source, &*failures), (Source::Peer(host_address(0)), &[][..]), "{most} {refusal:?}");
+        }
+        assert_eq!(net.node(1).counters().fetch.shunned, 0);
+        // More of them are tried now and then, and not with each block.
+        let dialled = net.dialled[&host_address(0)];
+        assert!(dialled <= 20, "{dialled} connections for 200 blocks: {most} {refusal:?}");
+    }
+}
+
 #[test]
 fn elsewhere() {
     let content = content(200_000);

@@ -501,6 +501,13 @@ impl Fetch {
         }
     }
 
+    /// A peer did not take the connection that a question was for, but there are `others`: it is asked over
+    /// those, and for no more at a time than they carry.
+    pub fn crowded(&mut self, now: Instant, jobs: &mut [Job], ask: &Ask, others: u8) {
+        self.not_carried(now, jobs, ask);
+        self.peers.crowded(ask.place, others);
+    }
+
     /// Takes answers to our probes; `is_us` tells our own address, where we need not ask.
     pub fn handle_matches(
         &mut self,

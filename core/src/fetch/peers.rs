@@ -40,6 +40,9 @@ const SLOW_STRIKES: u8 = 3;
 /// before it rests, in microseconds: a first window of them, each to the end of its request timer.
 const PATIENCE: u32 = TIMER * FIRST_WINDOW as u32;
 
+/// After a peer has refused a connection, so many of its answers pass before its window may grow again.
+const CROWDED: u8 = 64;
+
 /// Ports of one host that are known at once. One is usual; who names many at a time must not take the
 /// places of others.
 const HOST_SHARE: usize = 4;
@@ -100,6 +103,8 @@ pub(super) struct Peer {
     asked: u8,
     /// Quick answers since the window grew.
     quick: u8,
+    /// Good answers that are still to come before the window may grow.
+    crowded: u8,
     trust: u8,
 }
 
@@ -117,6 +122,7 @@ impl Peer {
             window: FIRST_WINDOW,
             asked: 0,
             quick: 0,
+            crowded: 0,
             trust: 0,
         }
     }
@@ -272,11 +278,21 @@ impl Peers {
         // more of them bring nothing but full queues.
         if took > LATE {
             peer.shrink(peer.window.saturating_sub(1));
+        } else if peer.crowded > 0 {
+            peer.crowded = peer.crowded.saturating_sub(1);
         } else if full <= peer.best.saturating_mul(3) / 2 {
             peer.quick = peer.quick.saturating_add(1);
             if peer.quick >= peer.window {
                 (peer.window, peer.quick) = (peer.window.saturating_add(1).min(MAX_WINDOW), 0);
             }
+        }
+    }
+
+    /// A peer takes no more than so many connections of ours, which have a question each.
+    pub(super) fn crowded(&mut self, place: u8, connections: u8) {
+        if let Some(peer) = self.get_mut(place) {
+            peer.shrink(peer.window.min(connections));
+            peer.crowded = CROWDED;
         }
     }
 
@@ -392,6 +408,25 @@ mod tests {
         assert!(!is_shunned(&peers, 0, 1));
         assert!(peers.punish(NOW, 1, Cause::TimedOut, true));
         assert!(is_shunned(&peers, 4, 1));
+    }
+
+    /// Who refused a connection is asked over those that it took; later, whether it takes more by then.
+    #[test]
+    fn a_window_as_wide_as_the_connections_that_were_taken() {
+        let mut peers = peers(1);
+        peers.crowded(0, 2);
+        assert_eq!(peers.load(0).1, 2);
+        assert!(!is_shunned(&peers, 0, 0));
+        peers.crowded(0, 3);
+        assert_eq!(peers.load(0).1, 2, "a window does not grow by that");
+        let mut answers = 0;
+        while peers.load(0).1 == 2 {
+            peers.answered(NOW, 0, 1_000, BLOCK_BYTES);
+            answers += 1;
+        }
+        assert_eq!(answers, u32::from(CROWDED) + 2);
+        peers.crowded(0, 0);
+        assert_eq!(peers.load(0).1, 1);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct PeerStream {
     peer: SocketAddr,
     accept_plain: AcceptPlain,
     connected: bool,
+    /// Something has come in reply to the question.
+    begun: bool,
     /// Bytes of the question that have been sent, while some are left: it is so short that it is
     /// written again whenever more of it is sent.
     sent: Option<u16>,
@@ -96,6 +98,7 @@ impl PeerStream {
             peer,
             accept_plain,
             connected: false,
+            begun: false,
             sent: None,
             conn: Conn::client(),
             asking: None,
@@ -116,6 +119,12 @@ impl PeerStream {
     /// Whether the connection came about.
     pub fn is_connected(&self) -> bool {
         self.connected
+    }
+
+    /// What it asks in vain if it ends now, since not a byte came in reply: the peer may not want this
+    /// connection, and answer on another.
+    pub fn asks_in_vain(&self) -> Option<Ask> {
+        self.asks().filter(|_| !self.begun)
     }
 
     /// What it asks.
@@ -143,7 +152,7 @@ impl PeerStream {
         if self.connected {
             self.deadline = now + REQUEST_TIMEOUT;
         }
-        self.sent = Some(0);
+        (self.sent, self.begun) = (Some(0), false);
         let exchange = match ask.question {
             Question::Block { block, plain_len, .. } => {
                 Exchange::with_policy(block, plain_len, self.accept_plain)
@@ -181,6 +190,7 @@ impl PeerStream {
     /// that is known.
     pub fn handle(&mut self, now: Instant, desk: &mut Desk<'_>, bytes: &[u8]) -> (usize, Option<Answer>) {
         self.connected = true;
+        self.begun |= !bytes.is_empty();
         let mut used = 0usize;
         loop {
             let (taken, event) = self.conn.handle(bytes.get(used..).unwrap_or_default());

@@ -394,6 +394,31 @@ fn a_window_is_full() {
     assert!(world.ask().is_some());
 }
 
+/// A peer that takes one connection of two is asked for both blocks over that one, and nothing has failed.
+#[test]
+fn what_a_peer_does_not_take_waits_for_what_it_took() {
+    let mut world = World::new();
+    let jobs = [world.want(0).unwrap(), world.want(1).unwrap()];
+    world.work();
+    world.peers_answer(&[peer(1)]);
+    let asks = [world.ask().unwrap(), world.ask().unwrap()];
+    let World { now, fetch, jobs: rows, .. } = &mut world;
+    fetch.crowded(*now, rows, &asks[1], 1);
+    assert!(!world.work() && world.ask().is_none(), "one at a time");
+    let sealed = world.sealed(0, 0);
+    world.answer(&asks[0], sealed);
+    world.work();
+    let again = world.ask().unwrap();
+    let sealed = world.sealed(1, 0);
+    world.answer(&again, sealed);
+    world.work();
+    for job in jobs {
+        let outcome = world.outcome(job).unwrap();
+        assert_eq!((outcome.source, outcome.failures.len()), (Some(Source::Peer(peer(1))), 0));
+    }
+    assert_eq!((world.fetch.counters.asked, world.fetch.counters.shunned), (2, 0));
+}
+
 /// Fact 40: who has a part of a segment is asked which, once for all blocks.
 #[test]
 fn lists_tell_who_has_which_block() {

@@ -96,6 +96,7 @@ where
     }
 
     pub(super) fn handle_eof(&mut self, now: Instant, id: StreamId) {
+        let crowded = self.is_crowded(now, id);
         let Self { streams, common, .. } = self;
         let Some(stream) = row(streams, id) else { return };
         match &mut stream.role {
@@ -107,7 +108,7 @@ where
                 }
             }
             Role::Fetch(peer) => {
-                let asked = peer.asks();
+                let asked = peer.asks().filter(|_| !crowded);
                 let answer = peer.handle_eof(now, &mut common.storage);
                 stream.dismiss(Due::Close);
                 common.answered(now, asked, answer);
@@ -119,18 +120,39 @@ where
     /// A stream is lost: to the network, or to its own deadline, which is `cause`.
     #[inline(never)]
     pub(super) fn lose(&mut self, now: Instant, id: StreamId, cause: Option<Cause>) {
+        let crowded = cause != Some(Cause::TimedOut) && self.is_crowded(now, id);
         let Self { streams, common, .. } = self;
         let Some(stream) = row(streams, id) else { return };
         match &mut stream.role {
             Role::Free | Role::Serve(_) => stream.end(cause),
             Role::Fetch(peer) => {
-                let asked = peer.asks();
+                let asked = peer.asks().filter(|_| !crowded);
                 let answer = peer.give_up(&mut common.storage, cause.unwrap_or(Cause::Unreachable));
                 stream.end(cause);
                 common.answered(now, asked, answer);
             }
             Role::Origin(..) => self.lose_origin(now, id, false, cause),
         }
+    }
+
+    /// Whether a peer ends a connection, on which nothing has come, for having enough of them: it has others that
+    /// work. What was to be asked on this one waits for those, and it is no failure of the peer's.
+    #[inline(never)]
+    fn is_crowded(&mut self, now: Instant, id: StreamId) -> bool {
+        let Self { streams, common: Common { fetch, jobs, .. }, .. } = self;
+        let Some(Stream { role: Role::Fetch(peer), .. }) = row(streams, id) else { return false };
+        let Some(ask) = peer.asks_in_vain() else { return false };
+        let works = |(index, stream): &(usize, &Stream)| match &stream.role {
+            Role::Fetch(other) => {
+                *index != usize::from(id.index) && other.peer() == ask.peer && other.is_connected()
+            }
+            _ => false,
+        };
+        let others = streams.iter().enumerate().filter(works).count() as u8;
+        if others > 0 {
+            fetch.crowded(now, jobs, &ask, others);
+        }
+        others > 0
     }
 
     /// There is no socket for a stream: nobody is to blame, and its purpose waits for another.

@@ -31,7 +31,7 @@ use neighbors::Learning;
 /// Bytes that [`Driver::poll`] wants lent for datagrams and data: one datagram at least.
 pub const MIN_BUFFER: usize = 1_400;
 
-/// Local ports of outgoing connections (RFC 6335).
+/// Local ports of outgoing connections (RFC 6335): those with these bits.
 const FIRST_EPHEMERAL: u16 = 49_152;
 
 /// The state of a node's sockets: one for discovery, `SOCKETS` for streams.
@@ -74,8 +74,8 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
     /// has an address of that family; listens on the node's `port` at the first poll. An interface
     /// that gets its address of IPv6 later has to join [`GROUP_V6`] then.
     ///
-    /// `local_port` is where outgoing connections begin to count their local ports; drawn at
-    /// random, a restart does not reuse those of old connections.
+    /// `local_port` is where outgoing connections begin to count their local ports, of which its low bits tell;
+    /// drawn at random, a restart does not reuse those of old connections.
     pub fn new(
         interface: &mut Interface,
         udp: SocketHandle,
@@ -91,7 +91,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
             udp,
             tcp: tcp.map(|handle| Tcp { handle, state: State::Idle }),
             port,
-            next_local_port: local_port.max(FIRST_EPHEMERAL),
+            next_local_port: local_port | FIRST_EPHEMERAL,
             hints: Hints::default(),
             dropped_datagrams: 0,
         })

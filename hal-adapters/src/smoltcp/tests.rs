@@ -48,16 +48,28 @@ impl Device for NoCard {
     }
 }
 
+/// A driver without streams, and what it is on.
+fn driver(sockets: &mut SocketSet<'_>, local_port: u16) -> (Interface, Driver<0>) {
+    let config = smoltcp::iface::Config::new(EthernetAddress([2, 0, 0, 0, 0, 1]).into());
+    let mut interface = Interface::new(config, &mut NoCard, smoltcp::time::Instant::ZERO);
+    let packets = || udp::PacketBuffer::new(Vec::new(), Vec::new());
+    let udp = sockets.add(udp::Socket::new(packets(), packets()));
+    let driver = Driver::new(&mut interface, udp, [], 80, local_port).unwrap();
+    (interface, driver)
+}
+
+/// Whatever is drawn, the ports do not crowd where the range begins: three of four numbers are below it.
+#[test]
+fn any_draw_is_another_first_port() {
+    let first = |drawn| driver(&mut SocketSet::new(Vec::new()), drawn).1.next_local_port;
+    assert_eq!([7, 0x4008, 0xffff].map(first), [FIRST_EPHEMERAL + 7, FIRST_EPHEMERAL + 8, u16::MAX]);
+}
+
 /// However much is at hand, others have their turn in between.
 #[test]
 fn a_poll_hands_out_so_many_pieces() {
-    let config = smoltcp::iface::Config::new(EthernetAddress([2, 0, 0, 0, 0, 1]).into());
-    let mut interface = Interface::new(config, &mut NoCard, smoltcp::time::Instant::ZERO);
     let mut sockets = SocketSet::new(Vec::new());
-    let packets = || udp::PacketBuffer::new(Vec::new(), Vec::new());
-    let udp = sockets.add(udp::Socket::new(packets(), packets()));
-    let mut driver = Driver::<0>::new(&mut interface, udp, [], 80, 0).unwrap();
-
+    let (mut interface, mut driver) = driver(&mut sockets, 0);
     let mut node = AtHand::new(2 * PIECES + 1);
     let mut polls = Vec::new();
     while polls.last() != Some(&0) {

@@ -1,6 +1,7 @@
 //! The appliance of `firmware-example`: its image, and runs of it in QEMU on simulated LANs.
 
 mod appliance;
+mod capture;
 mod lan;
 mod log;
 mod monitor;

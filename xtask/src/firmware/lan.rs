@@ -21,10 +21,14 @@ pub struct Lan {
 }
 
 impl Lan {
-    /// That of a scenario: its clients are held until they are told to start.
-    pub fn start(scenario: &Path) -> Result<Self> {
+    /// That of a scenario: its clients are held until they are told to start. What each host sends and receives
+    /// is kept in the folder `captures` from the end of the run on, if there is one.
+    pub fn start(scenario: &Path, captures: Option<&Path>) -> Result<Self> {
         let mut command = Command::new(target_dir().join("release/peerdist"));
         command.args(["sim", "--attach", "qemu:127.0.0.1:0", "--hold", "--json"]).arg(scenario);
+        if let Some(folder) = captures {
+            command.arg("--pcap").arg(folder);
+        }
         let mut sim = Running::start(command.stdin(Stdio::piped()))?;
         let orders = sim.0.stdin.take().ok_or("the simulation has no stdin")?;
         let log = Log::new("lan");

@@ -47,6 +47,11 @@ impl Log {
 
     /// The next line with `words` in it; those before it are gone, and none of [`ALARMS`] is among them.
     pub fn wait_for(&self, words: &str) -> Result<String> {
+        self.wait_without(words, ALARMS)
+    }
+
+    /// The same, where no line before it may have any of `alarms`.
+    pub fn wait_without(&self, words: &str, alarms: &[&str]) -> Result<String> {
         let end = Instant::now() + PATIENCE;
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -55,7 +60,7 @@ impl Log {
             if line.contains(words) {
                 return Ok(line);
             }
-            if ALARMS.iter().any(|alarm| line.contains(alarm)) {
+            if alarms.iter().any(|alarm| line.contains(alarm)) {
                 return Err(format!("{} said: {line}", self.name));
             }
         }
@@ -109,5 +114,7 @@ mod tests {
         let log = Log::new("somebody");
         log.follow(Some(&b"one\nfault at 0x10\ntwo\n"[..])).unwrap();
         assert_eq!(log.wait_for("two"), Err("somebody said: fault at 0x10".to_owned()));
+        log.follow(Some(&b"two\nthree\nfour\n"[..])).unwrap();
+        assert_eq!(log.wait_without("four", &["three"]), Err("somebody said: three".to_owned()));
     }
 }

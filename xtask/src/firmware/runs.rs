@@ -8,18 +8,25 @@ use std::time::Instant;
 
 use super::Judge;
 use super::appliance::Appliance;
+use super::capture::ports_by_start;
 use super::lan::Lan;
 use super::log::ALARMS;
 use super::report::Report;
 use crate::Result;
 use crate::bare_metal::FIRMWARE;
-use crate::run::repository;
+use crate::run::{repository, target_dir};
 
 /// The content of all scenarios here but one.
 const CONTENT: u64 = 1 << 20;
 
+/// Where the origin is on all of them.
+const ORIGIN: [u8; 4] = [10, 0, 0, 1];
+
 /// What the appliance is called on its LAN.
 const APPLIANCE: &str = "machine-01";
+
+/// What it says when a lease has ended.
+const LEASE_OVER: &str = "the lease of DHCP is over";
 
 /// How often something is run at most while this computer is too slow for it.
 const TRIES: u32 = 3;
@@ -63,7 +70,7 @@ const RUNS: [(&str, Run); 4] = [
 /// Two clients get from the appliance what `judge` wants, on the LAN of its own folder; how deep its stack was, in bytes.
 pub fn serve_two(elf: &Path, judge: Judge) -> Result<u64> {
     in_time(|held_up| {
-        let mut lan = Lan::start(&repository().join(FIRMWARE).join("lan.toml"))?;
+        let mut lan = Lan::start(&repository().join(FIRMWARE).join("lan.toml"), None)?;
         let mut appliance = Appliance::start(elf, &lan.netdev())?;
         appliance.says("preloaded 1048576 bytes")?;
         lan.order("start")?;
@@ -90,7 +97,9 @@ pub fn judge_small(report: &Report) -> Result<()> {
 /// Two clients get everything from the appliance. While it serves a third one that hears no other client, it is
 /// reset. The fourth hears nobody but the appliance, which has it all from its flash.
 fn reset_while_serving(elf: &Path, held_up: &Cell<bool>) -> Result<()> {
-    let (mut lan, mut appliance) = start(elf, "serving.toml")?;
+    let captures = target_dir().join("xtask/captures");
+    let mut lan = Lan::start(&folder().join("serving.toml"), Some(&captures))?;
+    let mut appliance = Appliance::start(elf, &lan.netdev())?;
     appliance.says("preloaded 1048576 bytes, 1048576 of them from the origin")?;
     // It is not to begin before the appliance is there again.
     lan.order("leave client-04")?;
@@ -110,6 +119,12 @@ fn reset_while_serving(elf: &Path, held_up: &Cell<bool>) -> Result<()> {
         return Err(format!("client-03 was not being served: {}", report.json));
     }
     report.all_from(APPLIANCE, "client-04", CONTENT)?;
+    // The origin may still have connections of before the reset.
+    let starts = ports_by_start(&captures.join(format!("{APPLIANCE}.pcapng")), ORIGIN)?;
+    match &starts[..] {
+        [first, second] if !second.is_empty() && first.is_disjoint(second) => {}
+        _ => return Err(format!("the ports of its two starts: {starts:?}")),
+    }
     println!("    3 of 4 clients have nothing from the origin, and the fourth saw the reset");
     Ok(())
 }
@@ -121,8 +136,15 @@ fn network_troubles(elf: &Path, held_up: &Cell<bool>) -> Result<()> {
     appliance.says("preloaded 1048576 bytes")?;
     flood(&mut lan)?;
 
+    // Asking for an address again is no end of the lease that there was.
+    appliance.command("set_link lan off")?;
+    appliance.says("the link is down")?;
+    appliance.command("set_link lan on")?;
+    appliance.says("the link is up")?;
+    appliance.log.wait_without("10.0.9.1/16 by DHCP", &[LEASE_OVER, "no DHCP", "panicked", "fault at"])?;
+
     lan.order("leave services")?;
-    appliance.says("the lease of DHCP is over")?;
+    appliance.says(LEASE_OVER)?;
     appliance.says("no DHCP: 10.0.9.200/16 as set")?;
     lan.log.wait_for("machine-01 has the address 10.0.9.200")?;
 
@@ -144,7 +166,7 @@ fn network_troubles(elf: &Path, held_up: &Cell<bool>) -> Result<()> {
 }
 
 /// The origin vanishes in the middle of what the appliance preloads, for longer than the rest would have taken, and
-/// comes back. Meanwhile the appliance answers others.
+/// comes back. Meanwhile the appliance answers others, and says what happened.
 fn origin_vanishes(elf: &Path, held_up: &Cell<bool>) -> Result<()> {
     let (mut lan, mut appliance) = start(elf, "origin.toml")?;
     appliance.says("preloading 1048576 bytes")?;
@@ -153,6 +175,8 @@ fn origin_vanishes(elf: &Path, held_up: &Cell<bool>) -> Result<()> {
     if let Some(line) = appliance.log.rest().iter().find(|line| line.contains("preloaded")) {
         return Err(format!("the origin was away, and yet: {line}"));
     }
+    // It takes as long as an origin may be silent; it is given up much later.
+    appliance.says("the origin fell silent: attempt 1 of 8")?;
     lan.order("back origin")?;
     appliance.says("preloaded 1048576 bytes, 1048576 of them from the origin")?;
     lan.order("start")?;
@@ -192,7 +216,7 @@ fn flood(lan: &mut Lan) -> Result<()> {
 
 /// The LAN of that scenario, and the appliance on it.
 fn start(elf: &Path, scenario: &str) -> Result<(Lan, Appliance)> {
-    let lan = Lan::start(&folder().join(scenario))?;
+    let lan = Lan::start(&folder().join(scenario), None)?;
     let appliance = Appliance::start(elf, &lan.netdev())?;
     Ok((lan, appliance))
 }

@@ -43,8 +43,8 @@ pub const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ContentHandle {
-    index: u8,
-    generation: u32,
+    pub(super) index: u8,
+    pub(super) generation: u32,
 }
 
 /// A read under way. No two of one client are ever the same, as far as 32 bits go.

@@ -5,3 +5,4 @@
 
 pub mod client;
 mod error;
+mod waiting;

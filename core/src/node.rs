@@ -15,7 +15,7 @@ use heapless::Deque;
 use rand_core::CryptoRng;
 
 use crate::api::client::{
-    ApiError, Client, Completion, ContentHandle, ContentTag, Parts, READS, ReadError, ReadId,
+    ApiError, Client, Completion, ContentHandle, ContentTag, Parts, Patience, READS, ReadError, ReadId,
 };
 use crate::bytes::Len;
 use crate::crypto::{CipherAlgorithm, Crypto};
@@ -644,11 +644,11 @@ where
         content: ContentHandle,
         offset: u64,
         max: u64,
-        timeout: Duration,
+        patience: impl Into<Patience>,
     ) -> Result<ReadId, ApiError> {
         self.check_reads()?;
         self.busy = true;
-        self.client.block_read(now, content, offset, max, timeout)
+        self.client.block_read(now, content, offset, max, patience.into())
     }
 
     /// Reads on (PeerDistClientStreamRead); ends in [`poll_completion`](Self::poll_completion).
@@ -657,11 +657,11 @@ where
         now: Instant,
         content: ContentHandle,
         max: u64,
-        timeout: Duration,
+        patience: impl Into<Patience>,
     ) -> Result<ReadId, ApiError> {
         self.check_reads()?;
         self.busy = true;
-        self.client.stream_read(now, content, max, timeout)
+        self.client.stream_read(now, content, max, patience.into())
     }
 
     /// A read of the application that has ended.

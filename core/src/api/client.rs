@@ -17,6 +17,10 @@ use crate::store::seal::{SealError, open_at};
 use crate::store::verify::{Expected, Intake, VerifyError};
 use crate::store::{BlockId, InfoId, InfoView, ReserveError, Storage, StoreError, Stored};
 use crate::time::{Duration, Instant};
+use anywhere::Settling;
+
+pub mod anywhere;
+mod local;
 
 /// Contents open at once.
 pub const CONTENTS: usize = 4;
@@ -38,6 +42,37 @@ pub const NEAR_SEGMENTS: u32 = 256;
 
 /// What a read waits for by default (PEERDIST_READ_TIMEOUT_DEFAULT).
 pub const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a read looks for its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Patience {
+    /// In the store alone: nobody is asked (PEERDIST_READ_TIMEOUT_LOCAL_CACHE_ONLY).
+    Local,
+    /// Among peers too, for so long.
+    For(Duration),
+    /// Among peers too, until all have been asked.
+    Endless,
+}
+
+impl Patience {
+    /// What an application means by so many milliseconds: 0 is the store alone, `0xFFFF_FFFE` the
+    /// [default](DEFAULT_READ_TIMEOUT), `0xFFFF_FFFF` (INFINITE, which no document explains) no limit.
+    pub const fn from_millis(millis: u32) -> Self {
+        match millis {
+            0 => Self::Local,
+            0xFFFF_FFFE => Self::For(DEFAULT_READ_TIMEOUT),
+            u32::MAX => Self::Endless,
+            _ => Self::For(Duration::from_millis(millis as u64)),
+        }
+    }
+}
+
+impl From<Duration> for Patience {
+    fn from(timeout: Duration) -> Self {
+        Self::For(timeout)
+    }
+}
 
 /// An open content: an index, and its use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +111,12 @@ pub enum ReadResult {
         /// Offsets in the content.
         range: Range<u64>,
     },
+    /// A read of no bytes: `range` is what of the content lies in the store from its offset on. No peer is
+    /// asked, and there is nothing to copy.
+    Local {
+        /// Offsets in the content.
+        range: Range<u64>,
+    },
     /// The offset lies outside the content information's range (PEERDIST_ERROR_NO_MORE); or what
     /// that says of the block contradicts the block that is stored: HoD binds a segment's block
     /// hashes, and not the length of its last block.
@@ -105,6 +146,8 @@ pub struct Client {
     next_read: u32,
     /// Counts what shows that blocks do not lie in the store for ever.
     moved: u32,
+    /// Whether anything may wait outside the store.
+    holds: bool,
 }
 
 struct Content {
@@ -112,6 +155,7 @@ struct Content {
     state: State,
     tag: ContentTag,
     position: u64,
+    settling: Settling,
 }
 
 #[allow(clippy::large_enum_variant, reason = "there is no heap to put the large variant on")]
@@ -142,6 +186,8 @@ struct Read {
 
 enum Stage {
     Open(Wish),
+    /// A read of no bytes: this range is in the store.
+    Counting(Range<u64>),
     /// Completed with data: its block is pinned until the reader has it.
     Ready(Ready),
     /// Completed without data: there is nothing to copy.
@@ -156,6 +202,10 @@ struct Wish {
     max: u32,
     deadline: Instant,
     search: Search,
+    /// Nobody is asked.
+    local: bool,
+    /// Where it is missing, all that is missing behind is told.
+    whole: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -221,12 +271,14 @@ impl Default for Client {
                 state: State::Closed,
                 tag: [0; 16],
                 position: 0,
+                settling: Settling::Done,
             }),
             reads: Vec::new(),
             intakes: Vec::new(),
             check: None,
             next_read: 0,
             moved: 0,
+            holds: false,
         }
     }
 }
@@ -244,6 +296,7 @@ impl Client {
         let info = storage.create_info().map_err(|_| ApiError::Full)?;
         content.generation = content.generation.wrapping_add(1);
         (content.state, content.tag, content.position) = (State::Collecting(info), tag, 0);
+        content.settling = Settling::Tagged(0);
         Ok(ContentHandle { index, generation: content.generation })
     }
 
@@ -314,16 +367,28 @@ impl Client {
     }
 
     /// Reads up to `max` bytes from `offset` on (PeerDistClientBlockRead): ends with what of them
-    /// lies in one block.
+    /// lies in one block; of no bytes, with what there is in the store.
     pub fn block_read(
         &mut self,
         now: Instant,
         content: ContentHandle,
         offset: u64,
         max: u64,
-        timeout: Duration,
+        patience: Patience,
     ) -> Result<ReadId, ApiError> {
-        self.read(now, content, Some(offset), max, timeout)
+        self.read(now, content, Some(offset), max, patience, true)
+    }
+
+    /// The same, for who works block by block: what is missing ends with its block.
+    pub fn fetch_block(
+        &mut self,
+        now: Instant,
+        content: ContentHandle,
+        offset: u64,
+        max: u64,
+        patience: Patience,
+    ) -> Result<ReadId, ApiError> {
+        self.read(now, content, Some(offset), max, patience, false)
     }
 
     /// Reads up to `max` bytes where the last stream read ended (PeerDistClientStreamRead). A
@@ -333,9 +398,9 @@ impl Client {
         now: Instant,
         content: ContentHandle,
         max: u64,
-        timeout: Duration,
+        patience: Patience,
     ) -> Result<ReadId, ApiError> {
-        self.read(now, content, None, max, timeout)
+        self.read(now, content, None, max, patience, true)
     }
 
     /// Copies data of a completed read, `skip` bytes into it, into `buf`, and returns how many.
@@ -496,7 +561,7 @@ impl Client {
                 completed(self, completion);
             }
             // What was just wanted has to be searched for; what has ended leaves a job.
-            more |= before != self.search(index);
+            more |= before != self.search(index) || self.reads.get(index).is_some_and(Read::is_counting);
         }
         self.end_reads(parts, Ended::Over);
         more
@@ -516,7 +581,8 @@ impl Client {
         content: ContentHandle,
         offset: Option<u64>,
         max: u64,
-        timeout: Duration,
+        patience: Patience,
+        whole: bool,
     ) -> Result<ReadId, ApiError> {
         if self.is_ready(content)?.is_none() {
             return Err(ApiError::InvalidState);
@@ -525,9 +591,15 @@ impl Client {
         let wish = Wish {
             offset: offset.unwrap_or_default(),
             // No block has more bytes than that.
-            max: u32::try_from(max.max(1)).unwrap_or(u32::MAX),
-            deadline: now + timeout,
+            max: u32::try_from(max).unwrap_or(u32::MAX),
+            deadline: match patience {
+                // The clock starts at the call.
+                Patience::For(timeout) => now + timeout,
+                Patience::Local | Patience::Endless => Instant::from_micros(u64::MAX),
+            },
             search: if offset.is_some() { Search::New } else { Search::Queued },
+            local: patience == Patience::Local,
+            whole,
         };
         let read = Read { id, content, streaming: offset.is_none(), stage: Stage::Open(wish) };
         if self.reads.push(read).is_err() {
@@ -548,15 +620,32 @@ impl Client {
         let (earlier, read) = self.reads.split_at_mut_checked(index)?;
         let read = read.first_mut()?;
         let Read { id, content: handle, streaming, .. } = *read;
-        let Stage::Open(wish) = &mut read.stage else { return None };
+        let wish = match &mut read.stage {
+            Stage::Open(wish) => wish,
+            Stage::Counting(run) => {
+                let run = run.clone();
+                return self.count(parts, index, run);
+            }
+            Stage::Ready(_) | Stage::Over => return None,
+        };
         // Stream reads are answered first in, first out.
         if wish.search == Search::Queued {
-            let queued = |other: &Read| other.streaming && other.content == handle && other.wish().is_some();
+            let queued = |other: &Read| other.streaming && other.content == handle && other.is_open();
             if earlier.iter().any(queued) {
                 return None;
             }
             wish.offset = self.contents.get(usize::from(handle.index))?.position;
             wish.search = Search::New;
+        }
+        // What it reads may be here, and only has to be sealed.
+        let content = self.contents.get(usize::from(handle.index))?;
+        if wish.search == Search::New && self.holds && content.is_unsettled() {
+            return None;
+        }
+        if wish.max == 0 {
+            let run = wish.offset..wish.offset;
+            read.stage = Stage::Counting(run.clone());
+            return self.count(parts, index, run);
         }
         let (search, is_late) = (wish.search, now >= wish.deadline);
         let mut failures = Failures::new();
@@ -584,7 +673,7 @@ impl Client {
                 read.stage = Stage::Over;
                 Some(range.end)
             }
-            ReadResult::NoMore => {
+            ReadResult::NoMore | ReadResult::Local { .. } => {
                 read.stage = Stage::Over;
                 None
             }
@@ -592,6 +681,8 @@ impl Client {
         if let (true, Some(end), Some(content)) = (streaming, moved, self.content_mut(handle)) {
             content.position = end;
         }
+        // The peers' turn is over: what waits may be sealed by now.
+        self.unsettle(handle);
         Some(Completion { read: id, content: handle, result, failures })
     }
 
@@ -611,7 +702,10 @@ impl Client {
         let end = wish.offset.saturating_add(wish.max.into()).min(located.end()).min(described.end);
         let range = wish.offset..end;
         let source = match asked {
-            Asked::InVain => return Some(ReadResult::TimedOut { range }),
+            Asked::InVain => {
+                let range = self.missing(parts, handle, &wish, range, described.end);
+                return Some(ReadResult::TimedOut { range });
+            }
             // Whatever the peers said, it may have been added meanwhile.
             Asked::Answered(source) => source.unwrap_or(Source::Local),
             Asked::Nobody => {
@@ -628,10 +722,15 @@ impl Client {
             self.reads.get_mut(index)?.stage = Stage::Ready(ready);
             return Some(ReadResult::Data { range, source });
         }
-        let Asked::Nobody = asked else { return Some(ReadResult::Missing { range }) };
+        let answered = !matches!(asked, Asked::Nobody);
+        if answered || wish.local {
+            let range = self.missing(parts, handle, &wish, range, described.end);
+            return Some(ReadResult::Missing { range });
+        }
         let Parts { fetch, jobs, .. } = parts;
         let job = fetch.want(now, jobs, located.block, located.expected, located.segment.secret());
         if job.is_none() && now >= wish.deadline {
+            let range = self.missing(parts, handle, &wish, range, described.end);
             return Some(ReadResult::TimedOut { range });
         }
         if let Stage::Open(wish) = &mut self.reads.get_mut(index)?.stage {
@@ -817,6 +916,18 @@ enum Ended {
     Of(ContentHandle),
 }
 
+impl Content {
+    /// Whether its reads can begin.
+    fn is_ready(&self) -> bool {
+        matches!(&self.state, State::Complete(complete) if complete.unchecked.is_none())
+    }
+
+    /// Whether what waits outside the store has to be looked through for it.
+    fn is_unsettled(&self) -> bool {
+        self.is_ready() && self.settling != Settling::Done
+    }
+}
+
 impl Complete {
     fn view<'a>(&self, store: &'a dyn Storage) -> InfoView<'a, dyn Storage + 'a> {
         InfoView { store, id: self.info_id }
@@ -824,10 +935,19 @@ impl Complete {
 }
 
 impl Read {
+    /// Whether it has not been completed.
+    fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open(_) | Stage::Counting(_))
+    }
+
+    fn is_counting(&self) -> bool {
+        matches!(self.stage, Stage::Counting(_))
+    }
+
     fn wish(&self) -> Option<&Wish> {
         match &self.stage {
             Stage::Open(wish) => Some(wish),
-            Stage::Ready(_) | Stage::Over => None,
+            Stage::Counting(_) | Stage::Ready(_) | Stage::Over => None,
         }
     }
 }

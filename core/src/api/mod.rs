@@ -5,4 +5,4 @@
 
 pub mod client;
 mod error;
-mod waiting;
+pub mod waiting;

@@ -37,8 +37,8 @@ enum Holder {
 pub enum Of {
     /// Those of an open content.
     Content(ContentHandle),
-    /// Those that closed contents of this tag left.
-    Closed(ContentTag),
+    /// Those of all contents of this tag, open or closed.
+    Tag(ContentTag),
 }
 
 /// The pages of one node.
@@ -54,7 +54,7 @@ impl Page {
     fn is(&self, of: Of) -> bool {
         match of {
             Of::Content(content) => self.holder == Holder::Content(content),
-            Of::Closed(tag) => self.holder == Holder::Closed && self.tag == tag,
+            Of::Tag(tag) => self.holder != Holder::Nobody && self.tag == tag,
         }
     }
 

@@ -169,7 +169,7 @@ impl Blocks {
             }
             // All its reads lie in the range, so the content information contradicts what is
             // stored, or cannot be read any more.
-            ReadResult::NoMore => self.contradicted = Some(block),
+            ReadResult::NoMore | ReadResult::Local { .. } => self.contradicted = Some(block),
         }
     }
 
@@ -220,7 +220,7 @@ impl Blocks {
             let Some(block) = self.pick(now, parts) else { break };
             let span = self.span(client, parts.storage, block)?;
             let max = span.end.saturating_sub(span.start);
-            match client.block_read(now, content, span.start, max, DEFAULT_READ_TIMEOUT) {
+            match client.fetch_block(now, content, span.start, max, DEFAULT_READ_TIMEOUT.into()) {
                 // There is room: the window was looked at.
                 Ok(read) => drop(self.reads.push((read, block))),
                 Err(_) => {

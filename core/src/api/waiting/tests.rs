@@ -76,12 +76,12 @@ fn an_open_content_keeps_its_room_and_a_closed_one_gives_it_up_oldest_first() {
     assert!(!waiting.hold(SECOND, TAG, 0, &[1]));
     waiting.close(FIRST);
     assert!(waiting.run(Of::Content(FIRST), 0).is_empty());
-    assert!(waiting.covers(Of::Closed(TAG), &(0..512)));
+    assert!(waiting.covers(Of::Tag(TAG), &(0..512)));
     assert!(waiting.hold(SECOND, TAG, 30_000, &bytes(30_000..30_512)));
-    assert!(waiting.run(Of::Closed(TAG), 0).is_empty());
-    assert!(waiting.covers(Of::Closed(TAG), &(10_000..10_512)));
-    assert!(waiting.covers(Of::Closed(TAG), &(20_000..20_512)));
-    assert!(waiting.run(Of::Closed([0; 16]), 10_000).is_empty());
+    assert!(waiting.run(Of::Tag(TAG), 0).is_empty());
+    assert!(waiting.covers(Of::Tag(TAG), &(10_000..10_512)));
+    assert!(waiting.covers(Of::Tag(TAG), &(20_000..20_512)));
+    assert!(waiting.run(Of::Tag([0; 16]), 10_000).is_empty());
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_tag_is_flushed_whoever_holds_it() {
     assert!(waiting.hold(SECOND, TAG, 0, &[2; 10]));
     assert!(waiting.hold(SECOND, [7; 16], 100, &[3; 10]));
     waiting.flush(TAG);
-    assert!(waiting.run(Of::Closed(TAG), 0).is_empty());
+    assert!(waiting.run(Of::Tag(TAG), 0).is_empty());
     assert!(waiting.run(Of::Content(SECOND), 0).is_empty());
     assert_eq!(waiting.run(Of::Content(SECOND), 100), [3; 10]);
 }

@@ -1,0 +1,296 @@
+//! Data from the application at any offset, in any order, before or after there is content information
+//! (PeerDistClientAddData): what cannot be sealed yet waits outside the store.
+
+use core::ops::Range;
+
+use super::{Added, ApiError, Client, ContentHandle, ContentTag, Parts, State, until};
+use crate::api::waiting::{Of, Waiting};
+use crate::content::Info;
+use crate::limits::{SEGMENT_BYTES, VERIFY_STEP_BYTES};
+use crate::store::Storage;
+
+/// What became of data that was added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Kept {
+    /// Blocks that are whole, verified and in the store since.
+    pub committed: u32,
+    /// Blocks that were whole and are not what the content information says: dropped (gap G9).
+    pub bad: u32,
+    /// Bytes for which there was no room.
+    pub dropped: u32,
+}
+
+/// How far what waits for a content has been looked through.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settling {
+    Done,
+    /// What waits for any content of the same tag, from there on.
+    Tagged(u64),
+    /// Its own, from there on.
+    Own(u64),
+}
+
+impl Client {
+    /// Adds bytes at `offset` of a content, as many as there are. What it is not known yet how to verify, or
+    /// what lacks bytes before it in its block, is held in `waiting`. `Ok(None)`: `offset` is beyond
+    /// the end of the content.
+    #[inline(never)]
+    pub fn add_anywhere(
+        &mut self,
+        parts: &mut Parts<'_>,
+        waiting: &mut Waiting<'_>,
+        handle: ContentHandle,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<Option<Kept>, ApiError> {
+        let content = self.content(handle).ok_or(ApiError::InvalidHandle)?;
+        let mut adding = Adding { handle, tag: content.tag, offset, bytes, kept: Kept::default() };
+        match &content.state {
+            State::Unusable(_, error) => return Err(ApiError::CannotParse(*error)),
+            State::Complete(complete) if complete.unchecked.is_none() => {}
+            // Gap G12: it is verified later.
+            _ => {
+                self.hold(waiting, &mut adding, bytes.len());
+                return Ok(Some(adding.kept));
+            }
+        }
+        if let Some(end) = self.content_end(parts.storage, handle) {
+            if offset >= end {
+                return Ok(None);
+            }
+            adding.bytes = bytes.get(..until(end, offset, bytes)).unwrap_or_default();
+        }
+        while !adding.bytes.is_empty() {
+            self.add_piece(parts, waiting, &mut adding);
+        }
+        Ok(Some(adding.kept))
+    }
+
+    /// Looks through what waits for contents whose reads can begin, a few KiB at a time: what can be sealed
+    /// by now goes into the store. Whether there may be more.
+    #[inline(never)]
+    pub fn settle(&mut self, parts: &mut Parts<'_>, waiting: &mut Waiting<'_>) -> bool {
+        let mut contents = (0u8..).zip(&self.contents);
+        let unsettled = contents.find(|(_, content)| self.holds && content.is_unsettled());
+        let Some((index, content)) = unsettled else { return false };
+        let (handle, tag) = (ContentHandle { index, generation: content.generation }, content.tag);
+        let settling = match content.settling {
+            Settling::Done => Settling::Done,
+            Settling::Tagged(from) => {
+                let next = self.settle_tagged(parts, waiting, handle, tag, from);
+                next.map_or(Settling::Own(0), Settling::Tagged)
+            }
+            Settling::Own(from) => {
+                self.settle_own(parts, waiting, handle, from).map_or(Settling::Done, Settling::Own)
+            }
+        };
+        if let Some(content) = self.content_mut(handle) {
+            content.settling = settling;
+        }
+        true
+    }
+
+    /// What waits for a content may be of use by now.
+    pub(super) fn unsettle(&mut self, handle: ContentHandle) {
+        if let Some(content) = self.content_mut(handle)
+            && content.settling == Settling::Done
+        {
+            content.settling = Settling::Own(0);
+        }
+    }
+
+    /// Takes what bytes of one block are in front.
+    fn add_piece(&mut self, parts: &mut Parts<'_>, waiting: &mut Waiting<'_>, adding: &mut Adding<'_>) {
+        let Adding { handle, offset, bytes, .. } = *adding;
+        if let Some(filled) = self.filled(handle, offset) {
+            match offset.checked_sub(filled.end) {
+                // It was here before.
+                None => return adding.skip(until(filled.end, offset, bytes)),
+                Some(0) => return self.feed(parts, waiting, adding),
+                Some(_) => {}
+            }
+        }
+        let Ok(located) = self.locate(parts, handle, offset) else {
+            let described = self.described(handle, 0);
+            let len =
+                if offset < described.start { until(described.start, offset, bytes) } else { bytes.len() };
+            return self.hold(waiting, adding, len);
+        };
+        let rest = until(located.end(), offset, bytes);
+        if parts.storage.find(&located.block).is_some() {
+            waiting.forget(Of::Content(handle), &(located.start..located.end()));
+            adding.skip(rest);
+        } else if offset == located.start {
+            self.feed(parts, waiting, adding);
+        } else {
+            self.hold(waiting, adding, rest);
+        }
+    }
+
+    /// Seals the bytes in front, and those that wait for them.
+    fn feed(&mut self, parts: &mut Parts<'_>, waiting: &mut Waiting<'_>, adding: &mut Adding<'_>) {
+        let Adding { handle, offset, bytes, .. } = *adding;
+        let Ok((used, added)) = self.add_data(parts, handle, offset, bytes) else {
+            // No table or store has room for its block; that may change.
+            let rest =
+                self.locate(parts, handle, offset).map_or(bytes.len(), |it| until(it.end(), offset, bytes));
+            return self.hold(waiting, adding, rest);
+        };
+        match added {
+            Added::Partial => {
+                adding.skip(used);
+                let kept = self.pull(parts, waiting, Of::Content(handle), handle, offset, u32::MAX);
+                adding.kept.committed = adding.kept.committed.saturating_add(kept.committed);
+                adding.kept.bad = adding.kept.bad.saturating_add(kept.bad);
+            }
+            // A peer may still fail to give it.
+            Added::Known => self.hold(waiting, adding, used),
+            Added::OutOfOrder => adding.skip(used),
+            Added::Committed | Added::Bad => {
+                adding.kept.count(added);
+                adding.skip(used);
+                self.unsettle(handle);
+            }
+        }
+    }
+
+    /// Seals what waits for the block under way that holds `offset`, about `budget` bytes of it.
+    fn pull(
+        &mut self,
+        parts: &mut Parts<'_>,
+        waiting: &mut Waiting<'_>,
+        of: Of,
+        handle: ContentHandle,
+        offset: u64,
+        budget: u32,
+    ) -> Kept {
+        let (mut kept, mut pulled) = (Kept::default(), 0u32);
+        while let Some(filled) = self.filled(handle, offset)
+            && pulled < budget
+        {
+            let run = waiting.run(of, filled.end);
+            if run.is_empty() {
+                break;
+            }
+            let Ok((used, added)) = self.add_data(parts, handle, filled.end, run) else { break };
+            pulled = pulled.saturating_add(used.max(1) as u32);
+            kept.count(added);
+            // What another content left is not given up before it is proven to be of this one.
+            if added == Added::Committed || matches!(of, Of::Content(_)) {
+                waiting.forget(of, &(filled.start..filled.end.saturating_add(used as u64)));
+            }
+            if added != Added::Partial {
+                self.unsettle(handle);
+                break;
+            }
+        }
+        kept
+    }
+
+    /// One step through a content's own; where to go on.
+    fn settle_own(
+        &mut self,
+        parts: &mut Parts<'_>,
+        waiting: &mut Waiting<'_>,
+        handle: ContentHandle,
+        from: u64,
+    ) -> Option<u64> {
+        let of = Of::Content(handle);
+        let at = waiting.first(of, &self.described(handle, from))?;
+        let Ok(located) = self.locate(parts, handle, at) else { return None };
+        let block = located.start..located.end();
+        let filled = self.filled(handle, block.start);
+        if parts.storage.find(&located.block).is_some() {
+            waiting.forget(of, &block);
+        } else if at == filled.as_ref().map_or(block.start, |filled| filled.end)
+            && (filled.is_some() || self.begin_intake(parts, handle, &located) == Ok(true))
+        {
+            self.pull(parts, waiting, of, handle, block.start, VERIFY_STEP_BYTES);
+            let filled = self.filled(handle, block.start);
+            if filled.is_some_and(|filled| !waiting.run(of, filled.end).is_empty()) {
+                return Some(block.start);
+            }
+        }
+        Some(block.end)
+    }
+
+    /// One step through what waits for any content of its tag: a block is tried if all of it is there, for
+    /// it may be of another one; where to go on.
+    fn settle_tagged(
+        &mut self,
+        parts: &mut Parts<'_>,
+        waiting: &mut Waiting<'_>,
+        handle: ContentHandle,
+        tag: ContentTag,
+        from: u64,
+    ) -> Option<u64> {
+        let of = Of::Tag(tag);
+        let at = waiting.first(of, &self.described(handle, from))?;
+        let Ok(located) = self.locate(parts, handle, at) else { return None };
+        let block = located.start..located.end();
+        if waiting.covers(of, &block) && self.begin_intake(parts, handle, &located) == Ok(true) {
+            self.pull(parts, waiting, of, handle, block.start, u32::MAX);
+        }
+        Some(block.end)
+    }
+
+    /// The first `len` bytes have to wait.
+    fn hold(&mut self, waiting: &mut Waiting<'_>, adding: &mut Adding<'_>, len: usize) {
+        let bytes = adding.bytes.get(..len).unwrap_or(adding.bytes);
+        self.holds = true;
+        if !waiting.hold(adding.handle, adding.tag, adding.offset, bytes) {
+            adding.kept.dropped = adding.kept.dropped.saturating_add(bytes.len() as u32);
+        }
+        adding.skip(bytes.len());
+    }
+
+    /// What content information describes of a content, from `from` on.
+    fn described(&self, handle: ContentHandle, from: u64) -> Range<u64> {
+        let range = self.ready(handle).map_or(0..0, |complete| complete.info.range());
+        range.start.max(from)..range.end
+    }
+
+    /// What of the block under way that holds `offset` has been taken.
+    fn filled(&self, handle: ContentHandle, offset: u64) -> Option<Range<u64>> {
+        let inflow = self.intakes.get(self.inflow(handle, offset)?)?;
+        Some(inflow.start..inflow.start.saturating_add(inflow.intake.taken().into()))
+    }
+
+    /// Where the content ends, if that is known: where all of it is described; or behind a last segment
+    /// that is shorter than the others of version 1.0.
+    fn content_end(&self, storage: &dyn Storage, handle: ContentHandle) -> Option<u64> {
+        let info = &self.ready(handle).ok()?.info;
+        let last = self.segment(storage, handle, info.segment_count().checked_sub(1)?).ok()?;
+        let end = last.offset().saturating_add(last.byte_len().into());
+        let is_all = info.range() == (0..end);
+        let is_short = matches!(info, Info::V1(_)) && last.byte_len() < SEGMENT_BYTES;
+        (is_all || is_short).then_some(end)
+    }
+}
+
+/// Bytes that are being added.
+struct Adding<'a> {
+    handle: ContentHandle,
+    tag: ContentTag,
+    offset: u64,
+    bytes: &'a [u8],
+    kept: Kept,
+}
+
+impl Adding<'_> {
+    /// The first `len` bytes are dealt with.
+    fn skip(&mut self, len: usize) {
+        // Nothing would ever come of an empty step.
+        let len = len.max(1);
+        self.offset = self.offset.saturating_add(len as u64);
+        self.bytes = self.bytes.get(len..).unwrap_or_default();
+    }
+}
+
+impl Kept {
+    fn count(&mut self, added: Added) {
+        self.committed = self.committed.saturating_add(u32::from(added == Added::Committed));
+        self.bad = self.bad.saturating_add(u32::from(added == Added::Bad));
+    }
+}

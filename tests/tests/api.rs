@@ -1,9 +1,12 @@
 //! The consumer's API on whole nodes: information in pieces, reads, data from the application.
 
-use peerdist_core::api::client::{Added, ApiError, Completion, ContentHandle, ReadError, ReadId, ReadResult};
-use peerdist_core::content::InfoFault;
+use peerdist_core::api::client::{
+    Added, ApiError, Completion, ContentHandle, Patience, ReadError, ReadId, ReadResult,
+};
+use peerdist_core::content::{EndForm, Info, InfoFault, InfoSource};
 use peerdist_core::fetch::Source;
 use peerdist_core::node::APPLICATION_READS;
+use peerdist_core::store::Store as _;
 use peerdist_core::time::Duration;
 use peerdist_tests::check::{LONG, content, segments, verify_store};
 use peerdist_tests::origin::publish;
@@ -20,9 +23,14 @@ fn net(count: usize) -> Net {
 /// Opens the content on a node, in pieces of odd lengths, and waits until it is ready.
 fn open(net: &mut Net, host: usize) -> ContentHandle {
     let info = net.origin.info.clone();
+    open_with(net, host, &info)
+}
+
+/// The same with other content information.
+fn open_with(net: &mut Net, host: usize, info: &[u8]) -> ContentHandle {
     let node = net.node(host);
     let handle = node.open_content([7; 16]).unwrap();
-    let mut rest = &info[..];
+    let mut rest = info;
     for len in (1..).map(|n| n * 7 % 31) {
         let (piece, later) = rest.split_at(rest.len().min(len));
         assert_eq!(node.add_content_information(handle, piece), Ok(()));
@@ -35,6 +43,14 @@ fn open(net: &mut Net, host: usize) -> ContentHandle {
     assert_eq!(node.complete_content_information(handle), Ok(()));
     net.drive_until(LONG, |net| net.hosts[host].is_ready(handle));
     handle
+}
+
+/// Content information of `range` alone.
+fn excerpt(info: &[u8], range: std::ops::Range<u64>) -> Vec<u8> {
+    let excerpt = Info::parse(&info).unwrap().excerpt(&info, range, EndForm::Zero).unwrap().unwrap();
+    let mut part = vec![0; InfoSource::len(&excerpt) as usize];
+    excerpt.read_at(0, &mut part).unwrap();
+    part
 }
 
 /// Adds all of the content, in pieces of odd lengths.
@@ -93,7 +109,7 @@ fn what_one_node_adds_another_reads() {
         (65_530, 100, 65_536),
         (65_536, u64::MAX, 131_072),
         (199_999, 9, 200_000),
-        (70_000, 0, 70_001),
+        (70_000, 1, 70_001),
     ] {
         let now = net.now;
         let read = net.node(1).block_read(now, theirs, offset, max, TIMEOUT).unwrap();
@@ -148,7 +164,7 @@ fn missing_and_then_added() {
     net.node(0).block_read(now, handle, 65_540, 100, TIMEOUT).unwrap();
     let missing = completion(&mut net, 0);
     assert!(
-        matches!(missing.result, ReadResult::Missing { ref range } if *range == (65_540..65_640)),
+        matches!(missing.result, ReadResult::Missing { ref range } if *range == (65_540..131_072)),
         "{missing:?}"
     );
     assert!(net.now.since(now) < Duration::from_secs(1));
@@ -168,6 +184,44 @@ fn missing_and_then_added() {
     let now = net.now;
     net.node(0).block_read(now, handle, 65_540, 100, TIMEOUT).unwrap();
     assert!(matches!(completion(&mut net, 0).result, ReadResult::Data { source: Source::Local, .. }));
+}
+
+/// Content information of a range lists a part of the hashes, which nothing proves: what matches them is read
+/// and kept, but never as the segment's.
+#[test]
+fn blocks_of_a_range_are_kept_apart() {
+    let mut net = net(3);
+    let ours = open(&mut net, 0);
+    add_all(&mut net, 0, ours);
+    let whole = net.origin.info.clone();
+    let part = excerpt(&whole, 10..100_000);
+    let theirs = open_with(&mut net, 1, &part);
+    let segment = segments(&whole)[0];
+    for (offset, from_peer) in [(10, true), (65_536, true), (70_000, false)] {
+        let now = net.now;
+        let read = net.node(1).block_read(now, theirs, offset, 500, TIMEOUT).unwrap();
+        let ReadResult::Data { range, source } = completion(&mut net, 1).result else {
+            panic!("it is there")
+        };
+        assert_eq!(source, if from_peer { Source::Peer(host_address(0)) } else { Source::Local });
+        assert!(copy_all(&mut net, 1, read) == net.origin.content[range.start as usize..range.end as usize]);
+        net.node(1).end_read(read);
+    }
+    assert_eq!(net.node(1).storage().blocks(&segment), 0);
+    let now = net.now;
+    net.node(1).block_read(now, theirs, 100_000, 1, TIMEOUT).unwrap();
+    assert!(matches!(completion(&mut net, 1).result, ReadResult::NoMore));
+
+    // Whoever has the whole list gets nothing of it: neither here, nor from there.
+    let whole = open(&mut net, 1);
+    let now = net.now;
+    net.node(1).block_read(now, whole, 0, 1, Patience::Local).unwrap();
+    assert!(matches!(completion(&mut net, 1).result, ReadResult::Missing { .. }));
+    net.node(0).set_addresses(&[]);
+    let other = open(&mut net, 2);
+    let now = net.now;
+    net.node(2).block_read(now, other, 0, 1, TIMEOUT).unwrap();
+    assert!(matches!(completion(&mut net, 2).result, ReadResult::Missing { .. }));
 }
 
 /// The application may have the data before any peer answers.
@@ -193,7 +247,7 @@ fn a_slow_peer_is_not_waited_for() {
     let now = net.now;
     net.node(0).block_read(now, handle, 100, 10, Duration::from_millis(700)).unwrap();
     let completion = completion(&mut net, 0);
-    assert!(matches!(completion.result, ReadResult::TimedOut { ref range } if *range == (100..110)));
+    assert!(matches!(completion.result, ReadResult::TimedOut { ref range } if *range == (100..65_536)));
     assert_eq!(net.now.since(now), Duration::from_millis(700));
     net.drive(LONG);
     assert_eq!(net.open_connections(), 0);
@@ -235,7 +289,9 @@ fn stream_reads_wait_for_each_other() {
     }
     for start in 0..3 {
         let completion = completion(&mut net, 0);
-        assert!(matches!(completion.result, ReadResult::TimedOut { ref range } if range.start == start));
+        assert!(
+            matches!(completion.result, ReadResult::TimedOut { ref range } if range.start == start * 65_536)
+        );
     }
 }
 

@@ -204,8 +204,6 @@ struct Wish {
     search: Search,
     /// Nobody is asked.
     local: bool,
-    /// Where it is missing, all that is missing behind is told.
-    whole: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -241,6 +239,8 @@ struct Inflow {
 struct Located {
     segment: Segment,
     block: BlockId,
+    /// Its name in the store, which is another one if its hash cannot be checked.
+    kept: BlockId,
     expected: Expected,
     /// Where the block begins in the content.
     start: u64,
@@ -376,19 +376,7 @@ impl Client {
         max: u64,
         patience: Patience,
     ) -> Result<ReadId, ApiError> {
-        self.read(now, content, Some(offset), max, patience, true)
-    }
-
-    /// The same, for who works block by block: what is missing ends with its block.
-    pub fn fetch_block(
-        &mut self,
-        now: Instant,
-        content: ContentHandle,
-        offset: u64,
-        max: u64,
-        patience: Patience,
-    ) -> Result<ReadId, ApiError> {
-        self.read(now, content, Some(offset), max, patience, false)
+        self.read(now, content, Some(offset), max, patience)
     }
 
     /// Reads up to `max` bytes where the last stream read ended (PeerDistClientStreamRead). A
@@ -400,7 +388,7 @@ impl Client {
         max: u64,
         patience: Patience,
     ) -> Result<ReadId, ApiError> {
-        self.read(now, content, None, max, patience, true)
+        self.read(now, content, None, max, patience)
     }
 
     /// Copies data of a completed read, `skip` bytes into it, into `buf`, and returns how many.
@@ -498,7 +486,7 @@ impl Client {
     /// Whether the block of `handle` that holds `offset` is in the store.
     pub fn is_stored(&self, parts: &mut Parts<'_>, handle: ContentHandle, offset: u64) -> bool {
         let Ok(located) = self.locate(parts, handle, offset) else { return false };
-        parts.storage.find(&located.block).is_some_and(|stored| stored.plain_len == located.expected.len)
+        parts.storage.find(&located.kept).is_some_and(|stored| stored.plain_len == located.expected.len)
     }
 
     /// Drops what is incomplete of the block that begins at `start`: its source broke off.
@@ -582,7 +570,6 @@ impl Client {
         offset: Option<u64>,
         max: u64,
         patience: Patience,
-        whole: bool,
     ) -> Result<ReadId, ApiError> {
         if self.is_ready(content)?.is_none() {
             return Err(ApiError::InvalidState);
@@ -599,7 +586,6 @@ impl Client {
             },
             search: if offset.is_some() { Search::New } else { Search::Queued },
             local: patience == Patience::Local,
-            whole,
         };
         let read = Read { id, content, streaming: offset.is_none(), stage: Stage::Open(wish) };
         if self.reads.push(read).is_err() {
@@ -703,7 +689,7 @@ impl Client {
         let range = wish.offset..end;
         let source = match asked {
             Asked::InVain => {
-                let range = self.missing(parts, handle, &wish, range, described.end);
+                let range = self.missing(parts, handle, &wish, located.end(), described.end);
                 return Some(ReadResult::TimedOut { range });
             }
             // Whatever the peers said, it may have been added meanwhile.
@@ -713,7 +699,7 @@ impl Client {
                 Source::Local
             }
         };
-        if let Some(stored) = parts.storage.find(&located.block) {
+        if let Some(stored) = parts.storage.find(&located.kept) {
             if stored.plain_len != located.expected.len {
                 return Some(ReadResult::NoMore);
             }
@@ -724,13 +710,15 @@ impl Client {
         }
         let answered = !matches!(asked, Asked::Nobody);
         if answered || wish.local {
-            let range = self.missing(parts, handle, &wish, range, described.end);
+            let range = self.missing(parts, handle, &wish, located.end(), described.end);
             return Some(ReadResult::Missing { range });
         }
         let Parts { fetch, jobs, .. } = parts;
-        let job = fetch.want(now, jobs, located.block, located.expected, located.segment.secret());
+        let proven = located.kept == located.block;
+        let Located { block, expected, segment, .. } = &located;
+        let job = fetch.want(now, jobs, *block, *expected, proven, segment.secret());
         if job.is_none() && now >= wish.deadline {
-            let range = self.missing(parts, handle, &wish, range, described.end);
+            let range = self.missing(parts, handle, &wish, located.end(), described.end);
             return Some(ReadResult::TimedOut { range });
         }
         if let Stage::Open(wish) = &mut self.reads.get_mut(index)?.stage {
@@ -757,7 +745,8 @@ impl Client {
         };
         let block = BlockId { segment: segment.id(parts.crypto), index };
         let expected = Expected { algorithm: segment.algorithm(), hash, len };
-        Ok(Located { segment, block, expected, start })
+        let kept = expected.kept_as(parts.crypto, &block, segment.is_whole());
+        Ok(Located { segment, block, kept, expected, start })
     }
 
     /// Whoever reads beyond what is near reads on from there: most read in order.
@@ -825,7 +814,7 @@ impl Client {
         located: &Located,
     ) -> Result<bool, ApiError> {
         let len = parts.cipher.sealed_len(located.expected.len);
-        let slot = match parts.storage.reserve(&located.block, len) {
+        let slot = match parts.storage.reserve(&located.kept, len) {
             Ok(slot) => slot,
             Err(ReserveError::Exists) => return Ok(false),
             Err(ReserveError::Full) => return Err(ApiError::Full),
@@ -876,9 +865,12 @@ impl Client {
         let view = complete.view(parts.storage);
         let result = match &mut self.check {
             Some((_, running)) => running.step(&view, parts.crypto, HOD_STEP),
-            // A partial list cannot be checked against HoD, so its hashes are worth nothing: a block
-            // that matches them might be anybody's, and would be served under the segment's name.
+            // A partial list cannot be checked against HoD: a block that matches it might be anybody's, and is
+            // kept apart from those of the segment.
             None => complete.info.segment(&view, segment).and_then(|described| {
+                if !described.is_whole() {
+                    return Ok(Progress::Done);
+                }
                 self.check = Some((handle, HodCheck::new(parts.crypto, &described)?));
                 Ok(Progress::More)
             }),
@@ -980,3 +972,6 @@ impl Inflow {
 fn until(end: u64, offset: u64, bytes: &[u8]) -> usize {
     bytes.len().min(usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX))
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,11 @@ impl Page {
     pub const EMPTY: Self =
         Self { holder: Holder::Nobody, tag: [0; 16], offset: 0, len: 0, age: 0, bytes: [0; PAGE_BYTES] };
 
+    /// Whether nothing waits in it.
+    pub fn is_empty(&self) -> bool {
+        self.holder == Holder::Nobody
+    }
+
     fn is(&self, of: Of) -> bool {
         match of {
             Of::Content(content) => self.holder == Holder::Content(content),

@@ -82,6 +82,17 @@ pub fn segment_id(crypto: &mut dyn Crypto, algorithm: HashAlgorithm, kp: &Secret
     SegmentId(id.publish())
 }
 
+/// A name under which a block is kept whose hash could not be checked against its segment's HoD: nobody finds
+/// it who does not have that hash, so it is never handed out or served as the segment's.
+pub fn apart_id(
+    crypto: &mut dyn Crypto,
+    algorithm: HashAlgorithm,
+    segment: &SegmentId,
+    hash: &Digest,
+) -> SegmentId {
+    SegmentId(crypto.hmac(algorithm, hash.as_bytes(), &[segment.as_bytes(), b"kept apart"]).publish())
+}
+
 /// Content information kept somewhere and read in pieces: a slice, flash, a file.
 pub trait InfoSource {
     /// Bytes of content information there are.

@@ -125,6 +125,14 @@ impl Segment {
         }
     }
 
+    /// Whether the hashes of all its blocks are listed, so that they can be checked against HoD.
+    pub const fn is_whole(&self) -> bool {
+        match &self.blocks {
+            Blocks::Listed { list, .. } => list.start == 0 && list.count == self.block_count(),
+            Blocks::Whole { .. } => true,
+        }
+    }
+
     /// The blocks that have bytes of the content information's range: always listed.
     pub const fn blocks_in_range(&self) -> Range<u32> {
         match &self.blocks {

@@ -220,7 +220,7 @@ impl Blocks {
             let Some(block) = self.pick(now, parts) else { break };
             let span = self.span(client, parts.storage, block)?;
             let max = span.end.saturating_sub(span.start);
-            match client.fetch_block(now, content, span.start, max, DEFAULT_READ_TIMEOUT.into()) {
+            match client.block_read(now, content, span.start, max, DEFAULT_READ_TIMEOUT.into()) {
                 // There is room: the window was looked at.
                 Ok(read) => drop(self.reads.push((read, block))),
                 Err(_) => {

@@ -78,6 +78,8 @@ pub struct Job {
 struct Work {
     block: BlockId,
     expected: Expected,
+    /// Whether its hash is known to be one of the segment's.
+    proven: bool,
     kp: Secret,
     since: Tick,
     /// How many readers wait for the outcome.
@@ -238,17 +240,21 @@ impl Fetch {
         self.news
     }
 
-    /// Wants `block`. Two readers of the same block share a job; `None` while all jobs are taken.
+    /// Wants `block`, whose hash is `proven` to be one of its segment, or only said to be. Two readers of the same block share a job; `None` while all jobs are taken.
     pub fn want(
         &mut self,
         now: Instant,
         jobs: &mut [Job],
         block: BlockId,
         expected: Expected,
+        proven: bool,
         kp: &Secret,
     ) -> Option<JobId> {
         let same = |work: &Work| {
-            work.block == block && work.expected == expected && !matches!(work.state, State::Ended(_))
+            work.block == block
+                && work.expected == expected
+                && work.proven == proven
+                && !matches!(work.state, State::Ended(_))
         };
         for (index, job) in (0u16..).zip(jobs.iter_mut()) {
             if let Some(work) = job.work.as_mut().filter(|work| same(work)) {
@@ -261,6 +267,7 @@ impl Fetch {
         job.work = Some(Work {
             block,
             expected,
+            proven,
             kp: kp.clone(),
             since: Tick::of(now),
             readers: 1,
@@ -321,6 +328,12 @@ impl Fetch {
         }
     }
 
+    /// The name under which the block is kept that `ask` is for; `None` if nobody awaits it any more.
+    pub fn kept_as(&self, jobs: &mut [Job], crypto: &mut dyn Crypto, ask: &Ask) -> Option<BlockId> {
+        let work = work(jobs, ask)?;
+        Some(work.expected.kept_as(crypto, &work.block, work.proven))
+    }
+
     /// Takes the next bytes of a block that its peer sends unencrypted: seals them on their way
     /// into the store, where nothing is kept in clear. `Ok(true)` once the block is in it.
     pub fn take_plain(
@@ -335,7 +348,8 @@ impl Fetch {
         let work = work(jobs, ask).ok_or(Cause::NotHeld)?;
         if let State::Asking(place, _) = work.state {
             let len = self.cipher.sealed_len(work.expected.len);
-            let slot = store.reserve(&work.block, len).map_err(cannot_reserve)?;
+            let kept = work.expected.kept_as(crypto, &work.block, work.proven);
+            let slot = store.reserve(&kept, len).map_err(cannot_reserve)?;
             // MS-PCCRR 5.1: an IV suitable for the cipher: fresh for each encryption.
             let mut iv = [0; 16];
             rng.fill_bytes(&mut iv);

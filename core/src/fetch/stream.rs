@@ -292,8 +292,10 @@ impl Asking {
             // It is sealed on its way, into a slot of its own.
             Step::Begin { cipher: CipherAlgorithm::None, .. } => {}
             Step::Begin { len, .. } => {
-                let Question::Block { block, .. } = self.ask.question else { return Err(Cause::BadReply) };
-                self.slot = Some((desk.store.reserve(&block, len).map_err(cannot_reserve)?, len));
+                let Question::Block { .. } = self.ask.question else { return Err(Cause::BadReply) };
+                let Desk { fetch, jobs, store, crypto, .. } = desk;
+                let kept = fetch.kept_as(jobs, *crypto, &self.ask).ok_or(Cause::OnItsWay)?;
+                self.slot = Some((store.reserve(&kept, len).map_err(cannot_reserve)?, len));
             }
             Step::Piece(piece) => {
                 let Some((slot, _)) = self.slot else {

@@ -77,7 +77,7 @@ impl World {
         let expected =
             Expected { algorithm, hash: hash(&mut SoftCrypto, algorithm, PLAIN), len: PLAIN.len() as u32 };
         let block = BlockId { segment: segment(), index };
-        self.fetch.want(self.now, &mut self.jobs, block, expected, &kp())
+        self.fetch.want(self.now, &mut self.jobs, block, expected, true, &kp())
     }
 
     fn work(&mut self) -> bool {
@@ -284,7 +284,7 @@ impl World {
         let expected =
             Expected { algorithm, hash: hash(&mut SoftCrypto, algorithm, PLAIN), len: PLAIN.len() as u32 };
         let block = BlockId { segment: segment_v2(segment), index: 0 };
-        self.fetch.want(self.now, &mut self.jobs, block, expected, &kp()).unwrap()
+        self.fetch.want(self.now, &mut self.jobs, block, expected, true, &kp()).unwrap()
     }
 
     /// A block that `peer` has sent verifies.

@@ -6,7 +6,8 @@
 //! hashes it in small pieces; [`Intake`] hashes plaintext on its way into a slot.
 
 use super::seal::{SealError, Sealer};
-use super::{SlotId, Store, StoreError};
+use super::{BlockId, SlotId, Store, StoreError};
+use crate::content::apart_id;
 use crate::crypto::{CipherAlgorithm, CipherBlock, Crypto, Digest, HashAlgorithm, HashState, Seal, Secret};
 use crate::limits::PIECE_BYTES;
 
@@ -19,6 +20,18 @@ pub struct Expected {
     pub hash: Digest,
     /// Bytes of the plaintext.
     pub len: u32,
+}
+
+impl Expected {
+    /// The name under which `block` is kept: its own, if its hash is proven to be the segment's, and one that
+    /// nobody finds without that hash otherwise.
+    #[inline(never)]
+    pub fn kept_as(&self, crypto: &mut dyn Crypto, block: &BlockId, proven: bool) -> BlockId {
+        if proven {
+            return *block;
+        }
+        BlockId { segment: apart_id(crypto, self.algorithm, &block.segment, &self.hash), index: block.index }
+    }
 }
 
 impl core::fmt::Debug for Expected {

@@ -522,7 +522,7 @@ pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
             0 => {
                 let wanted = block(input).zip(expected(input)).zip(Secret::from_slice(input));
                 *id =
-                    wanted.and_then(|((block, expected), kp)| fetch.want(now(), jobs, block, expected, &kp));
+                    wanted.and_then(|((block, expected), kp)| fetch.want(now(), jobs, block, expected, unknown() > 0, &kp));
             }
             1 => keep(id.and_then(|id| Fetch::outcome(jobs, id))),
             2 => id.iter().for_each(|id| Fetch::cancel(store, jobs, *id)),

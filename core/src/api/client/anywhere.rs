@@ -118,7 +118,7 @@ impl Client {
             return self.hold(waiting, adding, len);
         };
         let rest = until(located.end(), offset, bytes);
-        if parts.storage.find(&located.block).is_some() {
+        if parts.storage.find(&located.kept).is_some() {
             waiting.forget(Of::Content(handle), &(located.start..located.end()));
             adding.skip(rest);
         } else if offset == located.start {
@@ -201,7 +201,7 @@ impl Client {
         let Ok(located) = self.locate(parts, handle, at) else { return None };
         let block = located.start..located.end();
         let filled = self.filled(handle, block.start);
-        if parts.storage.find(&located.block).is_some() {
+        if parts.storage.find(&located.kept).is_some() {
             waiting.forget(of, &block);
         } else if at == filled.as_ref().map_or(block.start, |filled| filled.end)
             && (filled.is_some() || self.begin_intake(parts, handle, &located) == Ok(true))

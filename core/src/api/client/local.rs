@@ -4,45 +4,44 @@ use core::ops::Range;
 
 use super::{Client, Completion, ContentHandle, Parts, ReadResult, Stage, Wish};
 use crate::fetch::Failures;
-use crate::store::BlockId;
 
 /// Blocks that one call of the machine counts for a read of no bytes.
 const RUN_STEP: u32 = 64;
 
-/// Segments that are searched for where a missing range ends; one that reaches beyond ends there.
+/// Segments that are searched for where a missing range ends, or blocks that are kept apart; one that reaches
+/// beyond ends there.
 const EXTENT_SEGMENTS: u32 = 16;
 
 impl Client {
-    /// All that is missing of a content from where `missing` begins: up to the next block in the store, or
-    /// to where it ends to be described.
+    /// What an application is told to be missing from where `missing` begins. If peers were asked, that is the rest
+    /// of the block: of those behind, they may have some. If nobody was, it reaches to the next block in the
+    /// store, or to where the content ends to be described.
     #[inline(never)]
     pub(super) fn missing(
         &self,
         parts: &mut Parts<'_>,
         handle: ContentHandle,
         wish: &Wish,
-        missing: Range<u64>,
+        block_end: u64,
         described: u64,
     ) -> Range<u64> {
-        if !wish.whole {
-            return missing;
-        }
-        let mut end = missing.end;
-        for _ in 0..EXTENT_SEGMENTS {
-            let Ok(segment) = self.segment_at(parts.storage, handle, end) else { break };
-            let id = segment.id(parts.crypto);
-            // No segment is longer than 32 bits tell.
-            let within = end.saturating_sub(segment.offset()) as u32;
-            let first = within.checked_div(segment.block_bytes()).unwrap_or(0);
-            let begins = first == 0 && parts.storage.find(&BlockId { segment: id, index: 0 }).is_some();
-            let next = if begins { Some(0) } else { parts.storage.next_block(&id, first.saturating_sub(1)) };
-            let here = next.map(|next| next.saturating_mul(segment.block_bytes()));
-            end = end.max(segment.offset().saturating_add(here.unwrap_or(segment.byte_len()).into()));
-            if next.is_some() || end >= described {
+        let mut end = block_end;
+        for _ in 0..if wish.local { EXTENT_SEGMENTS } else { 0 } {
+            if end >= described || self.is_stored(parts, handle, end) {
                 break;
             }
+            let Ok(segment) = self.segment_at(parts.storage, handle, end) else { break };
+            let Ok(located) = self.locate(parts, handle, end) else { break };
+            // Blocks that are kept apart have nothing in common by which they could be found together.
+            if !segment.is_whole() {
+                end = located.end();
+                continue;
+            }
+            let next = parts.storage.next_block(&located.block.segment, located.block.index);
+            let bytes = next.map_or(segment.byte_len(), |next| next.saturating_mul(segment.block_bytes()));
+            end = end.max(segment.offset().saturating_add(bytes.into()));
         }
-        missing.start..end.min(described)
+        wish.offset..end.min(described)
     }
 
     /// Counts what of the content lies in the store where `run` ends; its completion when that is all.

@@ -17,6 +17,8 @@ pub struct Page {
     holder: Holder,
     tag: ContentTag,
     offset: u64,
+    /// Where its bytes begin and how many there are.
+    skip: usize,
     len: usize,
     /// Counts up, so that the oldest is known.
     age: u32,
@@ -48,8 +50,15 @@ pub struct Waiting<'a> {
 
 impl Page {
     /// Nothing waits in it.
-    pub const EMPTY: Self =
-        Self { holder: Holder::Nobody, tag: [0; 16], offset: 0, len: 0, age: 0, bytes: [0; PAGE_BYTES] };
+    pub const EMPTY: Self = Self {
+        holder: Holder::Nobody,
+        tag: [0; 16],
+        offset: 0,
+        skip: 0,
+        len: 0,
+        age: 0,
+        bytes: [0; PAGE_BYTES],
+    };
 
     /// Whether nothing waits in it.
     pub fn is_empty(&self) -> bool {
@@ -70,12 +79,28 @@ impl Page {
     /// The bytes from `offset` on.
     fn from(&self, offset: u64) -> &[u8] {
         let skip = usize::try_from(offset.saturating_sub(self.offset)).unwrap_or(usize::MAX);
-        self.bytes.get(..self.len).and_then(|bytes| bytes.get(skip..)).unwrap_or_default()
+        self.held().get(skip..).unwrap_or_default()
+    }
+
+    /// Bytes that it can hold behind those it has.
+    fn room(&self) -> usize {
+        PAGE_BYTES.saturating_sub(self.skip.saturating_add(self.len))
+    }
+
+    fn held(&self) -> &[u8] {
+        self.bytes.get(self.skip..).and_then(|bytes| bytes.get(..self.len)).unwrap_or_default()
+    }
+
+    /// Wipes all but the bytes that it holds.
+    fn trim(&mut self) {
+        let end = self.skip.saturating_add(self.len);
+        self.bytes.get_mut(..self.skip).unwrap_or_default().zeroize();
+        self.bytes.get_mut(end..).unwrap_or_default().zeroize();
     }
 
     fn wipe(&mut self) {
         self.holder = Holder::Nobody;
-        self.len = 0;
+        (self.skip, self.len) = (0, 0);
         self.bytes.zeroize();
     }
 }
@@ -151,13 +176,13 @@ impl<'a> Waiting<'a> {
                 page.len = range.start.saturating_sub(held.start) as usize;
             } else if held.end > range.end {
                 let gone = range.end.saturating_sub(held.start) as usize;
-                page.bytes.copy_within(gone.min(page.len)..page.len, 0);
+                page.skip = page.skip.saturating_add(gone);
                 page.offset = range.end;
                 page.len = page.len.saturating_sub(gone);
             } else {
                 page.len = 0;
             }
-            page.bytes.get_mut(page.len..).unwrap_or_default().zeroize();
+            page.trim();
             if page.len == 0 {
                 page.wipe();
             }
@@ -195,7 +220,7 @@ impl<'a> Waiting<'a> {
     fn add(&mut self, content: ContentHandle, tag: ContentTag, offset: u64, bytes: &[u8]) -> usize {
         let of = Of::Content(content);
         let newest = self.pages.iter().map(|page| page.age).max().unwrap_or(0);
-        let grows = |page: &Page| page.is(of) && page.range().end == offset && page.len < PAGE_BYTES;
+        let grows = |page: &Page| page.is(of) && page.range().end == offset && page.room() > 0;
         let position = self.pages.iter().position(grows).or_else(|| self.free());
         let Some(page) = position.and_then(|position| self.pages.get_mut(position)) else { return 0 };
         if !grows(page) {
@@ -203,7 +228,7 @@ impl<'a> Waiting<'a> {
             (page.holder, page.tag, page.offset) = (Holder::Content(content), tag, offset);
             page.age = newest.saturating_add(1);
         }
-        let room = page.bytes.get_mut(page.len..).unwrap_or_default();
+        let room = page.bytes.get_mut(page.skip.saturating_add(page.len)..).unwrap_or_default();
         let len = copy(room, bytes);
         page.len = page.len.saturating_add(len);
         len

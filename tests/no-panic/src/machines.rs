@@ -13,7 +13,8 @@ use core::convert::Infallible;
 use core::net::{IpAddr, SocketAddr};
 
 use heapless::{String, Vec};
-use peerdist_core::api::client::{Client, Completion, ContentHandle, Parts, ReadId};
+use peerdist_core::api::client::{Client, Completion, ContentHandle, Parts, Patience, ReadId};
+use peerdist_core::api::waiting::{self, Waiting};
 use peerdist_core::bytes::Writer;
 use peerdist_core::content::publish::{v1, v2};
 use peerdist_core::content::segmenter::{SegmentLen, Segmentation, Segmenter};
@@ -521,8 +522,9 @@ pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
         match unknown() {
             0 => {
                 let wanted = block(input).zip(expected(input)).zip(Secret::from_slice(input));
-                *id =
-                    wanted.and_then(|((block, expected), kp)| fetch.want(now(), jobs, block, expected, unknown() > 0, &kp));
+                *id = wanted.and_then(|((block, expected), kp)| {
+                    fetch.want(now(), jobs, block, expected, unknown() > 0, &kp)
+                });
             }
             1 => keep(id.and_then(|id| Fetch::outcome(jobs, id))),
             2 => id.iter().for_each(|id| Fetch::cancel(store, jobs, *id)),
@@ -693,12 +695,22 @@ pub(crate) fn download(input: &[u8], output: &mut [u8]) {
     }
 }
 
+fn patience() -> Patience {
+    match unknown() {
+        0 => Patience::For(duration()),
+        1 => Patience::from_millis(unknown_u32()),
+        _ => Patience::Endless,
+    }
+}
+
 #[inline(never)]
 pub(crate) fn api_client(input: &[u8], output: &mut [u8]) {
     let mut machine = Machine::new();
+    let mut pages = [const { waiting::Page::EMPTY }; 4];
     let mut content: Option<ContentHandle> = None;
     let mut read: Option<ReadId> = None;
     while unknown() > 0 {
+        let pages = forget(&mut pages);
         let (client, mut parts) = forget(&mut machine).parts();
         let parts = &mut parts;
         if unknown() == 0 {
@@ -719,9 +731,13 @@ pub(crate) fn api_client(input: &[u8], output: &mut [u8]) {
             1 => keep(client.add_content_information(parts.storage, content, input)),
             2 => keep(client.complete_content_information(parts.storage, content)),
             3 => keep(client.is_ready(content).map(|info| info.cloned())),
-            4 => keep(client.block_read(now(), content, unknown_u64(), unknown_u64(), duration())),
-            5 => keep(client.stream_read(now(), content, unknown_u64(), duration())),
+            4 => keep(client.block_read(now(), content, unknown_u64(), unknown_u64(), patience())),
+            5 => keep(client.stream_read(now(), content, unknown_u64(), patience())),
             6 => keep(client.add_data(parts, content, unknown_u64(), input)),
+            8 => keep(client.add_anywhere(parts, &mut Waiting::new(pages), content, unknown_u64(), input)),
+            9 => Waiting::new(pages).close(content),
+            10 => Waiting::new(pages).flush(unknown_array()),
+            11 => keep(client.settle(parts, &mut Waiting::new(pages))),
             7 => client.drop_data(parts.storage, content, unknown_u64()),
             _ => keep(client.segment(parts.storage, content, unknown_u32())),
         }

@@ -11,8 +11,8 @@ use peerdist_core::content::hash_file::{
 };
 use peerdist_core::content::secret_key;
 use peerdist_core::content::{
-    HodCheck, Info, InfoSink, InfoSource, Progress, Segment, SegmentId, emit_empty, parse_empty, segment_id,
-    segment_secret, server_secret, v1, v2,
+    HodCheck, Info, InfoSink, InfoSource, Progress, Segment, SegmentId, apart_id, emit_empty, parse_empty,
+    segment_id, segment_secret, server_secret, v1, v2,
 };
 use peerdist_core::crypto::{CipherAlgorithm, Crypto, Digest, HashAlgorithm, Secret, SoftCrypto, hash};
 use peerdist_core::discovery::wire::{
@@ -189,7 +189,9 @@ fn content_ids(input: &[u8], _: &mut [u8]) {
     for algorithm in algorithms() {
         let ks = server_secret(&mut SoftCrypto, algorithm, input);
         let kp = segment_secret(&mut SoftCrypto, algorithm, &ks, &hod);
-        keep(checksum(segment_id(&mut SoftCrypto, algorithm, &kp, &hod).as_bytes()));
+        let id = segment_id(&mut SoftCrypto, algorithm, &kp, &hod);
+        keep(checksum(id.as_bytes()));
+        keep(checksum(apart_id(&mut SoftCrypto, algorithm, &id, &hod).as_bytes()));
     }
     keep(SegmentId::from_slice(input));
 }
@@ -248,7 +250,12 @@ fn content_info_versions(input: &[u8], output: &mut [u8]) {
 
 fn keep_segment(source: &dyn InfoSource, segment: &Segment) {
     keep((segment.index(), segment.offset(), segment.byte_len()));
-    keep((segment.block_bytes(), segment.block_count(), segment.block_len(unknown_u32())));
+    keep((
+        segment.is_whole(),
+        segment.block_bytes(),
+        segment.block_count(),
+        segment.block_len(unknown_u32()),
+    ));
     keep((*segment.hod(), segment.secret().clone(), segment.id(&mut SoftCrypto)));
     keep((segment.listed_blocks(), segment.blocks_in_range()));
     keep(segment.block_hash(source, unknown_u32()));

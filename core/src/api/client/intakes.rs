@@ -1,0 +1,134 @@
+//! Blocks that are filled with data from the origin, in order.
+
+use super::{Added, ApiError, Client, ContentHandle, Located, Parts, until};
+use crate::crypto::Seal;
+use crate::store::verify::{Intake, VerifyError};
+use crate::store::{ReserveError, Storage};
+
+/// A block being filled with data from the origin.
+pub(super) struct Inflow {
+    content: ContentHandle,
+    pub(super) start: u64,
+    /// Where its key stands in the content information.
+    secret_at: u64,
+    pub(super) intake: Intake,
+}
+
+impl Client {
+    /// Adds data that came from the origin, at `offset` of the content (PeerDistClientAddData). A
+    /// block is verified whole, so where the range begins or ends inside one, the rest of that
+    /// block has to be added too.
+    /// Returns how many bytes were used, up to the end of their block, and what became of them.
+    pub fn add_data(
+        &mut self,
+        parts: &mut Parts<'_>,
+        handle: ContentHandle,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(usize, Added), ApiError> {
+        // What goes on with a block needs no search.
+        let mut position = self.inflow(handle, offset);
+        if position.is_none() {
+            let located = self.locate(parts, handle, offset)?;
+            let rest = until(located.end(), offset, bytes);
+            if offset > located.start {
+                return Ok((rest, Added::OutOfOrder));
+            }
+            if !self.begin_intake(parts, handle, &located)? {
+                return Ok((rest, Added::Known));
+            }
+            position = self.intakes.len().checked_sub(1);
+        }
+        let Some(position) = position else { return Err(ApiError::Full) };
+        let Some(inflow) = self.intakes.get(position) else { return Err(ApiError::Full) };
+        let complete = self.ready(handle)?;
+        let kp = complete.info.secret_at(&complete.view(parts.storage), inflow.secret_at);
+        let kp = kp.map_err(ApiError::CannotParse)?;
+        let Some(inflow) = self.intakes.get_mut(position) else { return Err(ApiError::Full) };
+        let rest = until(inflow.end(), offset, bytes);
+        if u64::from(inflow.intake.taken()) != offset.saturating_sub(inflow.start) {
+            return Ok((rest, Added::OutOfOrder));
+        }
+        let (storage, crypto) = (&mut *parts.storage, &mut *parts.crypto);
+        let result = inflow.intake.update(storage, crypto, &kp, bytes);
+        let slot = inflow.intake.slot();
+        self.moved = self.moved.wrapping_add(u32::from(!bytes.is_empty()));
+        if !matches!(result, Ok((_, false))) && position < self.intakes.len() {
+            self.intakes.swap_remove(position);
+        }
+        match result {
+            Ok((used, false)) => Ok((used, Added::Partial)),
+            Ok((used, true)) => Ok((used, Added::Committed)),
+            Err(error) => {
+                parts.storage.release(slot);
+                match error {
+                    VerifyError::Seal(_) => Err(ApiError::Full),
+                    _ => Ok((rest, Added::Bad)),
+                }
+            }
+        }
+    }
+
+    /// Drops what is incomplete of the block that begins at `start`: its source broke off.
+    pub fn drop_data(&mut self, storage: &mut dyn Storage, handle: ContentHandle, start: u64) {
+        self.drop_intakes(storage, handle, Some(start));
+    }
+
+    /// The block that is filled with the data at `offset` of a content.
+    pub(super) fn inflow(&self, handle: ContentHandle, offset: u64) -> Option<usize> {
+        self.intakes
+            .iter()
+            .position(|inflow| inflow.content == handle && offset >= inflow.start && offset < inflow.end())
+    }
+
+    /// Reserves a slot for a block from the origin; `false` if the block is here or on its way.
+    #[inline(never)]
+    pub(super) fn begin_intake(
+        &mut self,
+        parts: &mut Parts<'_>,
+        content: ContentHandle,
+        located: &Located,
+    ) -> Result<bool, ApiError> {
+        let len = parts.cipher.sealed_len(located.expected.len);
+        let slot = match parts.storage.reserve(&located.kept, len) {
+            Ok(slot) => slot,
+            Err(ReserveError::Exists) => return Ok(false),
+            Err(ReserveError::Full) => return Err(ApiError::Full),
+        };
+        // MS-PCCRR 5.1: an IV suitable for the cipher: fresh for each encryption.
+        let mut iv = [0; 16];
+        parts.rng.fill_bytes(&mut iv);
+        let seal = Seal { algorithm: parts.cipher, iv };
+        let intake = Intake::new(parts.crypto, slot, seal, located.expected);
+        let inflow = Inflow { content, start: located.start, secret_at: located.segment.secret_at(), intake };
+        if self.intakes.push(inflow).is_err() {
+            parts.storage.release(slot);
+            return Err(ApiError::Full);
+        }
+        Ok(true)
+    }
+
+    /// Forgets what is incomplete of a content: of the block that begins at `start`, or of all.
+    #[inline(never)]
+    pub(super) fn drop_intakes(
+        &mut self,
+        storage: &mut dyn Storage,
+        handle: ContentHandle,
+        start: Option<u64>,
+    ) {
+        self.intakes.retain(|inflow| {
+            let goes = inflow.content == handle && start.is_none_or(|start| start == inflow.start);
+            if goes {
+                storage.release(inflow.intake.slot());
+            }
+            !goes
+        });
+    }
+}
+
+impl Inflow {
+    /// Where its block ends in the content.
+    pub(super) fn end(&self) -> u64 {
+        self.start.saturating_add(self.intake.plain_len().into())
+    }
+}

@@ -79,7 +79,7 @@ pub struct Seen {
 /// How a host refuses a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It does not come about.
+    /// It does not come about, which shows before others are open.
     AtOnce,
     /// It is reset as soon as it is open.
     Reset,
@@ -506,7 +506,8 @@ impl Net {
             fake.map(|fake| End::Fake(fake, HttpConn::server(), Vec::new()))
         };
         let open = there.is_some();
-        let at = self.now + self.latency + self.latency;
+        let quick = !open && self.takes.is_some();
+        let at = self.now + self.latency + if quick { Duration::ZERO } else { self.latency };
         let here = End::Node { host: index, stream, resume: false, serves: false };
         let reset = matches!(there, Some(End::Nobody)).then_some(at + self.latency);
         let mut conn = Conn::new(here, there.unwrap_or(End::Nobody), Some((at, open)));

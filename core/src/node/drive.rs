@@ -96,7 +96,7 @@ where
     }
 
     pub(super) fn handle_eof(&mut self, now: Instant, id: StreamId) {
-        let crowded = self.is_crowded(now, id);
+        let crowded = self.is_crowded(now, id, None);
         let Self { streams, common, .. } = self;
         let Some(stream) = row(streams, id) else { return };
         match &mut stream.role {
@@ -120,7 +120,7 @@ where
     /// A stream is lost: to the network, or to its own deadline, which is `cause`.
     #[inline(never)]
     pub(super) fn lose(&mut self, now: Instant, id: StreamId, cause: Option<Cause>) {
-        let crowded = cause != Some(Cause::TimedOut) && self.is_crowded(now, id);
+        let crowded = cause != Some(Cause::TimedOut) && self.is_crowded(now, id, cause);
         let Self { streams, common, .. } = self;
         let Some(stream) = row(streams, id) else { return };
         match &mut stream.role {
@@ -135,16 +135,17 @@ where
         }
     }
 
-    /// Whether a peer ends a connection, on which nothing has come, for having enough of them: it has others that
-    /// work. What was to be asked on this one waits for those, and it is no failure of the peer's.
+    /// Whether a peer ends a connection, on which nothing has come, for having enough of them: it has others. What
+    /// was to be asked on this one waits for those, and it is no failure of the peer's. A stack may say sooner what
+    /// it refuses than what it takes; who says nothing, which is a `cause`, has to have taken one.
     #[inline(never)]
-    fn is_crowded(&mut self, now: Instant, id: StreamId) -> bool {
+    fn is_crowded(&mut self, now: Instant, id: StreamId, cause: Option<Cause>) -> bool {
         let Self { streams, common: Common { fetch, jobs, .. }, .. } = self;
         let Some(Stream { role: Role::Fetch(peer), .. }) = row(streams, id) else { return false };
         let Some(ask) = peer.asks_in_vain() else { return false };
         let works = |(index, stream): &(usize, &Stream)| match &stream.role {
-            Role::Fetch(other) => {
-                *index != usize::from(id.index) && other.peer() == ask.peer && other.is_connected()
+            Role::Fetch(other) if *index != usize::from(id.index) => {
+                other.peer() == ask.peer && (cause.is_none() || other.is_connected())
             }
             _ => false,
         };

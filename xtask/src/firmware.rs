@@ -14,8 +14,6 @@ use std::path::{Path, PathBuf};
 
 use self::appliance::Appliance;
 use self::log::PATIENCE;
-use self::report::Report;
-pub use self::runs::judge_small;
 use crate::bare_metal::{CORTEX_M3, CORTEX_M7, FIRMWARE, Toolchain};
 use crate::run::{cargo, first_program, run};
 use crate::{Result, apt, size};
@@ -55,22 +53,18 @@ pub fn check(options: &[&str]) -> Result<()> {
         _ => return Err(format!("`firmware {}`: only --run and --board are known", options.join(" "))),
     }
     let elf = image(qemu)?;
-    deepest_stack(&elf, runs::judge)?;
+    deepest_stack(&elf)?;
     println!("    2 clients have the content from the appliance, and nothing of it from the origin");
     runs::all(&elf)?;
     tells_its_numbers(&elf)
 }
 
-/// What the report of the simulation must say.
-pub type Judge = fn(&Report) -> Result<()>;
-
-/// Runs `elf` until it has preloaded, and served two clients as `judge` wants it; and returns how deep its stack
-/// was at most, in bytes.
-pub fn deepest_stack(elf: &Path, judge: Judge) -> Result<u64> {
+/// Runs `elf` until it has preloaded, and served two clients; and returns how deep its stack was at most, in bytes.
+pub fn deepest_stack(elf: &Path) -> Result<u64> {
     need_qemu()?;
     appliance::need_defmt_print()?;
     run(cargo().args(["build", "--release", "--package", "peerdist-sim"]))?;
-    let bytes = runs::serve_two(elf, judge)?;
+    let bytes = runs::serve_two(elf)?;
     println!("    its stack was {bytes} bytes deep at most");
     Ok(bytes)
 }

@@ -106,7 +106,7 @@ fn measure() -> Result<Table> {
     figures.push(Figure::new("image flash", image.flash, symbols(&image, Memory::Flash)));
 
     let image = read(&small)?;
-    let stack = firmware::deepest_stack(&small, firmware::judge_small)?;
+    let stack = firmware::deepest_stack(&small)?;
     let statics = symbols(&image, Memory::Ram).map(|(name, bytes)| (format!("static {name}"), bytes));
     let symbols_and_stack = statics.chain([("(the stack)".to_owned(), stack)]);
     figures.push(Figure::new("image ram", image.ram + stack, symbols_and_stack));

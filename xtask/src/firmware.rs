@@ -5,11 +5,12 @@ mod capture;
 mod lan;
 mod log;
 mod monitor;
+mod pace;
 mod report;
 mod runs;
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
 use self::appliance::Appliance;
@@ -97,11 +98,24 @@ fn image(board: &Board) -> Result<PathBuf> {
 
 /// In QEMU's own network, where nobody knows the origin's name, the appliance has an address and a page.
 fn tells_its_numbers(elf: &Path) -> Result<()> {
-    // Somebody else may take it meanwhile: then QEMU says so.
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    let page = free.map_err(|error| format!("no free port: {error}"))?;
-    let appliance = Appliance::start(elf, &format!("user,id=lan,hostfwd=tcp:{page}-:3780"))?;
-    appliance.log.wait_for("preloading failed: ")?;
+    runs::in_time(|_| {
+        // The port is for the system to choose, so nobody else has it.
+        let appliance = Appliance::start(elf, "user,id=lan,hostfwd=tcp:127.0.0.1:0-:3780")?;
+        let ports = appliance.monitor.command("info usernet")?;
+        let port = forwarded(&ports).ok_or_else(|| format!("QEMU forwards no port: {ports}"))?;
+        appliance.says("preloading failed: ")?;
+        Ok(ask_for_numbers(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?)
+    })
+}
+
+/// The port of this computer that QEMU forwards, from its table of connections.
+fn forwarded(table: &str) -> Option<u16> {
+    let line = table.lines().find(|line| line.contains("TCP[HOST_FORWARD]"))?;
+    // Protocol and state, a number, address, port.
+    line.split_whitespace().nth(3)?.parse().ok()
+}
+
+fn ask_for_numbers(page: SocketAddr) -> Result<()> {
     let ask = || {
         let mut stream = TcpStream::connect(page)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -122,4 +136,17 @@ fn tells_its_numbers(elf: &Path) -> Result<()> {
     }
     println!("    {numbers}");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_that_qemu_chose() {
+        let table = "Hub -1 (lan):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n  \
+                     TCP[HOST_FORWARD]  12       127.0.0.1 43211       10.0.2.15  3780     0     0\r\n";
+        assert_eq!(forwarded(table), Some(43_211));
+        assert_eq!(forwarded("lan: nothing"), None);
+    }
 }

@@ -24,7 +24,7 @@ use std::time::Instant;
 use run::{cargo, repository, run, succeeds};
 
 /// What went wrong, in one line for a person.
-type Result<T> = std::result::Result<T, String>;
+type Result<T, E = String> = std::result::Result<T, E>;
 
 const USAGE: &str = "\
 usage: cargo xtask <chore>

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::QEMU;
-use super::log::{Log, Running};
+use super::log::{Failure, Log, Running, boxed, dies_with_us};
 use super::monitor::Monitor;
 use crate::Result;
 use crate::run::{cargo, run, succeeds, target_dir};
@@ -31,18 +31,17 @@ pub struct Appliance {
 impl Appliance {
     /// Switches it on, with its cable in that network device of QEMU.
     pub fn start(elf: &Path, netdev: &str) -> Result<Self> {
-        let mut command = Command::new(QEMU);
+        let mut command = dies_with_us(QEMU);
         command.args(MACHINE.split_whitespace()).args(["-netdev", netdev, "-kernel"]).arg(elf);
         let monitor = Monitor::add(&mut command);
         let mut qemu = Running::start(command.stdin(Stdio::null()))?;
-        let log = Log::new("appliance");
-        log.follow(qemu.0.stderr.take())?;
         let mut command = Command::new(defmt_print());
         command.args(["--log-format", "{t} {s}", "-e"]).arg(elf);
         command.stdin(qemu.0.stdout.take().ok_or("QEMU has no stdout")?);
         let mut decoder = Running::start(&mut command)?;
-        log.follow(decoder.0.stdout.take())?;
-        log.follow(decoder.0.stderr.take())?;
+        let streams =
+            vec![boxed(qemu.0.stderr.take()), boxed(decoder.0.stdout.take()), boxed(decoder.0.stderr.take())];
+        let log = Log::follow("appliance", streams)?;
         Ok(Self { qemu, _decoder: decoder, log, monitor })
     }
 
@@ -56,11 +55,8 @@ impl Appliance {
     }
 
     /// The next line of its log with `words` in it.
-    pub fn says(&mut self, words: &str) -> Result<String> {
-        self.log.wait_for(words).map_err(|reason| match self.qemu.ended() {
-            Some(status) => format!("the appliance ended: {status}"),
-            None => reason,
-        })
+    pub fn says(&self, words: &str) -> Result<String, Failure> {
+        self.log.wait_for(words)
     }
 
     /// Whether it is still running.

@@ -2,9 +2,9 @@
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Stdio};
 
-use super::log::{Log, Running};
+use super::log::{Failure, Log, Running, boxed, dies_with_us};
 use super::report::Report;
 use crate::Result;
 use crate::run::target_dir;
@@ -23,16 +23,15 @@ pub struct Lan {
 impl Lan {
     /// That of a scenario: its clients are held until they are told to start. What each host sends and receives
     /// is kept in the folder `captures` from the end of the run on, if there is one.
-    pub fn start(scenario: &Path, captures: Option<&Path>) -> Result<Self> {
-        let mut command = Command::new(target_dir().join("release/peerdist"));
+    pub fn start(scenario: &Path, captures: Option<&Path>) -> Result<Self, Failure> {
+        let mut command = dies_with_us(target_dir().join("release/peerdist"));
         command.args(["sim", "--attach", "qemu:127.0.0.1:0", "--hold", "--json"]).arg(scenario);
         if let Some(folder) = captures {
             command.arg("--pcap").arg(folder);
         }
         let mut sim = Running::start(command.stdin(Stdio::piped()))?;
-        let orders = sim.0.stdin.take().ok_or("the simulation has no stdin")?;
-        let log = Log::new("lan");
-        log.follow(sim.0.stderr.take())?;
+        let orders = sim.0.stdin.take().ok_or_else(|| "the simulation has no stdin".to_owned())?;
+        let log = Log::follow("lan", vec![boxed(sim.0.stderr.take())])?;
         let line = log.wait_for("qemu: waiting at ")?;
         let address = line.rsplit(' ').next().unwrap_or_default().to_owned();
         Ok(Self { sim, orders, log, address })

@@ -4,6 +4,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use aes::{Aes128, Aes192, Aes256};
+use cipher::array::Array;
+use cipher::consts::U16;
+use cipher::{BlockModeDecrypt, KeyIvInit as _};
 use peerdist_core::crypto::{
     CipherBlock, CipherKey, Crypto, Digest, HashAlgorithm, HashState, Secret, SoftCrypto,
 };
@@ -70,7 +74,8 @@ fn add(counter: &Cell<u64>, bytes: usize) {
 }
 
 /// [`SoftCrypto`], but that it hashes several messages at once in the lanes of a vector unit, where
-/// there is one and it is worth it: not for SHA-256, for which processors have instructions.
+/// there is one and it is worth it: not for SHA-256, for which processors have instructions. And it
+/// decrypts by the crate `cbc`, whose code is larger, and a sixth faster where many blocks go at a time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FastCrypto;
 
@@ -102,8 +107,19 @@ impl Crypto for FastCrypto {
     }
 
     fn cbc_decrypt(&mut self, key: CipherKey<'_>, chain: &mut CipherBlock, blocks: &mut [CipherBlock]) {
-        SoftCrypto.cbc_decrypt(key, chain, blocks);
+        let Some(&last) = blocks.last() else { return };
+        let iv = (&*chain).into();
+        match key {
+            CipherKey::Aes128(key) => decrypt(cbc::Decryptor::<Aes128>::new(key.into(), iv), blocks),
+            CipherKey::Aes192(key) => decrypt(cbc::Decryptor::<Aes192>::new(key.into(), iv), blocks),
+            CipherKey::Aes256(key) => decrypt(cbc::Decryptor::<Aes256>::new(key.into(), iv), blocks),
+        }
+        *chain = last;
     }
+}
+
+fn decrypt<M: BlockModeDecrypt<BlockSize = U16>>(mut mode: M, blocks: &mut [CipherBlock]) {
+    mode.decrypt_blocks(Array::cast_slice_from_core_mut(blocks));
 }
 
 /// [`FastCrypto`] on all cores at once, for who has many messages at hand.
@@ -193,6 +209,30 @@ mod tests {
                 digests.fill(Digest::EMPTY);
                 AllCores.hash_many(algorithm, &messages, &mut digests);
                 assert_eq!(digests, expected, "{count} {algorithm:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_decrypted_is_as_in_core() {
+        let (key, iv) = ([7; 32], [9; 16]);
+        let sealed: Vec<CipherBlock> = (0..300u16).map(|i| [(i * i % 253) as u8; 16]).collect();
+        for key in [
+            CipherKey::Aes128(key.first_chunk().unwrap()),
+            CipherKey::Aes192(key.first_chunk().unwrap()),
+            CipherKey::Aes256(&key),
+        ] {
+            for count in [0, 1, 7, 8, 9, 63, 64, 130] {
+                // The second piece goes on where the first one ended.
+                let both: [&mut dyn Crypto; 2] = [&mut SoftCrypto, &mut FastCrypto];
+                let [expected, found] = both.map(|crypto| {
+                    let (mut blocks, mut chain) = (sealed.clone(), iv);
+                    let (first, second) = blocks.split_at_mut(count);
+                    crypto.cbc_decrypt(key, &mut chain, first);
+                    crypto.cbc_decrypt(key, &mut chain, second);
+                    (blocks, chain)
+                });
+                assert_eq!(found, expected, "{count}");
             }
         }
     }

@@ -38,7 +38,7 @@ use crate::config::{Config, Place, SheetError};
 use crate::json::Writer;
 use crate::log::log;
 use crate::page::Request;
-use crate::preload::{Failure, Preload, Target, origin_words};
+use crate::preload::{Failure, Preload, Target, origin_words, without_query};
 use crate::start::Start;
 use crate::store::{self, Shelf};
 use crate::watch::Watch;
@@ -75,7 +75,7 @@ pub fn node_config(config: &Config, start: &Start) -> node::Config {
 pub fn read_config(sheet: &[u8]) -> (Config, Option<SheetError>) {
     match Config::read(sheet) {
         Ok(config) => {
-            log!("set by the owner: preload {}", config.preload.as_str());
+            log!("set by the owner: preload {}", without_query(&config.preload));
             (config, None)
         }
         Err(SheetError::Absent) => {
@@ -160,7 +160,7 @@ impl App {
         });
         match begun {
             Ok(address) => {
-                log!("preloading {} from {}", self.config.preload.as_str(), address);
+                log!("preloading {} from {}", without_query(&self.config.preload), address);
                 self.preload.begun(node.storage().numbers());
                 self.begun = true;
             }

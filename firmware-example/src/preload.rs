@@ -104,6 +104,11 @@ pub fn origin_words(failure: OriginFailure) -> &'static str {
     }
 }
 
+/// A URL as a log may have it: what follows a question mark may be a secret.
+pub fn without_query(url: &str) -> &str {
+    url.split_once('?').map_or(url, |(before, _)| before)
+}
+
 impl<'u> Target<'u> {
     /// Takes a URL apart.
     pub fn parse(url: &'u str) -> Result<Self, Failure> {

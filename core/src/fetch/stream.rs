@@ -376,3 +376,27 @@ pub(crate) fn emit_host(writer: &mut Writer<'_>, address: SocketAddr) -> Result<
     writer.decimal(address.port().into());
     writer.check()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::SegmentId;
+    use crate::store::BlockId;
+
+    #[test]
+    fn the_longest_question_fits() {
+        // An address of IPv6, a segment id of SHA-512, and numbers with all their digits.
+        let peer = SocketAddr::from(([0xffff; 8], u16::MAX));
+        let segment = SegmentId::from_slice(&[0xff; 64]).unwrap();
+        let block = Exchange::new(BlockId { segment, index: u32::MAX }, u32::MAX);
+        for exchange in [block, Exchange::list(segment, IndexSet::up_to(512))] {
+            let mut request = [0; REQUEST_BYTES];
+            let mut writer = Writer::new(&mut request);
+            emit(peer, &exchange, &mut writer);
+            assert_eq!(writer.check(), Ok(()));
+            assert!(writer.finish().starts_with(b"POST "));
+            let mut body = [0; GET_BLOCKS_BYTES];
+            assert_eq!(exchange.emit(&mut Writer::new(&mut body)), Ok(()));
+        }
+    }
+}

@@ -357,3 +357,10 @@ fn a_page_for_whoever_asks_properly() {
     let len = app.answer(at(1), &node, 0, &request, &mut small);
     assert!(small[..len].starts_with(b"HTTP/1.1 500 "));
 }
+
+/// What follows a question mark may be a secret.
+#[test]
+fn a_log_has_no_queries() {
+    assert_eq!(preload::without_query("http://origin/a.bin?key=secret"), "http://origin/a.bin");
+    assert_eq!(preload::without_query("http://origin/a.bin"), "http://origin/a.bin");
+}

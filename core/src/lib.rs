@@ -20,7 +20,7 @@
 //! | [`discovery`] | MS-PCCRD: who has a segment |
 //! | [`retrieval`] | MS-PCCRR: blocks from peers |
 //! | [`encoding`] | MS-PCCRTP: the `peerdist` HTTP coding |
-//! | [`api`] | the PeerDist API, the consumer's part |
+//! | [`api`] | the PeerDist API |
 //!
 //! # The loop
 //!
@@ -110,6 +110,7 @@
 //!
 //! ```
 //! # use peerdist_core::crypto::SoftCrypto;
+//! # use peerdist_core::api::Standard;
 //! # use peerdist_core::node::{ClientOnly, Node, Serving};
 //! /// Serves, and gets whole URLs from peers and their origins: two at once, or fewer if it says so.
 //! type Cache<S, R> = Node<S, SoftCrypto, R, 8, 2>;
@@ -117,6 +118,8 @@
 //! type Peer<S, R> = Node<S, SoftCrypto, R, 8, 2, 0>;
 //! /// Reads the same way, and serves nobody.
 //! type Reader<S, R> = Node<S, SoftCrypto, R, 4, 2, 0, ClientOnly>;
+//! /// Serves, and applications publish on it by the PeerDist API.
+//! type Publisher<S, R> = Node<S, SoftCrypto, R, 8, 2, 0, Serving, Standard>;
 //! ```
 //!
 //! # Features

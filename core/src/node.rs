@@ -17,6 +17,7 @@ use rand_core::CryptoRng;
 use crate::api::client::{
     ApiError, Client, Completion, ContentHandle, ContentTag, Parts, Patience, READS, ReadError, ReadId,
 };
+use crate::api::{Api, Application, Installed, NoApplication};
 use crate::bytes::Len;
 use crate::crypto::{CipherAlgorithm, Crypto};
 use crate::discovery::{self, Subnet, wire::Message};
@@ -294,9 +295,9 @@ pub struct Counters {
 /// One peer over a store `S`, a crypto provider `C` and a source of entropy `R`, with `STREAMS`
 /// connections and `BLOCKS` blocks being fetched at a time.
 ///
-/// The last two parameters say what a device does. With no `DOWNLOADS` the application gets from the
+/// The last parameters say what a device does. With no `DOWNLOADS` the application gets from the
 /// origin itself what no peer has, and adds it by [`add_data`](Self::add_data); a [`ClientOnly`] serves
-/// nobody. What is not done is not linked, and has no table.
+/// nobody; an [`Application`] publishes. What is not done is not linked, and has no table.
 pub struct Node<
     S,
     C,
@@ -305,11 +306,13 @@ pub struct Node<
     const BLOCKS: usize,
     const DOWNLOADS: usize = { self::DOWNLOADS },
     P = Serving,
+    A = NoApplication,
 > {
     config: Config,
     common: Common<S, C, R, BLOCKS>,
     streams: [Stream; STREAMS],
     service: P,
+    application: A,
     client: Client,
     downloads: [Place; DOWNLOADS],
     for_application: Deque<Completion, APPLICATION_READS>,
@@ -354,13 +357,14 @@ enum Due {
     Abort,
 }
 
-impl<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P>
-    Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>
+impl<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P, A>
+    Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P, A>
 where
     S: Storage,
     C: Crypto,
     R: CryptoRng,
     P: Service,
+    A: Application,
 {
     /// The reads of a download are rows of the table that the application's are in.
     const FITS: () = assert!(DOWNLOADS <= self::DOWNLOADS, "more downloads than there are reads for");
@@ -381,6 +385,7 @@ where
             common: Common { storage, crypto, rng, fetch, jobs: [const { Job::FREE }; BLOCKS], cipher },
             streams: core::array::from_fn(|_| Stream::new()),
             service,
+            application: A::new(),
             client: Client::default(),
             downloads: core::array::from_fn(|_| Place::free()),
             for_application: Deque::new(),
@@ -701,6 +706,7 @@ where
     }
 }
 
+mod api;
 mod downloads;
 mod drive;
 mod service;

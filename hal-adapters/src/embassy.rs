@@ -37,6 +37,7 @@ use embassy_net::udp::UdpSocket;
 use embassy_net::{MulticastError, Stack};
 use embassy_sync::waitqueue::WakerRegistration;
 use embassy_time::Timer;
+use peerdist_core::api::Application;
 use peerdist_core::crypto::Crypto;
 #[cfg(feature = "ipv6")]
 use peerdist_core::discovery::GROUP_V6;
@@ -125,16 +126,27 @@ enum Phase {
     },
 }
 
-impl<'n, S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P, const SOCKETS: usize>
-    Driver<'n, Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>, SOCKETS>
+impl<
+    'n,
+    S,
+    C,
+    R,
+    const STREAMS: usize,
+    const BLOCKS: usize,
+    const DOWNLOADS: usize,
+    P,
+    A,
+    const SOCKETS: usize,
+> Driver<'n, Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P, A>, SOCKETS>
 where
     S: Storage,
     C: Crypto,
     R: CryptoRng,
     P: Service,
+    A: Application,
 {
     /// Takes over the node.
-    pub fn new(node: &'n mut Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>) -> Self {
+    pub fn new(node: &'n mut Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P, A>) -> Self {
         let (port, waker) = (node.config().port, RefCell::new(WakerRegistration::new()));
         let desk = Desk { port, waker, drained: Cell::new(false), dropped_datagrams: Cell::new(0) };
         Self { node: RefCell::new(node), sockets: core::array::from_fn(|_| Socket::absent()), desk }
@@ -144,7 +156,7 @@ where
     /// by itself again.
     pub fn with_node<T>(
         &self,
-        call: impl FnOnce(&mut Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>) -> T,
+        call: impl FnOnce(&mut Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P, A>) -> T,
     ) -> T {
         let result = call(&mut self.node.borrow_mut());
         self.shared().touched();

@@ -4,6 +4,7 @@
 use core::net::IpAddr;
 use core::net::SocketAddr;
 
+use peerdist_core::api::Application;
 use peerdist_core::crypto::Crypto;
 use peerdist_core::node::{Input, Node, Output, Service, StreamError, StreamId};
 use peerdist_core::store::Storage;
@@ -46,13 +47,14 @@ pub(crate) trait Machine {
     fn poll_timeout(&self, now: Instant) -> Option<Instant>;
 }
 
-impl<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P> Machine
-    for Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>
+impl<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P, A> Machine
+    for Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P, A>
 where
     S: Storage,
     C: Crypto,
     R: CryptoRng,
     P: Service,
+    A: Application,
 {
     fn accept(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
         self.accept(now, remote)

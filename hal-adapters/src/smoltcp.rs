@@ -12,6 +12,7 @@ mod tests;
 
 use core::net::{IpAddr, SocketAddr};
 
+use peerdist_core::api::Application;
 use peerdist_core::crypto::Crypto;
 use peerdist_core::discovery::{GROUP_V4, GROUP_V6, PORT as DISCOVERY_PORT};
 use peerdist_core::limits::UPLOAD_TIMEOUT;
@@ -102,13 +103,13 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
     /// [`Output::Download`] go to
     /// `application`. Returns when to poll again at the latest.
     #[allow(clippy::too_many_arguments, reason = "the caller keeps all of these, and lends them")]
-    pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P>(
+    pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P, A>(
         &mut self,
         now: Instant,
         interface: &mut Interface,
         device: &mut (impl Device + ?Sized),
         sockets: &mut SocketSet<'_>,
-        node: &mut Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>,
+        node: &mut Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P, A>,
         buffer: &mut [u8],
         application: &mut dyn FnMut(Output<'_>),
     ) -> Option<Instant>
@@ -117,6 +118,7 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
         C: Crypto,
         R: CryptoRng,
         P: Service,
+        A: Application,
     {
         self.drive(now, interface, device, sockets, node, buffer, application)
     }

@@ -28,6 +28,7 @@ use std::time;
 use std::vec::Vec;
 
 use mio::{Events, Poll, Token};
+use peerdist_core::api::Application;
 use peerdist_core::crypto::Crypto;
 use peerdist_core::discovery::Subnet;
 use peerdist_core::node::{Input, Node, Output, Service, StreamId};
@@ -230,10 +231,10 @@ impl Driver {
     /// Moves everything that can be moved at `now` between the network and the node.
     /// [`Output::Data`], [`Output::Moved`] and [`Output::Download`] go to `application`. Returns when to poll again at
     /// the latest; `now` means at once, after [`wait`](Self::wait) has looked for events.
-    pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P>(
+    pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P, A>(
         &mut self,
         now: Instant,
-        node: &mut Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>,
+        node: &mut Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P, A>,
         application: &mut dyn FnMut(Output<'_>),
     ) -> Option<Instant>
     where
@@ -241,6 +242,7 @@ impl Driver {
         C: Crypto,
         R: CryptoRng,
         P: Service,
+        A: Application,
     {
         let mut origins = std::mem::take(&mut self.origins);
         let next = self.drive(now, &mut Layer { node, origins: &mut origins }, application);

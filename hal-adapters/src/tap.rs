@@ -20,6 +20,7 @@ use ::smoltcp::socket::{tcp, udp};
 use ::smoltcp::wire::{EthernetAddress, IpCidr};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use peerdist_core::api::Application;
 use peerdist_core::crypto::Crypto;
 use peerdist_core::discovery::{GROUP_V4, GROUP_V6, Subnet};
 use peerdist_core::node::{Node, Output, Service};
@@ -222,10 +223,10 @@ impl Driver {
 
     /// Moves everything that can be moved at `now` between the network and the node, as
     /// [`crate::std::Driver::poll`] does.
-    pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P>(
+    pub fn poll<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P, A>(
         &mut self,
         now: Instant,
-        node: &mut Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>,
+        node: &mut Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P, A>,
         application: &mut dyn FnMut(Output<'_>),
     ) -> Option<Instant>
     where
@@ -233,6 +234,7 @@ impl Driver {
         C: Crypto,
         R: CryptoRng,
         P: Service,
+        A: Application,
     {
         let Self { interface, card, sockets, buffer, inner, origins, .. } = self;
         inner.drive(now, interface, card, sockets, &mut Layer { node, origins }, buffer, application)

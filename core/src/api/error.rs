@@ -3,18 +3,46 @@
 use crate::content::InfoError;
 use crate::store::seal::SealError;
 
-/// Misuse, or no room.
+/// Why a call, or an operation that was accepted, did not do what it is for. Each has a
+/// [code](ApiError::code).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ApiError {
     /// The handle is closed, or was never open.
     InvalidHandle,
-    /// Not in this state of the content: content information is not complete yet, or is already.
-    InvalidState,
-    /// The content information could not be parsed.
-    CannotParse(InfoError),
     /// A table or a store is full.
     Full,
+    /// What was given makes no sense, or not now.
+    InvalidParameter,
+    /// Not in this state of the content: content information is not complete yet, or is already.
+    InvalidState,
+    /// Cancelled, or what it worked on was closed or removed.
+    Aborted,
+    /// Nothing is published under that identifier.
+    NotFound,
+    /// The service is switched off.
+    Disabled,
+    /// The service is on, and not ready.
+    Unavailable,
+    /// No version of content information that is at hand was asked for.
+    InfoVersion,
+    /// The content information could not be parsed.
+    CannotParse(InfoError),
+    /// The end was reached.
+    NoMore,
+    /// The service was switched off, or not ready, since the handle was opened: all that is left is to
+    /// close it.
+    Invalidated,
+    /// The identifier is in use.
+    AlreadyExists,
+    /// There is no such operation, or it has ended.
+    OperationNotFound,
+    /// It was done before.
+    AlreadyCompleted,
+    /// Past the end of the content.
+    OutOfBounds,
+    /// No API of that version is here.
+    VersionUnsupported,
 }
 
 /// What became of data from the origin.

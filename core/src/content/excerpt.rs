@@ -13,6 +13,12 @@ use crate::limits::PIECE_BYTES;
 pub struct Excerpt<'a> {
     source: &'a dyn InfoSource,
     info: Info,
+    plan: Plan,
+}
+
+/// Which bytes an excerpt consists of, without the original: for who comes back to it later.
+#[derive(Clone)]
+pub struct Plan {
     spans: [Span; MAX_SPANS],
 }
 
@@ -50,7 +56,12 @@ impl core::error::Error for EmitError {}
 
 impl<'a> Excerpt<'a> {
     pub(super) const fn new(source: &'a dyn InfoSource, info: Info, spans: [Span; MAX_SPANS]) -> Self {
-        Self { source, info, spans }
+        Self { source, info, plan: Plan { spans } }
+    }
+
+    /// How to read the same bytes again.
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// What [`Info::parse`] finds in the excerpt.
@@ -80,6 +91,28 @@ impl InfoSource for Excerpt<'_> {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), InfoUnreadable> {
+        self.plan.read_at(self.source, offset, buf)
+    }
+}
+
+impl Plan {
+    /// Bytes of the excerpt.
+    pub fn len(&self) -> u64 {
+        self.spans.iter().map(Span::len).fold(0, u64::saturating_add)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `buf` from `offset` of the excerpt on, from the source that it was made of.
+    pub fn read_at(
+        &self,
+        source: &dyn InfoSource,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<(), InfoUnreadable> {
         let unreadable = InfoUnreadable { offset };
         if offset.checked_add(buf.len() as u64).is_none_or(|end| end > self.len()) {
             return Err(unreadable);
@@ -95,7 +128,7 @@ impl InfoSource for Excerpt<'_> {
             let (now, later) = core::mem::take(&mut rest).split_at_mut_checked(take).ok_or(unreadable)?;
             match origin {
                 Origin::Original(at) if !now.is_empty() => {
-                    self.source.read_at(at.saturating_add(skip), now).map_err(|_| unreadable)?;
+                    source.read_at(at.saturating_add(skip), now).map_err(|_| unreadable)?;
                 }
                 Origin::Original(_) => {}
                 Origin::Made(bytes) => InfoSource::read_at(&bytes[..], skip, now).map_err(|_| unreadable)?,

@@ -14,6 +14,7 @@
 //! in memory: it is read through an [`InfoSource`] and written through an [`InfoSink`].
 
 mod excerpt;
+mod gathered;
 pub mod hash_file;
 mod info;
 pub mod publish;
@@ -23,7 +24,8 @@ pub mod segmenter;
 pub mod v1;
 pub mod v2;
 
-pub use self::excerpt::{EmitError, EndForm, Excerpt};
+pub use self::excerpt::{EmitError, EndForm, Excerpt, Plan};
+pub use self::gathered::{Gathered, gathered_front};
 pub use self::info::{Info, Version, emit_empty, parse_empty};
 pub use self::segment::{HodCheck, Progress, Segment};
 use crate::bytes::Truncated;
@@ -233,6 +235,12 @@ impl InfoError {
     /// For a codec: the bytes ended before `field` did.
     fn cut(field: &'static str) -> impl Fn(Truncated) -> Self {
         move |Truncated { offset }| Self::new(field, offset as u64, InfoFault::Truncated)
+    }
+
+    /// Whether the structure is of a version that nobody here knows, well made or not.
+    pub const fn is_version(&self) -> bool {
+        // It is the first field of either version, and nothing else stands there.
+        self.offset == 0 && matches!(self.reason, InfoFault::Unsupported(_))
     }
 
     /// The same error in a structure in which the part that was parsed begins at `start`.

@@ -198,6 +198,13 @@ impl Info {
         }
     }
 
+    /// Where what was gathered of the segment with `index` begins: its block hashes, and then its
+    /// description.
+    pub(super) fn gathered_at(&self, index: u32) -> u64 {
+        let hashes = u64::from(SEGMENT_BLOCKS) * self.digest_len();
+        u64::from(index) * (hashes + description_bytes(self.algorithm) as u64)
+    }
+
     /// How many bytes the segment with `index` has.
     pub(super) fn segment_len(&self, index: u32) -> u32 {
         if index == self.last() { self.last_len } else { SEGMENT_BYTES }

@@ -34,13 +34,14 @@ impl Place {
     }
 }
 
-impl<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P>
-    Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>
+impl<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P, A>
+    Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P, A>
 where
     S: Storage,
     C: Crypto,
     R: CryptoRng,
     P: Service,
+    A: Application,
 {
     pub(super) fn begin_download(
         &mut self,

@@ -8,13 +8,14 @@ use crate::limits::SEGMENT_BLOCKS;
 /// Passes over all parts in one call.
 const PASSES: usize = 4;
 
-impl<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P>
-    Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P>
+impl<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P, A>
+    Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P, A>
 where
     S: Storage,
     C: Crypto,
     R: CryptoRng,
     P: Service,
+    A: Application,
 {
     #[inline(never)]
     pub(super) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
@@ -183,6 +184,7 @@ where
     pub(super) fn work(&mut self, now: Instant) {
         self.expire(now);
         self.common.storage.set_time(now);
+        self.work_application();
         if let Some(server) = self.service.server_mut() {
             // What fetch is about to end is known here for the last time.
             let discovery = self.common.fetch.discovery();

@@ -11,8 +11,8 @@ use peerdist_core::content::hash_file::{
 };
 use peerdist_core::content::secret_key;
 use peerdist_core::content::{
-    HodCheck, Info, InfoSink, InfoSource, Progress, Segment, SegmentId, apart_id, emit_empty, parse_empty,
-    segment_id, segment_secret, server_secret, v1, v2,
+    Gathered, HodCheck, Info, InfoSink, InfoSource, Progress, Segment, SegmentId, Version, apart_id,
+    emit_empty, gathered_front, parse_empty, segment_id, segment_secret, server_secret, v1, v2,
 };
 use peerdist_core::crypto::{CipherAlgorithm, Crypto, Digest, HashAlgorithm, Secret, SoftCrypto, hash};
 use peerdist_core::discovery::wire::{
@@ -49,6 +49,7 @@ pub static ALL: &[Codec] = &[
     content_source,
     content_info,
     content_info_versions,
+    content_gathered,
     content_empty,
     content_v1_wire,
     content_v2_wire,
@@ -90,6 +91,7 @@ pub static ALL: &[Codec] = &[
     machines::download,
     machines::api_client,
     machines::node,
+    crate::api::api,
     #[cfg(feature = "control")]
     control,
 ];
@@ -227,6 +229,8 @@ fn content_info(input: &[u8], output: &mut [u8]) {
         keep((excerpt.info().clone(), excerpt.len()));
         keep(excerpt.emit(&mut &mut *output as &mut dyn InfoSink));
         keep(excerpt.read_at(unknown_u64(), output));
+        let plan = excerpt.plan();
+        keep((plan.is_empty(), plan.len(), plan.read_at(source, unknown_u64(), output)));
         keep(checksum(output));
         // A source that is not bytes in memory; what is in it follows other rules.
         let Ok(narrow) = Info::parse(&excerpt) else { continue };
@@ -246,6 +250,22 @@ fn content_info_versions(input: &[u8], output: &mut [u8]) {
     keep(info.index_of_first());
     keep(another.segment(other, unknown_u32()).map(|segment| info.next_segment(source, &segment)));
     keep(v1::info_len(algorithm(), unknown_u64()));
+}
+
+#[inline(never)]
+fn content_gathered(input: &[u8], output: &mut [u8]) {
+    let source: &dyn InfoSource = &input;
+    keep([Version::V1, Version::V2].map(gathered_front));
+    if let Ok(info) = v1::Info::parse(source) {
+        keep_gathered(&Gathered::v1(source, &info), output);
+    }
+    if let Ok(info) = v2::Info::parse(source) {
+        keep_gathered(&Gathered::v2(source, &info), output);
+    }
+}
+
+fn keep_gathered(source: &Gathered<'_>, output: &mut [u8]) {
+    keep((source.len(), source.read_at(unknown_u64(), output), checksum(output)));
 }
 
 fn keep_segment(source: &dyn InfoSource, segment: &Segment) {

@@ -47,7 +47,7 @@ use rand_core::{TryCryptoRng, TryRng};
 use crate::codecs::{checksum, segments};
 use crate::{forget, keep, unknown, unknown_array, unknown_seal, unknown_u32, unknown_u64};
 
-type RamArrays = RamStore<[Page; 20], [Entry; 5], [u8; 700]>;
+pub(crate) type RamArrays = RamStore<[Page; 20], [Entry; 5], [u8; 700]>;
 
 /// Any random numbers.
 pub(crate) struct Entropy;
@@ -78,7 +78,7 @@ pub(crate) fn unknown_address() -> SocketAddr {
     SocketAddr::new(ip, unknown_u32() as u16)
 }
 
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::from_micros(unknown_u64())
 }
 
@@ -179,7 +179,7 @@ fn answer_config() -> answering::Config {
     answering::Config { sends: unknown(), crowd: unknown(), max_backoff: duration() }
 }
 
-fn ram() -> RamArrays {
+pub(crate) fn ram() -> RamArrays {
     RamStore::new([const { Page::EMPTY }; 20], [const { Entry::EMPTY }; 5], [0; 700])
 }
 
@@ -187,7 +187,10 @@ fn ram() -> RamArrays {
 pub(crate) fn publisher_v1(input: &[u8], output: &mut [u8]) {
     let ks = server_secret(&mut SoftCrypto, algorithm(), input);
     keep(v1::Publisher::new(algorithm(), ks.clone(), unknown_u64()).is_ok());
-    let publisher = v1::Publisher::with_end_form(algorithm(), ks, unknown_u64(), form());
+    let publisher = match unknown() {
+        0 => v1::Publisher::with_end_form(algorithm(), ks, unknown_u64(), form()),
+        _ => v1::Publisher::gather(algorithm(), ks),
+    };
     let Ok(mut publisher) = publisher else { return };
     let sink = &mut &mut *output;
     while unknown() > 0 {
@@ -199,7 +202,10 @@ pub(crate) fn publisher_v1(input: &[u8], output: &mut [u8]) {
         }
         keep((publisher.next_block_len(), publisher.missing()));
     }
-    keep(publisher.finish(sink));
+    keep(match unknown() {
+        0 => publisher.finish(sink),
+        _ => publisher.finish_here(&mut SoftCrypto, sink),
+    });
     keep(checksum(output));
 }
 

@@ -10,6 +10,7 @@
 #![no_std]
 #![no_main]
 
+mod api;
 mod codecs;
 mod machines;
 

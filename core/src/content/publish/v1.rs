@@ -1,8 +1,9 @@
 //! Content information 1.0 (MS-PCCRC 2.1 to 2.3).
 //!
-//! The length of the content is known before its bytes, and with it the place of every field. So
-//! a [`Publisher`] writes each block hash, each description and at the very end the header to its
-//! place in an [`InfoSink`].
+//! Where the length of the content is known before its bytes, so is the place of every field: a
+//! [`Publisher`] writes each block hash, each description and at the very end the header to its
+//! place in an [`InfoSink`]. Where it is not, they are [gathered](Publisher::gather) in the order
+//! in which they become known.
 //!
 //! ```
 //! use peerdist_core::content::publish::v1::Publisher;
@@ -35,6 +36,9 @@ use crate::content::{EndForm, InfoSink, segment_secret};
 use crate::crypto::{Crypto, Digest, HashAlgorithm, HashState, Secret};
 use crate::limits::{BLOCK_BYTES, HASH_BATCH, SEGMENT_BYTES};
 
+/// Bytes of the longest content whose segments can be counted.
+const MAX_CONTENT_BYTES: u64 = u32::MAX as u64 * SEGMENT_BYTES as u64;
+
 /// Makes the content information 1.0 of a whole content whose length is known.
 ///
 /// Give it the bytes with [`update`](Self::update) or the hashes of blocks with
@@ -43,6 +47,7 @@ use crate::limits::{BLOCK_BYTES, HASH_BATCH, SEGMENT_BYTES};
 pub struct Publisher {
     info: Info,
     ks: Secret,
+    form: Form,
     /// Bytes of the blocks that are done.
     position: u64,
     /// Bytes of the block under way, fewer than it will have.
@@ -52,6 +57,15 @@ pub struct Publisher {
     /// Under way from a segment's first block to its last.
     segment: Option<HashState>,
     failed: bool,
+}
+
+/// Where fields are written to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// To their places in the structure.
+    Placed,
+    /// One behind the other, as [`Gathered`](crate::content::Gathered) reads them.
+    Gathered,
 }
 
 impl Publisher {
@@ -80,7 +94,20 @@ impl Publisher {
             return Err(PublishError::Algorithm);
         }
         let info = Info::of_content(algorithm, content_len, form).ok_or(PublishError::TooLarge)?;
-        Ok(Self { info, ks, position: 0, in_block: 0, block: None, segment: None, failed: false })
+        Ok(Self::with_info(info, ks, Form::Placed))
+    }
+
+    /// Begins with a content whose length only its [end](Self::finish_here) tells. Each segment's block
+    /// hashes are written one behind the other, and then its description, so that a sink has nothing to
+    /// do but append. [`Gathered`](crate::content::Gathered) is the structure that they make.
+    pub fn gather(algorithm: HashAlgorithm, ks: Secret) -> Result<Self, PublishError> {
+        // 2.3: dwHashAlgo MUST be one of three values.
+        let info = Info::of_content(algorithm, MAX_CONTENT_BYTES, EndForm::Zero);
+        Ok(Self::with_info(info.ok_or(PublishError::Algorithm)?, ks, Form::Gathered))
+    }
+
+    fn with_info(info: Info, ks: Secret, form: Form) -> Self {
+        Self { info, ks, form, position: 0, in_block: 0, block: None, segment: None, failed: false }
     }
 
     /// Adds the next bytes of the content, as many as there are.
@@ -182,6 +209,31 @@ impl Publisher {
         Ok(self.info)
     }
 
+    /// Ends a content that was [gathered](Self::gather): it is as long as what was given.
+    pub fn finish_here(
+        mut self,
+        crypto: &mut dyn Crypto,
+        sink: &mut dyn InfoSink,
+    ) -> Result<Info, PublishError> {
+        self.check_usable()?;
+        if self.form != Form::Gathered {
+            return Err(PublishError::TooShort { missing: self.missing() });
+        }
+        let content_len = self.position.saturating_add(self.in_block.into());
+        let info = Info::of_content(self.info.algorithm(), content_len, EndForm::Zero);
+        // 2.3: a content range has at least one byte.
+        self.info = info.ok_or(PublishError::Empty)?;
+        if let Some(state) = self.block.take() {
+            let hash = crypto.hash_finish(state);
+            let len = core::mem::take(&mut self.in_block);
+            self.add_block(crypto, &hash, len, sink)?;
+        } else if let Some(state) = self.segment.take() {
+            let hod = crypto.hash_finish(state);
+            self.add_segment(crypto, self.info.segment_count().saturating_sub(1), hod, sink)?;
+        }
+        Ok(self.info)
+    }
+
     fn check_usable(&self) -> Result<(), PublishError> {
         if self.failed { Err(PublishError::Failed) } else { Ok(()) }
     }
@@ -228,8 +280,11 @@ impl Publisher {
         let block_index = segment_offset / u64::from(BLOCK_BYTES);
 
         // 2.3.1.2: block hashes stand in the order of their blocks.
-        let at = 4 + block_index * self.info.digest_len();
-        sink.write_at(self.info.list_at(segment_index).saturating_add(at), hash.as_bytes())?;
+        let at = match self.form {
+            Form::Placed => self.info.list_at(segment_index).saturating_add(4),
+            Form::Gathered => self.info.gathered_at(segment_index),
+        };
+        sink.write_at(at.saturating_add(block_index * self.info.digest_len()), hash.as_bytes())?;
         let mut state = match self.segment.take() {
             Some(state) => state,
             None => crypto.hash_start(self.info.algorithm()),
@@ -268,8 +323,13 @@ impl Publisher {
         let bytes = buf.get_mut(..description.buffer_len()).unwrap_or_default();
         // The buffer is as long as the description, so this cannot fail.
         description.emit(bytes).map_err(|_| PublishError::Failed)?;
+        let blocks = len.div_ceil(BLOCK_BYTES);
+        if self.form == Form::Gathered {
+            let hashes = u64::from(blocks) * self.info.digest_len();
+            return Ok(sink.write_at(self.info.gathered_at(index).saturating_add(hashes), bytes)?);
+        }
         sink.write_at(self.info.description_at(index), bytes)?;
-        sink.write_at(self.info.list_at(index), &len.div_ceil(BLOCK_BYTES).to_le_bytes())?;
+        sink.write_at(self.info.list_at(index), &blocks.to_le_bytes())?;
         Ok(())
     }
 }

@@ -21,6 +21,9 @@ pub const MAX_DESCRIPTION_BYTES: usize = EXTENT_BYTES + 2 * MAX_DIGEST_BYTES;
 /// Bytes of a description before its digests.
 pub const EXTENT_BYTES: usize = 16;
 
+/// Bytes of the count in front of a segment's block hashes.
+pub const COUNT_BYTES: usize = 4;
+
 /// Where the header's fields stand.
 pub(super) mod field {
     pub const OFFSET_IN_FIRST: u64 = 6;

@@ -238,7 +238,7 @@ impl InfoError {
     }
 
     /// Whether the structure is of a version that nobody here knows, well made or not.
-    pub const fn is_version(&self) -> bool {
+    pub(crate) const fn is_version(&self) -> bool {
         // It is the first field of either version, and nothing else stands there.
         self.offset == 0 && matches!(self.reason, InfoFault::Unsupported(_))
     }

@@ -17,7 +17,7 @@ use peerdist_core::node::{self, Node, Output};
 use peerdist_core::store::ram::{BLOCK_PAGES, Entry, PAGE_BYTES, Page, RamStore};
 use peerdist_core::store::verify::Verified;
 use peerdist_core::store::{
-    BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, SlotId, Store, StoreError, Stored,
+    BlockId, InfoId, InfoStore, InfoStoreFull, Label, ReserveError, SlotId, Store, StoreError, Stored,
 };
 use peerdist_core::time::{Duration, Instant};
 use peerdist_hal::smoltcp::Driver;
@@ -402,6 +402,18 @@ impl Store for HostStore {
 
     fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32> {
         self.ram.next_block(segment, index)
+    }
+
+    fn label(&mut self, slot: SlotId, label: Label) {
+        self.ram.label(slot, label);
+    }
+
+    fn forget_labelled(&mut self, label: Label) -> bool {
+        self.ram.forget_labelled(label)
+    }
+
+    fn is_labelled(&self, label: Label) -> bool {
+        self.ram.is_labelled(label)
     }
 
     fn set_time(&mut self, now: Instant) {

@@ -7,7 +7,8 @@ use peerdist_core::content::{InfoUnreadable, SegmentId};
 use peerdist_core::limits::SEGMENT_BLOCKS;
 use peerdist_core::store::verify::Verified;
 use peerdist_core::store::{
-    BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, SlotId, Storage, Store, StoreError, Stored,
+    BlockId, InfoId, InfoStore, InfoStoreFull, Label, ReserveError, SlotId, Storage, Store, StoreError,
+    Stored,
 };
 use peerdist_core::time::{Duration, Instant};
 
@@ -87,6 +88,18 @@ impl Store for Shared {
 
     fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32> {
         self.0.borrow().next_block(segment, index)
+    }
+
+    fn label(&mut self, slot: SlotId, label: Label) {
+        self.0.borrow_mut().label(slot, label);
+    }
+
+    fn forget_labelled(&mut self, label: Label) -> bool {
+        self.0.borrow_mut().forget_labelled(label)
+    }
+
+    fn is_labelled(&self, label: Label) -> bool {
+        self.0.borrow().is_labelled(label)
     }
 
     fn set_time(&mut self, now: Instant) {

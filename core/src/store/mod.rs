@@ -71,6 +71,26 @@ pub enum StoreError {
     Damaged,
 }
 
+/// A mark on blocks, of [`LABELS`]: whose they are, so that they can be forgotten together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Label(u8);
+
+/// Labels of which each block can have any. They last as long as the value of a store, and not over a restart.
+pub const LABELS: usize = 8;
+
+impl Label {
+    /// The label of that number, below [`LABELS`].
+    pub const fn new(number: u8) -> Option<Self> {
+        if (number as usize) < LABELS { Some(Self(number)) } else { None }
+    }
+
+    /// It, in a set of labels.
+    pub const fn bit(self) -> u8 {
+        1 << (self.0 & 7)
+    }
+}
+
 /// How long blocks are kept, where nobody says otherwise (fact 49): 28 days.
 pub const MAX_AGE: Duration = Duration::from_secs(28 * 24 * 60 * 60);
 
@@ -109,6 +129,20 @@ pub trait Store {
 
     /// The first committed block of `segment` after `index`.
     fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32>;
+
+    /// Puts a label on a committed block, beside those it has. A store without labels has no use for it.
+    fn label(&mut self, _slot: SlotId, _label: Label) {}
+
+    /// Takes a label off all blocks, and forgets those that have no other: but for those that are pinned,
+    /// which keep it. Whether it is off all.
+    fn forget_labelled(&mut self, _label: Label) -> bool {
+        true
+    }
+
+    /// Whether any block has that label.
+    fn is_labelled(&self, _label: Label) -> bool {
+        false
+    }
 
     /// Tells what time it is: blocks that are too old by then go, except those that are pinned. A
     /// store that keeps no ages has no use for it.

@@ -10,7 +10,8 @@ use zeroize::Zeroize;
 
 use super::verify::Verified;
 use super::{
-    BlockId, InfoId, InfoStore, InfoStoreFull, MAX_AGE, ReserveError, SlotId, Store, StoreError, Stored,
+    BlockId, InfoId, InfoStore, InfoStoreFull, Label, MAX_AGE, ReserveError, SlotId, Store, StoreError,
+    Stored,
 };
 use crate::bytes::copy;
 use crate::content::{InfoUnreadable, SegmentId};
@@ -50,6 +51,8 @@ pub struct Entry {
     plain_len: u32,
     first: u32,
     pins: u8,
+    /// A bit for each label.
+    labels: u8,
     /// When it was last used, by the store's own count.
     used: u32,
     /// When it was committed.
@@ -71,6 +74,7 @@ impl Entry {
         plain_len: 0,
         first: NO_PAGE,
         pins: 0,
+        labels: 0,
         used: 0,
         since: Instant::ZERO,
         heads: [NO_ROW; CHAINS],
@@ -516,6 +520,33 @@ where
             return Some(next);
         }
         self.survey(segment, index).next
+    }
+
+    fn label(&mut self, slot: SlotId, label: Label) {
+        if self.entry(slot).is_ok_and(|entry| entry.state == State::Committed)
+            && let Some(entry) = self.entries.as_mut().get_mut(slot.index as usize)
+        {
+            entry.labels |= label.bit();
+        }
+    }
+
+    fn forget_labelled(&mut self, label: Label) -> bool {
+        for index in 0..self.entries.as_ref().len() {
+            let Some(entry) = self.entries.as_mut().get_mut(index) else { break };
+            if entry.labels & label.bit() == 0 || (entry.labels == label.bit() && entry.pins > 0) {
+                continue;
+            }
+            entry.labels &= !label.bit();
+            if entry.labels == 0 {
+                let generation = entry.generation;
+                self.release(SlotId { index: index as u32, generation });
+            }
+        }
+        !self.is_labelled(label)
+    }
+
+    fn is_labelled(&self, label: Label) -> bool {
+        self.entries.as_ref().iter().any(|entry| entry.labels & label.bit() != 0)
     }
 
     fn set_time(&mut self, now: Instant) {

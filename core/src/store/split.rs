@@ -1,7 +1,9 @@
 //! Two stores as one: blocks in one place, content information in another.
 
 use super::verify::Verified;
-use super::{BlockId, InfoId, InfoStore, InfoStoreFull, ReserveError, SlotId, Store, StoreError, Stored};
+use super::{
+    BlockId, InfoId, InfoStore, InfoStoreFull, Label, ReserveError, SlotId, Store, StoreError, Stored,
+};
 use crate::content::{InfoUnreadable, SegmentId};
 use crate::time::{Duration, Instant};
 
@@ -54,6 +56,18 @@ impl<B: Store, I> Store for Split<B, I> {
 
     fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32> {
         self.blocks.next_block(segment, index)
+    }
+
+    fn label(&mut self, slot: SlotId, label: Label) {
+        self.blocks.label(slot, label);
+    }
+
+    fn forget_labelled(&mut self, label: Label) -> bool {
+        self.blocks.forget_labelled(label)
+    }
+
+    fn is_labelled(&self, label: Label) -> bool {
+        self.blocks.is_labelled(label)
     }
 
     fn set_time(&mut self, now: Instant) {

@@ -19,7 +19,7 @@ use std::vec::Vec;
 use peerdist_core::content::SegmentId;
 use peerdist_core::crypto::{CipherAlgorithm, Seal};
 use peerdist_core::store::verify::Verified;
-use peerdist_core::store::{BlockId, MAX_AGE, ReserveError, SlotId, Store, StoreError, Stored};
+use peerdist_core::store::{BlockId, Label, MAX_AGE, ReserveError, SlotId, Store, StoreError, Stored};
 use peerdist_core::time::{self, Instant};
 
 use self::disk::{ENTRY_BYTES, Entry, MAX_LEN, PAGE_BYTES, pages_of, parse_file_name};
@@ -518,6 +518,19 @@ impl Store for FileBlocks {
     fn next_block(&self, segment: &SegmentId, index: u32) -> Option<u32> {
         let mut blocks = self.committed(segment, index.checked_add(1)?);
         blocks.next().map(|block| block.id.index)
+    }
+
+    fn label(&mut self, slot: SlotId, label: Label) {
+        self.index.label(slot, label.bit());
+    }
+
+    fn forget_labelled(&mut self, label: Label) -> bool {
+        self.index.unlabel(label.bit()).into_iter().for_each(|row| self.remove(row));
+        !self.is_labelled(label)
+    }
+
+    fn is_labelled(&self, label: Label) -> bool {
+        self.index.is_labelled(label.bit())
     }
 
     fn set_time(&mut self, now: Instant) {

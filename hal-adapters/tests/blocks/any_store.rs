@@ -159,3 +159,35 @@ fn who_may_go_stays_if_that_is_not_enough() {
         assert_eq!(which(store, 0..4), [2]);
     });
 }
+
+#[test]
+fn blocks_are_forgotten_by_label() {
+    on_both(|store| {
+        let [first, second] = [0, 7].map(|number| Label::new(number).unwrap());
+        assert_eq!(Label::new(8), None);
+        let [ours, shared, theirs] = [0, 1, 2].map(|index| put(store, index, LEN).unwrap());
+        for (slot, label) in [(ours, first), (shared, first), (shared, second), (theirs, second)] {
+            store.label(slot, label);
+        }
+        let here = |store: &mut dyn Store| [0, 1, 2].map(|index| has(store, index, LEN));
+        store.pin(ours);
+        assert!(!store.forget_labelled(first), "it is being read");
+        assert_eq!(here(store), [true; 3]);
+        assert!(store.is_labelled(first));
+        store.unpin(ours);
+        assert!(store.forget_labelled(first));
+        assert_eq!(here(store), [false, true, true]);
+        assert!(!store.is_labelled(first));
+
+        // Neither a block that is not whole has a label, nor one that comes later.
+        let reserved = reserve(store, &block(5), LEN).unwrap();
+        store.label(reserved, second);
+        store.label(ours, second);
+        assert!(store.forget_labelled(second));
+        store.release(reserved);
+        assert_eq!((here(store), store.is_labelled(second)), ([false; 3], false));
+        put(store, 0, LEN).unwrap();
+        assert!(store.forget_labelled(second) && store.forget_labelled(first));
+        assert!(has(store, 0, LEN));
+    });
+}

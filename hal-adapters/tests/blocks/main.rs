@@ -17,7 +17,7 @@ use peerdist_core::crypto::{CipherAlgorithm, HashAlgorithm, Seal, Secret, SoftCr
 use peerdist_core::store::ram::{Entry, PAGE_BYTES, Page, RamStore};
 use peerdist_core::store::seal::{SealError, open_at};
 use peerdist_core::store::verify::{Expected, Intake, Verifier, VerifyError};
-use peerdist_core::store::{BlockId, MAX_AGE, ReserveError, SlotId, Store, StoreError};
+use peerdist_core::store::{BlockId, Label, MAX_AGE, ReserveError, SlotId, Store, StoreError};
 use peerdist_core::time::{Duration, Instant};
 use peerdist_hal::file::{Counters, FileBlocks, MAX_RESERVED, OpenError, Options, committed};
 use stores::{block, segment, text, which};

@@ -61,6 +61,8 @@ struct Row {
     older: u32,
     newer: u32,
     pins: u16,
+    /// A bit for each label.
+    labels: u8,
     place: Place,
     /// Bytes by which the block is longer than its plaintext: a cipher's block at most.
     padding: u8,
@@ -145,6 +147,34 @@ impl Index {
         {
             row.pins = if more { row.pins.saturating_add(1) } else { row.pins.saturating_sub(1) };
         }
+    }
+
+    /// Puts a label on a committed block.
+    pub fn label(&mut self, slot: SlotId, bit: u8) {
+        if let Some(row) = self.row_mut(slot.index)
+            && (row.generation, row.state) == (slot.generation, State::Committed)
+        {
+            row.labels |= bit;
+        }
+    }
+
+    /// Takes a label off all blocks that have others, too. The rows of those that have no other and are not
+    /// pinned.
+    pub fn unlabel(&mut self, bit: u8) -> Vec<u32> {
+        let mut alone = Vec::new();
+        for (index, row) in (0..).zip(&mut self.rows).filter(|(_, row)| row.labels & bit != 0) {
+            match (row.labels == bit, row.pins) {
+                (false, _) => row.labels &= !bit,
+                (true, 0) => alone.push(index),
+                (true, _) => {}
+            }
+        }
+        alone
+    }
+
+    /// Whether any block has that label.
+    pub fn is_labelled(&self, bit: u8) -> bool {
+        self.rows.iter().any(|row| row.labels & bit != 0)
     }
 
     /// The block of a row.
@@ -237,6 +267,7 @@ impl Row {
         older: NONE,
         newer: NONE,
         pins: 0,
+        labels: 0,
         place: Place::NONE,
         padding: 0,
         algorithm: CipherAlgorithm::None,

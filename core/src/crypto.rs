@@ -352,8 +352,15 @@ impl Crypto for SoftCrypto {
 
 /// The digest of `data` in one go.
 pub fn hash(crypto: &mut dyn Crypto, algorithm: HashAlgorithm, data: &[u8]) -> Digest {
+    hash_all(crypto, algorithm, data, &[])
+}
+
+/// The digest of `data` and what follows it.
+#[inline(never)]
+fn hash_all(crypto: &mut dyn Crypto, algorithm: HashAlgorithm, data: &[u8], more: &[&[u8]]) -> Digest {
     let mut state = crypto.hash_start(algorithm);
     crypto.hash_update(&mut state, data);
+    more.iter().for_each(|part| crypto.hash_update(&mut state, part));
     crypto.hash_finish(state)
 }
 
@@ -421,16 +428,10 @@ fn hmac(crypto: &mut dyn Crypto, algorithm: HashAlgorithm, key: &[u8], parts: &[
         copy(pad, key);
     }
     pad.iter_mut().for_each(|byte| *byte ^= INNER);
-    let mut state = crypto.hash_start(whole);
-    crypto.hash_update(&mut state, pad);
-    parts.iter().for_each(|part| crypto.hash_update(&mut state, part));
-    let mut inner = crypto.hash_finish(state);
+    let mut inner = hash_all(crypto, whole, pad, parts);
     pad.iter_mut().for_each(|byte| *byte ^= INNER ^ OUTER);
-    let mut state = crypto.hash_start(whole);
-    crypto.hash_update(&mut state, pad);
-    crypto.hash_update(&mut state, inner.as_bytes());
+    let mut outer = hash_all(crypto, whole, pad, &[inner.as_bytes()]);
     inner.wipe();
-    let mut outer = crypto.hash_finish(state);
     if is_cut {
         outer.len = TRUNCATED_BYTES as u8;
         outer.bytes.iter_mut().skip(TRUNCATED_BYTES).for_each(|byte| *byte = 0);

@@ -124,6 +124,11 @@
 //!
 //! # Features
 //!
+//! - `large-tables`, on by default: tables for a node that talks to many at once. Without it they are for a device
+//!   of some four connections: a node takes less than half of the memory, one download at a time, and fewer peers,
+//!   segments and reads together ([`limits::DOWNLOADS`], [`fetch::MAX_PEERS`], [`fetch::MAX_SEGMENTS`],
+//!   [`api::client::READS`] and others, each with both numbers where it is). What goes over the network is the
+//!   same.
 //! - `log`, `defmt`: where log lines go. They are alternatives: both together do not compile.
 //!   Without either, log lines cost nothing.
 #![no_std]

@@ -41,5 +41,15 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an upload may take in all (MS-PCCRR 3.2.2).
 pub const UPLOAD_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Downloads at once, where the type of a node does not say otherwise, and at most. Each has two connections to
+/// its origin: of four, two downloads would leave none.
+pub const DOWNLOADS: usize = rows(2, 1);
+
 /// Uploads at once, unless configured otherwise (MS-PCCRR 3.2.1, fact 48): beyond, replies are empty.
 pub const MAX_UPLOADS: usize = 64;
+
+/// How large a table is, with the feature `large-tables` and without: the second for a device of few
+/// connections, for which each table's comment says what the fewer rows come to.
+pub(crate) const fn rows(large: usize, small: usize) -> usize {
+    if cfg!(feature = "large-tables") { large } else { small }
+}

@@ -11,21 +11,23 @@
 use core::net::SocketAddr;
 use core::ops::Range;
 
-use heapless::Deque;
+use heapless::{Deque, Vec, VecView};
 use rand_core::CryptoRng;
 
 use crate::api::client::{
-    ApiError, Client, Completion, ContentHandle, ContentTag, Parts, Patience, READS, ReadError, ReadId,
+    ApiError, CONTENTS, Client, Completion, ContentHandle, ContentTag, INTAKES, Parts, Patience, READS, ReadError,
+    ReadId,
 };
 use crate::api::{Api, Application, Installed, NoApplication};
 use crate::bytes::Len;
 use crate::crypto::{CipherAlgorithm, Crypto};
 use crate::discovery::{self, Subnet, wire::Message};
 use crate::download::origin::OriginStream;
-use crate::download::{Download, DownloadEvent, Url, Validator, WINDOW};
+use crate::download::{Download, DownloadEvent, ORIGIN_STREAMS, Url, Validator, WINDOW};
 use crate::encoding::InfoVersion;
 use crate::fetch::stream::{Answer, Desk, PeerStream};
 use crate::fetch::{self, Ask, Cause, Fetch, Job};
+pub use crate::limits::DOWNLOADS;
 use crate::limits::MAX_UPLOADS;
 use crate::retrieval::client::AcceptPlain;
 use crate::retrieval::server::Role as ServerRole;
@@ -36,11 +38,15 @@ use crate::time::{Duration, Instant, earliest};
 use downloads::Place;
 pub use service::{ClientOnly, Service, Serving};
 
-/// Downloads at once, where the type of a node does not say otherwise.
-pub const DOWNLOADS: usize = 2;
-
-/// Reads of the application at once, until it has ended them: what two downloads leave of [`READS`].
+/// Reads of the application at once, until it has ended them: what downloads leave of [`READS`].
 pub const APPLICATION_READS: usize = READS - DOWNLOADS * WINDOW;
+
+// Downloads leave some of what they share with the application.
+const _: () = {
+    assert!(READS > DOWNLOADS * WINDOW);
+    assert!(INTAKES > DOWNLOADS * ORIGIN_STREAMS);
+    assert!(CONTENTS > DOWNLOADS);
+};
 
 /// How long no connection is asked for after one found no socket.
 const SOCKET_WAIT: Duration = Duration::from_millis(100);
@@ -310,7 +316,9 @@ pub struct Node<
 > {
     config: Config,
     common: Common<S, C, R, BLOCKS>,
-    streams: [Stream; STREAMS],
+    /// Rows come about when they are first used: an array of them would lie on the stack once more while the node
+    /// is made.
+    streams: Vec<Stream, STREAMS>,
     service: P,
     application: A,
     client: Client,
@@ -370,6 +378,7 @@ where
     const FITS: () = assert!(DOWNLOADS <= self::DOWNLOADS, "more downloads than there are reads for");
 
     /// A peer that knows nobody. `rng` must be fit for keys: IVs come from it.
+    #[inline(always)]
     pub fn new(config: Config, storage: S, crypto: C, mut rng: R) -> Self {
         const { Self::FITS };
         let service = P::new(config.answer.clone(), config.instance_id, &mut rng);
@@ -383,11 +392,11 @@ where
         Self {
             config,
             common: Common { storage, crypto, rng, fetch, jobs: [const { Job::FREE }; BLOCKS], cipher },
-            streams: core::array::from_fn(|_| Stream::new()),
+            streams: Vec::new(),
             service,
             application: A::new(),
             client: Client::default(),
-            downloads: core::array::from_fn(|_| Place::free()),
+            downloads: Place::all_free(),
             for_application: Deque::new(),
             busy: false,
             dial_after: Instant::ZERO,
@@ -445,7 +454,8 @@ where
         if !P::SERVES {
             return None;
         }
-        let free = self.streams.iter().filter(|stream| stream.is_free()).count();
+        let taken = self.streams.iter().filter(|stream| !stream.is_free()).count();
+        let free = STREAMS.saturating_sub(taken);
         let reserved = self.config.reserved_streams.min(STREAMS / 2);
         // Whoever keeps a connection without asking anything gives way to who may have a question.
         if free <= reserved && !self.make_room(now) {
@@ -712,10 +722,6 @@ mod drive;
 mod service;
 
 impl Stream {
-    fn new() -> Self {
-        Self { generation: 0, role: Role::Free, due: None, resume: false }
-    }
-
     fn is_free(&self) -> bool {
         matches!(self.role, Role::Free) && self.due.is_none()
     }
@@ -736,6 +742,16 @@ impl Stream {
             Role::Origin(_, origin) => Some(origin.deadline()),
         }
     }
+}
+
+/// The place of a row that is free.
+#[inline(never)]
+fn free_row(streams: &mut VecView<Stream>) -> Option<usize> {
+    streams.iter().position(Stream::is_free).or_else(|| {
+        let row = Stream { generation: 0, role: Role::Free, due: None, resume: false };
+        streams.push(row).ok()?;
+        streams.len().checked_sub(1)
+    })
 }
 
 fn row(streams: &mut [Stream], id: StreamId) -> Option<&mut Stream> {

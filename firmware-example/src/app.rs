@@ -124,6 +124,16 @@ impl App {
         Self { config, refused, start, address, preload, watch: Watch::new(now), begun: false }
     }
 
+    /// How it is set.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How its node is set.
+    pub fn node_config(&self) -> node::Config {
+        node_config(&self.config, &self.start)
+    }
+
     /// Whether the cable was in when that was told last.
     pub fn has_link(&self) -> bool {
         self.address.has_link()
@@ -169,6 +179,7 @@ impl App {
     }
 
     /// The next thing for the board to do; `None` when there is nothing left.
+    #[inline(never)]
     pub fn poll<S: Shelf, R: CryptoRng>(
         &mut self,
         now: Instant,

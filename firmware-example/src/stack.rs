@@ -21,15 +21,16 @@ use page::Page;
 /// Whether memory is scarce.
 const SMALL: bool = cfg!(feature = "four-connections");
 
-/// Bytes of a full segment. Less than two of them in a buffer would have each wait for an acknowledgement that
-/// the other side delays.
+/// Bytes of a full segment.
 const SEGMENT_BYTES: usize = 1_460;
 
 /// Bytes that a connection buffers of what comes. Those of the two from an origin, which alone send
-/// much, fit together into the queue of the card.
-const RECEIVE_BYTES: usize = if SMALL { 2 * SEGMENT_BYTES } else { 4_096 };
+/// much, fit together into the queue of the card. One segment is enough: smoltcp tells at once that there is room
+/// again, so that none waits for longer than it travels.
+const RECEIVE_BYTES: usize = if SMALL { SEGMENT_BYTES } else { 4_096 };
 
-/// Bytes that a connection buffers of what goes.
+/// Bytes that a connection buffers of what goes. With less than two segments, each would wait for an
+/// acknowledgement that the other side delays.
 const SEND_BYTES: usize = if SMALL { 2 * SEGMENT_BYTES } else { 8_192 };
 
 /// Datagrams that wait, each way, and the bytes of them: one of 1,400 bytes at least.
@@ -95,6 +96,8 @@ impl Stack {
 
     /// Does all that there is to do at `now`, and says when to call again at the latest, or earlier
     /// when a frame comes.
+    // What it calls is not inlined, nor is it: all of its stack would be that of the deepest call.
+    #[inline(never)]
     pub fn poll<S: Shelf, R: CryptoRng>(
         &mut self,
         now: Instant,

@@ -81,7 +81,7 @@ fn image(board: &Board) -> Result<PathBuf> {
     let mut build = toolchain.build(FIRMWARE);
     // Only QEMU's board is among the default features, and has need of more than its own.
     if board.feature != BOARDS[0].feature {
-        build.args(["--no-default-features", "--features", board.feature]);
+        build.args(["--no-default-features", "--features", &format!("{},large-tables", board.feature)]);
     }
     run(&mut build)?;
     let elf = toolchain.artifact(FIRMWARE, IMAGE);

@@ -172,12 +172,14 @@ fn rustdoc() -> Result<()> {
     run(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// One of the tests sees content information as a person would: with curl.
+/// One of the tests sees content information as a person would: with curl. Core is tested with its small tables
+/// as well, which the workspace does not have.
 fn tests() -> Result<()> {
     if run::first_program(&["curl"]).is_none() {
         apt::install(&["curl"]).map_err(|error| format!("no curl to test with: {error}"))?;
     }
-    run(cargo().args(["test", "--workspace"]))
+    run(cargo().args(["test", "--workspace"]))?;
+    run(cargo().args(["test", "--package", "peerdist-core", "--no-default-features"]))
 }
 
 /// Builds with the release profile and, since a simulated office is the shortest proof that it

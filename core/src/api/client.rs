@@ -13,6 +13,7 @@ pub use super::error::{Added, ApiError, ReadError};
 use crate::content::{HodCheck, Info, InfoError, Progress, Segment, v2};
 use crate::crypto::{CipherAlgorithm, Crypto};
 use crate::fetch::{Failures, Fetch, Job, JobId, Source};
+use crate::limits::rows;
 use crate::store::seal::{SealError, open_at};
 use crate::store::verify::Expected;
 use crate::store::{BlockId, InfoId, InfoView, Storage, StoreError, Stored};
@@ -24,15 +25,16 @@ pub mod anywhere;
 mod intakes;
 mod local;
 
-/// Contents open at once.
-pub const CONTENTS: usize = 4;
+/// Contents open at once: each download has one, and the application the rest.
+pub const CONTENTS: usize = rows(4, 2);
 
 /// Reads at once, over all contents, until their data is copied: those of the application, and
-/// those of downloads.
-pub const READS: usize = 56;
+/// those of downloads. More of them than blocks in flight only wait.
+pub const READS: usize = rows(56, 8);
 
-/// Blocks whose data from the origin is incomplete, over all contents.
-pub const INTAKES: usize = 8;
+/// Blocks whose data from the origin is incomplete, over all contents: as many as a download has connections
+/// to it, and what the application adds.
+pub const INTAKES: usize = rows(8, 3);
 
 /// Block hashes checked against a segment's HoD in one call of the machine.
 const HOD_STEP: u32 = 64;
@@ -256,6 +258,7 @@ pub struct Parts<'a> {
 }
 
 impl Default for Client {
+    #[inline(always)]
     fn default() -> Self {
         Self {
             // A constant would take as much flash as it takes memory.

@@ -432,14 +432,16 @@ mod tests {
             }
         }
         let bytes = blob(WHOLE, &std::vec![&[7u32, 9][..]; 50]);
-        // Of 100 segments in 50 chunks a search sees 6 at most, and a few chunk heads.
+        // Of 100 segments in 50 chunks a search sees two more than lie between two places, and each may have a
+        // head of its chunk; what is read is a head of the structure, and of those.
+        let most = if MARKS == 32 { 14 } else { 50 };
         let source = Counted(&bytes, Cell::new(0));
         let info = Info::parse(&source).unwrap();
         for offset in 0..info.content_end() {
             source.1.set(0);
             let segment = info.segment_at(&source, offset).unwrap().unwrap();
             assert!((segment.offset()..segment.offset() + 9).contains(&offset));
-            assert!(source.1.get() <= 14, "{} reads", source.1.get());
+            assert!(source.1.get() <= most, "{} reads", source.1.get());
         }
         // From the segment before, the next one is two reads away.
         for index in 1..info.segment_count() {

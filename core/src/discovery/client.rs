@@ -18,14 +18,14 @@ use super::wire::{
 use super::{Addresses, FIRST_GAP, GROUP_V4, GROUP_V6, Replies, Subnet, between, count, cut, fingerprint};
 use crate::ages::blob_bytes;
 use crate::content::SegmentId;
-use crate::limits::SEGMENT_BLOCKS;
+use crate::limits::{SEGMENT_BLOCKS, rows};
 use crate::time::{Duration, Instant, earliest};
 
 /// Probes outstanding at the same time (3.1.1, Outstanding Probe List).
-pub const MAX_PROBES: usize = 8;
+pub const MAX_PROBES: usize = rows(8, 3);
 
 /// Subnets that a peer may be on: those of the interfaces, in both families.
-pub const MAX_SUBNETS: usize = 8;
+pub const MAX_SUBNETS: usize = rows(8, 2);
 
 /// Addresses taken of one match: a peer has one of each family. So one answer cannot fill the
 /// table of holders.
@@ -39,7 +39,7 @@ pub const MAX_SENDS: u8 = 4;
 const MAX_REPLIERS: usize = 12;
 
 /// Segments that all outstanding probes ask for together.
-pub const MAX_SEARCHED: usize = 32;
+pub const MAX_SEARCHED: usize = rows(32, 8);
 
 /// Segments of one probe, of either version.
 const MAX_ASKED: usize = if MAX_PROBE_IDS > MAX_PROBE_V2_IDS { MAX_PROBE_IDS } else { MAX_PROBE_V2_IDS };
@@ -274,6 +274,7 @@ fn bit(index: usize) -> u16 {
 
 impl Client {
     /// A client with nothing outstanding.
+    #[inline(always)]
     pub fn new(mut config: Config) -> Self {
         // 3.1.2: the waiting period SHOULD NOT be smaller than the maximum back-off.
         config.request_timeout = config.request_timeout.max(MAX_BACKOFF);

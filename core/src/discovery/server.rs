@@ -23,6 +23,7 @@ use super::{Addresses, FIRST_GAP, FNV, Replies, Subnet, between, count, cut, mix
 use crate::ages::{AgesRepr, blob_bytes};
 use crate::bytes::{NoRoom, Writer};
 use crate::content::SegmentId;
+use crate::limits::rows;
 use crate::time::{Duration, Instant};
 
 /// The shortest back-off before an answer (3.2.2).
@@ -33,14 +34,15 @@ pub const MAX_BACKOFF: Duration = Duration::from_millis(65);
 
 /// Datagrams of answers that wait for their back-off, as far as their texts fit `TEXT_BYTES`. More probes within 65 ms than this go
 /// unanswered by us; they are repeated, and others have the same segments.
-pub const MAX_PENDING: usize = 16;
+pub const MAX_PENDING: usize = rows(16, 8);
 
 /// Bytes of what all answers that wait differ in: the id of the probe, the segments, and how much there
 /// is of them. The longest answer takes 220, one for a single segment 120.
-const TEXT_BYTES: usize = 2_560;
+const TEXT_BYTES: usize = rows(2_560, 1_600);
 
 /// Datagrams of one answer. A probe that fits one datagram asks for no more than these hold.
 pub const MAX_PER_PROBE: usize = 7;
+const _: () = assert!(MAX_PER_PROBE <= MAX_PENDING && MAX_PER_PROBE * MAX_ANSWER_TEXT <= TEXT_BYTES);
 
 /// Sends of one answer at most (SOAP-over-UDP, fact 29).
 pub const MAX_SENDS: u8 = 2;
@@ -171,6 +173,7 @@ impl Server {
     }
 
     /// The same, as it is configured.
+    #[inline(always)]
     pub fn with_config(mut config: Config, instance_id: u32, rng: &mut dyn CryptoRng) -> Self {
         config.sends = config.sends.clamp(1, MAX_SENDS);
         config.max_backoff = config.max_backoff.max(MIN_BACKOFF);

@@ -15,6 +15,7 @@ use crate::api::client::{
     Added, ApiError, Client, Completion, ContentHandle, DEFAULT_READ_TIMEOUT, Parts, ReadId, ReadResult,
 };
 use crate::fetch::{Failure, Source};
+use crate::limits::rows;
 use crate::store::{BlockId, Storage};
 use crate::time::{Duration, Instant, earliest};
 
@@ -22,8 +23,8 @@ use crate::time::{Duration, Instant, earliest};
 /// while the other's bytes arrive.
 pub const ORIGIN_STREAMS: usize = 2;
 
-/// Blocks asked for among the peers at once.
-pub const WINDOW: usize = 16;
+/// Blocks asked for among the peers at once; no more are than the node has in flight.
+pub const WINDOW: usize = rows(16, 4);
 
 /// What is said of a range behind the content's end, as a server would.
 pub(super) const BEYOND_END: DownloadError = DownloadError::Origin(OriginFailure::Status(416));

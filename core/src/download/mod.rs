@@ -181,6 +181,7 @@ impl Download {
 
     /// Has a connection carry `need`, by a client that takes content information up to `max_info`; `false`
     /// if it cannot carry another request, or none for this URL.
+    #[inline(never)]
     pub fn ask(
         &mut self,
         now: Instant,

@@ -3,9 +3,10 @@
 use heapless::Vec;
 
 use crate::bytes::copy;
+use crate::limits::rows;
 
 /// How many can wait; and of the longest place that an origin can say its content is at instead.
-const STAGE_BYTES: usize = 2_048;
+const STAGE_BYTES: usize = rows(2_048, 1_024);
 
 /// Plain bytes that wait to be handed out.
 // Small fields come first: a microcontroller reaches those with short instructions.

@@ -14,6 +14,7 @@ use heapless::Vec;
 use rand_core::CryptoRng;
 
 use crate::fetch::{Cause, Failure, Failures, Survey};
+use crate::limits::rows;
 use crate::retrieval::set::IndexSet;
 use crate::retrieval::wire::Range as BlockRange;
 use crate::time::{Duration, Instant};
@@ -26,7 +27,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 const CANARIES: u32 = 16;
 
 /// Failures that are kept, of all blocks; of others it is only known whether any peer answered.
-const NOTES: usize = 16;
+const NOTES: usize = rows(16, 4);
 
 /// Not handed out yet.
 const TODO: u8 = 1 << 0;

@@ -17,7 +17,7 @@ use super::peers::{PeerSet, Peers, only, places};
 use super::tick::{Tick, least};
 use crate::content::SegmentId;
 use crate::crypto::HashAlgorithm;
-use crate::limits::REQUEST_TIMEOUT;
+use crate::limits::{DOWNLOADS, REQUEST_TIMEOUT, rows};
 use crate::retrieval::set::IndexSet;
 use crate::time::{Duration, Instant};
 
@@ -29,11 +29,11 @@ const LIST_AGAIN: u32 = 1_000;
 
 /// Of so many peers that have a part of a segment, the lists are kept fresh. Each client draws its own,
 /// so that a block finds its way through a crowd of any size from neighbour to neighbour.
-const NEIGHBOURS: usize = 8;
+pub(super) const NEIGHBOURS: usize = rows(8, 4);
 
-/// Block lists known at once: those of two segments, and of neighbours that have been replaced and still
-/// count as members.
-pub const MAX_LISTS: usize = 4 * NEIGHBOURS;
+/// Block lists known at once: those of as many segments as are surveyed at a time, and as many of neighbours
+/// that have been replaced and still count as members.
+pub const MAX_LISTS: usize = DOWNLOADS * 2 * NEIGHBOURS;
 
 /// A list that is older than this, in milliseconds, says nothing of what the peer does not have.
 const FRESH: u32 = 10_000;
@@ -44,11 +44,11 @@ const IDLE: u32 = 10_000;
 
 /// So many members of a crowd get blocks from the origin: enough to keep its link busy, and no more,
 /// since the same link among more of them has each take longer for a block, and what is under way
-/// nobody can ask for.
+/// nobody can ask for. The same everywhere, for all members have to see the same ones.
 pub const GETTERS: usize = 8;
 
-/// Probes that are remembered: those of the getters of two segments, as many as are surveyed at a time.
-const MAX_HEARD: usize = 2 * GETTERS;
+/// Probes that are remembered: those of the getters of as many segments as are surveyed at a time.
+const MAX_HEARD: usize = DOWNLOADS * GETTERS;
 
 /// Who probes and is not heard again for so many milliseconds is no member any more: one lost frame
 /// must not make it one for some and none for others.

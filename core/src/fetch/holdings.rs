@@ -7,11 +7,12 @@ use super::peers::{PeerSet, only};
 use super::tick::{Tick, least};
 use crate::content::SegmentId;
 use crate::crypto::HashAlgorithm;
-use crate::discovery::client::{Client, Config, Extent, Found, ProbeError, ProbeId};
+use crate::discovery::client::{Client, Config, Extent, Found, MAX_SEARCHED, ProbeError, ProbeId};
+use crate::limits::rows;
 use crate::time::{Duration, Instant};
 
 /// Segments with known holders; past that the one that nobody asked about for longest is forgotten.
-pub const MAX_SEGMENTS: usize = 32;
+pub const MAX_SEGMENTS: usize = rows(32, 8);
 
 /// A search for a segment's holders is worth this long; a block wanted later has them looked for
 /// again, since in a flash crowd holders appear while we download.
@@ -34,7 +35,8 @@ const CROWD_PAUSE: u16 = 16_000;
 pub(super) const LONGEST_WATCH: Duration = Duration::from_secs(17);
 
 /// Segments that are put into a probe at most; those beyond are for the next one.
-const PROBED: usize = 16;
+const PROBED: usize = rows(16, 8);
+const _: () = assert!(PROBED <= MAX_SEGMENTS && PROBED <= MAX_SEARCHED);
 
 /// The table, and the client that fills it.
 pub(super) struct Holdings {
@@ -81,6 +83,7 @@ enum Search {
 }
 
 impl Holdings {
+    #[inline(always)]
     pub(super) fn new(config: Config) -> Self {
         Self { discovery: Client::new(config), table: Vec::new(), uses: 0 }
     }

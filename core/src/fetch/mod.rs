@@ -205,6 +205,8 @@ impl Work {
 
 impl Fetch {
     /// Nothing known, nobody shunned.
+    // Inlined, it is built where the node is, and never lies on the stack beside it.
+    #[inline(always)]
     pub fn new(config: Config) -> Self {
         Self {
             holdings: Holdings::new(config.discovery),

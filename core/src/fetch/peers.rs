@@ -6,10 +6,12 @@ use heapless::Vec;
 
 use super::Cause;
 use super::tick::{Tick, least};
-use crate::limits::{BLOCK_BYTES, REQUEST_TIMEOUT};
+use crate::limits::{BLOCK_BYTES, REQUEST_TIMEOUT, rows};
 
-/// Peers known at once: as many as a set of them has bits.
-pub const MAX_PEERS: usize = PeerSet::BITS as usize;
+/// Peers known at once, for each of which a set of them has a bit. Others count as surplus until one of these is
+/// silent or shunned.
+pub const MAX_PEERS: usize = rows(32, 12);
+const _: () = assert!(MAX_PEERS <= PeerSet::BITS as usize && HOST_SHARE < MAX_PEERS);
 
 /// Blocks asked of one peer at a time, at most; a server has 64 uploads for everybody (fact 48).
 pub const MAX_WINDOW: u8 = 16;

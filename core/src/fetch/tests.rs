@@ -1,11 +1,13 @@
 mod crowd;
 
+use super::crowd::NEIGHBOURS;
 use super::*;
 use crate::content::SegmentId;
 use crate::crypto::{CipherAlgorithm, HashAlgorithm, SoftCrypto, hash};
 use crate::discovery::Subnet;
 use crate::discovery::server::Server;
 use crate::discovery::wire::{Message, parse};
+use crate::limits::DOWNLOADS;
 use crate::store::ram::{Entry, Page, RamStore};
 use crate::store::seal::Sealer;
 use crate::time::Duration;
@@ -677,7 +679,7 @@ fn a_peer_on_trial_keeps_its_place() {
     world.answer(&ask, sealed);
     world.now += Duration::from_secs(11);
     let meet = |world: &mut World, last| world.fetch.peers.meet(Tick::of(world.now), peer(last));
-    (2..=32).for_each(|last| assert_eq!(meet(&mut world, last), Some((last - 1, false))));
+    (2..=MAX_PEERS as u8).for_each(|last| assert_eq!(meet(&mut world, last), Some((last - 1, false))));
     assert_eq!(meet(&mut world, 100), None);
     world.work();
     assert_eq!(world.outcome(job).unwrap().source, Some(Source::Peer(peer(1))));
@@ -766,11 +768,15 @@ fn who_cannot_be_reached_keeps_nobody_waiting() {
     assert!(ask(&mut world, &|_| true).is_some_and(|question| question.peer == peer(1)));
 }
 
-/// A crowd in which everybody has a part of two segments, after so many surveys of both.
-fn surveys(turns: u32) -> (World, [SegmentId; 2]) {
+/// More than are asked for their lists, and no more than are known.
+const CROWD: usize = if MAX_PEERS < 20 { MAX_PEERS } else { 20 };
+
+/// A crowd in which everybody has a part of as many segments as are surveyed at a time, after so many surveys of
+/// each.
+fn surveys(turns: u32) -> (World, [SegmentId; DOWNLOADS]) {
     let (mut world, segments) = (World::new(), core::array::from_fn(|n| segment_v2(n as u8 + 1)));
     let begun = world.now;
-    let crowd: Vec<SocketAddr, 20> = (1..=20).map(peer).collect();
+    let crowd: Vec<SocketAddr, CROWD> = (1..=CROWD as u8).map(peer).collect();
     for turn in 0..turns {
         for id in &segments {
             world.fetch.survey(world.now, id, HashAlgorithm::Sha256, 64, begun);
@@ -787,16 +793,15 @@ fn surveys(turns: u32) -> (World, [SegmentId; 2]) {
     (world, segments)
 }
 
-/// Two downloads of different segments share the table of lists, and do not ask for the same ones
-/// again and again.
+/// Downloads of different segments share the table of lists, and do not ask for the same ones again and again.
 #[test]
 fn two_surveys_do_not_drive_each_other_out() {
     let (world, segments) = surveys(1_000);
-    let lists = world.fetch.counters.lists;
-    assert!((8 * 16..=11 * 16).contains(&lists), "{lists} lists in ten seconds");
+    let (lists, at_once) = (world.fetch.counters.lists, (DOWNLOADS * NEIGHBOURS) as u32);
+    assert!((8 * at_once..=11 * at_once).contains(&lists), "{lists} lists in ten seconds");
     for id in segments {
-        let known = (0..20).filter(|place| world.fetch.lists.is_known(&id, *place)).count();
-        assert_eq!(known, 8);
+        let known = (0..CROWD as u8).filter(|place| world.fetch.lists.is_known(&id, *place)).count();
+        assert_eq!(known, NEIGHBOURS);
     }
 }
 
@@ -805,6 +810,8 @@ fn two_surveys_do_not_drive_each_other_out() {
 fn a_survey_that_ends_leaves_its_rows() {
     let (mut world, segments) = surveys(100);
     world.fetch.end_survey(&segments[0]);
-    let known = |id: &SegmentId| (0..20).filter(|place| world.fetch.lists.is_known(id, *place)).count();
-    assert_eq!(segments.each_ref().map(known), [0, 8]);
+    for (number, id) in segments.iter().enumerate() {
+        let known = (0..CROWD as u8).filter(|place| world.fetch.lists.is_known(id, *place)).count();
+        assert_eq!(known, if number == 0 { 0 } else { NEIGHBOURS });
+    }
 }

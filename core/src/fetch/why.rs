@@ -4,8 +4,10 @@ use core::net::SocketAddr;
 
 use heapless::Vec;
 
+use crate::limits::rows;
+
 /// Failures kept for the answer to "why did this block come from there".
-pub const FAILURES_KEPT: usize = 4;
+pub const FAILURES_KEPT: usize = rows(4, 2);
 
 /// Where a block came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

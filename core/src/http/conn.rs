@@ -34,10 +34,11 @@
 
 use super::wire::{self, Header, Malformed, RequestLine, StatusLine, Version, items, name_eq};
 use crate::bytes::{Len, copy, parse_decimal, split_byte};
+use crate::limits::rows;
 
 /// Bytes of a line that are kept, without its LF: every line that matters to us is far shorter.
 /// The value of a longer header is passed over.
-pub const LINE_BYTES: usize = 512;
+pub const LINE_BYTES: usize = rows(512, 256);
 
 /// Bytes of a whole head with its line ends, interim replies before it included, and again of all
 /// trailers: what other servers allow, so that long cookies and proxies' traces pass.

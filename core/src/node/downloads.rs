@@ -2,8 +2,7 @@
 //! nothing of this is left.
 
 use super::*;
-use crate::download::ORIGIN_STREAMS;
-use crate::download::origin::{OriginFailure, OriginStream};
+use crate::download::origin::OriginFailure;
 
 /// A place for a download.
 pub(super) struct Place {
@@ -13,8 +12,10 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn free() -> Self {
-        Self { generation: 0, download: None }
+    /// A free place each. Not inlined, it lies on the stack before a node is made of it, and not while.
+    #[inline(never)]
+    pub(super) fn all_free<const DOWNLOADS: usize>() -> [Self; DOWNLOADS] {
+        core::array::from_fn(|_| Self { generation: 0, download: None })
     }
 
     pub(super) fn download(&mut self) -> Option<&mut Download> {
@@ -179,15 +180,13 @@ where
         let idle = streams.iter().position(idle);
         let chosen = idle.or_else(|| {
             let open = streams.iter().filter(|stream| stream.is_of(index)).count();
-            let may_dial = now >= *dial_after && open < ORIGIN_STREAMS;
-            streams.iter().position(|stream| may_dial && stream.is_free())
+            if now >= *dial_after && open < ORIGIN_STREAMS { free_row(streams) } else { None }
         });
         let Some(stream) = chosen.and_then(|chosen| streams.get_mut(chosen)) else { return false };
         let mut parts = common.lend();
         let Some(need) = download.need(now, client, &mut parts) else { return false };
         if idle.is_none() {
-            let due = Due::Connect(download.url().origin);
-            stream.open(Role::Origin(index, OriginStream::new(now)), Some(due));
+            stream.open_origin(now, index, download.url().origin);
         }
         let Role::Origin(_, connection) = &mut stream.role else { return false };
         if download.ask(now, connection, config.content_information, &need) {

@@ -243,7 +243,7 @@ where
     #[inline(never)]
     fn next_ask(&mut self, now: Instant, dial: bool) -> Option<Ask> {
         let Self { streams, common: Common { fetch, jobs, rng, .. }, .. } = self;
-        let (mut any_idle, mut any_free, mut any_closing) = (false, false, false);
+        let (mut any_idle, mut any_free, mut any_closing) = (false, !streams.is_full(), false);
         for stream in streams.iter() {
             any_idle |= stream.idle_peer().is_some();
             any_free |= stream.is_free();
@@ -262,7 +262,7 @@ where
     #[inline(never)]
     fn carry(&mut self, now: Instant, ask: &Ask) -> bool {
         let Self { streams, common: Common { fetch, jobs, .. }, dial_after, config, .. } = self;
-        let (mut free, mut idle) = (None, None);
+        let mut idle = None;
         for (index, stream) in streams.iter_mut().enumerate() {
             if stream.idle_peer() == Some(ask.peer)
                 && let Role::Fetch(peer) = &mut stream.role
@@ -270,21 +270,18 @@ where
             {
                 return true;
             }
-            if free.is_none() && stream.is_free() {
-                free = Some(index);
-            }
             if idle.is_none() && stream.idle_peer().is_some() {
                 idle = Some(index);
             }
         }
+        let free = if now >= *dial_after { free_row(streams) } else { None };
         if now >= *dial_after
             && let Some(stream) = free.or(idle).and_then(|index| streams.get_mut(index))
         {
             if free.is_none() {
                 stream.dismiss(Due::Close);
             } else {
-                let peer = PeerStream::new(now, ask.peer, config.accept_plain);
-                stream.open(Role::Fetch(peer), Some(Due::Connect(ask.peer)));
+                stream.open_peer(now, ask.peer, config.accept_plain);
                 if let Role::Fetch(peer) = &mut stream.role
                     && peer.ask(now, ask)
                 {
@@ -343,9 +340,10 @@ where
     }
 
     pub(super) fn open(&mut self, role: Role, due: Option<Due>) -> Option<StreamId> {
-        let (index, stream) = (0u16..).zip(&mut self.streams).find(|(_, stream)| stream.is_free())?;
+        let index = free_row(&mut self.streams)?;
+        let stream = self.streams.get_mut(index)?;
         stream.open(role, due);
-        Some(StreamId { index, generation: stream.generation })
+        Some(StreamId { index: index as u16, generation: stream.generation })
     }
 
     pub(super) fn role(&mut self, id: StreamId) -> Option<&mut Role> {
@@ -383,6 +381,19 @@ where
 }
 
 impl Stream {
+    /// Puts a free row to use for the origin of the download in a place. Apart, so that what is moved here lies on
+    /// the stack no longer than it has to.
+    #[inline(never)]
+    pub(super) fn open_origin(&mut self, now: Instant, place: u8, origin: SocketAddr) {
+        self.open(Role::Origin(place, OriginStream::new(now)), Some(Due::Connect(origin)));
+    }
+
+    /// The same for a peer.
+    #[inline(never)]
+    fn open_peer(&mut self, now: Instant, peer: SocketAddr, accept_plain: AcceptPlain) {
+        self.open(Role::Fetch(PeerStream::new(now, peer, accept_plain)), Some(Due::Connect(peer)));
+    }
+
     /// Puts a free row to use.
     pub(super) fn open(&mut self, role: Role, due: Option<Due>) {
         self.generation = self.generation.wrapping_add(1);

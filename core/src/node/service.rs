@@ -26,6 +26,7 @@ pub struct Serving(Server);
 impl Service for Serving {
     const SERVES: bool = true;
 
+    #[inline(always)]
     fn new(config: Config, instance_id: u32, rng: &mut dyn CryptoRng) -> Self {
         Self(Server::with_config(config, instance_id, rng))
     }

@@ -2,6 +2,7 @@ extern crate std;
 
 use super::*;
 use crate::crypto::SoftCrypto;
+use crate::limits::rows;
 use crate::store::ram::{Entry, Page, RamStore};
 
 struct NoEntropy;
@@ -34,9 +35,9 @@ fn a_block_in_flight_takes_little_memory() {
     let block = (size_of::<Sized<4, 9>>() - size_of::<Sized<4, 1>>()) / 8;
     assert!(block <= 1_024, "{block} bytes for each block in flight");
     let stream = (size_of::<Sized<12, 1>>() - size_of::<Sized<4, 1>>()) / 8;
-    assert!(stream <= 2_048, "{stream} bytes for each stream");
+    assert!(stream <= rows(1_280, 960), "{stream} bytes for each stream");
     let rest = size_of::<Sized<0, 0>>();
-    assert!(rest <= 68 * 1_024, "{rest} bytes for all the rest");
+    assert!(rest <= rows(40, 13) * 1_024, "{rest} bytes for all the rest");
 }
 
 /// What does nothing for others neither accepts them nor looks at their probes.
@@ -139,13 +140,15 @@ fn a_connection_that_is_not_wanted_any_more_is_not_asked_for() {
         let (host, path) = ("origin".try_into().unwrap(), "/".try_into().unwrap());
         node.download(now, Url { origin: ([10, 1, 0, last], 80).into(), host, path }).unwrap()
     };
-    let [first, second] = [1, 2].map(|last| download(&mut node, last));
+    let downloads: [DownloadId; DOWNLOADS] = core::array::from_fn(|n| download(&mut node, n as u8 + 1));
     let mut buf = [0; 2_048];
     let Some(Output::Connect { stream, remote, .. }) = node.poll_output(now, &mut buf) else { panic!() };
     assert_eq!(remote, ([10, 1, 0, 1], 80).into());
-    node.cancel_download(second);
-    assert!(node.poll_output(now, &mut buf).is_none());
-    node.cancel_download(first);
+    for later in &downloads[1..] {
+        node.cancel_download(*later);
+        assert!(node.poll_output(now, &mut buf).is_none());
+    }
+    node.cancel_download(downloads[0]);
     let Some(Output::Abort { stream: aborted }) = node.poll_output(now, &mut buf) else { panic!() };
     assert_eq!(aborted, stream);
     assert!(node.poll_output(now, &mut buf).is_none());

@@ -18,13 +18,13 @@ use super::wire::{
 use crate::ages::{Tell, blob_bytes, emit_ages};
 use crate::bytes::{NoRoom, Writer, copy};
 use crate::content::SegmentId;
-use crate::limits::MAX_DIGEST_BYTES;
+use crate::limits::{MAX_DIGEST_BYTES, rows};
 use crate::store::{BlockId, Store, StoreError, Stored};
 use crate::time::Duration;
 
 /// Segments of a list that get an age (2.2.6: SHOULD): a fixed place for each is kept in every
 /// exchange, and a microcontroller has one of these for every connection.
-pub const LISTED_AGES: usize = 64;
+pub const LISTED_AGES: usize = rows(64, 24);
 
 /// Bytes of the longest part of a reply beside block and ranges: the ages of a list of segments.
 const PART_BYTES: usize = 4 + blob_bytes(LISTED_AGES);

@@ -14,7 +14,7 @@ use cortex_m::{Peripherals, interrupt, singleton};
 use cortex_m_rt::entry;
 use heapless::Vec;
 use peerdist_core::crypto::SoftCrypto;
-use peerdist_core::node::{self, Node};
+use peerdist_core::node::Node;
 use peerdist_hal::flash::{Entry, count_start};
 use static_cell::ConstStaticCell;
 
@@ -65,21 +65,18 @@ fn run() -> Result<Infallible, Problem> {
     log!("LAN9118 at {=[u8]:02x}", address);
     let (sheet, rest) = Nor::take().and_then(|nor| nor.split(SHEET_SECTORS)).ok_or(Problem::Flash)?;
     let (starts, blocks) = rest.split(START_SECTORS).ok_or(Problem::Flash)?;
-    let start = Start { starts: count_start(starts).unwrap_or(0), ..faults::take_note() };
+    let start = Start { starts: count(starts), ..faults::take_note() };
     // After a reset, too, ports and sequence numbers are others: an origin may still have connections of before.
     let [s, t] = (start.starts as u16).to_be_bytes();
     let mut entropy = Entropy::insecure(u64::from_be_bytes([s, t, a, b, c, d, e, f]));
     log!("entropy is NOT SECURE on this board");
-    let (config, refused) = app::read_config(sheet.bytes());
-    let (rows, infos) = store_memory().ok_or(Problem::Taken)?;
-    let store = store::mount(blocks, rows, infos).map_err(|_| Problem::Flash)?;
-    log!("{} blocks on flash", store.blocks.count());
+    let mut app = new_app(start, sheet);
     let seed = rand_core::Rng::next_u64(&mut entropy);
     let mut stack =
-        Stack::new(clock::now(), address, &mut card, config.port, seed).map_err(Problem::Stack)?;
+        Stack::new(clock::now(), address, &mut card, app.config().port, seed).map_err(Problem::Stack)?;
+    let store = new_store(blocks)?;
     // Not in a static: the compiler would make it on the stack first, and have it twice.
-    let mut node = new_node(app::node_config(&config, &start), store, entropy);
-    let mut app = App::new(clock::now(), start, (config, refused));
+    let mut node = new_node(&app, store, entropy);
 
     let mut dog = Dog::start();
     loop {
@@ -102,10 +99,29 @@ fn store_memory() -> Option<(&'static mut [Entry], &'static mut [u8])> {
     Some((&mut rows[..], &mut INFOS.try_take()?[..]))
 }
 
-/// Not inlined, as the stack of all that makes it would stay for good.
+// These are not inlined, as the stack of all that makes them would stay for good.
+
 #[inline(never)]
-fn new_node(config: node::Config, store: FlashAndRam<Nor>, entropy: Entropy) -> ThisPeer {
-    Node::new(config, store, SoftCrypto, entropy)
+fn count(starts: Nor) -> u32 {
+    count_start(starts).unwrap_or(0)
+}
+
+#[inline(never)]
+fn new_app(start: Start, sheet: Nor) -> App {
+    App::new(clock::now(), start, app::read_config(sheet.bytes()))
+}
+
+#[inline(never)]
+fn new_store(blocks: Nor) -> Result<FlashAndRam<Nor>, Problem> {
+    let (rows, infos) = store_memory().ok_or(Problem::Taken)?;
+    let store = store::mount(blocks, rows, infos).map_err(|_| Problem::Flash)?;
+    log!("{} blocks on flash", store.blocks.count());
+    Ok(store)
+}
+
+#[inline(never)]
+fn new_node(app: &App, store: FlashAndRam<Nor>, entropy: Entropy) -> ThisPeer {
+    Node::new(app.node_config(), store, SoftCrypto, entropy)
 }
 
 /// Sleeps until a frame comes or the clock ticks, which is at the latest a millisecond from now.

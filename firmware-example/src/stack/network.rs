@@ -55,6 +55,7 @@ impl Network {
     }
 
     /// Passes on what DHCP and DNS have to say; whether the stack has something to do for it.
+    #[inline(never)]
     pub fn poll<S: Shelf, R: CryptoRng>(
         &mut self,
         now: Instant,
@@ -93,6 +94,7 @@ impl Network {
     }
 
     /// Gives the stack another address.
+    #[inline(never)]
     pub fn take(&mut self, place: &Place, interface: &mut Interface, sockets: &mut SocketSet<'_>) {
         let address = IpCidr::Ipv4(Ipv4Cidr::new(place.address, place.prefix.min(32)));
         // With one address and one route, there is room.
@@ -113,6 +115,7 @@ impl Network {
     }
 
     /// Asks for the address of `name`.
+    #[inline(never)]
     pub fn resolve(
         &mut self,
         name: &str,

@@ -47,6 +47,7 @@ impl Page {
     }
 
     /// Answers who asks, with what `answer` writes for a request; whether anything was done.
+    #[inline(never)]
     pub fn poll(
         &mut self,
         sockets: &mut SocketSet<'_>,

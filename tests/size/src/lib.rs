@@ -20,7 +20,7 @@ use peerdist_core::store::{
 use peerdist_core::time::{Duration, Instant};
 use rand_core::{TryCryptoRng, TryRng};
 
-/// A node of four connections, by what it does.
+/// A node of four connections, by what it does, with the tables that core has for so few.
 pub type Peer<const DOWNLOADS_AT_ONCE: usize = DOWNLOADS, P = Serving> =
     Node<AnyStore, SoftCrypto, Entropy, 4, 2, DOWNLOADS_AT_ONCE, P>;
 

@@ -2,10 +2,12 @@
 
 use heapless::Vec;
 
+use crate::limits::rows;
+
 use super::wire::{CHUNK_HEAD_BYTES, DESCRIPTION_BYTES, HEADER_BYTES};
 
-/// Places remembered: a search walks over no more than one in 16 of the segments.
-pub const MARKS: usize = 32;
+/// Places remembered: a search walks over no more than one in `MARKS / 2` of the segments.
+pub const MARKS: usize = rows(32, 8);
 
 /// Which segment is looked for.
 #[derive(Clone, Copy, Debug)]
@@ -137,7 +139,7 @@ mod tests {
                 assert_eq!(marks.before(Sought::Offset(u64::from(index) * 10 + 9)), Some(found));
                 index - found.index
             });
-            assert!(longest.max().unwrap() <= segments / 16, "{segments}");
+            assert!(longest.max().unwrap() <= segments / (MARKS as u32 / 2), "{segments}");
         }
     }
 

@@ -10,6 +10,7 @@ use heapless::{Vec, VecView};
 use crate::content::SegmentId;
 use crate::discovery::wire::MessageId;
 use crate::discovery::{FNV, fingerprint, mix};
+use crate::limits::rows;
 use crate::time::{Duration, Instant};
 
 /// Probes remembered as answered, or as left to others.
@@ -31,7 +32,7 @@ pub const ANSWERS_AT_ONCE: u32 = 200;
 const PER_ANSWER: u32 = 1_000_000 / ANSWERS_PER_SECOND;
 
 /// Segments remembered as those that many others have.
-pub const MAX_CROWDS: usize = 32;
+pub const MAX_CROWDS: usize = rows(32, 8);
 
 /// For how long others are relied on. The document knows no end; but when those that answer are
 /// gone, those that kept silent have to speak.

@@ -497,7 +497,11 @@ where
                 }
                 0
             }
-            Input::Data { stream, data } => self.handle_data(now, stream, data),
+            Input::Data { stream, data } => match self.role(stream) {
+                // By itself, since what comes of it goes deeper than anything else.
+                Some(Role::Origin(..)) => self.handle_origin_data(now, stream, data),
+                _ => self.handle_data(now, stream, data),
+            },
             Input::Eof { stream } => {
                 self.handle_eof(now, stream);
                 0

@@ -36,7 +36,7 @@ const SEND_BYTES: usize = if SMALL { 2 * SEGMENT_BYTES } else { 8_192 };
 /// Datagrams that wait, each way, and the bytes of them: one of 1,400 bytes at least.
 const DATAGRAMS: usize = 8;
 const RECEIVED_BYTES: usize = if SMALL { 2_048 } else { 8_192 };
-const SENT_BYTES: usize = if SMALL { 1_536 } else { 8_192 };
+const SENT_BYTES: usize = if SMALL { 1_408 } else { 8_192 };
 
 /// Sockets in all: those for streams, one for discovery, the network's own, and the page's.
 const SOCKETS: usize = STREAMS + 1 + network::SOCKETS + page::SOCKETS;

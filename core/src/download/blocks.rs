@@ -329,6 +329,7 @@ impl Blocks {
     }
 
     /// A missing block to ask the origin for, if it is our turn to.
+    #[inline(never)]
     fn choose(&mut self, now: Instant, parts: &mut Parts<'_>) -> Option<u32> {
         let Some(surveyed) = &mut self.surveyed else { return self.sweep.wanted(parts.rng, &|_| 0, 0) };
         let latest = surveyed.patience(now, self.pace)?;

@@ -91,8 +91,7 @@ where
                 common.answered(now, asked, answer);
                 if idle_talk { data.len() } else { used }
             }
-            Role::Origin(..) => self.handle_origin_data(now, id, data),
-            Role::Free | Role::Serve(_) => data.len(),
+            Role::Free | Role::Serve(_) | Role::Origin(..) => data.len(),
         }
     }
 

@@ -15,8 +15,8 @@ use heapless::{Deque, Vec, VecView};
 use rand_core::CryptoRng;
 
 use crate::api::client::{
-    ApiError, CONTENTS, Client, Completion, ContentHandle, ContentTag, INTAKES, Parts, Patience, READS, ReadError,
-    ReadId,
+    ApiError, CONTENTS, Client, Completion, ContentHandle, ContentTag, INTAKES, Parts, Patience, READS,
+    ReadError, ReadId,
 };
 use crate::api::{Api, Application, Installed, NoApplication};
 use crate::bytes::Len;

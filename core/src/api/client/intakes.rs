@@ -29,13 +29,8 @@ impl Client {
         // What goes on with a block needs no search.
         let mut position = self.inflow(handle, offset);
         if position.is_none() {
-            let located = self.locate(parts, handle, offset)?;
-            let rest = until(located.end(), offset, bytes);
-            if offset > located.start {
-                return Ok((rest, Added::OutOfOrder));
-            }
-            if !self.begin_intake(parts, handle, &located)? {
-                return Ok((rest, Added::Known));
+            if let Some(done) = self.begin_block(parts, handle, offset, bytes)? {
+                return Ok(done);
             }
             position = self.intakes.len().checked_sub(1);
         }
@@ -79,6 +74,24 @@ impl Client {
         self.intakes
             .iter()
             .position(|inflow| inflow.content == handle && offset >= inflow.start && offset < inflow.end())
+    }
+
+    /// Begins with the block that the byte at `offset` is of; or else what becomes of `bytes`, and of how many.
+    #[inline(never)]
+    fn begin_block(
+        &mut self,
+        parts: &mut Parts<'_>,
+        handle: ContentHandle,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<Option<(usize, Added)>, ApiError> {
+        let located = self.locate(parts, handle, offset)?;
+        let rest = until(located.end(), offset, bytes);
+        if offset > located.start {
+            return Ok(Some((rest, Added::OutOfOrder)));
+        }
+        let begun = self.begin_intake(parts, handle, &located)?;
+        Ok(if begun { None } else { Some((rest, Added::Known)) })
     }
 
     /// Reserves a slot for a block from the origin; `false` if the block is here or on its way.

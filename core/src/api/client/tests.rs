@@ -404,6 +404,7 @@ fn there_is_an_end_of_the_content_where_it_is_known() {
     let ranged = world.collecting();
     world.describe(ranged, &part);
     assert_eq!(world.add_bytes(ranged, 2 * BLOCK + 5, &[1]), Ok(None));
+    world.with(|client, parts, _| client.close_content(ranged, parts)).unwrap();
     let part = excerpt(&published_v2(&world.content), 10..20);
     let ranged = world.collecting();
     world.describe(ranged, &part);

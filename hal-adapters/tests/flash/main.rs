@@ -15,7 +15,7 @@ use std::ops::Range;
 use mock::Mock;
 use peerdist_core::crypto::{CipherAlgorithm, HashAlgorithm, Seal, Secret, SoftCrypto, hash};
 use peerdist_core::store::verify::{Expected, Verifier, VerifyError};
-use peerdist_core::store::{BlockId, ReserveError, SlotId, Store, StoreError};
+use peerdist_core::store::{BlockId, Label, ReserveError, SlotId, Store, StoreError};
 use peerdist_core::time::{Duration, Instant};
 use peerdist_hal::flash::{Entry, FlashStore, TooSmall};
 use stores::{block, segment, text, which};
@@ -129,6 +129,36 @@ fn blocks_outlive_a_reset() {
         assert!(has(&mut mount(&mut flash, 9), 7, 4_000));
     }
     on_all!(check);
+}
+
+#[test]
+fn blocks_are_forgotten_by_label_for_good() {
+    let mut flash = Words4::new(12, 1);
+    let mut store = mount(&mut flash, 9);
+    let [first, second] = [0, 7].map(|number| Label::new(number).unwrap());
+    let [ours, shared, theirs] = [0, 1, 2].map(|index| put(&mut store, index, 4_000).unwrap());
+    for (slot, label) in [(ours, first), (shared, first), (shared, second), (theirs, second)] {
+        store.label(slot, label);
+    }
+    store.pin(ours);
+    assert!(!store.forget_labelled(first), "it is being read");
+    assert!(store.is_labelled(first) && has(&mut store, 0, 4_000));
+    store.unpin(ours);
+    assert!(store.forget_labelled(first) && !store.is_labelled(first));
+    assert_eq!(which(&store, 0..9), [1, 2]);
+
+    // Neither a block that is not whole has a label, nor one that comes later.
+    let reserved = store.reserve(&block(5), 4_000).unwrap();
+    store.label(reserved, first);
+    store.label(ours, first);
+    assert!(!store.is_labelled(first));
+    store.release(reserved);
+    put(&mut store, 0, 4_000).unwrap();
+    assert!(store.forget_labelled(first) && has(&mut store, 0, 4_000));
+    // What was forgotten stays so; labels do not outlast a reset, and their blocks do.
+    let mut store = mount(&mut flash, 9);
+    assert!(!store.is_labelled(second) && store.forget_labelled(second));
+    assert_eq!(which(&store, 0..9), [0, 1, 2]);
 }
 
 #[test]

@@ -712,11 +712,7 @@ where
     /// Refuses the application's reads beyond [`APPLICATION_READS`]: each may need room for its
     /// completion, and a row of the table that downloads share.
     fn check_reads(&self) -> Result<(), ApiError> {
-        let of_download = |read: &ReadId| self.downloads.iter().any(|place| place.owns(*read));
-        let open = self.client.reads().filter(|read| !of_download(read)).count();
-        let ended = |completion: &&Completion| self.client.reads().all(|read| read != completion.read);
-        let waiting = self.for_application.iter().filter(ended).count();
-        if open + waiting < APPLICATION_READS { Ok(()) } else { Err(ApiError::Full) }
+        if self.reads_left() > 0 { Ok(()) } else { Err(ApiError::Full) }
     }
 }
 

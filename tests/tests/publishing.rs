@@ -17,7 +17,7 @@ use rand_core::SeedableRng;
 use serde_json::Value;
 
 type Store = RamStore<[Page; 0], [Entry; 0], Vec<u8>>;
-type Publisher = Node<Store, SoftCrypto, ChaCha20Rng, 1, 1, 0, ClientOnly, Tabled<1, 1, 1, 1, 4>>;
+type Publisher = Node<Store, SoftCrypto, ChaCha20Rng, 1, 1, 0, ClientOnly, Tabled<1, 1, 1, 1, 0, 4, 0>>;
 
 /// Where ullLengthOfRange stands in version 2.0.
 const RANGE_LEN: Range<usize> = 23..31;

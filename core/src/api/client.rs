@@ -431,6 +431,11 @@ impl Client {
         parts.storage.find(&located.kept).is_some_and(|stored| stored.plain_len == located.expected.len)
     }
 
+    /// Where the next stream read of `handle` begins, as far as those before it have ended.
+    pub fn position(&self, handle: ContentHandle) -> u64 {
+        self.content(handle).map_or(0, |content| content.position)
+    }
+
     /// All reads that have not ended, or whose data is still to be copied.
     pub fn reads(&self) -> impl Iterator<Item = ReadId> + '_ {
         self.reads.iter().map(|read| read.id)

@@ -94,6 +94,7 @@ impl Api<'_> {
         self.tables.instance(instance)?;
         self.tables.end_all(ApiError::Aborted, &|row| row.instance == instance);
         self.forget_published(instance);
+        self.forget_contents(instance);
         if let Some(row) = self.tables.instances.get_mut(usize::from(instance.index)) {
             row.is_open = false;
         }
@@ -140,6 +141,7 @@ impl Api<'_> {
         if status != Status::Available {
             // Gap G10: they stay so, whatever the status becomes.
             self.invalidate();
+            self.invalidate_contents();
         }
         self.notify();
     }

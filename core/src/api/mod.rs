@@ -7,11 +7,12 @@
 //! [`Completion`](operation::Completion). Handles know by their type what they are of, and by a
 //! generation which use of a row they are.
 //!
-//! The consumer's part stands on [`client`], which downloads use as well, and is not among these
-//! calls yet: the node has it as methods of its own.
+//! The consumer's part stands on [`client`], which downloads use as well. A device without tables for the
+//! API has the engine's calls as methods of the node, which is the smaller door.
 
 pub mod client;
 mod code;
+mod consumer;
 mod error;
 mod instance;
 pub mod operation;
@@ -19,18 +20,27 @@ mod server;
 mod tables;
 pub mod waiting;
 
+pub use client::Patience;
 pub use code::Code;
+pub use consumer::{BasicInfo, CROWD, CROWD_LASTS, ContentHandle, Dropped};
 pub use error::{Added, ApiError, ReadError};
 pub use instance::{InstanceHandle, SUPPORTED_VERSION, Status, StatusInfo, UserId};
 pub use server::{InfoHandle, InfoVersions, PublicationOptions, Published, StreamHandle};
 pub use tables::{Application, Installed, NoApplication, Standard, Tabled, Tables};
 
-use client::Parts;
+use client::{Client, Parts};
+use operation::Operation;
+use waiting::Waiting;
+
+use crate::time::Instant;
 
 /// The calls of the API, on a node.
 pub struct Api<'a> {
     tables: Tables<'a>,
     parts: Parts<'a>,
+    client: &'a mut Client,
+    /// Reads that the engine takes for applications, beside those that it has.
+    reads_left: usize,
     /// Whether the node has work that needs no input.
     busy: &'a mut bool,
 }
@@ -45,11 +55,27 @@ pub enum Handle {
     Stream(StreamHandle),
     /// Content information that is read.
     Info(InfoHandle),
+    /// Content that is read.
+    Content(ContentHandle),
 }
 
 impl<'a> Api<'a> {
-    pub(crate) fn new(tables: Tables<'a>, parts: Parts<'a>, busy: &'a mut bool) -> Self {
-        Self { tables, parts, busy }
+    pub(crate) fn new(
+        tables: Tables<'a>,
+        parts: Parts<'a>,
+        client: &'a mut Client,
+        reads_left: usize,
+        busy: &'a mut bool,
+    ) -> Self {
+        Self { tables, parts, client, reads_left, busy }
+    }
+
+    /// Does what operations wait for; whether there may be more to do at once.
+    pub(crate) fn work(&mut self, now: Instant) -> bool {
+        self.work_server();
+        self.check_contents()
+            | self.issue_reads(now)
+            | self.client.settle(&mut self.parts, &mut Waiting::new(self.tables.pages))
     }
 }
 

@@ -4,7 +4,9 @@
 //! without a row it is not accepted. Until then it counts as under way, since nobody but the caller
 //! knows whether he has seen its end. Completions come in the order in which operations ended.
 
+use super::client::ReadId;
 use super::code::Code;
+use super::consumer::Reading;
 use super::error::ApiError;
 use super::instance::{InstanceHandle, StatusInfo};
 use super::server::{InfoHandle, StreamHandle};
@@ -49,6 +51,27 @@ pub enum Outcome {
         /// How many.
         len: u32,
     },
+    /// So many bytes in a row are in the store: the answer to a read of none.
+    Stored {
+        /// Where they begin.
+        offset: u64,
+        /// How many, as far as 32 bits count.
+        len: u32,
+    },
+    /// Neither the store nor a peer has these bytes.
+    Missing {
+        /// Where they begin.
+        offset: u64,
+        /// How many.
+        len: u32,
+    },
+    /// The time was over first; a retry may succeed.
+    TimedOut {
+        /// Where what is missing begins.
+        offset: u64,
+        /// How many bytes that is.
+        len: u32,
+    },
     /// It failed, or was cancelled.
     Failed(ApiError),
 }
@@ -58,23 +81,32 @@ impl Completion {
     pub const fn code(&self) -> Code {
         match &self.outcome {
             Outcome::Failed(error) => error.code(),
+            Outcome::Missing { .. } => Code::MissingData,
+            Outcome::TimedOut { .. } => Code::Timeout,
             _ => Code::Success,
         }
     }
 
-    /// Bytes transferred.
+    /// Bytes transferred; or of what is missing.
     pub const fn bytes(&self) -> u32 {
         match self.outcome {
-            Outcome::Taken(len) | Outcome::Data { len, .. } => len,
+            Outcome::Taken(len) => len,
+            Outcome::Data { len, .. }
+            | Outcome::Stored { len, .. }
+            | Outcome::Missing { len, .. }
+            | Outcome::TimedOut { len, .. } => len,
             Outcome::Done | Outcome::Status(_) | Outcome::Failed(_) => 0,
         }
     }
 
-    /// Where the bytes begin, if they were read from somewhere.
+    /// Where the bytes begin, if they were to be read from somewhere.
     pub const fn offset(&self) -> Option<u64> {
         match self.outcome {
-            Outcome::Data { offset, .. } => Some(offset),
-            _ => None,
+            Outcome::Data { offset, .. }
+            | Outcome::Stored { offset, .. }
+            | Outcome::Missing { offset, .. }
+            | Outcome::TimedOut { offset, .. } => Some(offset),
+            Outcome::Taken(_) | Outcome::Done | Outcome::Status(_) | Outcome::Failed(_) => None,
         }
     }
 }
@@ -87,6 +119,8 @@ pub struct Operation {
     pub(super) handle: Handle,
     key: usize,
     pub(super) action: Action,
+    /// The engine's read that holds its data.
+    data: Option<ReadId>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,6 +129,8 @@ enum Stage {
     Pending,
     /// The first number counts those that ended.
     Ended(u32, Outcome),
+    /// Its completion has been taken, and its data has not.
+    Taken,
 }
 
 /// What an operation is to do.
@@ -104,6 +140,10 @@ pub(super) enum Action {
     Add,
     Complete,
     Retrieve { max: u32 },
+    AddInfo,
+    CompleteInfo,
+    AddData,
+    Read(Reading),
 }
 
 impl Operation {
@@ -114,6 +154,7 @@ impl Operation {
         handle: Handle::Instance(InstanceHandle::NONE),
         key: 0,
         action: Action::Add,
+        data: None,
     };
 
     pub(super) fn is_pending(&self) -> bool {
@@ -122,7 +163,7 @@ impl Operation {
 
     /// Whether it has not ended, or nobody has seen that yet.
     fn is_under_way(&self) -> bool {
-        self.stage != Stage::Free
+        matches!(self.stage, Stage::Pending | Stage::Ended(..))
     }
 
     pub(super) fn is(&self, id: OperationId) -> bool {
@@ -152,10 +193,11 @@ impl Api<'_> {
         let next = desk.next_end;
         let age = |row: &Operation| match row.stage {
             Stage::Ended(order, _) => Some(next.wrapping_sub(order)),
-            Stage::Free | Stage::Pending => None,
+            Stage::Free | Stage::Pending | Stage::Taken => None,
         };
         let row = operations.iter_mut().filter(|row| age(row).is_some()).max_by_key(|row| age(row))?;
-        let Stage::Ended(_, outcome) = core::mem::replace(&mut row.stage, Stage::Free) else { return None };
+        let then = if row.data.is_some() { Stage::Taken } else { Stage::Free };
+        let Stage::Ended(_, outcome) = core::mem::replace(&mut row.stage, then) else { return None };
         let Operation { id: operation, instance, handle, key, .. } = *row;
         Some(Completion { operation, instance, handle, key, outcome })
     }
@@ -178,7 +220,7 @@ impl Tables<'_> {
         let row = self.operations.iter_mut().find(|row| row.stage == Stage::Free).ok_or(ApiError::Full)?;
         self.desk.next_operation = self.desk.next_operation.wrapping_add(1);
         let id = OperationId(self.desk.next_operation);
-        *row = Operation { id, stage: Stage::Pending, instance, handle, key, action };
+        *row = Operation { id, stage: Stage::Pending, instance, handle, key, action, data: None };
         Ok(id)
     }
 
@@ -195,6 +237,41 @@ impl Tables<'_> {
         if let Some(row) = self.pending(operation) {
             row.stage = Stage::Ended(order, outcome);
             self.desk.next_end = order.wrapping_add(1);
+        }
+    }
+
+    /// Ends one whose data the engine has.
+    pub(super) fn end_with_data(&mut self, operation: OperationId, read: ReadId, outcome: Outcome) {
+        if let Some(row) = self.pending(operation) {
+            row.data = Some(read);
+        }
+        self.end(operation, outcome);
+    }
+
+    /// The engine's read that holds the data of an operation.
+    pub(super) fn data_of(&self, operation: OperationId) -> Option<ReadId> {
+        let row = self.operations.iter().find(|row| row.id == operation && row.stage != Stage::Free)?;
+        row.data
+    }
+
+    /// The same, which is nobody's from now on.
+    pub(super) fn take_data_of(&mut self, operation: OperationId) -> Option<ReadId> {
+        let mut rows = self.operations.iter_mut();
+        let row = rows.find(|row| row.id == operation && row.stage == Stage::Taken)?;
+        row.stage = Stage::Free;
+        row.data.take()
+    }
+
+    /// What has been read of a handle cannot be copied any more. Of a read that nobody has seen the end of,
+    /// this is how it ended.
+    pub(super) fn lose_data(&mut self, handle: Handle, error: ApiError) {
+        for row in self.operations.iter_mut().filter(|row| row.handle == handle && row.data.is_some()) {
+            row.data = None;
+            match &mut row.stage {
+                Stage::Ended(_, outcome) => *outcome = Outcome::Failed(error),
+                Stage::Taken => row.stage = Stage::Free,
+                Stage::Free | Stage::Pending => {}
+            }
         }
     }
 

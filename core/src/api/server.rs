@@ -160,8 +160,8 @@ impl Api<'_> {
     }
 
     /// Does what operations wait for, in the order in which they were accepted.
-    pub(crate) fn work(&mut self) {
-        let waits = |row: &Operation| row.action != Action::Notify;
+    pub(super) fn work_server(&mut self) {
+        let waits = |row: &Operation| matches!(row.action, Action::Complete | Action::Retrieve { .. });
         while let Some(operation) = self.tables.first_pending(&waits) {
             let Some(row) = self.tables.pending(operation) else { return };
             let outcome = match (row.action, row.stream(), row.info()) {

@@ -1,9 +1,11 @@
 //! What a node keeps for applications, by type: without any, nothing of it is linked, and there is
 //! no table.
 
+use super::consumer::{Content, Dropped};
 use super::instance::{Instance, Status};
 use super::operation::Operation;
 use super::server::{Opened, Publication, Published, ServerSecrets, Stream};
+use super::waiting::Page;
 
 /// What is kept for applications: [`Tabled`] or [`NoApplication`].
 pub trait Application {
@@ -27,7 +29,9 @@ pub struct Tables<'a> {
     pub(super) publications: &'a mut [Publication],
     pub(super) streams: &'a mut [Stream],
     pub(super) infos: &'a mut [Opened],
+    pub(super) contents: &'a mut [Content],
     pub(super) operations: &'a mut [Operation],
+    pub(super) pages: &'a mut [Page],
 }
 
 /// What all instances share.
@@ -37,6 +41,7 @@ pub struct Desk {
     pub(super) secrets: Option<ServerSecrets>,
     pub(super) next_operation: u32,
     pub(super) next_end: u32,
+    pub(super) dropped: Dropped,
 }
 
 /// Nobody uses the API; downloads have their own door.
@@ -53,32 +58,39 @@ impl Application for NoApplication {
 }
 
 /// Tables for so many instances, publications, streams that are being published, content informations
-/// that are being read, and operations; each up to 65,535.
+/// that are being read, contents and operations, each up to 65,535; and so many [pages](super::waiting) for
+/// data that cannot be verified yet: a block of 64 KiB takes 128. The engine bounds contents ([`CONTENTS`](super::client::CONTENTS)) as well.
 pub struct Tabled<
     const INSTANCES: usize,
     const PUBLICATIONS: usize,
     const STREAMS: usize,
     const INFOS: usize,
+    const CONTENTS: usize,
     const OPERATIONS: usize,
+    const PAGES: usize,
 > {
     desk: Desk,
     instances: [Instance; INSTANCES],
     publications: [Publication; PUBLICATIONS],
     streams: [Stream; STREAMS],
     infos: [Opened; INFOS],
+    contents: [Content; CONTENTS],
     operations: [Operation; OPERATIONS],
+    pages: [Page; PAGES],
 }
 
-/// What suits a host, in 81 KiB. Each publication keeps one or two content informations in the store.
-pub type Standard = Tabled<8, 64, 8, 32, 128>;
+/// What suits a host, in 381 KiB. Each publication keeps one or two content informations in the store.
+pub type Standard = Tabled<8, 64, 8, 32, 32, 128, 512>;
 
 impl<
     const INSTANCES: usize,
     const PUBLICATIONS: usize,
     const STREAMS: usize,
     const INFOS: usize,
+    const CONTENTS: usize,
     const OPERATIONS: usize,
-> Application for Tabled<INSTANCES, PUBLICATIONS, STREAMS, INFOS, OPERATIONS>
+    const PAGES: usize,
+> Application for Tabled<INSTANCES, PUBLICATIONS, STREAMS, INFOS, CONTENTS, OPERATIONS, PAGES>
 {
     fn new() -> Self {
         Self {
@@ -88,13 +100,16 @@ impl<
                 secrets: None,
                 next_operation: 0,
                 next_end: 0,
+                dropped: Dropped { bad_blocks: 0, bytes: 0 },
             },
             // Constants would take as much flash as they take memory.
             instances: core::array::from_fn(|_| Instance::FREE),
             publications: core::array::from_fn(|_| Publication::free()),
             streams: core::array::from_fn(|_| Stream::free()),
             infos: core::array::from_fn(|_| Opened::free()),
+            contents: core::array::from_fn(|_| Content::free()),
             operations: core::array::from_fn(|_| Operation::FREE),
+            pages: core::array::from_fn(|_| Page::EMPTY),
         }
     }
 
@@ -108,8 +123,10 @@ impl<
     const PUBLICATIONS: usize,
     const STREAMS: usize,
     const INFOS: usize,
+    const CONTENTS: usize,
     const OPERATIONS: usize,
-> Installed for Tabled<INSTANCES, PUBLICATIONS, STREAMS, INFOS, OPERATIONS>
+    const PAGES: usize,
+> Installed for Tabled<INSTANCES, PUBLICATIONS, STREAMS, INFOS, CONTENTS, OPERATIONS, PAGES>
 {
     fn lend(&mut self) -> Tables<'_> {
         Tables {
@@ -118,7 +135,9 @@ impl<
             publications: &mut self.publications,
             streams: &mut self.streams,
             infos: &mut self.infos,
+            contents: &mut self.contents,
             operations: &mut self.operations,
+            pages: &mut self.pages,
         }
     }
 }

@@ -14,8 +14,9 @@ where
     /// The calls of the PeerDist API. Like every call that changes something, they want to be followed
     /// by draining: what has ended then is told by [`Api::poll_operation`].
     pub fn api(&mut self) -> Api<'_> {
-        let Self { application, common, busy, .. } = self;
-        Api::new(application.lend(), common.lend(), busy)
+        let reads_left = self.reads_left();
+        let Self { application, common, client, busy, .. } = self;
+        Api::new(application.lend(), common.lend(), client, reads_left, busy)
     }
 }
 
@@ -28,10 +29,25 @@ where
     A: Application,
 {
     /// Does what operations wait for.
-    pub(super) fn work_application(&mut self) {
-        let Self { application, common, busy, .. } = self;
-        if let Some(tables) = application.tables() {
-            Api::new(tables, common.lend(), busy).work();
+    pub(super) fn work_application(&mut self, now: Instant) {
+        if self.application.tables().is_none() {
+            return;
         }
+        let reads_left = self.reads_left();
+        let Self { application, common, client, busy, .. } = self;
+        if let Some(tables) = application.tables() {
+            let more = Api::new(tables, common.lend(), client, reads_left, busy).work(now);
+            self.busy |= more;
+        }
+    }
+
+    /// Reads that the application may have beside those that it has: each may need room for its
+    /// completion, and a row of the table that downloads share.
+    pub(super) fn reads_left(&self) -> usize {
+        let of_download = |read: &ReadId| self.downloads.iter().any(|place| place.owns(*read));
+        let open = self.client.reads().filter(|read| !of_download(read)).count();
+        let ended = |completion: &&Completion| self.client.reads().all(|read| read != completion.read);
+        let waiting = self.for_application.iter().filter(ended).count();
+        APPLICATION_READS.saturating_sub(open).saturating_sub(waiting)
     }
 }

@@ -2,17 +2,17 @@
 
 use peerdist_core::api::operation::{Completion, OperationId};
 use peerdist_core::api::{
-    Handle, InfoHandle, InfoVersions, InstanceHandle, PublicationOptions, Published, Status, StreamHandle,
-    Tabled, UserId,
+    ContentHandle, Handle, InfoHandle, InfoVersions, InstanceHandle, Patience, PublicationOptions, Published,
+    Status, StreamHandle, Tabled, UserId,
 };
 use peerdist_core::crypto::SoftCrypto;
 use peerdist_core::node::{ClientOnly, Config, Node};
 
 use crate::codecs::checksum;
 use crate::machines::{Entropy, RamArrays, now, ram};
-use crate::{forget, keep, unknown, unknown_u32, unknown_u64};
+use crate::{forget, keep, unknown, unknown_array, unknown_u32, unknown_u64};
 
-type Publisher = Node<RamArrays, SoftCrypto, Entropy, 2, 1, 0, ClientOnly, Tabled<2, 2, 2, 2, 2>>;
+type Publisher = Node<RamArrays, SoftCrypto, Entropy, 2, 1, 0, ClientOnly, Tabled<2, 2, 2, 2, 2, 2, 4>>;
 
 /// What calls have given.
 #[derive(Default)]
@@ -20,6 +20,7 @@ struct Given {
     instance: Option<InstanceHandle>,
     stream: Option<StreamHandle>,
     info: Option<InfoHandle>,
+    content: Option<ContentHandle>,
     operation: Option<OperationId>,
 }
 
@@ -33,6 +34,7 @@ pub(crate) fn api(input: &[u8], output: &mut [u8]) {
         common(node, given, input);
         streams(node, given, input);
         infos(node, given, input, output);
+        contents(node, given, input, output);
     }
 }
 
@@ -58,6 +60,7 @@ fn common(node: &mut Publisher, given: &mut Given, input: &[u8]) {
                 Handle::Instance(instance) => given.instance = Some(instance),
                 Handle::Stream(stream) => given.stream = Some(stream),
                 Handle::Info(info) => given.info = Some(info),
+                Handle::Content(content) => given.content = Some(content),
             }
         }
         _ => {}
@@ -113,5 +116,31 @@ fn infos(node: &mut Publisher, given: &mut Given, input: &[u8], output: &mut [u8
         1 => keep((api.copy_content_information(info, unknown_u64(), output), checksum(output))),
         2 => keep(api.close_content_information(info)),
         _ => keep(info.instance()),
+    }
+}
+
+#[inline(never)]
+fn contents(node: &mut Publisher, given: &mut Given, input: &[u8], output: &mut [u8]) {
+    let mut api = node.api();
+    if let Some(instance) = given.instance {
+        given.content = api.open_content(instance, unknown_array(), 4).ok();
+    }
+    if let Some(operation) = *forget(&mut given.operation) {
+        keep((api.copy_read(operation, unknown_u64(), output), checksum(output)));
+        api.end_read(operation);
+    }
+    keep(api.dropped());
+    let Some(content) = *forget(&mut given.content) else { return };
+    let (timeout, max) = (Patience::from_millis(unknown_u32()), unknown_u32());
+    match unknown() {
+        0 => given.operation = api.add_content_information(content, input).ok(),
+        1 => given.operation = api.complete_content_information(content).ok(),
+        2 => given.operation = api.add_data(content, unknown_u64(), input).ok(),
+        3 => given.operation = api.block_read(now(), content, unknown_u64(), max, timeout).ok(),
+        4 => given.operation = api.stream_read(now(), content, max, timeout).ok(),
+        5 => keep(api.cancel_client_operation(content, given.operation)),
+        6 => keep(api.close_content(content)),
+        7 => keep(api.information(now(), content)),
+        _ => keep(content.instance()),
     }
 }

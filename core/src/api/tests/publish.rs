@@ -336,7 +336,7 @@ fn a_full_store_loses_the_publication_and_nothing_else() {
 #[test]
 fn a_server_secret_is_drawn_if_none_is_set() {
     let info = |seed| {
-        let store = RamStore::new([], [], std::vec![0; 1_000]);
+        let store = RamStore::new(Vec::new(), Vec::new(), std::vec![0; 1_000]);
         let mut node = TestNode::new(Config::default(), store, SoftCrypto, Xorshift(seed));
         let instance = start(&mut node);
         publish(&mut node, instance, b"id", b"content", 9);

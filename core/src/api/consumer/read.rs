@@ -1,0 +1,170 @@
+//! Reads: by offset, or one behind the other.
+
+use super::ContentHandle;
+use crate::api::client::{Completion, Patience, ReadError, ReadId, ReadResult};
+use crate::api::error::ApiError;
+use crate::api::operation::{Action, Operation, OperationId, Outcome};
+use crate::api::tables::Tables;
+use crate::api::{Api, Handle};
+use crate::time::Instant;
+
+/// A read under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::api) struct Reading {
+    /// `None` of a stream read.
+    offset: Option<u64>,
+    max: u32,
+    patience: Patience,
+    /// When it was asked for.
+    since: Instant,
+    /// The engine's read; `None` while it waits for a row of the engine's table.
+    issued: Option<ReadId>,
+}
+
+impl Api<'_> {
+    /// Reads up to `max` bytes from `offset` on (PeerDistClientBlockRead): ends as soon as there are some,
+    /// for [`copy_read`](Self::copy_read). With `max` 0 it tells how many bytes from there on are in
+    /// the store.
+    pub fn block_read(
+        &mut self,
+        now: Instant,
+        content: ContentHandle,
+        offset: u64,
+        max: u32,
+        patience: Patience,
+    ) -> Result<OperationId, ApiError> {
+        self.read(now, content, Some(offset), max, patience)
+    }
+
+    /// The same where the stream read before ended (PeerDistClientStreamRead); what was missing moves the
+    /// position as well. Those that wait are served in order.
+    pub fn stream_read(
+        &mut self,
+        now: Instant,
+        content: ContentHandle,
+        max: u32,
+        patience: Patience,
+    ) -> Result<OperationId, ApiError> {
+        self.read(now, content, None, max, patience)
+    }
+
+    /// Copies data of a read that has ended, from `skip` bytes into it, and returns how many bytes that were.
+    pub fn copy_read(
+        &mut self,
+        operation: OperationId,
+        skip: u64,
+        buf: &mut [u8],
+    ) -> Result<usize, ReadError> {
+        let read = self.tables.data_of(operation).ok_or(ReadError::NoSuchRead)?;
+        self.client.copy_read(self.parts.storage, self.parts.crypto, read, skip, buf)
+    }
+
+    /// Gives up the data of a read: it has been copied. Until then its block cannot go, and its operation
+    /// keeps its row.
+    pub fn end_read(&mut self, operation: OperationId) {
+        if let Some(read) = self.tables.take_data_of(operation) {
+            self.client.end_read(&mut self.parts, read);
+            *self.busy = true;
+        }
+    }
+
+    fn read(
+        &mut self,
+        now: Instant,
+        content: ContentHandle,
+        offset: Option<u64>,
+        max: u32,
+        patience: Patience,
+    ) -> Result<OperationId, ApiError> {
+        self.tables.ready(content)?;
+        let reading = Reading { offset, max, patience, since: now, issued: None };
+        let operation = self.accept_on(content, Action::Read(reading))?;
+        *self.busy = true;
+        Ok(operation)
+    }
+
+    /// Cancels what the engine does for an operation.
+    pub(super) fn give_up_read(&mut self, operation: OperationId) {
+        let action = self.tables.pending(operation).map(|row| row.action);
+        if let Some(Action::Read(Reading { issued: Some(read), .. })) = action {
+            self.client.end_read(&mut self.parts, read);
+            *self.busy = true;
+        }
+    }
+
+    /// Gives reads to the engine, as many as it takes, in the order in which they were accepted; whether it
+    /// took any.
+    pub(in crate::api) fn issue_reads(&mut self, now: Instant) -> bool {
+        let waits = |row: &Operation| matches!(row.action, Action::Read(Reading { issued: None, .. }));
+        let mut any = false;
+        while let Some(left) = self.reads_left.checked_sub(1)
+            && let Some(operation) = self.tables.first_pending(&waits)
+        {
+            let Some(row) = self.tables.pending(operation) else { break };
+            let (Handle::Content(content), Action::Read(mut reading)) = (row.handle, row.action) else {
+                break;
+            };
+            match self.issue(now, content, &reading) {
+                Ok(read) => reading.issued = Some(read),
+                // Downloads have the rest of the table.
+                Err(ApiError::Full) => break,
+                Err(error) => {
+                    self.tables.end(operation, Outcome::Failed(error));
+                    continue;
+                }
+            }
+            if let Some(row) = self.tables.pending(operation) {
+                row.action = Action::Read(reading);
+            }
+            (self.reads_left, any) = (left, true);
+        }
+        any
+    }
+
+    fn issue(&mut self, now: Instant, content: ContentHandle, reading: &Reading) -> Result<ReadId, ApiError> {
+        let handle = self.tables.ready(content)?;
+        // The clock starts at the call.
+        let patience = match reading.patience {
+            Patience::For(timeout) => Patience::For((reading.since + timeout).since(now)),
+            other => other,
+        };
+        let max = reading.max.into();
+        let offset = match reading.offset {
+            Some(offset) => offset,
+            None => self.client.position(handle),
+        };
+        self.watch(content, handle, offset);
+        match reading.offset {
+            Some(offset) => self.client.block_read(now, handle, offset, max, patience),
+            None => self.client.stream_read(now, handle, max, patience),
+        }
+    }
+}
+
+impl Tables<'_> {
+    /// A read of the engine has ended; whether it was for an operation.
+    pub(crate) fn came(&mut self, completion: &Completion) -> bool {
+        let read = completion.read;
+        let of = |row: &Operation| matches!(row.action, Action::Read(Reading { issued: Some(issued), .. }) if issued == read);
+        let Some(operation) = self.first_pending(&of) else { return false };
+        // 32 bits count, and who wants to know more reads on.
+        let len = |range: &core::ops::Range<u64>| {
+            u32::try_from(range.end.saturating_sub(range.start)).unwrap_or(u32::MAX)
+        };
+        let outcome = match &completion.result {
+            ReadResult::Data { range, .. } => {
+                let outcome = Outcome::Data { offset: range.start, len: len(range) };
+                self.end_with_data(operation, read, outcome);
+                return true;
+            }
+            ReadResult::Local { range } => Outcome::Stored { offset: range.start, len: len(range) },
+            // Contradiction C2: the completion has the range, though the read failed.
+            ReadResult::Missing { range } => Outcome::Missing { offset: range.start, len: len(range) },
+            ReadResult::TimedOut { range } => Outcome::TimedOut { offset: range.start, len: len(range) },
+            // Contradiction C4: the end itself is beyond the range.
+            ReadResult::NoMore => Outcome::Failed(ApiError::NoMore),
+        };
+        self.end(operation, outcome);
+        true
+    }
+}

@@ -227,3 +227,135 @@ impl Run {
         assert!(self.node.storage_mut().append_info(kept[7].unwrap(), &[0; 2_000]).is_ok());
     }
 }
+
+/// The same for the consumer's calls, and what is read is always right: calls drawn from a seed, on contents of which
+/// some of the data comes, in any order, and some of it wrong.
+#[test]
+fn conformance_60_reads_are_right_and_end_once() {
+    const RUNS: u64 = 1_000;
+    let mut read = 0;
+    for seed in 1..=RUNS {
+        let mut run = Reads::new(seed);
+        for _ in 0..40 {
+            run.step();
+        }
+        read += run.finish();
+    }
+    assert!(read > 2 * RUNS, "{read}");
+}
+
+const LEN: usize = 140_000;
+
+/// A content in one version or the other, and what is under way on its handles.
+struct Reads {
+    rng: Xorshift,
+    node: std::boxed::Box<client::ClientNode>,
+    instance: InstanceHandle,
+    bytes: Vec<u8>,
+    info: Vec<u8>,
+    contents: Vec<ContentHandle>,
+    /// Accepted, and not taken yet.
+    open: Vec<OperationId>,
+    /// With data that has not been copied.
+    unread: Vec<Completion>,
+    /// How many had data.
+    read: u64,
+}
+
+impl Reads {
+    fn new(seed: u64) -> Self {
+        let mut node: std::boxed::Box<client::ClientNode> = std::boxed::Box::new(node_of(1 << 16, 4));
+        let instance = start(&mut node);
+        let bytes = random(LEN);
+        let info = expected(&bytes, if seed.is_multiple_of(2) { Version::V1 } else { Version::V2 });
+        let rng = Xorshift(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let (contents, open, unread) = (Vec::new(), Vec::new(), Vec::new());
+        Self { rng, node, instance, bytes, info, contents, open, unread, read: 0 }
+    }
+
+    fn step(&mut self) {
+        let at = self.rng.below(self.contents.len().max(1) as u64) as usize;
+        let (offset, len) = (self.rng.below(LEN as u64), 1 + self.rng.below(70_000) as usize);
+        let what = self.rng.below(14);
+        let Some(content) = self.contents.get(at).copied().filter(|_| what > 0) else {
+            let opened = self.node.api().open_content(self.instance, [0; 16], 0);
+            let Ok(content) = opened else { return };
+            self.contents.push(content);
+            let added = self.node.api().add_content_information(content, &self.info);
+            self.accept(added);
+            return;
+        };
+        let mut api = self.node.api();
+        let accepted = match what {
+            1 | 2 => api.complete_content_information(content),
+            3..=5 => {
+                // Now and then from where a block begins.
+                let offset = if self.rng.below(2) == 0 { offset - offset % 65_536 } else { offset };
+                let mut piece = self.bytes[offset as usize..].to_vec();
+                piece.truncate(2 * len);
+                if self.rng.below(8) == 0 {
+                    piece[0] ^= 1;
+                }
+                api.add_data(content, offset, &piece)
+            }
+            6..=8 => api.block_read(NOW, content, offset, len as u32, Patience::Local),
+            9 => api.stream_read(NOW, content, len as u32, Patience::Local),
+            10 => api.block_read(NOW, content, offset, 0, Patience::Local),
+            11 => {
+                let operation = self.open.get(self.rng.below(8) as usize).copied();
+                _ = api.cancel_client_operation(content, operation);
+                return;
+            }
+            12 if self.rng.below(4) == 0 => {
+                api.close_content(content).unwrap();
+                self.contents.swap_remove(at);
+                self.unread.retain(|completion| completion.handle != Handle::Content(content));
+                return;
+            }
+            _ => return self.take_all(),
+        };
+        self.accept(accepted);
+    }
+
+    fn accept(&mut self, operation: Result<OperationId, ApiError>) {
+        if let Ok(operation) = operation {
+            assert!(!self.open.contains(&operation));
+            self.open.push(operation);
+        }
+        // Rows come back when data is copied.
+        if self.open.len() + self.unread.len() > 20 {
+            self.take_all();
+        }
+    }
+
+    fn take_all(&mut self) {
+        for completion in ended(&mut self.node) {
+            let known = self.open.iter().position(|operation| *operation == completion.operation);
+            self.open.swap_remove(known.expect("it was accepted, and has not ended before"));
+            match completion.outcome {
+                Outcome::Data { .. } => self.unread.push(completion),
+                Outcome::Missing { offset, len } | Outcome::Stored { offset, len } => {
+                    assert!(offset + u64::from(len) <= LEN as u64);
+                }
+                Outcome::TimedOut { .. } => panic!("nobody was asked"),
+                Outcome::Done | Outcome::Taken(_) | Outcome::Status(_) | Outcome::Failed(_) => {}
+            }
+        }
+        for completion in self.unread.drain(..) {
+            let (offset, len) = (completion.offset().unwrap() as usize, completion.bytes() as usize);
+            let mut buf = std::vec![0; len];
+            assert_eq!(self.node.api().copy_read(completion.operation, 0, &mut buf), Ok(len));
+            assert!(buf == self.bytes[offset..][..len]);
+            self.node.api().end_read(completion.operation);
+            self.read += 1;
+        }
+    }
+
+    fn finish(mut self) -> u64 {
+        self.take_all();
+        assert_eq!(self.open, []);
+        self.node.api().shutdown(self.instance).unwrap();
+        assert!(ended(&mut self.node).is_empty());
+        self.read
+    }
+}

@@ -30,8 +30,14 @@ where
 {
     /// Does what operations wait for.
     pub(super) fn work_application(&mut self, now: Instant) {
-        if self.application.tables().is_none() {
-            return;
+        let Self { application, for_application, .. } = self;
+        let Some(mut tables) = application.tables() else { return };
+        for _ in 0..for_application.len() {
+            let Some(completion) = for_application.pop_front() else { break };
+            if !tables.came(&completion) {
+                // Nobody has taken its place.
+                drop(for_application.push_back(completion));
+            }
         }
         let reads_left = self.reads_left();
         let Self { application, common, client, busy, .. } = self;
@@ -48,6 +54,6 @@ where
         let open = self.client.reads().filter(|read| !of_download(read)).count();
         let ended = |completion: &&Completion| self.client.reads().all(|read| read != completion.read);
         let waiting = self.for_application.iter().filter(ended).count();
-        APPLICATION_READS.saturating_sub(open).saturating_sub(waiting)
+        APPLICATION_READS.saturating_sub(open + waiting)
     }
 }

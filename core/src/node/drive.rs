@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::content::SegmentId;
+use crate::discovery::Addresses;
 use crate::discovery::server::Holding;
 use crate::discovery::wire::Availability;
 use crate::limits::SEGMENT_BLOCKS;
@@ -25,17 +26,12 @@ where
         } = self;
         match discovery::wire::parse(data) {
             Ok(Message::Probe(probe)) => {
+                hear(application, fetch.discovery().addresses(), now, from, probe.scopes.ids());
                 let Some(server) = service.server_mut() else {
                     // Who serves nobody hears all the same who else gets a segment.
                     let ours = fetch.discovery().addresses();
-                    let listens = DOWNLOADS > 0 || application.tables().is_some();
-                    if listens && ours.is_local(from.ip()) && !ours.contains(from.ip()) {
-                        probe.scopes.ids().for_each(|segment| {
-                            heard(application, now, from, &segment);
-                            if DOWNLOADS > 0 {
-                                fetch.heard(now, from.ip(), &segment);
-                            }
-                        });
+                    if DOWNLOADS > 0 && ours.is_local(from.ip()) && !ours.contains(from.ip()) {
+                        probe.scopes.ids().for_each(|segment| fetch.heard(now, from.ip(), &segment));
                     }
                     return;
                 };
@@ -43,9 +39,6 @@ where
                 server.handle_probe(now, rng, from, &probe, &mut |segment| {
                     if DOWNLOADS > 0 && !is_us {
                         fetch.heard(now, from.ip(), segment);
-                    }
-                    if !is_us {
-                        heard(application, now, from, segment);
                     }
                     storage.blocks(segment)
                 });
@@ -60,23 +53,18 @@ where
                 fetch.handle_matches(now, from, &matches, &is_us);
             }
             Ok(Message::ProbeV2(probe)) => {
+                hear(application, fetch.discovery().addresses(), now, from, probe.ids.iter());
                 let Some(server) = service.server_mut() else { return };
-                let listens = application.tables().is_some() && !server.addresses().contains(from.ip());
-                server.handle_probe_v2(now, rng, from, &probe, &mut |segment| {
-                    if listens {
-                        heard(application, now, from, segment);
-                    }
-                    Holding {
-                        // MS-PCCRD 2.2.3.3: the low bit MUST be 0 where not all blocks are here. A segment
-                        // of content information 2.0 has a single block (fact 12); one of 1.0, which may
-                        // be asked for in this form, is known to be whole only if it has the most.
-                        availability: match storage.blocks(segment) {
-                            0 => Availability::Nothing,
-                            1 | SEGMENT_BLOCKS.. => Availability::All,
-                            _ => Availability::Some,
-                        },
-                        age: storage.age(segment, now),
-                    }
+                server.handle_probe_v2(now, rng, from, &probe, &mut |segment| Holding {
+                    // MS-PCCRD 2.2.3.3: the low bit MUST be 0 where not all blocks are here. A segment
+                    // of content information 2.0 has a single block (fact 12); one of 1.0, which may
+                    // be asked for in this form, is known to be whole only if it has the most.
+                    availability: match storage.blocks(segment) {
+                        0 => Availability::Nothing,
+                        1 | SEGMENT_BLOCKS.. => Availability::All,
+                        _ => Availability::Some,
+                    },
+                    age: storage.age(segment, now),
                 });
             }
             Ok(Message::Other) => {}
@@ -215,8 +203,8 @@ where
             }
             self.busy = false;
             self.work_downloads(now);
-            self.work_application(now);
             self.work_client(now);
+            self.work_application(now);
             let Common { storage, crypto, rng, fetch, jobs, .. } = &mut self.common;
             self.busy |= fetch.work(now, jobs, storage, crypto, rng);
             // A question without a connection to its peer does not keep back those that have one.
@@ -312,21 +300,16 @@ where
     }
 
     fn work_client(&mut self, now: Instant) {
-        let Self { client, common, for_application, downloads, application, .. } = self;
-        let mut came = false;
+        let Self { client, common, for_application, downloads, .. } = self;
         // Whatever completes frees a job for a read that waits for one.
         self.busy |= client.work(now, &mut common.lend(), &mut |client, completion| {
             let place = downloads.iter_mut().find(|place| place.owns(completion.read));
             match place.and_then(Place::download) {
                 Some(download) => download.handle_completion(now, client, &completion),
-                None if application.tables().is_some_and(|mut tables| tables.came(&completion)) => {
-                    came = true
-                }
                 // There is room: no more reads are taken than completions can wait.
                 None => drop(for_application.push_back(completion)),
             }
         });
-        self.busy |= came;
     }
 
     /// Closes connections whose purpose is gone: the job was cancelled, the download is over.
@@ -402,10 +385,19 @@ where
     }
 }
 
-/// Tells applications who else looks for a segment.
-fn heard(application: &mut impl Application, now: Instant, from: SocketAddr, segment: &SegmentId) {
-    if let Some(mut tables) = application.tables() {
-        tables.heard(now, from.ip(), segment);
+/// Tells applications who else looks for segments.
+fn hear(
+    application: &mut impl Application,
+    ours: &Addresses,
+    now: Instant,
+    from: SocketAddr,
+    segments: impl Iterator<Item = SegmentId>,
+) {
+    if let Some(mut tables) = application.tables()
+        && ours.is_local(from.ip())
+        && !ours.contains(from.ip())
+    {
+        segments.for_each(|segment| tables.heard(now, from.ip(), &segment));
     }
 }
 

@@ -328,8 +328,15 @@ impl Reads {
         }
     }
 
+    /// What is copied leaves its row to those that wait.
     fn take_all(&mut self) {
-        for completion in ended(&mut self.node) {
+        while self.take_some() {}
+    }
+
+    fn take_some(&mut self) -> bool {
+        let completions = ended(&mut self.node);
+        let any = !completions.is_empty();
+        for completion in completions {
             let known = self.open.iter().position(|operation| *operation == completion.operation);
             self.open.swap_remove(known.expect("it was accepted, and has not ended before"));
             match completion.outcome {
@@ -349,6 +356,7 @@ impl Reads {
             self.node.api().end_read(completion.operation);
             self.read += 1;
         }
+        any
     }
 
     fn finish(mut self) -> u64 {

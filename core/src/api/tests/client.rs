@@ -284,18 +284,23 @@ fn conformance_49_stream_reads_follow_each_other() {
     add_data(&mut node, content, 0, &bytes);
     let asked: Vec<_> =
         (1..=16).map(|n| node.api().stream_read(NOW, content, n * 1_000, LOCAL).unwrap()).collect();
-    let completions = ended(&mut node);
-    assert!(completions.iter().map(|completion| completion.operation).eq(asked));
-    let mut next = 0;
-    for completion in &completions {
-        assert_eq!(completion.offset(), Some(next));
-        let len = completion.bytes() as usize;
-        let mut buf = std::vec![0; len];
-        assert_eq!(node.api().copy_read(completion.operation, 0, &mut buf), Ok(len));
-        assert_eq!(buf, bytes[next as usize..][..len]);
-        node.api().end_read(completion.operation);
-        next += len as u64;
+    let (mut next, mut seen) = (0, Vec::new());
+    // What is copied leaves its row to those that wait.
+    while seen.len() < asked.len() {
+        let completions = ended(&mut node);
+        assert!(!completions.is_empty());
+        for completion in completions {
+            assert_eq!(completion.offset(), Some(next));
+            let len = completion.bytes() as usize;
+            let mut buf = std::vec![0; len];
+            assert_eq!(node.api().copy_read(completion.operation, 0, &mut buf), Ok(len));
+            assert_eq!(buf, bytes[next as usize..][..len]);
+            node.api().end_read(completion.operation);
+            next += len as u64;
+            seen.push(completion.operation);
+        }
     }
+    assert_eq!(seen, asked);
     // A block ends between two of them, where one is cut short.
     assert!((65_536..136_000).contains(&next));
 }
@@ -466,7 +471,9 @@ fn conformance_05_contents_of_a_closed_instance_are_invalid_handles() {
 #[test]
 fn contents_are_as_many_as_there_are_rows() {
     let (mut node, instance) = client();
-    let contents: Vec<_> = (0..4).map(|_| node.api().open_content(instance, TAG, 0).unwrap()).collect();
+    // The engine has fewer on small devices.
+    let rows = 4.min(crate::api::client::CONTENTS);
+    let contents: Vec<_> = (0..rows).map(|_| node.api().open_content(instance, TAG, 0).unwrap()).collect();
     assert_eq!(node.api().open_content(instance, TAG, 0), Err(ApiError::Full));
     node.api().close_content(contents[1]).unwrap();
     let again = node.api().open_content(instance, TAG, 0).unwrap();

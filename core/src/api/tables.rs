@@ -80,6 +80,7 @@ pub struct Tabled<
 }
 
 /// What suits a host, in 381 KiB. Each publication keeps one or two content informations in the store.
+/// A node with it belongs on the heap.
 pub type Standard = Tabled<8, 64, 8, 32, 32, 128, 512>;
 
 impl<

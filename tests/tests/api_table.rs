@@ -1,0 +1,77 @@
+//! The table of the 28 functions in `docs/API.md`: what it names is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// All that stands in the files of a folder, tests or not.
+fn sources(folder: &Path) -> String {
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    entries
+        .iter()
+        .map(|path| if path.is_dir() { sources(path) } else { fs::read_to_string(path).unwrap() })
+        .collect()
+}
+
+/// What stands between backticks.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+/// What a row says that is not so.
+fn complaints(row: &str, sources: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+    let [_, number, function, here, tested, _] = cells[..] else {
+        return vec![format!("{row}: not four cells")];
+    };
+    for name in quoted(here).filter_map(|name| name.strip_prefix("Api::")) {
+        if !sources.contains(&format!("pub fn {name}(")) {
+            complaints.push(format!("{number} {function}: there is no `{name}`"));
+        }
+    }
+    for test in quoted(tested).filter(|name| !name.contains('.')) {
+        if !sources.contains(&format!("fn {test}(")) {
+            complaints.push(format!("{number} {function}: there is no test `{test}`"));
+        }
+    }
+    for digits in
+        tested.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.len() == 2)
+    {
+        let is_test = |line: &str| {
+            line.trim_start().starts_with("fn conformance_") && line.contains(&format!("_{digits}_"))
+        };
+        if digits.parse::<u8>().is_ok() && !sources.lines().any(is_test) {
+            complaints.push(format!("{number} {function}: there is no conformance test {digits}"));
+        }
+    }
+    if tested.is_empty() != here.starts_with("not built yet") {
+        complaints
+            .push(format!("{number} {function}: tested where it is not built, or built and not tested"));
+    }
+    complaints
+}
+
+#[test]
+fn the_table_is_true() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = fs::read_to_string(repository.join("docs/API.md")).unwrap();
+    let sources = sources(&repository.join("core/src/api"));
+    let rows: Vec<&str> =
+        page.lines().filter(|line| line.starts_with("| ") && line.contains("| PeerDist")).collect();
+    let numbers = rows.iter().map(|row| row.split('|').nth(1).unwrap().trim().parse::<usize>());
+    assert!(numbers.eq((1..=28).map(Ok)), "{rows:?}");
+    let complaints: Vec<String> = rows.iter().flat_map(|row| complaints(row, &sources)).collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    // What is wrong shows.
+    for wrong in [
+        "| 1 | PeerDistStartup | `Api::no_such_call` | `status.rs`: 01 |",
+        "| 1 | PeerDistStartup | `Api::startup` | `status.rs`: 99 |",
+        "| 1 | PeerDistStartup | `Api::startup` | `status.rs`: `no_such_test` |",
+        "| 1 | PeerDistStartup | `Api::startup` | |",
+        "| 1 | PeerDistStartup | not built yet | `status.rs`: 01 |",
+    ] {
+        assert!(!self::complaints(wrong, &sources).is_empty(), "{wrong}");
+    }
+}

@@ -16,7 +16,7 @@ use crate::fetch::{Failures, Fetch, Job, JobId, Source};
 use crate::limits::rows;
 use crate::store::seal::{SealError, open_at};
 use crate::store::verify::Expected;
-use crate::store::{BlockId, InfoId, InfoView, Storage, StoreError, Stored};
+use crate::store::{BlockId, InfoId, InfoView, Label, SlotId, Storage, StoreError, Stored};
 use crate::time::{Duration, Instant};
 use anywhere::Settling;
 use intakes::Inflow;
@@ -160,6 +160,8 @@ struct Content {
     tag: ContentTag,
     position: u64,
     settling: Settling,
+    /// What is cached by it is labelled so.
+    label: Option<Label>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "there is no heap to put the large variant on")]
@@ -268,6 +270,7 @@ impl Default for Client {
                 tag: [0; 16],
                 position: 0,
                 settling: Settling::Done,
+                label: None,
             }),
             reads: Vec::new(),
             intakes: Vec::new(),
@@ -292,8 +295,28 @@ impl Client {
         let info = storage.create_info().map_err(|_| ApiError::Full)?;
         content.generation = content.generation.wrapping_add(1);
         (content.state, content.tag, content.position) = (State::Collecting(info), tag, 0);
-        content.settling = Settling::Tagged(0);
+        (content.settling, content.label) = (Settling::Tagged(0), None);
         Ok(ContentHandle { index, generation: content.generation })
+    }
+
+    /// Labels what is cached by a content from now on.
+    pub(super) fn set_label(&mut self, handle: ContentHandle, label: Option<Label>) {
+        if let Some(content) = self.content_mut(handle) {
+            content.label = label;
+        }
+    }
+
+    /// Whether a content with that tag is open.
+    pub(super) fn has_tag(&self, tag: ContentTag) -> bool {
+        let open = |content: &&Content| !matches!(content.state, State::Closed);
+        self.contents.iter().filter(open).any(|content| content.tag == tag)
+    }
+
+    /// Labels a block that a content has cached, or has found in the store.
+    fn label(&self, storage: &mut dyn Storage, handle: ContentHandle, slot: SlotId) {
+        if let Some(label) = self.content(handle).and_then(|content| content.label) {
+            storage.label(slot, label);
+        }
     }
 
     /// Closes a content and cancels its reads (PeerDistClientCloseContent). What is cached stays.
@@ -646,6 +669,7 @@ impl Client {
                 return Some(ReadResult::NoMore);
             }
             parts.storage.pin(stored.slot);
+            self.label(parts.storage, handle, stored.slot);
             let ready = Ready::new(stored, &located, &range);
             self.reads.get_mut(index)?.stage = Stage::Ready(ready);
             return Some(ReadResult::Data { range, source });

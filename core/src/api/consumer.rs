@@ -5,9 +5,12 @@
 //! when, and who else wants it.
 
 mod crowd;
+mod flush;
 mod read;
 
 pub use crowd::{BasicInfo, CROWD, CROWD_LASTS};
+pub use flush::TAGS;
+pub(super) use flush::Tags;
 pub(super) use read::Reading;
 
 use crowd::Crowd;
@@ -107,10 +110,12 @@ impl Api<'_> {
         key: usize,
     ) -> Result<ContentHandle, ApiError> {
         self.tables.available(instance)?;
+        let label = self.label(tag);
         let mut rows = (0u16..).zip(&mut *self.tables.contents);
         let free = |(_, row): &(u16, &mut Content)| matches!(row.stage, Stage::Free);
         let (index, row) = rows.find(free).ok_or(ApiError::Full)?;
         let handle = self.client.open_content(self.parts.storage, tag)?;
+        self.client.set_label(handle, label);
         let generation = row.generation.wrapping_add(1);
         let stage = Stage::Open(handle, Phase::Collecting);
         *row = Content { generation, instance, key, stage, crowd: Crowd::NONE };

@@ -22,7 +22,7 @@ pub mod waiting;
 
 pub use client::Patience;
 pub use code::Code;
-pub use consumer::{BasicInfo, CROWD, CROWD_LASTS, ContentHandle, Dropped};
+pub use consumer::{BasicInfo, CROWD, CROWD_LASTS, ContentHandle, Dropped, TAGS};
 pub use error::{Added, ApiError, ReadError};
 pub use instance::{InstanceHandle, SUPPORTED_VERSION, Status, StatusInfo, UserId};
 pub use server::{InfoHandle, InfoVersions, PublicationOptions, Published, StreamHandle};
@@ -73,6 +73,7 @@ impl<'a> Api<'a> {
     /// Does what operations wait for; whether there may be more to do at once.
     pub(crate) fn work(&mut self, now: Instant) -> bool {
         self.work_server();
+        self.work_flushes();
         self.check_contents()
             | self.issue_reads(now)
             | self.client.settle(&mut self.parts, &mut Waiting::new(self.tables.pages))

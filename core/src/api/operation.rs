@@ -4,7 +4,7 @@
 //! without a row it is not accepted. Until then it counts as under way, since nobody but the caller
 //! knows whether he has seen its end. Completions come in the order in which operations ended.
 
-use super::client::ReadId;
+use super::client::{ContentTag, ReadId};
 use super::code::Code;
 use super::consumer::Reading;
 use super::error::ApiError;
@@ -144,6 +144,7 @@ pub(super) enum Action {
     CompleteInfo,
     AddData,
     Read(Reading),
+    Flush(ContentTag),
 }
 
 impl Operation {
@@ -156,6 +157,10 @@ impl Operation {
         action: Action::Add,
         data: None,
     };
+
+    pub(super) fn id(&self) -> OperationId {
+        self.id
+    }
 
     pub(super) fn is_pending(&self) -> bool {
         self.stage == Stage::Pending

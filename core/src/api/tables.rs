@@ -1,7 +1,7 @@
 //! What a node keeps for applications, by type: without any, nothing of it is linked, and there is
 //! no table.
 
-use super::consumer::{Content, Dropped};
+use super::consumer::{Content, Dropped, Tags};
 use super::instance::{Instance, Status};
 use super::operation::Operation;
 use super::server::{Opened, Publication, Published, ServerSecrets, Stream};
@@ -42,6 +42,7 @@ pub struct Desk {
     pub(super) next_operation: u32,
     pub(super) next_end: u32,
     pub(super) dropped: Dropped,
+    pub(super) tags: Tags,
 }
 
 /// Nobody uses the API; downloads have their own door.
@@ -102,6 +103,7 @@ impl<
                 next_operation: 0,
                 next_end: 0,
                 dropped: Dropped { bad_blocks: 0, bytes: 0 },
+                tags: Tags::NONE,
             },
             // Constants would take as much flash as they take memory.
             instances: core::array::from_fn(|_| Instance::FREE),

@@ -17,6 +17,7 @@ use crate::time::Instant;
 
 mod cancel;
 mod client;
+mod flush;
 mod held;
 mod peers;
 mod publish;

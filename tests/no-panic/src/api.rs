@@ -141,6 +141,7 @@ fn contents(node: &mut Publisher, given: &mut Given, input: &[u8], output: &mut 
         5 => keep(api.cancel_client_operation(content, given.operation)),
         6 => keep(api.close_content(content)),
         7 => keep(api.information(now(), content)),
+        8 => given.operation = api.flush_content(content.instance(), unknown_array(), max as usize).ok(),
         _ => keep(content.instance()),
     }
 }

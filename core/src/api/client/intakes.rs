@@ -53,7 +53,10 @@ impl Client {
         }
         match result {
             Ok((used, false)) => Ok((used, Added::Partial)),
-            Ok((used, true)) => Ok((used, Added::Committed)),
+            Ok((used, true)) => {
+                self.label(parts.storage, handle, slot);
+                Ok((used, Added::Committed))
+            }
             Err(error) => {
                 parts.storage.release(slot);
                 match error {

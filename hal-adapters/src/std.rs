@@ -12,6 +12,7 @@
 //! to fetch something from the others.
 
 mod connection;
+pub mod local;
 pub(crate) mod origins;
 mod pipe;
 mod sockets;

@@ -16,7 +16,7 @@ pub mod cache;
 pub mod holder;
 pub mod http1;
 pub mod listen;
-pub mod local;
+pub use peerdist_hal::std::local;
 pub mod names;
 pub mod origin;
 pub mod peer;

@@ -1,19 +1,23 @@
 //! Our own addresses: those of one interface.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr};
+use std::io;
+use std::net::UdpSocket;
+use std::string::{String, ToString as _};
+use std::vec::Vec;
 
 use if_addrs::{IfAddr, Interface, get_if_addrs};
 use peerdist_core::discovery::{GROUP_V4, Subnet};
-use peerdist_hal::std::Local;
+
+use super::Local;
 
 /// Why there is no such address.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub enum LocalError {
     /// The system does not tell its interfaces.
-    #[error("the interfaces of this machine: {0}")]
-    Interfaces(std::io::Error),
+    Interfaces(io::Error),
     /// No interface has it.
-    #[error("{address} is not an address of this machine, which has {known}")]
     Unknown {
         /// What was asked for.
         address: IpAddr,
@@ -21,6 +25,19 @@ pub enum LocalError {
         known: String,
     },
 }
+
+impl fmt::Display for LocalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interfaces(error) => write!(f, "the interfaces of this machine: {error}"),
+            Self::Unknown { address, known } => {
+                write!(f, "{address} is not an address of this machine, which has {known}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for LocalError {}
 
 /// The address `bind` first, then one of the other family on the same interface, if there is one.
 pub fn of_interface(bind: IpAddr) -> Result<Vec<Local>, LocalError> {
@@ -31,7 +48,7 @@ pub fn of_interface(bind: IpAddr) -> Result<Vec<Local>, LocalError> {
         let known = interfaces.iter().map(|it| it.ip().to_string()).collect::<Vec<_>>().join(", ");
         return Err(LocalError::Unknown { address: bind, known });
     };
-    let mut locals = vec![local(interface, bind)];
+    let mut locals = std::vec![local(interface, bind)];
     // Loopback has no multicast of IPv6, and nobody there who would speak only that.
     if !bind.is_loopback() {
         let others = interfaces.iter().filter(|it| it.name == interface.name);
@@ -62,7 +79,7 @@ pub fn without_multicast(bind: IpAddr) -> Option<String> {
 fn takes_multicast(interface: &str) -> Option<bool> {
     /// `IFF_MULTICAST` of netdevice(7).
     const MULTICAST: u32 = 0x1000;
-    let flags = std::fs::read_to_string(format!("/sys/class/net/{interface}/flags")).ok()?;
+    let flags = std::fs::read_to_string(std::format!("/sys/class/net/{interface}/flags")).ok()?;
     let flags = u32::from_str_radix(flags.trim().strip_prefix("0x")?, 16).ok()?;
     Some(flags & MULTICAST != 0)
 }

@@ -1,5 +1,7 @@
 //! What the calls of a client answer with, where they do not succeed or not wholly.
 
+use core::fmt;
+
 use crate::content::InfoError;
 use crate::store::seal::SealError;
 
@@ -45,6 +47,14 @@ pub enum ApiError {
     VersionUnsupported,
 }
 
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}, error {}", self.code().number())
+    }
+}
+
+impl core::error::Error for ApiError {}
+
 /// What became of data from the origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -70,3 +80,14 @@ pub enum ReadError {
     /// The store failed: the block rotted, or is gone.
     Store(SealError),
 }
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchRead => f.write_str("there is no such read, or it has no data"),
+            Self::Store(error) => write!(f, "the block cannot be read: {error:?}"),
+        }
+    }
+}
+
+impl core::error::Error for ReadError {}

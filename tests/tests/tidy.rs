@@ -59,6 +59,15 @@ const PROVEN: &[&str] = &[
 /// The harness of that proof.
 const PROOF: &str = "tests/no-panic/src";
 
+/// Where `unsafe` may stand: what has registers, lent memory or a linker's symbols, and what C calls.
+const UNSAFE_PLACES: &[&str] = &[
+    "firmware-example/src/board",
+    "hal-adapters/capi/",
+    "tests/instructions/src/machine.rs",
+    "tests/no-panic/src/main.rs",
+    "tests/size/src/",
+];
+
 /// How many lines a codec has to say which document it follows.
 const DOCUMENT_LINES: usize = 5;
 
@@ -111,6 +120,11 @@ fn vectors_name_their_source() {
         }
     }
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn unsafe_code_is_in_few_places() {
+    check("", "rs", carefulness);
 }
 
 #[test]
@@ -269,6 +283,16 @@ fn source(name: &str, readmes: &str) -> Option<String> {
         // `windows/` names all that the folder holds.
         .any(|pattern| matches(pattern, name) || pattern.ends_with('/') && name.starts_with(pattern));
     (!mentioned).then(|| "no README*.md in its folder or above says where it comes from".to_owned())
+}
+
+/// Complains about `unsafe` where nothing needs it.
+fn carefulness(path: &str, text: &str) -> Vec<String> {
+    if UNSAFE_PLACES.iter().any(|place| path.starts_with(place)) {
+        return Vec::new();
+    }
+    let tokens = tokens(&code_of(text));
+    let found = tokens.iter().filter(|token| token.text == "unsafe");
+    found.map(|token| format!("line {}: `unsafe`", token.line)).collect()
 }
 
 fn length(_: &str, text: &str) -> Vec<String> {
@@ -784,6 +808,14 @@ mod the_rules_can_fail {
         assert_eq!(source("blob.bin", "| `blob.bin` | Windows 7 |"), None);
         assert_eq!(source("v1-0001.bin", "The `v1-*.bin` are generated."), None);
         assert_eq!(source("README.md", ""), None);
+    }
+
+    #[test]
+    fn unsafe_code() {
+        complains(carefulness, "host-sim/src/main.rs", "fn f() { unsafe { g() } }");
+        complains(carefulness, "hal-adapters/src/std.rs", "unsafe impl Send for A {}");
+        accepts(carefulness, "hal-adapters/capi/src/caller.rs", "fn f() { unsafe { g() } }");
+        accepts(carefulness, "xtask/src/main.rs", "#![forbid(unsafe_code)] // unsafe");
     }
 
     #[test]

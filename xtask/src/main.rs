@@ -6,6 +6,7 @@
 mod apt;
 mod bare_metal;
 mod bench;
+mod capi;
 mod firmware;
 mod fuzz;
 mod lab;
@@ -31,13 +32,14 @@ usage: cargo xtask <chore>
 
   test        everything that must hold: format, lints, documentation, tests, release run,
               a few dozen drawn simulations, a network of namespaces, a large file, the status
-              page in a browser, bare-metal build, sizes, the firmware in QEMU, no-panic link
+              page in a browser, C programs, bare-metal build, sizes, the firmware in QEMU, no-panic link
   bare-metal  builds firmware-example for each of its boards, and prints its flash and static RAM; compiles core
               and the adapters for firmware for thumbv6m, thumbv7em and riscv32imac
   size [--json | --update]
               prints the flash and the memory of the image, its stack as QEMU has seen it, and of core by what it
               does, beside what is wanted; fails if one has grown by more than 2 % against tests/size/table.txt,
               which --update writes
+  capi        compiles and runs the tests and examples of the C interface, also under valgrind, and on a Cortex-M3
   no-panic    links every codec and machine without a panic path; checks that the proof can fail
   net         in namespaces of Linux: clients, one on a TAP device, get a file from each other, not from
               the origin; simulated ones get another from a real one; then a short `soak --net`
@@ -75,6 +77,7 @@ const FEATURE_SETS: &[(&str, &[&str])] = &[
     ("peerdist-hal", &["smoltcp", "std"]),
     ("peerdist-hal", &["embassy", "ipv6"]),
     ("peerdist-hal", &["flash", "smoltcp", "defmt"]),
+    ("peerdist-capi", &[]),
 ];
 
 fn main() -> ExitCode {
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         ["large-file"] => step("large-file", large_file),
         ["fuzz", ref options @ ..] => step("fuzz", || fuzz::check(options)),
         ["page"] => step("page", page::check),
+        ["capi"] => step("capi", capi::check),
         ["soak", "--net", ref options @ ..] => step("soak", || net_soak::soak(options)),
         ["soak", ref options @ ..] => step("soak", || soak::soak(options)),
         ["bench", ref options @ ..] => step("bench", || bench::bench(options)),
@@ -123,6 +127,7 @@ fn test() -> Result<()> {
     step("net", net)?;
     step("large-file", large_file)?;
     step("page", page::check)?;
+    step("capi", capi::check)?;
     step("bare-metal", bare_metal)?;
     step("size", || size::check(&[]))?;
     step("firmware", || firmware::check(&["--run"]))?;

@@ -212,10 +212,12 @@ fn blocks_of_a_range_are_kept_apart() {
     net.node(1).block_read(now, theirs, 100_000, 1, TIMEOUT).unwrap();
     assert!(matches!(completion(&mut net, 1).result, ReadResult::NoMore));
 
-    // Whoever has the whole list gets nothing of it: neither here, nor from there.
+    // Here, whoever has the whole list has proven it; nobody else gets anything of it.
     let whole = open(&mut net, 1);
     let now = net.now;
     net.node(1).block_read(now, whole, 0, 1, Patience::Local).unwrap();
+    assert!(matches!(completion(&mut net, 1).result, ReadResult::Data { source: Source::Local, .. }));
+    net.node(1).block_read(now, whole, 150_000, 1, Patience::Local).unwrap();
     assert!(matches!(completion(&mut net, 1).result, ReadResult::Missing { .. }));
     net.node(0).set_addresses(&[]);
     let other = open(&mut net, 2);

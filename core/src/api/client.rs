@@ -152,6 +152,8 @@ pub struct Client {
     moved: u32,
     /// Whether anything may wait outside the store.
     holds: bool,
+    /// Whether any block may be kept apart.
+    parted: bool,
 }
 
 struct Content {
@@ -278,6 +280,7 @@ impl Default for Client {
             next_read: 0,
             moved: 0,
             holds: false,
+            parted: false,
         }
     }
 }
@@ -711,7 +714,12 @@ impl Client {
         };
         let block = BlockId { segment: segment.id(parts.crypto), index };
         let expected = Expected { algorithm: segment.algorithm(), hash, len };
-        let kept = expected.kept_as(parts.crypto, &block, segment.is_whole());
+        let mut kept = expected.kept_as(parts.crypto, &block, segment.is_whole());
+        if segment.is_whole() && self.parted && parts.storage.find(&kept).is_none() {
+            // By now the hash is proven under which it was kept apart.
+            let apart = expected.kept_as(parts.crypto, &block, false);
+            kept = if parts.storage.find(&apart).is_some() { apart } else { kept };
+        }
         Ok(Located { segment, block, kept, expected, start })
     }
 
@@ -789,6 +797,7 @@ impl Client {
             // kept apart from those of the segment.
             None => complete.info.segment(&view, segment).and_then(|described| {
                 if !described.is_whole() {
+                    self.parted = true;
                     return Ok(Progress::Done);
                 }
                 self.check = Some((handle, HodCheck::new(parts.crypto, &described)?));

@@ -112,7 +112,7 @@ impl Client {
             }
         }
         let Ok(located) = self.locate(parts, handle, offset) else {
-            let described = self.described(handle, 0);
+            let described = self.described(parts, handle, 0);
             let len =
                 if offset < described.start { until(described.start, offset, bytes) } else { bytes.len() };
             return self.hold(waiting, adding, len);
@@ -197,7 +197,7 @@ impl Client {
         from: u64,
     ) -> Option<u64> {
         let of = Of::Content(handle);
-        let at = waiting.first(of, &self.described(handle, from))?;
+        let at = waiting.first(of, &self.described(parts, handle, from))?;
         let Ok(located) = self.locate(parts, handle, at) else { return None };
         let block = located.start..located.end();
         let filled = self.filled(handle, block.start);
@@ -226,7 +226,7 @@ impl Client {
         from: u64,
     ) -> Option<u64> {
         let of = Of::Tag(tag);
-        let at = waiting.first(of, &self.described(handle, from))?;
+        let at = waiting.first(of, &self.described(parts, handle, from))?;
         let Ok(located) = self.locate(parts, handle, at) else { return None };
         let block = located.start..located.end();
         if waiting.covers(of, &block) && self.begin_intake(parts, handle, &located) == Ok(true) {
@@ -245,10 +245,15 @@ impl Client {
         adding.skip(bytes.len());
     }
 
-    /// What content information describes of a content, from `from` on.
-    fn described(&self, handle: ContentHandle, from: u64) -> Range<u64> {
+    /// The bytes of a content that can be verified, from `from` on: those of blocks of which content
+    /// information describes any part.
+    fn described(&self, parts: &mut Parts<'_>, handle: ContentHandle, from: u64) -> Range<u64> {
         let range = self.ready(handle).map_or(0..0, |complete| complete.info.range());
-        range.start.max(from)..range.end
+        let mut block =
+            |offset| self.locate(parts, handle, offset).map(|located| located.start..located.end());
+        let start = block(range.start).map_or(range.start, |block| block.start);
+        let end = block(range.end.saturating_sub(1)).map_or(range.end, |block| block.end);
+        start.max(from)..end
     }
 
     /// What of the block under way that holds `offset` has been taken.

@@ -46,16 +46,7 @@ pub fn check() -> Result<()> {
     }
     let out = target_dir().join("capi");
     fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
-    run(cargo().args(["build", "--release", "--package", "peerdist-capi"]))?;
-    run(cargo().args([
-        "build",
-        "--release",
-        "--package",
-        "peerdist-hal",
-        "--features",
-        "std",
-        "--examples",
-    ]))?;
+    run(cargo().args(["build", "--release", "--package", "peerdist-capi", "--lib", "--examples"]))?;
 
     header(&out)?;
     let every = compile(&out, "tests/c/every_function.c", "every-function")?;
@@ -64,6 +55,7 @@ pub fn check() -> Result<()> {
     println!("    every function, by C and under valgrind");
     conformance()?;
     examples(&out)?;
+    bare_on_host(&out)?;
     bare(&out)
 }
 
@@ -95,12 +87,18 @@ fn include() -> String {
 
 /// The tests of the exported functions, under valgrind: without it, they run with all others.
 fn conformance() -> Result<()> {
+    run(tests_under_valgrind()?.args(["--test", "conformance"]).env("CONFORMANCE_CALLS", "2000"))
+}
+
+/// A test run of the package, with valgrind around it.
+fn tests_under_valgrind() -> Result<Command> {
     let (_, version) = output(Command::new("rustc").arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).ok_or("rustc tells no host")?;
     let runner = format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_"));
     let mut command = cargo();
-    command.args(["test", "--package", "peerdist-capi", "--test", "conformance"]);
-    run(command.env(runner, format!("valgrind {}", VALGRIND.join(" "))).env("CONFORMANCE_CALLS", "2000"))
+    command.args(["test", "--package", "peerdist-capi"]);
+    command.env(runner, format!("valgrind {}", VALGRIND.join(" ")));
+    Ok(command)
 }
 
 /// The two examples in C and in Rust give each other a file.
@@ -188,6 +186,22 @@ impl Drop for Staying {
         _ = self.child.kill();
         _ = self.child.wait();
     }
+}
+
+/// What is for bare metal, on a host, where valgrind can look at the memory that was lent: its unit tests, and the
+/// program for a Cortex-M3.
+fn bare_on_host(out: &Path) -> Result<()> {
+    run(tests_under_valgrind()?.args(["--no-default-features", "--lib"]))?;
+    let mut library = cargo();
+    library.args(["rustc", "--package", "peerdist-capi", "--no-default-features", "--lib"]);
+    run(library.args(["--crate-type", "staticlib"]))?;
+    let (sources, program) = (repository().join(PACKAGE).join("tests/bare"), out.join("bare-on-host"));
+    let mut command = Command::new("gcc");
+    command.args(STRICT).args(["-std=c99", "-O1", "-g"]).arg(include());
+    command.args(["host.c", "main.c"].map(|name| sources.join(name)));
+    command.arg(target_dir().join("debug/libpeerdist.a")).args(["-lpthread", "-ldl", "-lm"]);
+    run(command.arg("-o").arg(&program))?;
+    run(Command::new("valgrind").args(VALGRIND).args(LEAKS).arg(&program))
 }
 
 /// A program for a Cortex-M3, on the static library: it publishes a stream and reads it back, in QEMU.

@@ -377,7 +377,10 @@ fn drive(mut driver: Driver) {
             let mut place = enter();
             let Some(Running { service, clock, stop: false, .. }) = place.as_mut() else { return };
             let next = driver.poll(clock.now(), &mut service.node, &mut |_| {});
-            if service.work() { Some(Duration::ZERO) } else { clock.until(next) }
+            let more = service.work();
+            // Reads that have ended make room for others, which the node goes on with at once.
+            let soon = service.node.poll_timeout(clock.now());
+            if more { Some(Duration::ZERO) } else { clock.until(next.into_iter().chain(soon).min()) }
         };
         if driver.wait(wait).is_err() {
             thread::sleep(REST);

@@ -283,3 +283,28 @@ fn conformance_56_information_by_handle() {
     assert_eq!(ask(PeerDistClientBasicInfo, 4), ERROR_SUCCESS);
     assert_eq!(information.fFlashCrowd, 0);
 }
+
+/// What a read that has ended leaves to others is used at once, and not when something else happens.
+#[test]
+fn more_reads_than_there_are_rows() {
+    let desk = Desk::new();
+    let all = content(60_000);
+    desk.publish_whole(b"name", &all);
+    let read = desk.open_ready(&desk.info(b"name"), 3);
+    let mut operation = Operation::new();
+    let (instance, len) = (desk.instance, all.len() as u32);
+    // SAFETY: it ends before the bytes and it go.
+    let code = unsafe { PeerDistClientAddData(instance, read, len, all.as_ptr(), operation.get()) };
+    assert_eq!((code, operation.wait()), (ERROR_IO_PENDING, (ERROR_SUCCESS, len)));
+    assert_eq!(desk.packet(INFINITE).map(|packet| packet.code), Some(ERROR_SUCCESS));
+    let mut reads: Vec<_> = (0..300).map(|_| (Operation::new(), vec![0; all.len()])).collect();
+    for (operation, buffer) in &mut reads {
+        // SAFETY: they end before these go.
+        assert_eq!(unsafe { desk.block_read(read, buffer, 0, operation.get()) }, ERROR_IO_PENDING);
+    }
+    for count in 0..reads.len() {
+        let packet = desk.packet(5_000).unwrap_or_else(|| panic!("only {count} have ended"));
+        assert_eq!((packet.code, packet.bytes), (ERROR_SUCCESS, len));
+    }
+    assert!(reads.iter().all(|(_, buffer)| *buffer == all));
+}

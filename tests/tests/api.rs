@@ -240,6 +240,38 @@ fn what_is_added_meanwhile_ends_the_read() {
     assert!(matches!(completion.result, ReadResult::Data { source: Source::Local, .. }), "{completion:?}");
 }
 
+/// Neither a peer that is silent nor the time that is over keeps it from what is here by now.
+#[test]
+fn what_is_added_while_a_peer_is_silent_ends_the_read_at_once() {
+    let mut net = net(1);
+    let claims = segments(&net.origin.info);
+    net.add_fake(claims, |_| Act::Silence);
+    let handle = open(&mut net, 0);
+    let now = net.now;
+    net.node(0).block_read(now, handle, 65_536, 100, Duration::from_millis(900)).unwrap();
+    net.drive_past(now + Duration::from_millis(600));
+    assert_eq!(net.node(0).counters().fetch.asked, 1);
+    let block = net.origin.content[65_536..131_072].to_vec();
+    assert_eq!(net.node(0).add_data(handle, 65_536, &block), Ok((65_536, Added::Committed)));
+    let completion = completion(&mut net, 0);
+    assert!(matches!(completion.result, ReadResult::Data { source: Source::Local, .. }), "{completion:?}");
+    assert!(net.now.since(now) < Duration::from_millis(700));
+}
+
+/// Who asks peers for a block gives up what was added of it: else it would keep theirs out.
+#[test]
+fn a_part_that_was_added_keeps_no_peer_out() {
+    let mut net = net(2);
+    let ours = open(&mut net, 0);
+    add_all(&mut net, 0, ours);
+    let theirs = open(&mut net, 1);
+    assert_eq!(net.node(1).add_data(theirs, 0, &[7; 100]), Ok((100, Added::Partial)));
+    let now = net.now;
+    net.node(1).block_read(now, theirs, 0, 100, TIMEOUT).unwrap();
+    let completion = completion(&mut net, 1);
+    assert!(matches!(completion.result, ReadResult::Data { source: Source::Peer(_), .. }), "{completion:?}");
+}
+
 #[test]
 fn a_slow_peer_is_not_waited_for() {
     let mut net = net(1);

@@ -154,6 +154,8 @@ pub struct Client {
     holds: bool,
     /// Whether any block may be kept apart.
     parted: bool,
+    /// Whether a block has come whole from an origin since reads were looked at.
+    fresh: bool,
 }
 
 struct Content {
@@ -281,6 +283,7 @@ impl Default for Client {
             moved: 0,
             holds: false,
             parted: false,
+            fresh: false,
         }
     }
 }
@@ -519,6 +522,7 @@ impl Client {
             // What was just wanted has to be searched for; what has ended leaves a job.
             more |= before != self.search(index) || self.reads.get(index).is_some_and(Read::is_counting);
         }
+        self.fresh = false;
         self.end_reads(parts, Ended::Over);
         more
     }
@@ -601,13 +605,18 @@ impl Client {
             read.stage = Stage::Counting(run.clone());
             return self.count(parts, index, run);
         }
-        let (search, is_late) = (wish.search, now >= wish.deadline);
+        let (search, offset, is_late) = (wish.search, wish.offset, now >= wish.deadline);
         let mut failures = Failures::new();
         let asked = match search {
             Search::Waiting(job) => match Fetch::outcome(parts.jobs, job) {
                 Some(outcome) => {
                     failures = outcome.failures;
                     Asked::Answered(outcome.source)
+                }
+                // It was added meanwhile, and need not be asked for any more.
+                None if (is_late || self.fresh) && self.is_stored(parts, handle, offset) => {
+                    Fetch::cancel(parts.storage, parts.jobs, job);
+                    Asked::Answered(Some(Source::Local))
                 }
                 None if is_late => {
                     failures = parts.fetch.expire(now, parts.storage, parts.jobs, job);
@@ -682,6 +691,8 @@ impl Client {
             let range = self.missing(parts, handle, &wish, located.end(), described.end);
             return Some(ReadResult::Missing { range });
         }
+        // Who asks peers for a block gives up what was added of it.
+        self.drop_data(parts.storage, handle, located.start);
         let Parts { fetch, jobs, .. } = parts;
         let proven = located.kept == located.block;
         let Located { block, expected, segment, .. } = &located;

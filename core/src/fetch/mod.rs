@@ -639,11 +639,11 @@ impl Fetch {
             self.shunned(rests);
             self.holdings.lacks(&work.block.segment, place);
         }
-        // HoD binds block hashes, and not the length of a segment's last block, nor that of the only
+        // A hash that nothing proves accuses nobody. HoD binds block hashes, and not the length of a segment's last block, nor that of the only
         // one in version 2: what does not fit it may be the fault of whoever wrote the content
         // information.
         let version1 = work.expected.algorithm != HashAlgorithm::TruncatedSha512;
-        let certain = version1 && work.expected.len == BLOCK_BYTES;
+        let certain = work.proven && version1 && work.expected.len == BLOCK_BYTES;
         self.blame(tick, place, cause, certain);
         work.state = if cause.is_ours() { State::Ended(None) } else { State::Searching };
     }

@@ -60,6 +60,7 @@ impl Client {
                 return Ok(None);
             }
             adding.bytes = bytes.get(..until(end, offset, bytes)).unwrap_or_default();
+            adding.kept.dropped = bytes.len().saturating_sub(adding.bytes.len()) as u32;
         }
         while !adding.bytes.is_empty() {
             self.add_piece(parts, waiting, &mut adding);
@@ -117,6 +118,8 @@ impl Client {
                 if offset < described.start { until(described.start, offset, bytes) } else { bytes.len() };
             return self.hold(waiting, adding, len);
         };
+        // What is added in order is found from near by.
+        self.come_near(handle, &located.segment);
         let rest = until(located.end(), offset, bytes);
         if parts.storage.find(&located.kept).is_some() {
             waiting.forget(Of::Content(handle), &(located.start..located.end()));

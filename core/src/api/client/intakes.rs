@@ -54,6 +54,7 @@ impl Client {
         match result {
             Ok((used, false)) => Ok((used, Added::Partial)),
             Ok((used, true)) => {
+                self.fresh = true;
                 self.label(parts.storage, handle, slot);
                 Ok((used, Added::Committed))
             }

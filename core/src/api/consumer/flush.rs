@@ -17,21 +17,31 @@ pub const TAGS: usize = LABELS - 1;
 
 /// Which tag has which label.
 #[derive(Clone, Copy)]
-pub struct Tags([Option<ContentTag>; TAGS]);
+pub struct Tags {
+    own: [Option<ContentTag>; TAGS],
+    /// Whether any tag had to share.
+    shared: bool,
+}
 
 impl Tags {
-    pub(crate) const NONE: Self = Self([None; TAGS]);
+    pub(crate) const NONE: Self = Self { own: [None; TAGS], shared: false };
 
-    /// The label of a tag, whether it has one of its own or not.
-    fn find(&self, tag: ContentTag) -> Option<Label> {
-        let own = (0u8..).zip(&self.0).find(|(_, other)| **other == Some(tag)).map(|(number, _)| number);
-        Label::new(own.unwrap_or(TAGS as u8))
+    /// The label that a tag has of its own.
+    fn own(&self, tag: ContentTag) -> Option<Label> {
+        let mut rows = (0u8..).zip(&self.own);
+        let (number, _) = rows.find(|(_, other)| **other == Some(tag))?;
+        Label::new(number)
+    }
+
+    /// The labels under which a tag may have cached anything: it may have shared before it had its own.
+    fn find(&self, tag: ContentTag) -> [Option<Label>; 2] {
+        [self.own(tag), if self.shared { Label::new(TAGS as u8) } else { None }]
     }
 
     /// The same, of one for which something is about to be cached: one of its own if there is a free one.
     fn give(&mut self, tag: ContentTag, is_free: &dyn Fn(ContentTag, Label) -> bool) -> Option<Label> {
-        if !self.0.contains(&Some(tag)) {
-            let mut rows = (0u8..).zip(&mut self.0);
+        if !self.own.contains(&Some(tag)) {
+            let mut rows = (0u8..).zip(&mut self.own);
             let free = rows.find(|(number, row)| {
                 row.is_none_or(|other| Label::new(*number).is_some_and(|label| is_free(other, label)))
             });
@@ -39,7 +49,9 @@ impl Tags {
                 *row = Some(tag);
             }
         }
-        self.find(tag)
+        let own = self.own(tag);
+        self.shared |= own.is_none();
+        own.or(Label::new(TAGS as u8))
     }
 }
 
@@ -68,8 +80,11 @@ impl Api<'_> {
                 continue;
             };
             let (Action::Flush(tag), id) = (row.action, row.id()) else { continue };
-            let label = self.tables.desk.tags.find(tag);
-            if label.is_none_or(|label| self.parts.storage.forget_labelled(label)) {
+            let mut is_over = true;
+            for label in self.tables.desk.tags.find(tag).into_iter().flatten() {
+                is_over &= self.parts.storage.forget_labelled(label);
+            }
+            if is_over {
                 self.tables.end(id, Outcome::Done);
             }
         }
@@ -97,10 +112,11 @@ mod tests {
         }
         let shared = Label::new(TAGS as u8);
         assert!(shared.is_some());
+        assert_eq!(tags.find(tag(80)), [None, None]);
         assert_eq!((tags.give(tag(90), &never), tags.give(tag(91), &never)), (shared, shared));
         assert_eq!(tags.give(tag(3), &never), Label::new(3));
         // Nothing is left of that one.
         assert_eq!(tags.give(tag(92), &|other, _| other == tag(4)), Label::new(4));
-        assert_eq!((tags.find(tag(92)), tags.find(tag(4))), (Label::new(4), shared));
+        assert_eq!((tags.find(tag(92)), tags.find(tag(4))), ([Label::new(4), shared], [None, shared]));
     }
 }

@@ -141,10 +141,12 @@ impl Api<'_> {
         }
         let name = self.name(user, identifier)?;
         let publication = self.tables.published(&name).ok_or(ApiError::NotFound)?;
+        // A service that was downgraded gives no more than it says.
+        let (min, max) = self.tables.desk.published.bounds();
         let row = self.tables.publication(publication).ok_or(ApiError::NotFound)?;
         // Gap G6: until it is complete, there is nothing to be found.
         let State::Complete(content) = &row.state else { return Err(ApiError::NotFound) };
-        let asked = |number| versions.min <= number && number <= versions.max;
+        let asked = |number| versions.min.max(min) <= number && number <= versions.max.min(max);
         let version = match () {
             () if asked(2) && row.has(Version::V2) => Version::V2,
             () if asked(1) && row.has(Version::V1) => Version::V1,

@@ -123,6 +123,31 @@ fn more_tags_than_labels_lose_too_much_and_never_too_little() {
     }
 }
 
+/// A tag that had to share, and has a label of its own by now.
+#[test]
+fn a_tag_that_shared_is_flushed_whole() {
+    let (mut node, instance) = client();
+    let bytes = random(9 * 100);
+    let pieces: Vec<&[u8]> = bytes.chunks(100).collect();
+    for n in 0..8 {
+        let content = cached(&mut node, instance, [n; 16], pieces[usize::from(n)]);
+        node.api().close_content(content).unwrap();
+    }
+    assert_eq!(flush(&mut node, instance, [0; 16]), Outcome::Done);
+    // The first eight blocks are all there is room for.
+    let again = cached(&mut node, instance, [7; 16], pieces[8]);
+    node.api().close_content(again).unwrap();
+    assert_eq!(flush(&mut node, instance, [7; 16]), Outcome::Done);
+    for piece in [7, 8] {
+        let content = opened(&mut node, instance, [99; 16], pieces[piece]);
+        assert!(!here(&mut node, content), "{piece}");
+        node.api().close_content(content).unwrap();
+    }
+    // Nobody else's went with it that had a label of its own.
+    let content = opened(&mut node, instance, [99; 16], pieces[3]);
+    assert!(here(&mut node, content));
+}
+
 #[test]
 fn a_flush_needs_the_service_and_ends_with_it() {
     let (mut node, instance) = client();

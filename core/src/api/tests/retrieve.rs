@@ -173,6 +173,20 @@ fn conformance_34_the_highest_version_that_both_know() {
     }
 }
 
+/// What was published before has both versions, and only one of them is given.
+#[test]
+fn a_downgraded_service_gives_the_old_version() {
+    let mut node = node_with(Published::Both, 1_000);
+    let instance = start(&mut node);
+    publish(&mut node, instance, b"id", b"content", 9);
+    node.api().set_published(Published::V1);
+    let info = node.api().open_content_information(instance, b"id", 0, 0, 0).unwrap();
+    assert_eq!(retrieve_all(&mut node, info, 1_000), expected(b"content", Version::V1));
+    let versions = InfoVersions { min: 2, max: 2 };
+    let refused = node.api().open_content_information_ex(instance, b"id", 0, 0, versions, 0);
+    assert_eq!(refused, Err(ApiError::InfoVersion));
+}
+
 #[test]
 fn what_is_not_complete_is_not_found() {
     let mut node = node();

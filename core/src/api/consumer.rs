@@ -15,6 +15,7 @@ pub(super) use read::Reading;
 
 use crowd::Crowd;
 
+use super::client::anywhere::Kept;
 use super::client::{self, ContentTag};
 use super::error::ApiError;
 use super::instance::InstanceHandle;
@@ -66,6 +67,13 @@ enum Phase {
     Checking,
     Ready,
     Unusable(ApiError),
+}
+
+impl Dropped {
+    fn count(&mut self, kept: Kept) {
+        self.bad_blocks = self.bad_blocks.saturating_add(kept.bad);
+        self.bytes = self.bytes.saturating_add(kept.dropped.into());
+    }
 }
 
 impl ContentHandle {
@@ -198,9 +206,7 @@ impl Api<'_> {
         let waiting = &mut Waiting::new(self.tables.pages);
         let outcome = match self.client.add_anywhere(&mut self.parts, waiting, handle, offset, bytes) {
             Ok(Some(kept)) => {
-                let dropped = &mut self.tables.desk.dropped;
-                dropped.bad_blocks = dropped.bad_blocks.saturating_add(kept.bad);
-                dropped.bytes = dropped.bytes.saturating_add(kept.dropped.into());
+                self.tables.desk.dropped.count(kept);
                 Outcome::Taken(len)
             }
             Ok(None) => Outcome::Failed(ApiError::OutOfBounds),
@@ -303,6 +309,13 @@ impl Api<'_> {
             }
         }
         any
+    }
+
+    /// Looks through what waits; whether there may be more.
+    pub(super) fn settle(&mut self) -> bool {
+        let kept = self.client.settle(&mut self.parts, &mut Waiting::new(self.tables.pages));
+        self.tables.desk.dropped.count(kept.unwrap_or_default());
+        kept.is_some()
     }
 
     fn accept_on(&mut self, content: ContentHandle, action: Action) -> Result<OperationId, ApiError> {

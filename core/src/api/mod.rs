@@ -30,7 +30,6 @@ pub use tables::{Application, Installed, NoApplication, Standard, Tabled, Tables
 
 use client::{Client, Parts};
 use operation::Operation;
-use waiting::Waiting;
 
 use crate::time::Instant;
 
@@ -76,7 +75,7 @@ impl<'a> Api<'a> {
         self.work_flushes();
         self.check_contents()
             | self.issue_reads(now)
-            | self.client.settle(&mut self.parts, &mut Waiting::new(self.tables.pages))
+            | self.settle()
     }
 }
 

@@ -69,12 +69,12 @@ impl Client {
     }
 
     /// Looks through what waits for contents whose reads can begin, a few KiB at a time: what can be sealed
-    /// by now goes into the store. Whether there may be more.
+    /// by now goes into the store. What became of it, if there may be more.
     #[inline(never)]
-    pub fn settle(&mut self, parts: &mut Parts<'_>, waiting: &mut Waiting<'_>) -> bool {
+    pub fn settle(&mut self, parts: &mut Parts<'_>, waiting: &mut Waiting<'_>) -> Option<Kept> {
         let mut contents = (0u8..).zip(&self.contents);
-        let unsettled = contents.find(|(_, content)| self.holds && content.is_unsettled());
-        let Some((index, content)) = unsettled else { return false };
+        let (index, content) = contents.find(|(_, content)| self.holds && content.is_unsettled())?;
+        let mut kept = Kept::default();
         let (handle, tag) = (ContentHandle { index, generation: content.generation }, content.tag);
         let settling = match content.settling {
             Settling::Done => Settling::Done,
@@ -83,13 +83,13 @@ impl Client {
                 next.map_or(Settling::Own(0), Settling::Tagged)
             }
             Settling::Own(from) => {
-                self.settle_own(parts, waiting, handle, from).map_or(Settling::Done, Settling::Own)
+                self.settle_own(parts, waiting, handle, from, &mut kept).map_or(Settling::Done, Settling::Own)
             }
         };
         if let Some(content) = self.content_mut(handle) {
             content.settling = settling;
         }
-        true
+        Some(kept)
     }
 
     /// What waits for a content may be of use by now.
@@ -198,6 +198,7 @@ impl Client {
         waiting: &mut Waiting<'_>,
         handle: ContentHandle,
         from: u64,
+        kept: &mut Kept,
     ) -> Option<u64> {
         let of = Of::Content(handle);
         let at = waiting.first(of, &self.described(parts, handle, from))?;
@@ -209,7 +210,7 @@ impl Client {
         } else if at == filled.as_ref().map_or(block.start, |filled| filled.end)
             && (filled.is_some() || self.begin_intake(parts, handle, &located) == Ok(true))
         {
-            self.pull(parts, waiting, of, handle, block.start, VERIFY_STEP_BYTES);
+            *kept = self.pull(parts, waiting, of, handle, block.start, VERIFY_STEP_BYTES);
             let filled = self.filled(handle, block.start);
             if filled.is_some_and(|filled| !waiting.run(of, filled.end).is_empty()) {
                 return Some(block.start);

@@ -147,7 +147,7 @@ impl World {
                 let Parts { storage, crypto, rng, fetch, jobs, .. } = &mut *parts;
                 let fetched = fetch.work(now, jobs, *storage, *crypto, *rng);
                 let worked = client.work(now, parts, &mut |_, completion| completed.push(completion));
-                fetched | worked | client.settle(parts, waiting)
+                fetched | worked | client.settle(parts, waiting).is_some()
             });
             self.completed.append(&mut completed);
             if !more {

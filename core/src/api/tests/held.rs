@@ -106,6 +106,19 @@ fn what_is_held_for_another_content_is_left_to_it() {
     assert_eq!(node.api().dropped(), Dropped::default());
 }
 
+/// G9, of data that came before content information.
+#[test]
+fn what_waited_and_is_wrong_is_counted() {
+    let (mut node, instance) = client();
+    let content = node.api().open_content(instance, [7; 16], 0).unwrap();
+    add_data(&mut node, content, 0, &std::vec![0; 1_000]);
+    let operation = node.api().add_content_information(content, &expected(&random(1_000), Version::V1));
+    outcome(&mut node, operation);
+    let operation = node.api().complete_content_information(content);
+    assert_eq!(outcome(&mut node, operation), Outcome::Done);
+    assert_eq!(node.api().dropped(), Dropped { bad_blocks: 1, bytes: 0 });
+}
+
 #[test]
 fn what_finds_no_room_is_dropped_and_counted() {
     let (mut node, instance) = client();

@@ -16,7 +16,7 @@ use crate::fetch::{Failures, Fetch, Job, JobId, Source};
 use crate::limits::rows;
 use crate::store::seal::{SealError, open_at};
 use crate::store::verify::Expected;
-use crate::store::{BlockId, InfoId, InfoView, Label, SlotId, Storage, StoreError, Stored};
+use crate::store::{BlockId, InfoId, InfoView, Label, Storage, StoreError, Stored};
 use crate::time::{Duration, Instant};
 use anywhere::Settling;
 use intakes::Inflow;
@@ -303,26 +303,6 @@ impl Client {
         (content.state, content.tag, content.position) = (State::Collecting(info), tag, 0);
         (content.settling, content.label) = (Settling::Tagged(0), None);
         Ok(ContentHandle { index, generation: content.generation })
-    }
-
-    /// Labels what is cached by a content from now on.
-    pub(super) fn set_label(&mut self, handle: ContentHandle, label: Option<Label>) {
-        if let Some(content) = self.content_mut(handle) {
-            content.label = label;
-        }
-    }
-
-    /// Whether a content with that tag is open.
-    pub(super) fn has_tag(&self, tag: ContentTag) -> bool {
-        let open = |content: &&Content| !matches!(content.state, State::Closed);
-        self.contents.iter().filter(open).any(|content| content.tag == tag)
-    }
-
-    /// Labels a block that a content has cached, or has found in the store.
-    fn label(&self, storage: &mut dyn Storage, handle: ContentHandle, slot: SlotId) {
-        if let Some(label) = self.content(handle).and_then(|content| content.label) {
-            storage.label(slot, label);
-        }
     }
 
     /// Closes a content and cancels its reads (PeerDistClientCloseContent). What is cached stays.

@@ -73,9 +73,7 @@ impl<'a> Api<'a> {
     pub(crate) fn work(&mut self, now: Instant) -> bool {
         self.work_server();
         self.work_flushes();
-        self.check_contents()
-            | self.issue_reads(now)
-            | self.settle()
+        self.check_contents() | self.issue_reads(now) | self.settle()
     }
 }
 

@@ -1,9 +1,10 @@
-//! What of a content lies in the store, and what does not.
+//! What of a content lies in the store, under which label, and what does not.
 
 use core::ops::Range;
 
-use super::{Client, Completion, ContentHandle, Parts, ReadResult, Stage, Wish};
+use super::{Client, Completion, Content, ContentHandle, ContentTag, Parts, ReadResult, Stage, State, Wish};
 use crate::fetch::Failures;
+use crate::store::{Label, SlotId, Storage};
 
 /// Blocks that one call of the machine counts for a read of no bytes.
 const RUN_STEP: u32 = 64;
@@ -13,6 +14,26 @@ const RUN_STEP: u32 = 64;
 const EXTENT_SEGMENTS: u32 = 16;
 
 impl Client {
+    /// Labels what is cached by a content from now on.
+    pub(in crate::api) fn set_label(&mut self, handle: ContentHandle, label: Option<Label>) {
+        if let Some(content) = self.content_mut(handle) {
+            content.label = label;
+        }
+    }
+
+    /// Whether a content with that tag is open.
+    pub(in crate::api) fn has_tag(&self, tag: ContentTag) -> bool {
+        let open = |content: &&Content| !matches!(content.state, State::Closed);
+        self.contents.iter().filter(open).any(|content| content.tag == tag)
+    }
+
+    /// Labels a block that a content has cached, or has found in the store.
+    pub(super) fn label(&self, storage: &mut dyn Storage, handle: ContentHandle, slot: SlotId) {
+        if let Some(label) = self.content(handle).and_then(|content| content.label) {
+            storage.label(slot, label);
+        }
+    }
+
     /// What an application is told to be missing from where `missing` begins. If peers were asked, that is the rest
     /// of the block: of those behind, they may have some. If nobody was, it reaches to the next block in the
     /// store, or to where the content ends to be described.

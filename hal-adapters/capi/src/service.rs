@@ -269,9 +269,12 @@ impl Service {
         }
         let Operation { overlapped, port, .. } = self.operations.remove(index);
         let (event, address) = (overlapped.event(), overlapped.address());
-        overlapped.finish(end.code, end.bytes, end.offset);
         let packet = Packet { key: port.key, bytes: end.bytes, overlapped: address, code: end.code };
-        SIGNALS.change(|signals| signals.tell(event, port.queue, packet));
+        // At once: who sees the end finds event and packet.
+        SIGNALS.change(|signals| {
+            overlapped.finish(end.code, end.bytes, end.offset);
+            signals.tell(event, port.queue, packet);
+        });
     }
 
     /// Ends all that are meant, in the order in which they were accepted.

@@ -59,11 +59,11 @@ pub fn check() -> Result<()> {
     bare(&out)
 }
 
-/// The header is C99 and C++.
+/// The header is C99 and C++, and may be included more than once.
 fn header(out: &Path) -> Result<()> {
     for (compiler, standard, name) in [("gcc", "-std=c99", "header.c"), ("g++", "-std=c++11", "header.cpp")] {
         let path = out.join(name);
-        fs::write(&path, "#include <peerdist.h>\n")
+        fs::write(&path, "#include <peerdist.h>\n#include <peerdist.h>\n")
             .map_err(|error| format!("{}: {error}", path.display()))?;
         run(Command::new(compiler).args(STRICT).args([standard, "-fsyntax-only"]).arg(include()).arg(&path))?;
     }

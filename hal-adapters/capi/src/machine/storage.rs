@@ -43,13 +43,23 @@ pub(super) fn open(folder: Option<&Path>, bytes: u64) -> Result<Storage, String>
     let blocks = match folder {
         Some(folder) => Blocks::Folder(Box::new(in_folder(folder, bytes)?)),
         None => {
-            let count = usize::try_from(bytes / BLOCK_BYTES as u64).map_err(|error| error.to_string())?;
+            let count = usize::try_from(bytes / BLOCK_BYTES as u64).unwrap_or(usize::MAX);
             // Segments of 2.0 are shorter than blocks of 1.0 and have a row each.
-            let entries = vec![Entry::EMPTY; 2 * count.max(1)];
-            Blocks::Memory(Box::new(RamStore::new(vec![Page::EMPTY; count * BLOCK_PAGES], entries, [])))
+            let entries = filled(Entry::EMPTY, count.max(1).checked_mul(2));
+            let pages = filled(Page::EMPTY, count.checked_mul(BLOCK_PAGES));
+            let (entries, pages) = entries.zip(pages).ok_or("there is no memory for such a cache")?;
+            Blocks::Memory(Box::new(RamStore::new(pages, entries, [])))
         }
     };
     Ok(Split { blocks, infos: Infos::default() })
+}
+
+/// So many of it; `None` without the memory for them.
+fn filled<T: Clone>(value: T, count: Option<usize>) -> Option<Vec<T>> {
+    let mut all = Vec::new();
+    all.try_reserve_exact(count?).ok()?;
+    all.resize(count?, value);
+    Some(all)
 }
 
 /// A folder that is its owner's alone, if it was not there before.
@@ -186,6 +196,14 @@ impl InfoStore for Infos {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cache_for_which_there_is_no_memory() {
+        for bytes in [1 << 50, 1 << 62, u64::MAX] {
+            assert!(open(None, bytes).is_err());
+        }
+        assert!(open(None, 1 << 20).is_ok() && open(None, 1).is_ok());
+    }
 
     #[test]
     fn content_information_in_memory() {

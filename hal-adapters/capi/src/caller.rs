@@ -164,8 +164,8 @@ impl<T> Out<T> {
     }
 
     pub(crate) fn put(&mut self, value: T) {
-        // SAFETY: by `new` there is room for it. C does not promise more than the alignment of a `T`.
-        unsafe { self.0.as_ptr().write(value) };
+        // SAFETY: by `new` there is room for it, though at any address: some of it comes as bytes.
+        unsafe { self.0.as_ptr().write_unaligned(value) };
     }
 }
 
@@ -175,5 +175,5 @@ impl<T> Out<T> {
 /// What is not NULL points to a `T`.
 pub(crate) unsafe fn read<T: Copy>(pointer: *const T) -> Option<T> {
     // SAFETY: the caller promises it.
-    NonNull::new(pointer.cast_mut()).map(|pointer| unsafe { pointer.as_ptr().read() })
+    NonNull::new(pointer.cast_mut()).map(|pointer| unsafe { pointer.as_ptr().read_unaligned() })
 }

@@ -26,7 +26,7 @@ mod intakes;
 mod local;
 
 /// Contents open at once: each download has one, and the application the rest.
-pub const CONTENTS: usize = rows(4, 2);
+pub const CONTENTS: usize = rows(16, 2);
 
 /// Reads at once, over all contents, until their data is copied: those of the application, and
 /// those of downloads. More of them than blocks in flight only wait.

@@ -7,7 +7,7 @@ use core::convert::Infallible;
 use core::ffi::c_void;
 use core::net::{IpAddr, SocketAddr};
 
-use peerdist_core::api::{Published, Tabled};
+use peerdist_core::api::{Published, Tabled, client};
 use peerdist_core::crypto::SoftCrypto;
 use peerdist_core::discovery::Subnet;
 use peerdist_core::node::{Config, Input, Node, Output, Serving, StreamId};
@@ -24,7 +24,7 @@ use crate::types::*;
 pub(crate) const INSTANCES: usize = 2;
 pub(crate) const STREAMS: usize = 2;
 pub(crate) const INFOS: usize = 2;
-pub(crate) const CONTENTS: usize = 4;
+pub(crate) const CONTENTS: usize = client::CONTENTS;
 pub(crate) const OPERATIONS: usize = 16;
 
 /// Publications; with the contents, as many as a store in memory has content informations for.

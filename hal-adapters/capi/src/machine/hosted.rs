@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use peerdist_core::api::{Published, Status, Tabled};
+use peerdist_core::api::{Published, Status, Tabled, client};
 use peerdist_core::crypto::SoftCrypto;
 use peerdist_core::discovery::Subnet;
 use peerdist_core::node::{Config, Node, Serving};
@@ -26,7 +26,7 @@ use crate::types::*;
 pub(crate) const INSTANCES: usize = 64;
 pub(crate) const STREAMS: usize = 64;
 pub(crate) const INFOS: usize = 128;
-pub(crate) const CONTENTS: usize = 128;
+pub(crate) const CONTENTS: usize = client::CONTENTS;
 pub(crate) const OPERATIONS: usize = 1_024;
 
 /// Publications; each has a content information of each version, and there are ids for 256 of those.

@@ -41,6 +41,21 @@ impl<T, const ROWS: usize> Table<T, ROWS> {
         Self { kind, rows: [const { Row { generation: 0, value: None } }; ROWS] }
     }
 
+    /// One that takes the place of others, the latest generation of which is known.
+    pub(crate) fn after(kind: Kind, generation: usize) -> Self {
+        let mut table = Self::new(kind);
+        for row in &mut table.rows {
+            row.generation = generation;
+        }
+        table
+    }
+
+    /// The latest generation.
+    #[cfg(feature = "std")]
+    pub(crate) fn generation(&self) -> usize {
+        self.rows.iter().map(|row| row.generation).max().unwrap_or(0)
+    }
+
     /// Keeps `value`; `None` if the table is full.
     pub(crate) fn insert(&mut self, value: T) -> Option<HANDLE> {
         let (index, row) = self.rows.iter_mut().enumerate().find(|(_, row)| row.value.is_none())?;

@@ -85,15 +85,23 @@ fn number(error: ApiError) -> DWORD {
 }
 
 impl Service {
-    pub(crate) const fn new(node: Machine) -> Self {
+    /// `generation` is the latest of the handles that the one before has given out.
+    pub(crate) fn new(node: Machine, generation: usize) -> Self {
         Self {
             node,
-            instances: Table::new(Kind::Instance),
-            streams: Table::new(Kind::Stream),
-            infos: Table::new(Kind::Info),
-            contents: Table::new(Kind::Content),
+            instances: Table::after(Kind::Instance, generation),
+            streams: Table::after(Kind::Stream, generation),
+            infos: Table::after(Kind::Info, generation),
+            contents: Table::after(Kind::Content, generation),
             operations: Vec::new(),
         }
+    }
+
+    /// The latest generation of a handle.
+    #[cfg(feature = "std")]
+    pub(crate) fn generation(&self) -> usize {
+        let servers = self.streams.generation().max(self.infos.generation());
+        self.instances.generation().max(self.contents.generation()).max(servers)
     }
 
     fn api(&mut self) -> Api<'_> {
@@ -282,6 +290,12 @@ impl Service {
         while let Some(index) = self.operations.iter().position(&is_meant) {
             self.end(index, End::code(code));
         }
+    }
+
+    /// Nobody will do any of it any more.
+    #[cfg(feature = "std")]
+    pub(crate) fn abandon(&mut self) {
+        self.end_all(PEERDIST_ERROR_SERVICE_UNAVAILABLE, |_| true);
     }
 
     /// Why there is nothing to cancel. A service that is away has nothing under way.

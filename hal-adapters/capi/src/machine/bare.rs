@@ -327,7 +327,7 @@ impl Board {
         }
         FATAL.with(|fatal| *fatal = Some(callbacks));
         Ok(board.write(Self {
-            service: Service::new(node),
+            service: Service::new(node, 0),
             platform: callbacks,
             streams: [None; CONNECTIONS],
             now: Instant::ZERO,

@@ -4,6 +4,7 @@
 
 use core::ffi::{CStr, c_char};
 use std::net::IpAddr;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -111,8 +112,8 @@ struct Life {
     settings: Settings,
     status: Status,
     thread: Option<JoinHandle<()>>,
-    /// Why the service is not available.
-    trouble: String,
+    /// The latest of the handles that were given out, so that none is ever valid again.
+    generation: usize,
 }
 
 /// A service at work.
@@ -125,7 +126,10 @@ struct Running {
 
 /// Held while a service begins or ends; taken before the others.
 static LIFE: Mutex<Life> =
-    Mutex::new(Life { settings: DEFAULTS, status: Status::Available, thread: None, trouble: String::new() });
+    Mutex::new(Life { settings: DEFAULTS, status: Status::Available, thread: None, generation: 0 });
+
+/// Why the service is not available. Taken after the others.
+static TROUBLE: Mutex<String> = Mutex::new(String::new());
 
 /// Who wants the service waits here, so that the thread, which wants it all the time, lets others in.
 static TURN: Mutex<()> = Mutex::new(());
@@ -165,12 +169,14 @@ pub(crate) fn shutdown(instance: HANDLE) -> Answer<()> {
 pub(crate) fn set_status(status: PEERDIST_STATUS) -> Answer<()> {
     let mut life = lock(&LIFE);
     life.status = super::status(status)?;
-    // A service that could not be set up stays unavailable.
-    if life.thread.is_none() || !life.trouble.is_empty() {
+    if life.thread.is_none() {
         return Ok(());
     }
     with(|service, _| {
-        service.set_status(life.status);
+        // A service that could not be set up, or has failed, stays unavailable.
+        if lock(&TROUBLE).is_empty() {
+            service.set_status(life.status);
+        }
         Ok(())
     })
 }
@@ -207,8 +213,8 @@ pub unsafe extern "C" fn peerdist_configure(config: *const peerdist_config) -> D
 /// `pBuffer` is NULL or valid for so many bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerdist_trouble(pBuffer: *mut c_char, cbBuffer: DWORD) -> DWORD {
-    let life = lock(&LIFE);
-    let text = life.trouble.as_bytes();
+    let trouble = lock(&TROUBLE);
+    let text = trouble.as_bytes();
     // SAFETY: the caller promises it.
     if let Some(mut room) = unsafe { Room::new(pBuffer.cast(), cbBuffer) }
         && let Some((end, room)) = room.bytes().split_last_mut()
@@ -282,10 +288,10 @@ fn start(life: &mut Life) -> Answer<()> {
         Ok((open(&life.settings, addresses)?, storage))
     });
     let nothing = || -> Result<_, String> { Ok((open(&DEFAULTS, Vec::new())?, storage::open(None, 0)?)) };
-    life.trouble.clear();
+    lock(&TROUBLE).clear();
     let ((driver, addresses), storage) = opened
         .or_else(|trouble| {
-            life.trouble = trouble;
+            *lock(&TROUBLE) = trouble;
             nothing()
         })
         .map_err(|_| PEERDIST_ERROR_SERVICE_UNAVAILABLE)?;
@@ -300,7 +306,7 @@ fn start(life: &mut Life) -> Answer<()> {
     });
     let service = made.ok_or(PEERDIST_ERROR_SERVICE_UNAVAILABLE)?;
     *lock(&SERVICE) = Some(Running { service, clock: Clock::new(), waker, stop: false });
-    let thread = thread::Builder::new().name("peerdist".into()).spawn(|| drive(driver));
+    let thread = thread::Builder::new().name("peerdist".into()).spawn(|| guarded(|| drive(driver)));
     life.thread = Some(thread.map_err(|_| {
         *lock(&SERVICE) = None;
         PEERDIST_ERROR_SERVICE_UNAVAILABLE
@@ -332,8 +338,8 @@ fn node(
     if let Some(secret) = &life.settings.secret {
         node.api().set_server_secret(secret);
     }
-    node.api().set_status(if life.trouble.is_empty() { life.status } else { Status::Unavailable });
-    Ok(Box::new(Service::new(node)))
+    node.api().set_status(if lock(&TROUBLE).is_empty() { life.status } else { Status::Unavailable });
+    Ok(Box::new(Service::new(node, life.generation)))
 }
 
 /// Where peers are looked for.
@@ -370,6 +376,19 @@ fn open(settings: &Settings, mut addresses: Vec<Local>) -> Result<(Driver, Vec<L
     Ok((driver.map_err(|error| error.to_string())?, addresses))
 }
 
+/// A panic is a mistake of ours, and whoever waits shall not wait for ever.
+fn guarded(work: impl FnOnce()) {
+    if panic::catch_unwind(AssertUnwindSafe(work)).is_ok() {
+        return;
+    }
+    let mut place = enter();
+    let Some(running) = place.as_mut() else { return };
+    *lock(&TROUBLE) = "the thread of the service has failed".into();
+    // The node may be in no state to be asked; what nobody ends here ends all the same.
+    _ = panic::catch_unwind(AssertUnwindSafe(|| running.service.set_status(Status::Unavailable)));
+    running.service.abandon();
+}
+
 /// The thread.
 fn drive(mut driver: Driver) {
     loop {
@@ -397,10 +416,11 @@ fn stop_if_idle(life: &mut Life) {
         running.waker.wake();
     }
     if let Some(thread) = life.thread.take() {
-        // It ends, or has ended by a panic, which it has told.
         _ = thread.join();
     }
-    *enter() = None;
+    if let Some(running) = enter().take() {
+        life.generation = running.service.generation();
+    }
 }
 
 fn enter() -> MutexGuard<'static, Option<Running>> {
@@ -410,4 +430,46 @@ fn enter() -> MutexGuard<'static, Option<Running>> {
 
 fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::null_mut;
+
+    use super::*;
+    use crate::exports::common::{PeerDistGetStatus, PeerDistRegisterForStatusChangeNotification};
+    use crate::exports::signals::PeerDistGetOverlappedResult;
+
+    #[test]
+    fn what_waits_ends_when_the_thread_fails() {
+        lock(&LIFE).settings = Settings { address: Some(IpAddr::from([127, 0, 97, 1])), ..DEFAULTS };
+        let instance = startup(PEERDIST_VERSION).unwrap();
+        let mut operation =
+            OVERLAPPED { Internal: 0, InternalHigh: 0, Offset: 0, OffsetHigh: 0, hEvent: null_mut() };
+        let (operation, mut status, mut bytes) = (&raw mut operation, 0, 0);
+        let status = &raw mut status;
+        // SAFETY: all of it is ours, and ends before it goes.
+        unsafe {
+            let mut register =
+                || PeerDistRegisterForStatusChangeNotification(instance, null_mut(), 0, operation, status);
+            // The first is told at once.
+            assert_eq!(register(), ERROR_IO_PENDING);
+            assert_eq!(PeerDistGetOverlappedResult(operation, &raw mut bytes, 1), 1);
+            assert_eq!(register(), ERROR_IO_PENDING);
+            assert_eq!(PeerDistGetOverlappedResult(operation, &raw mut bytes, 0), 0);
+            guarded(|| panic!("a test of it"));
+            assert_eq!(PeerDistGetOverlappedResult(operation, &raw mut bytes, 0), 1);
+            assert_eq!(set_status(PEERDIST_STATUS_AVAILABLE), Ok(()));
+            assert_eq!(PeerDistGetStatus(instance, status), ERROR_SUCCESS);
+            assert_eq!(*status, PEERDIST_STATUS_UNAVAILABLE);
+            assert!(peerdist_trouble(null_mut(), 0) > 0);
+            assert_eq!(shutdown(instance), Ok(()));
+            // Nothing of that stays, and no handle is valid again.
+            let again = startup(PEERDIST_VERSION).unwrap();
+            assert_eq!(PeerDistGetStatus(instance, status), ERROR_INVALID_HANDLE);
+            assert_eq!(PeerDistGetStatus(again, status), ERROR_SUCCESS);
+            assert_eq!((*status, peerdist_trouble(null_mut(), 0)), (PEERDIST_STATUS_AVAILABLE, 0));
+            assert_eq!(shutdown(again), Ok(()));
+        }
+    }
 }

@@ -450,7 +450,7 @@ mod tests {
         let status = &raw mut status;
         // SAFETY: all of it is ours, and ends before it goes.
         unsafe {
-            let mut register =
+            let register =
                 || PeerDistRegisterForStatusChangeNotification(instance, null_mut(), 0, operation, status);
             // The first is told at once.
             assert_eq!(register(), ERROR_IO_PENDING);

@@ -201,13 +201,15 @@ impl Client {
         kept: &mut Kept,
     ) -> Option<u64> {
         let of = Of::Content(handle);
-        let at = waiting.first(of, &self.described(parts, handle, from))?;
+        // A block that is under way is gone on with, also where it reaches beyond the range.
+        let goes_on = self.filled(handle, from).is_some_and(|filled| !waiting.run(of, filled.end).is_empty());
+        let at = if goes_on { from } else { waiting.first(of, &self.described(parts, handle, from))? };
         let Ok(located) = self.locate(parts, handle, at) else { return None };
         let block = located.start..located.end();
         let filled = self.filled(handle, block.start);
         if parts.storage.find(&located.kept).is_some() {
             waiting.forget(of, &block);
-        } else if at == filled.as_ref().map_or(block.start, |filled| filled.end)
+        } else if !waiting.run(of, filled.as_ref().map_or(block.start, |filled| filled.end)).is_empty()
             && (filled.is_some() || self.begin_intake(parts, handle, &located) == Ok(true))
         {
             *kept = self.pull(parts, waiting, of, handle, block.start, VERIFY_STEP_BYTES);
@@ -246,6 +248,8 @@ impl Client {
         if !waiting.hold(adding.handle, adding.tag, adding.offset, bytes) {
             adding.kept.dropped = adding.kept.dropped.saturating_add(bytes.len() as u32);
         }
+        // It may be the last that its block lacked.
+        self.unsettle(adding.handle);
         adding.skip(bytes.len());
     }
 

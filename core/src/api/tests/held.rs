@@ -86,6 +86,24 @@ fn conformance_46_data_outside_the_range_is_verified_by_a_later_content() {
     }
 }
 
+/// The block in which the range begins has a part outside, and that comes with the rest of the content.
+#[test]
+fn a_block_is_verified_when_its_last_bytes_come_whatever_the_range() {
+    let bytes = random(160_000);
+    for version in [Version::V1, Version::V2] {
+        let (mut node, instance) = client();
+        let range = 140_000..end_of(version, 150_000, 160_000);
+        let content = open_content(&mut node, instance, &part(&bytes, version, range));
+        // What waits is looked through, and there is nothing to be made of it.
+        add_data(&mut node, content, 159_990, &bytes[159_990..]);
+        assert_eq!(bytes_at(&mut node, content, 140_000, 10), None);
+        for range in [140_100..160_000, 0..140_100] {
+            add_data(&mut node, content, range.start as u64, &bytes[range]);
+        }
+        assert_eq!(bytes_at(&mut node, content, 140_000, 10).unwrap(), bytes[140_000..140_010]);
+    }
+}
+
 /// What another content holds under the same tag may be of something else.
 #[test]
 fn what_is_held_for_another_content_is_left_to_it() {

@@ -186,6 +186,26 @@ fn what_nobody_has_is_missing() {
     assert_eq!((completion.code(), completion.bytes()), (Code::MissingData, 65_536));
 }
 
+/// A read ends as soon as there is data, wherever that comes from.
+#[test]
+fn what_is_added_while_peers_are_asked_is_read_at_once() {
+    let bytes = random(100_000);
+    for version in [Version::V1, Version::V2] {
+        let mut link = Link::new(Duration::from_millis(1));
+        let node = &mut link.nodes[0];
+        let instance = start(node);
+        let content = open_content(node, instance, &expected(&bytes, version));
+        let now = link.now;
+        let read = link.nodes[0].api().block_read(now, content, 5, 10, Patience::Endless).unwrap();
+        link.settle();
+        assert!(link.nodes[0].api().is_pending(read));
+        link.nodes[0].api().add_data(content, 0, &bytes).unwrap();
+        link.settle();
+        let ended: Vec<_> = core::iter::from_fn(|| link.nodes[0].api().poll_operation()).collect();
+        assert_eq!(ended[1].outcome, Outcome::Data { offset: 5, len: 10 });
+    }
+}
+
 /// Reads beyond those that the engine takes wait, and their time passes meanwhile.
 #[test]
 fn reads_that_wait_for_a_row_run_out_of_time() {

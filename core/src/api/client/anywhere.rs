@@ -201,9 +201,7 @@ impl Client {
         kept: &mut Kept,
     ) -> Option<u64> {
         let of = Of::Content(handle);
-        // A block that is under way is gone on with, also where it reaches beyond the range.
-        let goes_on = self.filled(handle, from).is_some_and(|filled| !waiting.run(of, filled.end).is_empty());
-        let at = if goes_on { from } else { waiting.first(of, &self.described(parts, handle, from))? };
+        let at = waiting.first(of, &self.described(parts, handle, from))?;
         let Ok(located) = self.locate(parts, handle, at) else { return None };
         let block = located.start..located.end();
         let filled = self.filled(handle, block.start);

@@ -104,6 +104,18 @@ fn a_block_is_verified_when_its_last_bytes_come_whatever_the_range() {
     }
 }
 
+/// Wrong bytes that wait are no obstacle where the right ones come in order, whatever the range.
+#[test]
+fn bytes_in_order_are_taken_before_those_that_wait() {
+    let bytes = random(160_000);
+    let (mut node, instance) = client();
+    let content = open_content(&mut node, instance, &part(&bytes, Version::V2, 140_000..150_000));
+    add_data(&mut node, content, 140_100, &[bytes[140_100] ^ 1]);
+    add_data(&mut node, content, 0, &bytes);
+    assert_eq!(bytes_at(&mut node, content, 140_100, 1).unwrap(), bytes[140_100..140_101]);
+    assert_eq!(node.api().dropped(), Dropped::default());
+}
+
 /// What another content holds under the same tag may be of something else.
 #[test]
 fn what_is_held_for_another_content_is_left_to_it() {

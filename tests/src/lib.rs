@@ -4,6 +4,7 @@ pub mod captures;
 pub mod check;
 pub mod fuzz;
 pub mod info;
+pub mod model;
 pub mod origin;
 pub mod pair;
 pub mod shared;

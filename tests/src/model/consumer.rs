@@ -377,9 +377,8 @@ impl Model<'_> {
         let done = self.done(operation);
         let place = self.contents[content].described().unwrap();
         let range = self.library.materials[place].range.clone();
-        let stored = |model: &Self, at: u64| {
-            model.block_at(content, at).ok().filter(|(_, key)| model.blocks.contains_key(key))
-        };
+        let stored =
+            |model: &Self, at: u64| model.block_at(content, at).ok().filter(|(_, key)| model.is_stored(*key));
         if !range.contains(&offset) {
             self.end_in(lane, operation, Done { code: code::NO_MORE, ..done });
             if read.max > 0 {
@@ -399,7 +398,7 @@ impl Model<'_> {
             return true;
         }
         let (block, key) = self.block_at(content, offset).unwrap();
-        let (code, end) = if self.blocks.contains_key(&key) {
+        let (code, end) = if self.is_stored(key) {
             (0, block.end.min(offset.saturating_add(read.max.into())))
         } else if read.patience == Patience::Local {
             let mut end = block.end;
@@ -418,6 +417,7 @@ impl Model<'_> {
         let end = end.min(range.end);
         if code == 0 {
             let body = self.library.materials[place].body;
+            let key = self.kept(key);
             let kept = self.blocks.get_mut(&key).unwrap();
             kept.pins += 1;
             kept.labels.insert(tag);
@@ -444,7 +444,8 @@ impl Model<'_> {
         let first = (0..self.contents.len()).filter(unsettled).min_by_key(|at| self.contents[*at].row);
         let Some(content) = first.filter(|_| self.held.is_used) else { return false };
         let Content { settling, tag, .. } = self.contents[content];
-        let range = self.library.materials[self.contents[content].described().unwrap()].range.clone();
+        let blocks = &self.library.materials[self.contents[content].described().unwrap()].blocks;
+        let range = blocks[0].0.start..blocks[blocks.len() - 1].0.end;
         let next = match settling {
             Settling::Tagged(from) => {
                 match self.held.first(Of::Tag(tag), range.start.max(from)..range.end) {
@@ -467,7 +468,7 @@ impl Model<'_> {
                 match self.held.first(Of::Content(content), range.start.max(from)..range.end) {
                     Some(at) => {
                         let (block, key) = self.block_at(content, at).unwrap();
-                        if self.blocks.contains_key(&key) {
+                        if self.is_stored(key) {
                             self.held.forget(Of::Content(content), block.clone());
                         } else if self.begin(content, &block, &key) {
                             self.pull(content, &block, key);
@@ -495,9 +496,10 @@ impl Model<'_> {
         if bytes.is_empty() {
             return;
         }
-        if self.blocks.contains_key(&key) {
+        let begins = filled.is_none() && at == block.start && self.can_begin(&key);
+        if filled != Some(at) && self.is_stored(key) {
             self.held.forget(Of::Content(content), block);
-        } else if at == filled.unwrap_or(block.start) && (filled.is_some() || self.can_begin(&key)) {
+        } else if filled == Some(at) || begins {
             self.contents[content].filling.entry(block.start).or_default().extend(bytes);
             self.pull(content, &block, key);
         } else {
@@ -557,7 +559,7 @@ impl Model<'_> {
             keys.map(move |start| self.block_at(at, *start).unwrap().1)
         };
         let all: Vec<_> = (0..self.contents.len()).flat_map(filling).collect();
-        !self.blocks.contains_key(key) && !all.contains(key) && all.len() < self.sizes.intakes
+        !self.is_stored(*key) && !all.contains(key) && all.len() < self.sizes.intakes
     }
 
     fn hold(&mut self, content: usize, at: u64, bytes: &[u8]) {
@@ -586,6 +588,17 @@ impl Model<'_> {
             Some((block, _)) => Err(block.start),
             None => Err(u64::MAX),
         }
+    }
+
+    /// Where a block lies: what is kept apart is of use once its hash is proven.
+    fn kept(&self, key: (&'static str, u64)) -> (&'static str, u64) {
+        let apart = ("d apart", key.1);
+        let is_apart = key.0 == "d" && !self.blocks.contains_key(&key) && self.blocks.contains_key(&apart);
+        if is_apart { apart } else { key }
+    }
+
+    fn is_stored(&self, key: (&'static str, u64)) -> bool {
+        self.blocks.contains_key(&self.kept(key))
     }
 
     fn unpin(&mut self, data: &Data) {

@@ -2,14 +2,9 @@
 
 use core::ops::Range;
 
-<<<<<<< HEAD
 use super::{Client, Completion, Content, ContentHandle, ContentTag, Parts, ReadResult, Stage, State, Wish};
 use crate::fetch::Failures;
 use crate::store::{Label, SlotId, Storage};
-=======
-use super::{Client, Completion, ContentHandle, Parts, Read, ReadResult, Search, Stage, Wish};
-use crate::fetch::{Failures, Fetch};
->>>>>>> 476a68f (API: bytes in order are taken before those that wait, also where the range begins inside a block)
 
 /// Blocks that one call of the machine counts for a read of no bytes.
 const RUN_STEP: u32 = 64;
@@ -97,24 +92,5 @@ impl Client {
         let read = self.reads.get_mut(index)?;
         read.stage = if is_over { Stage::Over } else { Stage::Counting(run.start..end) };
         is_over.then(|| Completion { read: id, content: handle, result, failures: Failures::new() })
-    }
-
-    /// Peers need not be asked any more for what was added meanwhile.
-    #[inline(never)]
-    pub(super) fn look_again(&mut self, parts: &mut Parts<'_>, index: usize) {
-        let Some(read) = self.reads.get(index) else { return };
-        let (handle, Stage::Open(Wish { offset, search: Search::Waiting(job), .. })) =
-            (read.content, &read.stage)
-        else {
-            return;
-        };
-        let (offset, job) = (*offset, *job);
-        if !self.is_stored(parts, handle, offset) {
-            return;
-        }
-        Fetch::cancel(parts.storage, parts.jobs, job);
-        if let Some(Read { stage: Stage::Open(wish), .. }) = self.reads.get_mut(index) {
-            wish.search = Search::New;
-        }
     }
 }

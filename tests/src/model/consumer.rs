@@ -410,6 +410,10 @@ impl Model<'_> {
             (if read.patience == Patience::Short { code::TIMEOUT } else { code::MISSING }, block.end)
         } else {
             let is_new = read.waits_at.is_none();
+            if is_new {
+                // Peers are asked for it: what was added of it is given up.
+                self.contents[content].filling.remove(&block.start);
+            }
             read.waits_at = Some(offset);
             self.operations[operation].action = Action::Read(read);
             return is_new;

@@ -151,7 +151,9 @@ impl Model<'_> {
         let publication = self.find(user, id).ok_or(code::NOT_FOUND)?;
         let Publication { content, versions, .. } = &self.publications[publication];
         let content = content.as_ref().ok_or(code::NOT_FOUND)?;
-        let can = |version: &u32| (min.max(versions.0)..=max.min(versions.1)).contains(version);
+        // What was published, and what the service still does.
+        let (low, high) = (versions.0.max(self.published.0), versions.1.min(self.published.1));
+        let can = |version: &u32| (min.max(low)..=max.min(high)).contains(version);
         let version = [2, 1].into_iter().find(can).ok_or(code::INFO_VERSION)?;
         let all = content.len() as u64;
         let range =

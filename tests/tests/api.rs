@@ -1,7 +1,7 @@
 //! The consumer's API on whole nodes: information in pieces, reads, data from the application.
 
 use peerdist_core::api::client::{
-    Added, ApiError, Completion, ContentHandle, Patience, ReadError, ReadId, ReadResult,
+    Added, ApiError, CONTENTS, Completion, ContentHandle, Patience, ReadError, ReadId, ReadResult,
 };
 use peerdist_core::content::{EndForm, Info, InfoFault, InfoSource};
 use peerdist_core::fetch::Source;
@@ -362,7 +362,7 @@ fn bounds_and_misuse() {
     let mut net = net(1);
     let info = publish(&content(LEN));
     let node = net.node(0);
-    let handles: Vec<_> = (0..4).map(|_| node.open_content([0; 16]).unwrap()).collect();
+    let handles: Vec<_> = (0..CONTENTS).map(|_| node.open_content([0; 16]).unwrap()).collect();
     assert_eq!(node.open_content([0; 16]), Err(ApiError::Full));
     assert!(node.block_read(Default::default(), handles[0], 0, 1, TIMEOUT).is_err());
     node.add_content_information(handles[0], &info[..50]).unwrap();

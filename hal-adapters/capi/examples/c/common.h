@@ -46,6 +46,16 @@ static FILE *open_file(const char *path, const char *mode)
     return file;
 }
 
+/* Ends the program if a file could not be read to its end. */
+static void close_read(FILE *file)
+{
+    if (ferror(file)) {
+        perror("reading");
+        exit(1);
+    }
+    fclose(file);
+}
+
 /* Begins: the service works on an address of this machine, which is told on the command line. */
 static PEERDIST_INSTANCE_HANDLE start(const char *address)
 {

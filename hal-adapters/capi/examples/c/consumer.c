@@ -7,12 +7,23 @@
  * gives the file to others until its input ends. */
 #include "common.h"
 
+#include <limits.h>
+
 static unsigned char buffer[1 << 16];
 
 /* Where the operation says that its bytes begin, once it has ended. */
 static uint64_t offset_of(const OVERLAPPED *operation)
 {
     return (uint64_t)operation->OffsetHigh << 32 | operation->Offset;
+}
+
+/* Writes to a place of a file, or ends the program. */
+static void write_at(FILE *file, uint64_t offset, const void *bytes, size_t length)
+{
+    if (offset > LONG_MAX || fseek(file, (long)offset, SEEK_SET) != 0 || fwrite(bytes, 1, length, file) != length) {
+        perror("writing");
+        exit(1);
+    }
 }
 
 /* Gets bytes from the origin: writes them to the copy, and adds them to the cache. */
@@ -23,12 +34,11 @@ static void from_origin(PEERDIST_INSTANCE_HANDLE instance, PEERDIST_CONTENT_HAND
         size_t wanted = length < sizeof buffer ? (size_t)length : sizeof buffer;
         OVERLAPPED operation = at(offset);
         DWORD bytes, code;
-        if (fseek(origin, (long)offset, SEEK_SET) != 0 || fread(buffer, 1, wanted, origin) != wanted) {
+        if (offset > LONG_MAX || fseek(origin, (long)offset, SEEK_SET) != 0 || fread(buffer, 1, wanted, origin) != wanted) {
             fprintf(stderr, "the origin has less than its content information says\n");
             exit(1);
         }
-        fseek(copy, (long)offset, SEEK_SET);
-        fwrite(buffer, 1, wanted, copy);
+        write_at(copy, offset, buffer, wanted);
         code = PeerDistClientAddData(instance, content, (DWORD)wanted, buffer, &operation);
         check("PeerDistClientAddData", finish(code, &operation, &bytes));
         offset += wanted;
@@ -61,7 +71,7 @@ int main(int argc, char **argv)
         code = PeerDistClientAddContentInformation(instance, content, (DWORD)length, buffer, &operation);
         check("PeerDistClientAddContentInformation", finish(code, &operation, &bytes));
     }
-    fclose(info);
+    close_read(info);
     operation = at(0);
     code = PeerDistClientCompleteContentInformation(instance, content, &operation);
     check("PeerDistClientCompleteContentInformation", finish(code, &operation, &bytes));
@@ -82,8 +92,7 @@ int main(int argc, char **argv)
             missing += bytes;
         } else {
             check("PeerDistClientStreamRead", code);
-            fseek(copy, (long)offset_of(&operation), SEEK_SET);
-            fwrite(buffer, 1, bytes, copy);
+            write_at(copy, offset_of(&operation), buffer, bytes);
             peers += bytes;
         }
     }

@@ -16,7 +16,7 @@ int main(int argc, char **argv)
     OVERLAPPED operation;
     const uint8_t *name;
     DWORD name_length, bytes, code;
-    size_t length;
+    size_t length, total = 0;
     FILE *file;
 
     if (argc != 4) {
@@ -37,8 +37,13 @@ int main(int argc, char **argv)
         operation = at(0);
         code = PeerDistServerPublishAddToStream(instance, stream, (DWORD)length, buffer, &operation);
         check("PeerDistServerPublishAddToStream", finish(code, &operation, &bytes));
+        total += length;
     }
-    fclose(file);
+    close_read(file);
+    if (total == 0) {
+        fprintf(stderr, "%s is empty: there is nothing to get from peers\n", argv[2]);
+        return 1;
+    }
     operation = at(0);
     code = PeerDistServerPublishCompleteStream(instance, stream, &operation);
     check("PeerDistServerPublishCompleteStream", finish(code, &operation, &bytes));
@@ -55,7 +60,10 @@ int main(int argc, char **argv)
         if (code == PEERDIST_ERROR_NO_MORE)
             break;
         check("PeerDistServerRetrieveContentInformation", code);
-        fwrite(buffer, 1, bytes, file);
+        if (fwrite(buffer, 1, bytes, file) != bytes) {
+            perror(argv[3]);
+            return 1;
+        }
     }
     if (fclose(file) != 0) {
         perror(argv[3]);

@@ -5,7 +5,16 @@
  *
  * A call that takes an OVERLAPPED is accepted if it returns ERROR_IO_PENDING. Then exactly one completion
  * follows, and until it has come the OVERLAPPED, the buffer and what the call fills are the library's. Whatever
- * else it returns, nothing follows, and nothing was changed.
+ * else it returns, nothing follows, and nothing was changed; PeerDistServerPublishAddToStream has an exception.
+ *
+ * Tables are bounded, and a call for which one is full returns ERROR_NOT_ENOUGH_MEMORY. On a host there may be
+ * 64 instances, 96 publications, 64 streams, 128 handles of content information, 16 contents and 1,024
+ * operations, of which 24 reads are looked for at once, and the others wait for those. On bare metal: 2, 2, 2, 2, 2
+ * and 16, with 4 reads; with large tables 16 contents and 24 reads.
+ *
+ * On bare metal nothing waits, whatever it is told: who asks for an operation that has not ended has
+ * ERROR_IO_INCOMPLETE (996) also with bWait, which means that it is still under way, and that peerdist_poll has to
+ * be called.
  *
  * Made by cbindgen; see tests/header.rs. */
 
@@ -387,7 +396,8 @@ DWORD PeerDistServerPublishStream(PEERDIST_INSTANCE_HANDLE hPeerDist,
                                   ULONG_PTR ulCompletionKey,
                                   PEERDIST_STREAM_HANDLE *phStream);
 
-// Adds the next bytes of the content. One call at a time for each stream.
+// Adds the next bytes of the content. One call at a time for each stream. ERROR_NOT_ENOUGH_MEMORY of a store
+// that is full, as result or as end, loses the publication: the stream can only be closed.
 //
 //
 // `pBuffer` and `lpOverlapped` are NULL or valid until the operation has ended.
@@ -642,7 +652,8 @@ DWORD peerdist_trouble(char *pBuffer,
 // Sets up the library on bare metal: with memory that is its own from now on, the larger the more blocks it keeps.
 // ERROR_NOT_ENOUGH_MEMORY if it is too small; PEERDIST_ERROR_ALREADY_INITIALIZED the second time.
 //
-// All calls of the library have to come from one context, and none from an interrupt.
+// All calls of the library have to come from one context, and none from an interrupt. This one makes a node on the
+// stack, and needs some 83 KB of that on a Cortex-M3.
 //
 //
 // `memory` is valid for so many bytes, for ever, and nobody else uses it. `platform` is valid until this returns,

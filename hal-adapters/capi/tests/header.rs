@@ -23,7 +23,16 @@ const TOP: &str = "\
  *
  * A call that takes an OVERLAPPED is accepted if it returns ERROR_IO_PENDING. Then exactly one completion
  * follows, and until it has come the OVERLAPPED, the buffer and what the call fills are the library's. Whatever
- * else it returns, nothing follows, and nothing was changed.
+ * else it returns, nothing follows, and nothing was changed; PeerDistServerPublishAddToStream has an exception.
+ *
+ * Tables are bounded, and a call for which one is full returns ERROR_NOT_ENOUGH_MEMORY. On a host there may be
+ * 64 instances, 96 publications, 64 streams, 128 handles of content information, 16 contents and 1,024
+ * operations, of which 24 reads are looked for at once, and the others wait for those. On bare metal: 2, 2, 2, 2, 2
+ * and 16, with 4 reads; with large tables 16 contents and 24 reads.
+ *
+ * On bare metal nothing waits, whatever it is told: who asks for an operation that has not ended has
+ * ERROR_IO_INCOMPLETE (996) also with bWait, which means that it is still under way, and that peerdist_poll has to
+ * be called.
  *
  * Made by cbindgen; see tests/header.rs. */";
 

@@ -38,7 +38,8 @@ pub unsafe extern "C" fn PeerDistServerPublishStream(
     })())
 }
 
-/// Adds the next bytes of the content. One call at a time for each stream.
+/// Adds the next bytes of the content. One call at a time for each stream. ERROR_NOT_ENOUGH_MEMORY of a store
+/// that is full, as result or as end, loses the publication: the stream can only be closed.
 ///
 /// # Safety
 /// `pBuffer` and `lpOverlapped` are NULL or valid until the operation has ended.

@@ -181,7 +181,8 @@ pub(crate) fn set_status(status: PEERDIST_STATUS) -> Answer<()> {
 /// Sets up the library on bare metal: with memory that is its own from now on, the larger the more blocks it keeps.
 /// ERROR_NOT_ENOUGH_MEMORY if it is too small; PEERDIST_ERROR_ALREADY_INITIALIZED the second time.
 ///
-/// All calls of the library have to come from one context, and none from an interrupt.
+/// All calls of the library have to come from one context, and none from an interrupt. This one makes a node on the
+/// stack, and needs some 83 KB of that on a Cortex-M3.
 ///
 /// # Safety
 /// `memory` is valid for so many bytes, for ever, and nobody else uses it. `platform` is valid until this returns,

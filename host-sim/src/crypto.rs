@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn what_is_decrypted_is_as_in_core() {
         let (key, iv) = ([7; 32], [9; 16]);
-        let sealed: Vec<CipherBlock> = (0..300u16).map(|i| [(i * i % 253) as u8; 16]).collect();
+        let sealed: Vec<CipherBlock> = (0..300u32).map(|i| [(i * i % 253) as u8; 16]).collect();
         for key in [
             CipherKey::Aes128(key.first_chunk().unwrap()),
             CipherKey::Aes192(key.first_chunk().unwrap()),

@@ -120,7 +120,7 @@ fn who_got_nothing_is_not_wrong() {
     let output = output.expect("it can be started");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert_eq!(output.status.code(), Some(1));
-    assert!(text.contains("incomplete  1 × origin unreachable"), "{text}");
+    assert!(text.contains("incomplete  8 × origin unreachable"), "{text}");
     assert!(!text.contains("WRONG") && !text.contains("saved") && !text.contains("one after"), "{text}");
 }
 

@@ -153,3 +153,6 @@ pub mod retrieval;
 pub mod serve;
 pub mod store;
 pub mod time;
+
+#[cfg(test)]
+mod tests;

@@ -40,7 +40,9 @@ use core::fmt;
 use embedded_storage::nor_flash::NorFlash;
 use peerdist_core::content::SegmentId;
 use peerdist_core::store::verify::Verified;
-use peerdist_core::store::{BlockId, Label, MAX_AGE, ReserveError, SlotId, Store, StoreError, Stored};
+use peerdist_core::store::{
+    BlockId, Label, Labels, MAX_AGE, ReserveError, SlotId, Store, StoreError, Stored,
+};
 use peerdist_core::time::{Duration, Instant};
 
 use self::device::{Device, Failed, MAX_WORD, Opening, Span};
@@ -59,8 +61,7 @@ pub struct Entry {
     span: Span,
     generation: u32,
     pins: u8,
-    /// A bit for each label.
-    labels: u8,
+    labels: Labels,
     state: State,
 }
 
@@ -71,7 +72,7 @@ impl Entry {
         span: Span { sector: 0, within: 0, seq: 0, len: 0 },
         generation: 0,
         pins: 0,
-        labels: 0,
+        labels: Labels::NONE,
         state: State::Free,
     };
 }
@@ -276,7 +277,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
         let mut slot = SlotId { index, generation: 0 };
         if let Some(entry) = self.entries.as_mut().get_mut(index as usize) {
             slot.generation = entry.generation.wrapping_add(1);
-            *entry = Entry { name, span, generation: slot.generation, pins: 0, labels: 0, state };
+            *entry = Entry { name, span, generation: slot.generation, pins: 0, labels: Labels::NONE, state };
         }
         slot
     }
@@ -636,18 +637,15 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> Store for FlashStore<F, E>
 
     fn label(&mut self, slot: SlotId, label: Label) {
         if let Some(entry) = self.entry_mut(slot).filter(|entry| entry.committed().is_some()) {
-            entry.labels |= label.bit();
+            entry.labels.put(label);
         }
     }
 
     fn forget_labelled(&mut self, label: Label) -> bool {
         for index in 0..self.entries.as_ref().len() {
             let Some(entry) = self.entries.as_mut().get_mut(index) else { break };
-            if entry.labels & label.bit() == 0 || (entry.labels == label.bit() && entry.pins > 0) {
-                continue;
-            }
-            entry.labels &= !label.bit();
-            if entry.labels == 0 {
+            let pinned = entry.pins > 0;
+            if entry.labels.take_off(label, pinned) {
                 self.remove(index as u32);
             }
         }
@@ -655,7 +653,7 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> Store for FlashStore<F, E>
     }
 
     fn is_labelled(&self, label: Label) -> bool {
-        self.entries.as_ref().iter().any(|entry| entry.labels & label.bit() != 0)
+        self.entries.as_ref().iter().any(|entry| entry.labels.has(label))
     }
 
     /// Too old blocks are not found; one goes with each second that passes, since each is a write.

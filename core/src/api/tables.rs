@@ -17,9 +17,22 @@ pub trait Application {
 }
 
 /// An application that is there.
-pub trait Installed: Application {
+pub trait Installed {
+    /// With nothing open.
+    fn new() -> Self;
+
     /// What is kept.
     fn lend(&mut self) -> Tables<'_>;
+}
+
+impl<T: Installed> Application for T {
+    fn new() -> Self {
+        T::new()
+    }
+
+    fn tables(&mut self) -> Option<Tables<'_>> {
+        Some(self.lend())
+    }
 }
 
 /// The tables, so that the code that works with them exists once and not for each size.
@@ -92,7 +105,7 @@ impl<
     const CONTENTS: usize,
     const OPERATIONS: usize,
     const PAGES: usize,
-> Application for Tabled<INSTANCES, PUBLICATIONS, STREAMS, INFOS, CONTENTS, OPERATIONS, PAGES>
+> Installed for Tabled<INSTANCES, PUBLICATIONS, STREAMS, INFOS, CONTENTS, OPERATIONS, PAGES>
 {
     fn new() -> Self {
         Self {
@@ -116,21 +129,6 @@ impl<
         }
     }
 
-    fn tables(&mut self) -> Option<Tables<'_>> {
-        Some(self.lend())
-    }
-}
-
-impl<
-    const INSTANCES: usize,
-    const PUBLICATIONS: usize,
-    const STREAMS: usize,
-    const INFOS: usize,
-    const CONTENTS: usize,
-    const OPERATIONS: usize,
-    const PAGES: usize,
-> Installed for Tabled<INSTANCES, PUBLICATIONS, STREAMS, INFOS, CONTENTS, OPERATIONS, PAGES>
-{
     fn lend(&mut self) -> Tables<'_> {
         Tables {
             desk: &mut self.desk,

@@ -210,6 +210,17 @@ fn expected(content: &[u8], version: Version) -> Vec<u8> {
     }
 }
 
+/// The content information of a part, made from that of the whole.
+fn part(content: &[u8], version: Version, range: core::ops::Range<u64>) -> Vec<u8> {
+    use crate::content::{EndForm, Info, InfoSource};
+    let whole = expected(content, version);
+    let source = &whole.as_slice();
+    let excerpt = Info::parse(source).unwrap().excerpt(source, range, EndForm::Zero).unwrap().unwrap();
+    let mut bytes = std::vec![0; excerpt.len() as usize];
+    excerpt.emit(&mut bytes.as_mut_slice()).unwrap();
+    bytes
+}
+
 fn random(len: usize) -> Vec<u8> {
     let mut rng = Xorshift(9);
     core::iter::repeat_with(|| rng.next() as u8).take(len).collect()

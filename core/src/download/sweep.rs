@@ -372,30 +372,7 @@ fn pick(blocks: &Bits, rng: &mut dyn CryptoRng) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::convert::Infallible;
-    use rand_core::{TryCryptoRng, TryRng};
-
-    /// Always draws the same number.
-    struct Fixed(u32);
-
-    impl TryRng for Fixed {
-        type Error = Infallible;
-
-        fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-            Ok(self.0)
-        }
-
-        fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-            Ok(self.0.into())
-        }
-
-        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-            bytes.fill(self.0 as u8);
-            Ok(())
-        }
-    }
-
-    impl TryCryptoRng for Fixed {}
+    use crate::tests::Fixed;
 
     fn failures(cause: Cause) -> Failures {
         let peer = (cause != Cause::NoPeer).then(|| ([10, 0, 0, 7], 80).into());

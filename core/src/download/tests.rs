@@ -3,38 +3,14 @@ extern crate std;
 use std::vec;
 use std::vec::Vec as StdVec;
 
-use rand_core::{TryCryptoRng, TryRng};
-
 use super::*;
 use crate::api::client::{Added, ReadResult};
-use crate::content::{publish, server_secret, v1};
-use crate::crypto::{CipherAlgorithm, HashAlgorithm, SoftCrypto};
+use crate::crypto::{CipherAlgorithm, SoftCrypto};
 use crate::encoding::InfoVersion;
 use crate::fetch::{Cause, Config, Failure, Failures, Fetch, Job};
 use crate::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
 use crate::store::{BlockId, Store};
-
-/// Always draws the same number.
-struct Fixed;
-
-impl TryRng for Fixed {
-    type Error = core::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        Ok(4)
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        Ok(4)
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
-        bytes.fill(4);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Fixed {}
+use crate::tests::{Fixed, published_v1};
 
 const BLOCKS: usize = 3;
 
@@ -48,16 +24,6 @@ struct World {
     store: RamStore<StdVec<Page>, StdVec<Entry>, StdVec<u8>>,
     content: StdVec<u8>,
     info: StdVec<u8>,
-}
-
-fn published(content: &[u8]) -> StdVec<u8> {
-    let (algorithm, len) = (HashAlgorithm::Sha256, content.len() as u64);
-    let mut info = vec![0; v1::info_len(algorithm, len).unwrap() as usize];
-    let ks = server_secret(&mut SoftCrypto, algorithm, b"secret");
-    let mut publisher = publish::v1::Publisher::new(algorithm, ks, len).unwrap();
-    publisher.update(&mut SoftCrypto, content, &mut info.as_mut_slice()).unwrap();
-    publisher.finish(&mut info.as_mut_slice()).unwrap();
-    info
 }
 
 impl World {
@@ -75,7 +41,7 @@ impl World {
             fetch: Fetch::new(Config { distributed: false, ..Config::default() }),
             jobs: [const { Job::FREE }; 4],
             store: RamStore::new(pages, vec![Entry::EMPTY; BLOCKS], vec![0; 8_192]),
-            info: published(&content),
+            info: published_v1(&content),
             content,
         };
         let need = world.need().unwrap();
@@ -94,7 +60,7 @@ impl World {
 
     fn with<T>(&mut self, run: impl FnOnce(&mut Download, &mut Client, &mut Parts<'_>, Instant) -> T) -> T {
         let Self { now, download, client, fetch, jobs, store, .. } = self;
-        let (crypto, rng, cipher) = (&mut SoftCrypto, &mut Fixed, CipherAlgorithm::Aes128);
+        let (crypto, rng, cipher) = (&mut SoftCrypto, &mut Fixed(4), CipherAlgorithm::Aes128);
         run(download, client, &mut Parts { storage: store, crypto, rng, fetch, jobs, cipher }, *now)
     }
 

@@ -4,30 +4,10 @@ use super::*;
 use crate::crypto::SoftCrypto;
 use crate::limits::rows;
 use crate::store::ram::{Entry, Page, RamStore};
-
-struct NoEntropy;
-
-impl rand_core::TryRng for NoEntropy {
-    type Error = core::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        Ok(4)
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        Ok(4)
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
-        bytes.fill(4);
-        Ok(())
-    }
-}
-
-impl rand_core::TryCryptoRng for NoEntropy {}
+use crate::tests::Fixed;
 
 type Sized<const STREAMS: usize, const BLOCKS: usize> =
-    Node<RamStore<[Page; 0], [Entry; 0], [u8; 0]>, SoftCrypto, NoEntropy, STREAMS, BLOCKS>;
+    Node<RamStore<[Page; 0], [Entry; 0], [u8; 0]>, SoftCrypto, Fixed, STREAMS, BLOCKS>;
 
 /// A block of 64 KiB must not need a buffer of 64 KiB, nor anything near it.
 #[test]
@@ -46,15 +26,15 @@ fn a_client_serves_nobody() {
     use crate::content::SegmentId;
     use crate::discovery::wire::{ProbeRepr, Uuid};
 
-    type Lean<P> = Node<RamStore<[Page; 0], [Entry; 0], [u8; 0]>, SoftCrypto, NoEntropy, 4, 1, 0, P>;
+    type Lean<P> = Node<RamStore<[Page; 0], [Entry; 0], [u8; 0]>, SoftCrypto, Fixed, 4, 1, 0, P>;
     fn counted<P: Service>() -> (bool, u32) {
         let (now, from) = (Instant::from_millis(1_000), SocketAddr::from(([10, 0, 0, 2], 5_000)));
         let store = RamStore::new([Page::EMPTY; 0], [Entry::EMPTY; 0], [0; 0]);
-        let mut node = Lean::<P>::new(Config::default(), store, SoftCrypto, NoEntropy);
+        let mut node = Lean::<P>::new(Config::default(), store, SoftCrypto, Fixed(4));
         node.set_addresses(&[Subnet { address: [10, 0, 0, 1].into(), prefix: 24 }]);
         let ids = [SegmentId::from_slice(&[7; 32]).unwrap()];
         let mut probe = [0; 2_048];
-        let probe = ProbeRepr { message_id: Uuid::random(&mut NoEntropy), ids: &ids }
+        let probe = ProbeRepr { message_id: Uuid::random(&mut Fixed(4)), ids: &ids }
             .emit(&mut probe)
             .map(|len| &probe[..len]);
         node.handle_input(now, Input::Datagram { from, data: probe.unwrap() });
@@ -78,12 +58,12 @@ fn who_serves_nobody_hears_who_else_gets_a_segment() {
     fn waits_for<P: Service>(from: [u8; 4]) -> bool {
         let now = Instant::from_millis(1_000);
         let store = RamStore::new([Page::EMPTY; 0], [Entry::EMPTY; 0], [0; 0]);
-        let mut node: Node<_, _, _, 4, 1, 1, P> = Node::new(Config::default(), store, SoftCrypto, NoEntropy);
+        let mut node: Node<_, _, _, 4, 1, 1, P> = Node::new(Config::default(), store, SoftCrypto, Fixed(4));
         node.set_addresses(&[Subnet { address: [10, 0, 0, 1].into(), prefix: 24 }]);
         let segment = SegmentId::from_slice(&[7; 32]).unwrap();
         node.common.fetch.survey(now, &segment, HashAlgorithm::Sha256, 64, now);
         let mut probe = [0; 2_048];
-        let probe = ProbeRepr { message_id: Uuid::random(&mut NoEntropy), ids: &[segment] }
+        let probe = ProbeRepr { message_id: Uuid::random(&mut Fixed(4)), ids: &[segment] }
             .emit(&mut probe)
             .map(|len| &probe[..len]);
         let from = SocketAddr::from((from, 5_000));
@@ -135,7 +115,7 @@ fn debug_shows_no_bytes() {
 fn a_connection_that_is_not_wanted_any_more_is_not_asked_for() {
     let now = Instant::from_millis(1_000);
     let store = RamStore::new([Page::EMPTY; 0], [Entry::EMPTY; 0], [0; 0]);
-    let mut node = Sized::<4, 1>::new(Config::default(), store, SoftCrypto, NoEntropy);
+    let mut node = Sized::<4, 1>::new(Config::default(), store, SoftCrypto, Fixed(4));
     let download = |node: &mut Sized<4, 1>, last| {
         let (host, path) = ("origin".try_into().unwrap(), "/".try_into().unwrap());
         node.download(now, Url { origin: ([10, 1, 0, last], 80).into(), host, path }).unwrap()
@@ -159,7 +139,7 @@ fn a_connection_that_is_not_wanted_any_more_is_not_asked_for() {
 fn a_place_is_no_content_however_the_head_comes() {
     let now = Instant::from_millis(1_000);
     let store = RamStore::new([Page::EMPTY; 0], [Entry::EMPTY; 0], [0; 0]);
-    let mut node = Sized::<4, 1>::new(Config::default(), store, SoftCrypto, NoEntropy);
+    let mut node = Sized::<4, 1>::new(Config::default(), store, SoftCrypto, Fixed(4));
     let (host, path) = ("origin".try_into().unwrap(), "/".try_into().unwrap());
     node.download(now, Url { origin: ([10, 1, 0, 1], 80).into(), host, path }).unwrap();
     let mut buf = [0; 2_048];
@@ -199,7 +179,7 @@ enum Origin {
 fn told_of(origins: &[Origin]) -> std::vec::Vec<(u64, DownloadEvent)> {
     let begun = Instant::from_millis(1_000);
     let store = RamStore::new([Page::EMPTY; 0], [Entry::EMPTY; 0], [0; 0]);
-    let mut node = Sized::<4, 1>::new(Config::default(), store, SoftCrypto, NoEntropy);
+    let mut node = Sized::<4, 1>::new(Config::default(), store, SoftCrypto, Fixed(4));
     let (host, path) = ("origin".try_into().unwrap(), "/".try_into().unwrap());
     node.download(begun, Url { origin: ([10, 1, 0, 1], 80).into(), host, path }).unwrap();
     let (mut now, mut told, mut origins) = (begun, std::vec::Vec::new(), origins.iter().cycle());

@@ -85,9 +85,37 @@ impl Label {
         if (number as usize) < LABELS { Some(Self(number)) } else { None }
     }
 
-    /// It, in a set of labels.
-    pub const fn bit(self) -> u8 {
+    const fn bit(self) -> u8 {
         1 << (self.0 & 7)
+    }
+}
+
+/// The labels of a block, as a store keeps them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Labels(u8);
+
+impl Labels {
+    /// None of them.
+    pub const NONE: Self = Self(0);
+
+    /// Whether that one is among them.
+    pub const fn has(self, label: Label) -> bool {
+        self.0 & label.bit() != 0
+    }
+
+    /// Adds one.
+    pub const fn put(&mut self, label: Label) {
+        self.0 |= label.bit();
+    }
+
+    /// Takes one off, unless it is the only one of a block that is pinned; whether none is left by that, so
+    /// that the block has to go.
+    pub const fn take_off(&mut self, label: Label, pinned: bool) -> bool {
+        if !self.has(label) || pinned && self.0 == label.bit() {
+            return false;
+        }
+        self.0 &= !label.bit();
+        self.0 == 0
     }
 }
 

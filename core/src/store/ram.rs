@@ -10,8 +10,8 @@ use zeroize::Zeroize;
 
 use super::verify::Verified;
 use super::{
-    BlockId, InfoId, InfoStore, InfoStoreFull, Label, MAX_AGE, ReserveError, SlotId, Store, StoreError,
-    Stored,
+    BlockId, InfoId, InfoStore, InfoStoreFull, Label, Labels, MAX_AGE, ReserveError, SlotId, Store,
+    StoreError, Stored,
 };
 use crate::bytes::copy;
 use crate::content::{InfoUnreadable, SegmentId};
@@ -51,8 +51,7 @@ pub struct Entry {
     plain_len: u32,
     first: u32,
     pins: u8,
-    /// A bit for each label.
-    labels: u8,
+    labels: Labels,
     /// When it was last used, by the store's own count.
     used: u32,
     /// When it was committed.
@@ -74,7 +73,7 @@ impl Entry {
         plain_len: 0,
         first: NO_PAGE,
         pins: 0,
-        labels: 0,
+        labels: Labels::NONE,
         used: 0,
         since: Instant::ZERO,
         heads: [NO_ROW; CHAINS],
@@ -526,19 +525,15 @@ where
         if self.entry(slot).is_ok_and(|entry| entry.state == State::Committed)
             && let Some(entry) = self.entries.as_mut().get_mut(slot.index as usize)
         {
-            entry.labels |= label.bit();
+            entry.labels.put(label);
         }
     }
 
     fn forget_labelled(&mut self, label: Label) -> bool {
         for index in 0..self.entries.as_ref().len() {
             let Some(entry) = self.entries.as_mut().get_mut(index) else { break };
-            if entry.labels & label.bit() == 0 || (entry.labels == label.bit() && entry.pins > 0) {
-                continue;
-            }
-            entry.labels &= !label.bit();
-            if entry.labels == 0 {
-                let generation = entry.generation;
+            let (generation, pinned) = (entry.generation, entry.pins > 0);
+            if entry.labels.take_off(label, pinned) {
                 self.release(SlotId { index: index as u32, generation });
             }
         }
@@ -546,7 +541,7 @@ where
     }
 
     fn is_labelled(&self, label: Label) -> bool {
-        self.entries.as_ref().iter().any(|entry| entry.labels & label.bit() != 0)
+        self.entries.as_ref().iter().any(|entry| entry.labels.has(label))
     }
 
     fn set_time(&mut self, now: Instant) {

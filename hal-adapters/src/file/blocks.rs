@@ -521,16 +521,16 @@ impl Store for FileBlocks {
     }
 
     fn label(&mut self, slot: SlotId, label: Label) {
-        self.index.label(slot, label.bit());
+        self.index.label(slot, label);
     }
 
     fn forget_labelled(&mut self, label: Label) -> bool {
-        self.index.unlabel(label.bit()).into_iter().for_each(|row| self.remove(row));
+        self.index.unlabel(label).into_iter().for_each(|row| self.remove(row));
         !self.is_labelled(label)
     }
 
     fn is_labelled(&self, label: Label) -> bool {
-        self.index.is_labelled(label.bit())
+        self.index.is_labelled(label)
     }
 
     fn set_time(&mut self, now: Instant) {

@@ -6,38 +6,15 @@ extern crate std;
 use std::vec;
 use std::vec::Vec as StdVec;
 
-use rand_core::{TryCryptoRng, TryRng};
-
 use super::anywhere::Kept;
 use super::*;
 use crate::api::waiting::{Page as WaitingPage, Waiting};
 use crate::content::segmenter::Segmentation;
-use crate::content::{EndForm, InfoSource, publish, server_secret, v1};
+use crate::content::{EndForm, InfoSource, publish, server_secret};
 use crate::crypto::{HashAlgorithm, SoftCrypto};
 use crate::fetch::Config;
 use crate::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
-
-/// Always draws the same number.
-struct Fixed;
-
-impl TryRng for Fixed {
-    type Error = core::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        Ok(4)
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        Ok(4)
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
-        bytes.fill(4);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Fixed {}
+use crate::tests::{Fixed, published_v1};
 
 const BLOCKS: usize = 8;
 const BLOCK: u64 = 65_536;
@@ -58,16 +35,6 @@ struct World {
 
 fn bytes(len: u64) -> StdVec<u8> {
     (0..len).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
-}
-
-fn published_v1(content: &[u8]) -> StdVec<u8> {
-    let (algorithm, len) = (HashAlgorithm::Sha256, content.len() as u64);
-    let mut info = vec![0; v1::info_len(algorithm, len).unwrap() as usize];
-    let ks = server_secret(&mut SoftCrypto, algorithm, b"secret");
-    let mut publisher = publish::v1::Publisher::new(algorithm, ks, len).unwrap();
-    publisher.update(&mut SoftCrypto, content, &mut info.as_mut_slice()).unwrap();
-    publisher.finish(&mut info.as_mut_slice()).unwrap();
-    info
 }
 
 fn published_v2(content: &[u8]) -> StdVec<u8> {
@@ -117,7 +84,7 @@ impl World {
 
     fn with<T>(&mut self, run: impl FnOnce(&mut Client, &mut Parts<'_>, &mut Waiting<'_>) -> T) -> T {
         let Self { client, fetch, jobs, store, pages, .. } = self;
-        let (crypto, rng, cipher) = (&mut SoftCrypto, &mut Fixed, CipherAlgorithm::Aes128);
+        let (crypto, rng, cipher) = (&mut SoftCrypto, &mut Fixed(4), CipherAlgorithm::Aes128);
         let mut parts = Parts { storage: store, crypto, rng, fetch, jobs, cipher };
         run(client, &mut parts, &mut Waiting::new(pages))
     }

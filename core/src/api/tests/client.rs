@@ -25,17 +25,6 @@ pub(super) fn open_content(node: &mut ClientNode, instance: InstanceHandle, info
     content
 }
 
-/// The content information of a part of a content.
-pub(super) fn part(content: &[u8], version: Version, range: core::ops::Range<u64>) -> Vec<u8> {
-    use crate::content::{EndForm, Info, InfoSource};
-    let whole = expected(content, version);
-    let source = &whole.as_slice();
-    let excerpt = Info::parse(source).unwrap().excerpt(source, range, EndForm::Zero).unwrap().unwrap();
-    let mut bytes = std::vec![0; excerpt.len() as usize];
-    excerpt.emit(&mut bytes.as_mut_slice()).unwrap();
-    bytes
-}
-
 pub(super) fn add_data(node: &mut ClientNode, content: ContentHandle, offset: u64, bytes: &[u8]) -> Outcome {
     let operation = node.api().add_data(content, offset, bytes);
     outcome(node, operation)

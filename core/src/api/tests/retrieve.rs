@@ -1,17 +1,6 @@
 //! Content information that is read.
 
 use super::*;
-use crate::content::{EndForm, Info, InfoSource};
-
-/// The content information of a part, made from that of the whole.
-fn part(content: &[u8], version: Version, range: core::ops::Range<u64>) -> Vec<u8> {
-    let whole = expected(content, version);
-    let source = &whole.as_slice();
-    let excerpt = Info::parse(source).unwrap().excerpt(source, range, EndForm::Zero).unwrap().unwrap();
-    let mut bytes = std::vec![0; excerpt.len() as usize];
-    excerpt.emit(&mut bytes.as_mut_slice()).unwrap();
-    bytes
-}
 
 #[test]
 fn conformance_31_pieces_make_no_difference() {

@@ -7,7 +7,7 @@ use std::vec::Vec;
 
 use peerdist_core::content::SegmentId;
 use peerdist_core::crypto::{CipherAlgorithm, Seal};
-use peerdist_core::store::{BlockId, SlotId};
+use peerdist_core::store::{BlockId, Label, Labels, SlotId};
 
 use super::packs::Place;
 
@@ -61,8 +61,7 @@ struct Row {
     older: u32,
     newer: u32,
     pins: u16,
-    /// A bit for each label.
-    labels: u8,
+    labels: Labels,
     place: Place,
     /// Bytes by which the block is longer than its plaintext: a cipher's block at most.
     padding: u8,
@@ -150,31 +149,24 @@ impl Index {
     }
 
     /// Puts a label on a committed block.
-    pub fn label(&mut self, slot: SlotId, bit: u8) {
+    pub fn label(&mut self, slot: SlotId, label: Label) {
         if let Some(row) = self.row_mut(slot.index)
             && (row.generation, row.state) == (slot.generation, State::Committed)
         {
-            row.labels |= bit;
+            row.labels.put(label);
         }
     }
 
-    /// Takes a label off all blocks that have others, too. The rows of those that have no other and are not
-    /// pinned.
-    pub fn unlabel(&mut self, bit: u8) -> Vec<u32> {
-        let mut alone = Vec::new();
-        for (index, row) in (0..).zip(&mut self.rows).filter(|(_, row)| row.labels & bit != 0) {
-            match (row.labels == bit, row.pins) {
-                (false, _) => row.labels &= !bit,
-                (true, 0) => alone.push(index),
-                (true, _) => {}
-            }
-        }
-        alone
+    /// Takes a label off all blocks, as far as may be. The rows of those that have to go by that.
+    pub fn unlabel(&mut self, label: Label) -> Vec<u32> {
+        let rows = (0..).zip(&mut self.rows);
+        let gone = rows.filter_map(|(index, row)| row.labels.take_off(label, row.pins > 0).then_some(index));
+        gone.collect()
     }
 
     /// Whether any block has that label.
-    pub fn is_labelled(&self, bit: u8) -> bool {
-        self.rows.iter().any(|row| row.labels & bit != 0)
+    pub fn is_labelled(&self, label: Label) -> bool {
+        self.rows.iter().any(|row| row.labels.has(label))
     }
 
     /// The block of a row.
@@ -267,7 +259,7 @@ impl Row {
         older: NONE,
         newer: NONE,
         pins: 0,
-        labels: 0,
+        labels: Labels::NONE,
         place: Place::NONE,
         padding: 0,
         algorithm: CipherAlgorithm::None,

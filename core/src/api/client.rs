@@ -10,7 +10,7 @@ use heapless::Vec;
 use rand_core::CryptoRng;
 
 pub use super::error::{Added, ApiError, ReadError};
-use crate::content::{HodCheck, Info, InfoError, Progress, Segment, v2};
+use crate::content::{HodCheck, Info, InfoError, Segment, v2};
 use crate::crypto::{CipherAlgorithm, Crypto};
 use crate::fetch::{Failures, Fetch, Job, JobId, Source};
 use crate::limits::rows;
@@ -22,6 +22,7 @@ use anywhere::Settling;
 use intakes::Inflow;
 
 pub mod anywhere;
+mod information;
 mod intakes;
 mod local;
 
@@ -324,53 +325,6 @@ impl Client {
         Ok(())
     }
 
-    /// Adds the next piece of content information, of any length
-    /// (PeerDistClientAddContentInformation).
-    pub fn add_content_information(
-        &mut self,
-        storage: &mut dyn Storage,
-        handle: ContentHandle,
-        bytes: &[u8],
-    ) -> Result<(), ApiError> {
-        match self.content(handle).ok_or(ApiError::InvalidHandle)?.state {
-            State::Collecting(id) => storage.append_info(id, bytes).map_err(|_| ApiError::Full),
-            _ => Err(ApiError::InvalidState),
-        }
-    }
-
-    /// Declares the content information complete (PeerDistClientCompleteContentInformation).
-    /// Reads can begin once [`Client::is_ready`] says so.
-    #[inline(never)]
-    pub fn complete_content_information(
-        &mut self,
-        storage: &mut dyn Storage,
-        handle: ContentHandle,
-    ) -> Result<(), ApiError> {
-        let content = self.content_mut(handle).ok_or(ApiError::InvalidHandle)?;
-        let State::Collecting(info_id) = content.state else { return Err(ApiError::InvalidState) };
-        match Info::parse(&InfoView { store: storage, id: info_id }) {
-            Ok(info) => {
-                content.position = info.range().start;
-                let unchecked = matches!(info, Info::V1(_)).then_some(0);
-                content.state = State::Complete(Complete { info_id, info, unchecked, near: None });
-                Ok(())
-            }
-            Err(error) => {
-                content.state = State::Unusable(info_id, error);
-                Err(ApiError::CannotParse(error))
-            }
-        }
-    }
-
-    /// Whether reads can begin: `Ok(None)` while block hashes are still being checked.
-    pub fn is_ready(&self, handle: ContentHandle) -> Result<Option<&Info>, ApiError> {
-        match &self.content(handle).ok_or(ApiError::InvalidHandle)?.state {
-            State::Complete(complete) => Ok(complete.unchecked.is_none().then_some(&complete.info)),
-            State::Unusable(_, error) => Err(ApiError::CannotParse(*error)),
-            State::Collecting(_) | State::Closed => Err(ApiError::InvalidState),
-        }
-    }
-
     /// Reads up to `max` bytes from `offset` on (PeerDistClientBlockRead): ends with what of them
     /// lies in one block; of no bytes, with what there is in the store.
     pub fn block_read(
@@ -437,7 +391,7 @@ impl Client {
     /// Whether the block of `handle` that holds `offset` is in the store.
     pub fn is_stored(&self, parts: &mut Parts<'_>, handle: ContentHandle, offset: u64) -> bool {
         let Ok(located) = self.locate(parts, handle, offset) else { return false };
-        parts.storage.find(&located.kept).is_some_and(|stored| stored.plain_len == located.expected.len)
+        located.stored(parts.storage).is_some()
     }
 
     /// Where the next stream read of `handle` begins, as far as those before it have ended.
@@ -762,50 +716,6 @@ impl Client {
             !goes
         });
     }
-
-    /// MS-PCCRC 2.2: before any block is made available, its segment's block hashes MUST match
-    /// HoD. Some of them at a time; whether there is more to check.
-    #[inline(never)]
-    fn check(&mut self, parts: &mut Parts<'_>) -> bool {
-        let mut waiting =
-            (0u8..).zip(&mut self.contents).filter_map(|(index, content)| match &mut content.state {
-                State::Complete(Complete { unchecked: Some(_), .. }) => {
-                    Some((ContentHandle { index, generation: content.generation }, content))
-                }
-                _ => None,
-            });
-        let next = match &self.check {
-            Some((handle, _)) => waiting.find(|(waiting, _)| waiting == handle),
-            None => waiting.next(),
-        };
-        let Some((handle, content)) = next else { return false };
-        let State::Complete(complete) = &mut content.state else { return false };
-        let Some(segment) = complete.unchecked else { return false };
-        let view = complete.view(parts.storage);
-        let result = match &mut self.check {
-            Some((_, running)) => running.step(&view, parts.crypto, HOD_STEP),
-            // A partial list cannot be checked against HoD: a block that matches it might be anybody's, and is
-            // kept apart from those of the segment.
-            None => complete.info.segment(&view, segment).and_then(|described| {
-                if !described.is_whole() {
-                    self.parted = true;
-                    return Ok(Progress::Done);
-                }
-                self.check = Some((handle, HodCheck::new(parts.crypto, &described)?));
-                Ok(Progress::More)
-            }),
-        };
-        match result {
-            Ok(Progress::More) => return true,
-            Ok(Progress::Done) => {
-                let next = segment.saturating_add(1);
-                complete.unchecked = (next < complete.info.segment_count()).then_some(next);
-            }
-            Err(error) => content.state = State::Unusable(complete.info_id, error),
-        }
-        self.check = None;
-        true
-    }
 }
 
 /// What came of asking others for the block of a read.
@@ -875,6 +785,11 @@ impl Ready {
 }
 
 impl Located {
+    /// It, in the store, unless what is there contradicts what is said of it.
+    fn stored(&self, storage: &dyn Storage) -> Option<Stored> {
+        storage.find(&self.kept).filter(|stored| stored.plain_len == self.expected.len)
+    }
+
     /// Where the block ends in the content.
     fn end(&self) -> u64 {
         self.start.saturating_add(self.expected.len.into())

@@ -231,10 +231,23 @@ impl Api<'_> {
             row.handle == Handle::Content(content) && operation.is_none_or(|operation| row.is(operation))
         }) {
             self.give_up_read(id);
+            self.give_up_completion(id, content);
             self.tables.end(id, Outcome::Failed(ApiError::Aborted));
             any = true;
         }
         if any { Ok(()) } else { Err(ApiError::OperationNotFound) }
+    }
+
+    /// Leaves content information open whose completion is cancelled.
+    fn give_up_completion(&mut self, operation: OperationId, content: ContentHandle) {
+        let completes = self.tables.pending(operation).is_some_and(|row| row.action == Action::CompleteInfo);
+        if let Ok(row) = content.row_mut(self.tables.contents)
+            && completes
+            && let Stage::Open(handle, Phase::Checking) = row.stage
+        {
+            row.stage = Stage::Open(handle, Phase::Collecting);
+            self.client.reopen_content_information(handle);
+        }
     }
 
     /// What was added in vain.

@@ -1,6 +1,7 @@
 //! What a node keeps for applications, by type: without any, nothing of it is linked, and there is
 //! no table.
 
+use super::client;
 use super::consumer::{Content, Dropped, Tags};
 use super::instance::{Instance, Status};
 use super::operation::Operation;
@@ -95,7 +96,7 @@ pub struct Tabled<
 
 /// What suits a host, in 381 KiB. Each publication keeps one or two content informations in the store.
 /// A node with it belongs on the heap.
-pub type Standard = Tabled<8, 64, 8, 32, 32, 128, 512>;
+pub type Standard = Tabled<8, 64, 8, 32, { client::CONTENTS }, 128, 512>;
 
 impl<
     const INSTANCES: usize,

@@ -31,7 +31,7 @@ enum Holder {
     /// An open content.
     Content(ContentHandle),
     /// A content that was closed: any other one of its tag may describe the bytes.
-    Closed,
+    Closed(ContentHandle),
 }
 
 /// Whose pages are meant.
@@ -39,6 +39,8 @@ enum Holder {
 pub enum Of {
     /// Those of an open content.
     Content(ContentHandle),
+    /// Those that a content put there, whether it is open or was closed.
+    Holder(ContentHandle),
     /// Those of all contents of this tag, open or closed.
     Tag(ContentTag),
 }
@@ -65,9 +67,17 @@ impl Page {
         self.holder == Holder::Nobody
     }
 
+    fn holder(&self) -> Option<ContentHandle> {
+        match self.holder {
+            Holder::Nobody => None,
+            Holder::Content(content) | Holder::Closed(content) => Some(content),
+        }
+    }
+
     fn is(&self, of: Of) -> bool {
         match of {
             Of::Content(content) => self.holder == Holder::Content(content),
+            Of::Holder(content) => self.holder() == Some(content),
             Of::Tag(tag) => self.holder != Holder::Nobody && self.tag == tag,
         }
     }
@@ -189,10 +199,18 @@ impl<'a> Waiting<'a> {
         }
     }
 
+    /// Whose bytes wait at `offset` for any content of `tag`, in the page of that number or behind: that page,
+    /// and who.
+    pub fn holder(&self, tag: ContentTag, offset: u64, page: usize) -> Option<(usize, ContentHandle)> {
+        let pages = self.pages.iter().enumerate().skip(page);
+        let mut held = pages.filter(|(_, page)| page.is(Of::Tag(tag)) && page.range().contains(&offset));
+        held.find_map(|(number, page)| Some((number, page.holder()?)))
+    }
+
     /// The content is closed: what waits of it may still be described by another one of its tag.
     pub fn close(&mut self, content: ContentHandle) {
         for page in self.pages.iter_mut().filter(|page| page.is(Of::Content(content))) {
-            page.holder = Holder::Closed;
+            page.holder = Holder::Closed(content);
         }
     }
 
@@ -238,7 +256,8 @@ impl<'a> Waiting<'a> {
     fn free(&self) -> Option<usize> {
         let empty = self.pages.iter().position(|page| page.holder == Holder::Nobody);
         empty.or_else(|| {
-            let closed = self.pages.iter().enumerate().filter(|(_, page)| page.holder == Holder::Closed);
+            let closed =
+                self.pages.iter().enumerate().filter(|(_, page)| matches!(page.holder, Holder::Closed(_)));
             closed.min_by_key(|(_, page)| page.age).map(|(position, _)| position)
         })
     }

@@ -266,7 +266,14 @@ impl Model<'_> {
         if meant.is_empty() {
             return Err(code::OPERATION_NOT_FOUND);
         }
-        meant.into_iter().for_each(|operation| self.fail(operation, code::ABORTED));
+        for operation in meant {
+            // More may be added, as if it had not been asked for.
+            if self.operations[operation].action == Action::CompleteInfo {
+                let row = &mut self.contents[content];
+                (row.phase, row.material) = (Phase::Collecting, None);
+            }
+            self.fail(operation, code::ABORTED);
+        }
         Ok(())
     }
 

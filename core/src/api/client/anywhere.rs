@@ -229,12 +229,20 @@ impl Client {
         tag: ContentTag,
         from: u64,
     ) -> Option<u64> {
-        let of = Of::Tag(tag);
-        let at = waiting.first(of, &self.described(parts, handle, from))?;
+        let at = waiting.first(Of::Tag(tag), &self.described(parts, handle, from))?;
         let Ok(located) = self.locate(parts, handle, at) else { return None };
         let block = located.start..located.end();
-        if waiting.covers(of, &block) && self.begin_intake(parts, handle, &located) == Ok(true) {
-            self.pull(parts, waiting, of, handle, block.start, u32::MAX);
+        // Several may hold parts of one content, or each another content: which it is shows when it is tried.
+        let (mut of, mut page) = (Of::Tag(tag), 0);
+        loop {
+            if waiting.covers(of, &block)
+                && self.begin_intake(parts, handle, &located) == Ok(true)
+                && self.pull(parts, waiting, of, handle, block.start, u32::MAX).committed > 0
+            {
+                break;
+            }
+            let Some((number, holder)) = waiting.holder(tag, block.start, page) else { break };
+            (of, page) = (Of::Holder(holder), number.saturating_add(1));
         }
         Some(block.end)
     }
@@ -268,15 +276,23 @@ impl Client {
         Some(inflow.start..inflow.start.saturating_add(inflow.intake.taken().into()))
     }
 
-    /// Where the content ends, if that is known: where all of it is described; or behind a last segment
-    /// that is shorter than the others of version 1.0.
+    /// Where the content ends, if that is known: in version 1.0, behind a last segment that is shorter than
+    /// the others. Version 2.0 tells nothing of the kind, and few ranges of it end with a segment: what
+    /// begins at 0 and does is taken for all.
     fn content_end(&self, storage: &dyn Storage, handle: ContentHandle) -> Option<u64> {
-        let info = &self.ready(handle).ok()?.info;
-        let last = self.segment(storage, handle, info.segment_count().checked_sub(1)?).ok()?;
-        let end = last.offset().saturating_add(last.byte_len().into());
-        let is_all = info.range() == (0..end);
-        let is_short = matches!(info, Info::V1(_)) && last.byte_len() < SEGMENT_BYTES;
-        (is_all || is_short).then_some(end)
+        let complete = self.ready(handle).ok()?;
+        match &complete.info {
+            Info::V1(info) => {
+                let last =
+                    info.segment(&complete.view(storage), info.segment_count().checked_sub(1)?).ok()?;
+                let end = last.offset().saturating_add(last.byte_len().into());
+                (last.byte_len() < SEGMENT_BYTES).then_some(end)
+            }
+            Info::V2(info) => {
+                let end = info.content_end();
+                (complete.info.range() == (0..end)).then_some(end)
+            }
+        }
     }
 }
 

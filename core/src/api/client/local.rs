@@ -2,7 +2,9 @@
 
 use core::ops::Range;
 
-use super::{Client, Completion, Content, ContentHandle, ContentTag, Parts, ReadResult, Stage, State, Wish};
+use super::{
+    Client, Completion, Content, ContentHandle, ContentTag, Located, Parts, ReadResult, Stage, State, Wish,
+};
 use crate::fetch::Failures;
 use crate::store::{Label, SlotId, Storage};
 
@@ -46,23 +48,25 @@ impl Client {
         block_end: u64,
         described: u64,
     ) -> Range<u64> {
-        let mut end = block_end;
-        for _ in 0..if wish.local { EXTENT_SEGMENTS } else { 0 } {
-            if end >= described || self.is_stored(parts, handle, end) {
+        let mut end = block_end.min(described);
+        for _ in 0..EXTENT_SEGMENTS {
+            if !wish.local || end >= described {
                 break;
             }
-            let Ok(segment) = self.segment_at(parts.storage, handle, end) else { break };
-            let Ok(located) = self.locate(parts, handle, end) else { break };
-            // Blocks that are kept apart have nothing in common by which they could be found together.
-            if !segment.is_whole() {
-                end = located.end();
-                continue;
+            let Ok(Located { segment, block, kept, .. }) = self.locate(parts, handle, end) else { break };
+            if parts.storage.find(&kept).is_some() {
+                break;
             }
-            let next = parts.storage.next_block(&located.block.segment, located.block.index);
-            let bytes = next.map_or(segment.byte_len(), |next| next.saturating_mul(segment.block_bytes()));
-            end = end.max(segment.offset().saturating_add(bytes.into()));
+            // Blocks that are kept apart have nothing in common by which they could be found together.
+            let next = match segment.is_whole() {
+                true => parts.storage.next_block(&block.segment, block.index),
+                false => block.index.checked_add(1),
+            };
+            let bytes = next.map_or(u32::MAX, |next| next.saturating_mul(segment.block_bytes()));
+            let bytes = bytes.min(segment.byte_len());
+            end = segment.offset().saturating_add(bytes.into()).min(described);
         }
-        wish.offset..end.min(described)
+        wish.offset..end
     }
 
     /// Counts what of the content lies in the store where `run` ends; its completion when that is all.
@@ -79,11 +83,11 @@ impl Client {
         let described = self.ready(handle).map_or(0..0, |complete| complete.info.range());
         let result = if described.contains(&run.start) {
             for _ in 0..RUN_STEP {
-                is_over = end >= described.end || !self.is_stored(parts, handle, end);
-                if is_over {
-                    break;
-                }
-                end = self.locate(parts, handle, end).map_or(end, |located| located.end());
+                let located = if end < described.end { self.locate(parts, handle, end).ok() } else { None };
+                let here = located.filter(|located| located.stored(parts.storage).is_some());
+                is_over = here.is_none();
+                let Some(located) = here else { break };
+                end = located.end();
             }
             ReadResult::Local { range: run.start..end.min(described.end) }
         } else {

@@ -13,6 +13,9 @@ use crate::time::{Duration, Instant};
 /// So many others are a crowd.
 pub const CROWD: usize = 3;
 
+/// Segments of a content that others are listened for at a time: those that were read last.
+const WATCHED: usize = 4;
+
 /// How long who was heard to look for a segment counts: they ask again sooner, while they miss any of it.
 pub const CROWD_LASTS: Duration = Duration::from_secs(10);
 
@@ -20,25 +23,25 @@ pub const CROWD_LASTS: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BasicInfo {
-    /// Whether at least [`CROWD`] other hosts were heard, within [`CROWD_LASTS`], to probe for the segment
-    /// that was read last. Who misses data may then wait for it and try again, instead of going to the
+    /// Whether at least [`CROWD`] other hosts were heard, within [`CROWD_LASTS`], to probe for one of the
+    /// segments that were read last. Who misses data may then wait for it and try again, instead of going to the
     /// origin.
     pub flash_crowd: bool,
 }
 
-/// Who else looks for a segment of a content.
+/// Who else looks for segments of a content.
 pub(super) struct Crowd {
-    /// Where the segment lies in the content, and what it is called.
-    segment: Option<(Range<u64>, SegmentId)>,
+    /// Where segments lie in the content, and what they are called; the latest at the end.
+    segments: [Option<(Range<u64>, SegmentId)>; WATCHED],
     heard: [Option<(IpAddr, Instant)>; CROWD],
 }
 
 impl Crowd {
-    pub(super) const NONE: Self = Self { segment: None, heard: [None; CROWD] };
+    pub(super) const NONE: Self = Self { segments: [const { None }; WATCHED], heard: [None; CROWD] };
 
     /// `from` looks for `segment`.
     fn note(&mut self, now: Instant, from: IpAddr, segment: &SegmentId) {
-        if self.segment.as_ref().is_none_or(|(_, watched)| watched != segment) {
+        if self.segments.iter().flatten().all(|(_, watched)| watched != segment) {
             return;
         }
         let same = |row: &&mut Option<(IpAddr, Instant)>| row.is_some_and(|(host, _)| host == from);
@@ -69,12 +72,17 @@ impl Api<'_> {
     /// Listens for those who look for the segment at `offset`.
     pub(super) fn watch(&mut self, content: ContentHandle, handle: client::ContentHandle, offset: u64) {
         let Ok(row) = content.row_mut(self.tables.contents) else { return };
-        if row.crowd.segment.as_ref().is_some_and(|(range, _)| range.contains(&offset)) {
+        if row.crowd.segments.iter().flatten().any(|(range, _)| range.contains(&offset)) {
             return;
         }
         let Ok(segment) = self.client.segment_at(self.parts.storage, handle, offset) else { return };
         let range = segment.offset()..segment.offset().saturating_add(segment.byte_len().into());
-        row.crowd = Crowd { segment: Some((range, segment.id(self.parts.crypto))), ..Crowd::NONE };
+        let id = segment.id(self.parts.crypto);
+        // The oldest goes.
+        row.crowd.segments.rotate_left(1);
+        if let Some(latest) = row.crowd.segments.last_mut() {
+            *latest = Some((range, id));
+        }
     }
 }
 

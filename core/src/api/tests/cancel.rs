@@ -304,7 +304,8 @@ impl Reads {
             11 => {
                 let operation = self.open.get(self.rng.below(8) as usize).copied();
                 _ = api.cancel_client_operation(content, operation);
-                return;
+                // If that was it, it is asked for again.
+                api.complete_content_information(content)
             }
             12 if self.rng.below(4) == 0 => {
                 api.close_content(content).unwrap();

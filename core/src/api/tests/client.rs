@@ -97,6 +97,30 @@ fn completed(info: &[u8]) -> (Code, Result<OperationId, ApiError>) {
     (completion.code(), refused)
 }
 
+/// As on the publisher's side: it is as if it had not been asked for.
+#[test]
+fn a_cancelled_completion_leaves_content_information_open() {
+    let bytes = random(200_000);
+    for version in [Version::V1, Version::V2] {
+        let (mut node, instance) = client();
+        let info = expected(&bytes, version);
+        let content = node.api().open_content(instance, TAG, 0).unwrap();
+        let (first, rest) = info.split_at(info.len() - 1);
+        let operation = node.api().add_content_information(content, first);
+        assert!(matches!(outcome(&mut node, operation), Outcome::Taken(_)));
+        let operation = node.api().add_content_information(content, rest);
+        assert_eq!(outcome(&mut node, operation), Outcome::Taken(1));
+        let operation = node.api().complete_content_information(content).unwrap();
+        node.api().cancel_client_operation(content, Some(operation)).unwrap();
+        assert_eq!(outcome(&mut node, Ok(operation)), Outcome::Failed(ApiError::Aborted));
+        let refused = node.api().block_read(NOW, content, 0, 1, LOCAL);
+        assert_eq!(refused, Err(ApiError::InvalidParameter));
+        let operation = node.api().complete_content_information(content);
+        assert_eq!(outcome(&mut node, operation), Outcome::Done);
+        assert_eq!(read(&mut node, content, 0, 1), Outcome::Missing { offset: 0, len: 200_000 });
+    }
+}
+
 #[test]
 fn conformance_37_truncated_content_information_cannot_be_parsed() {
     for version in [Version::V1, Version::V2] {

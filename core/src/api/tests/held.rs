@@ -149,6 +149,32 @@ fn what_waited_and_is_wrong_is_counted() {
     assert_eq!(node.api().dropped(), Dropped { bad_blocks: 1, bytes: 0 });
 }
 
+/// Each holds bytes of its own at the same place.
+#[test]
+fn contents_of_one_tag_are_not_mixed() {
+    for version in [Version::V1, Version::V2] {
+        let (mut node, instance) = client();
+        let wanted = random(65_536);
+        for bytes in [std::vec![7; 65_536], wanted.clone()] {
+            let content = node.api().open_content(instance, *b"a tag of 16 byte", 0).unwrap();
+            assert_eq!(add_data(&mut node, content, 0, &bytes), Outcome::Taken(65_536));
+            node.api().close_content(content).unwrap();
+        }
+        let content = open_content(&mut node, instance, &expected(&wanted, version));
+        assert!(is_whole(&mut node, content, &wanted), "{version:?}");
+    }
+}
+
+/// Segments of version 1.0 have 32 MiB, so a range that ends with one may be followed by others.
+#[test]
+fn the_end_of_a_full_segment_is_not_that_of_the_content() {
+    let (mut node, instance) = client();
+    let bytes = std::vec![5; (32 << 20) + 10];
+    let content = open_content(&mut node, instance, &part(&bytes, Version::V1, 0..32 << 20));
+    assert_eq!(add_data(&mut node, content, 32 << 20, &bytes[..10]), Outcome::Taken(10));
+    assert_eq!(node.api().dropped(), Dropped::default());
+}
+
 #[test]
 fn what_finds_no_room_is_dropped_and_counted() {
     let (mut node, instance) = client();

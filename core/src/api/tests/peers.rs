@@ -244,6 +244,23 @@ fn probe(rng: &mut Xorshift, version: Version, content: &[u8]) -> Vec<u8> {
     buf
 }
 
+/// Who reads on still knows who was heard a moment ago.
+#[test]
+fn a_flash_crowd_outlasts_its_segment() {
+    let bytes = random(400_000);
+    let (mut node, instance) = client();
+    node.set_addresses(&[Subnet { address: address(0), prefix: 24 }]);
+    let content = open_content(&mut node, instance, &expected(&bytes, Version::V2));
+    read(&mut node, content, 0, 1);
+    let mut rng = Xorshift(5);
+    for host in 2..5 {
+        let from = SocketAddr::from(([10, 0, 0, host], 3_702));
+        node.handle_input(NOW, Input::Datagram { from, data: &probe(&mut rng, Version::V2, &bytes) });
+    }
+    read(&mut node, content, 399_999, 1);
+    assert!(node.api().information(NOW, content).unwrap().flash_crowd);
+}
+
 /// 57, of a single node.
 #[test]
 fn conformance_57_a_flash_crowd_is_three_others_within_ten_seconds() {

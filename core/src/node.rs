@@ -395,7 +395,7 @@ where
             streams: Vec::new(),
             service,
             application: A::new(),
-            client: Client::default(),
+            client: Client::new(DOWNLOADS),
             downloads: Place::all_free(),
             for_application: Deque::new(),
             busy: false,

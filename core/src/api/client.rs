@@ -26,7 +26,7 @@ mod information;
 mod intakes;
 mod local;
 
-/// Contents open at once: each download has one, and the application the rest.
+/// Contents open at once: each download that a node may have has one, and applications the rest.
 pub const CONTENTS: usize = rows(16, 2);
 
 /// Reads at once, over all contents, until their data is copied: those of the application, and
@@ -34,8 +34,11 @@ pub const CONTENTS: usize = rows(16, 2);
 pub const READS: usize = rows(56, 8);
 
 /// Blocks whose data from the origin is incomplete, over all contents: as many as a download has connections
-/// to it, and what the application adds.
+/// to it, and what applications add, which leave one to each download that a node may have.
 pub const INTAKES: usize = rows(8, 3);
+
+/// After how long a block to which its application adds nothing is begun anew by others that have it.
+pub const IDLE_INTAKE: Duration = Duration::from_secs(1);
 
 /// Block hashes checked against a segment's HoD in one call of the machine.
 const HOD_STEP: u32 = 64;
@@ -148,6 +151,8 @@ pub struct Client {
     intakes: Vec<Inflow, INTAKES>,
     /// The segment being checked, and whose it is: one at a time, for the state of a hash is large.
     check: Option<(ContentHandle, HodCheck)>,
+    /// Rows of each table that applications leave to downloads.
+    for_downloads: usize,
     next_read: u32,
     /// Counts what shows that blocks do not lie in the store for ever.
     moved: u32,
@@ -167,6 +172,7 @@ struct Content {
     settling: Settling,
     /// What is cached by it is labelled so.
     label: Option<Label>,
+    of_download: bool,
 }
 
 #[allow(clippy::large_enum_variant, reason = "there is no heap to put the large variant on")]
@@ -264,9 +270,10 @@ pub struct Parts<'a> {
     pub cipher: CipherAlgorithm,
 }
 
-impl Default for Client {
+impl Client {
+    /// One of a node that may have so many downloads at a time.
     #[inline(always)]
-    fn default() -> Self {
+    pub fn new(downloads: usize) -> Self {
         Self {
             // A constant would take as much flash as it takes memory.
             contents: core::array::from_fn(|_| Content {
@@ -276,10 +283,12 @@ impl Default for Client {
                 position: 0,
                 settling: Settling::Done,
                 label: None,
+                of_download: false,
             }),
             reads: Vec::new(),
             intakes: Vec::new(),
             check: None,
+            for_downloads: downloads,
             next_read: 0,
             moved: 0,
             holds: false,
@@ -287,15 +296,33 @@ impl Default for Client {
             fresh: false,
         }
     }
-}
 
-impl Client {
     /// Opens an empty content (PeerDistClientOpenContent).
     pub fn open_content(
         &mut self,
         storage: &mut dyn Storage,
         tag: ContentTag,
     ) -> Result<ContentHandle, ApiError> {
+        self.open(storage, tag, false)
+    }
+
+    /// The same for a download, which finds the row that applications leave to it.
+    pub fn open_download(&mut self, storage: &mut dyn Storage) -> Result<ContentHandle, ApiError> {
+        self.open(storage, [0; 16], true)
+    }
+
+    #[inline(never)]
+    fn open(
+        &mut self,
+        storage: &mut dyn Storage,
+        tag: ContentTag,
+        of_download: bool,
+    ) -> Result<ContentHandle, ApiError> {
+        let theirs = |content: &&Content| !content.of_download && !matches!(content.state, State::Closed);
+        let opened = self.contents.iter().filter(theirs).count();
+        if !of_download && opened.saturating_add(self.for_downloads) >= CONTENTS {
+            return Err(ApiError::Full);
+        }
         let closed = |content: &Content| matches!(content.state, State::Closed);
         let (index, content) =
             (0u8..).zip(&mut self.contents).find(|(_, content)| closed(content)).ok_or(ApiError::Full)?;
@@ -303,6 +330,7 @@ impl Client {
         content.generation = content.generation.wrapping_add(1);
         (content.state, content.tag, content.position) = (State::Collecting(info), tag, 0);
         (content.settling, content.label) = (Settling::Tagged(0), None);
+        content.of_download = of_download;
         Ok(ContentHandle { index, generation: content.generation })
     }
 
@@ -322,6 +350,7 @@ impl Client {
         }
         self.end_reads(parts, Ended::Of(handle));
         self.drop_intakes(parts.storage, handle, None);
+        self.unsettle_all();
         Ok(())
     }
 
@@ -448,6 +477,7 @@ impl Client {
         completed: &mut dyn FnMut(&Self, Completion),
     ) -> bool {
         let mut more = self.check(parts);
+        self.watch_intakes(now);
         for index in 0..self.reads.len() {
             let before = self.search(index);
             if let Some(completion) = self.advance(now, parts, index) {
@@ -627,6 +657,7 @@ impl Client {
         }
         // Who asks peers for a block gives up what was added of it.
         self.drop_data(parts.storage, handle, located.start);
+        self.displace(parts, &located);
         let Parts { fetch, jobs, .. } = parts;
         let proven = located.kept == located.block;
         let Located { block, expected, segment, .. } = &located;

@@ -447,7 +447,7 @@ impl Download {
     ) {
         let result = match (event, &mut self.work) {
             (OriginEvent::InfoBegun { content_len }, _) => {
-                let opened = client.open_content(parts.storage, [0; 16]);
+                let opened = client.open_download(parts.storage);
                 opened.map_err(DownloadError::from).map(|content| {
                     self.work = Work::Blocks(Blocks::new(content));
                     (self.len, self.begun) = (Some(content_len), Some(true));

@@ -37,7 +37,7 @@ impl World {
         let mut world = Self {
             now,
             download: Download::new(now, url.clone(), 0..u64::MAX),
-            client: Client::default(),
+            client: Client::new(1),
             fetch: Fetch::new(Config { distributed: false, ..Config::default() }),
             jobs: [const { Job::FREE }; 4],
             store: RamStore::new(pages, vec![Entry::EMPTY; BLOCKS], vec![0; 8_192]),

@@ -641,7 +641,7 @@ impl Machine {
             store: ram(),
             fetch: Fetch::new(fetch_config()),
             jobs: [const { Job::FREE }; 3],
-            client: Client::default(),
+            client: Client::new(1),
             entropy: Entropy,
             crypto: SoftCrypto,
         }

@@ -101,6 +101,13 @@ impl Client {
         }
     }
 
+    /// The same of all contents: others do not keep a block from them any more.
+    pub(super) fn unsettle_all(&mut self) {
+        for content in self.contents.iter_mut().filter(|content| content.settling == Settling::Done) {
+            content.settling = Settling::Own(0);
+        }
+    }
+
     /// Takes what bytes of one block are in front.
     fn add_piece(&mut self, parts: &mut Parts<'_>, waiting: &mut Waiting<'_>, adding: &mut Adding<'_>) {
         let Adding { handle, offset, bytes, .. } = *adding;

@@ -1,9 +1,10 @@
 //! Blocks that are filled with data from the origin, in order.
 
-use super::{Added, ApiError, Client, ContentHandle, Located, Parts, until};
+use super::{Added, ApiError, Client, ContentHandle, IDLE_INTAKE, INTAKES, Located, Parts, until};
 use crate::crypto::Seal;
 use crate::store::verify::{Intake, VerifyError};
 use crate::store::{ReserveError, Storage};
+use crate::time::Instant;
 
 /// A block being filled with data from the origin.
 pub(super) struct Inflow {
@@ -12,6 +13,18 @@ pub(super) struct Inflow {
     /// Where its key stands in the content information.
     secret_at: u64,
     pub(super) intake: Intake,
+    pace: Pace,
+}
+
+/// Whether an application still adds to a block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// It has, since the machine was moved on last.
+    Fresh,
+    /// Not since then.
+    Quiet(Instant),
+    /// Not for long: whoever else has the block may have its place.
+    Idle,
 }
 
 impl Client {
@@ -46,6 +59,7 @@ impl Client {
         }
         let (storage, crypto) = (&mut *parts.storage, &mut *parts.crypto);
         let result = inflow.intake.update(storage, crypto, &kp, bytes);
+        inflow.pace = Pace::Fresh;
         let slot = inflow.intake.slot();
         self.moved = self.moved.wrapping_add(u32::from(!bytes.is_empty()));
         if !matches!(result, Ok((_, false))) && position < self.intakes.len() {
@@ -106,23 +120,64 @@ impl Client {
         content: ContentHandle,
         located: &Located,
     ) -> Result<bool, ApiError> {
+        let of_download = |of: ContentHandle| self.content(of).is_some_and(|content| content.of_download);
+        let theirs = self.intakes.iter().filter(|inflow| !of_download(inflow.content)).count();
+        let has_room = of_download(content) || theirs.saturating_add(self.for_downloads) < INTAKES;
         let len = parts.cipher.sealed_len(located.expected.len);
-        let slot = match parts.storage.reserve(&located.kept, len) {
-            Ok(slot) => slot,
-            Err(ReserveError::Exists) => return Ok(false),
-            Err(ReserveError::Full) => return Err(ApiError::Full),
+        let slot = loop {
+            match parts.storage.reserve(&located.kept, len) {
+                Ok(slot) => break slot,
+                Err(ReserveError::Exists) if has_room && self.displace(parts, located) => {}
+                Err(ReserveError::Exists) => return Ok(false),
+                Err(ReserveError::Full) => return Err(ApiError::Full),
+            }
         };
         // MS-PCCRR 5.1: an IV suitable for the cipher: fresh for each encryption.
         let mut iv = [0; 16];
         parts.rng.fill_bytes(&mut iv);
         let seal = Seal { algorithm: parts.cipher, iv };
         let intake = Intake::new(parts.crypto, slot, seal, located.expected);
-        let inflow = Inflow { content, start: located.start, secret_at: located.segment.secret_at(), intake };
-        if self.intakes.push(inflow).is_err() {
+        let secret_at = located.segment.secret_at();
+        let inflow = Inflow { content, start: located.start, secret_at, intake, pace: Pace::Fresh };
+        if !has_room || self.intakes.push(inflow).is_err() {
             parts.storage.release(slot);
             return Err(ApiError::Full);
         }
         Ok(true)
+    }
+
+    /// Gives up what another content has of a block and does not go on with; whether there was anything.
+    #[inline(never)]
+    pub(super) fn displace(&mut self, parts: &mut Parts<'_>, block: &Located) -> bool {
+        let its = |inflow: &&Inflow| {
+            let mut located = || self.locate(parts, inflow.content, inflow.start);
+            inflow.pace == Pace::Idle && located().is_ok_and(|located| located.kept == block.kept)
+        };
+        let Some(&Inflow { content, start, .. }) = self.intakes.iter().find(its) else { return false };
+        self.drop_intakes(parts.storage, content, Some(start));
+        true
+    }
+
+    /// Sees which blocks are not gone on with. Those of downloads are: they come, or are given up.
+    pub(super) fn watch_intakes(&mut self, now: Instant) {
+        let Self { intakes, contents, .. } = self;
+        let mut any = false;
+        for inflow in intakes {
+            let content = contents.get(usize::from(inflow.content.index));
+            inflow.pace = match inflow.pace {
+                Pace::Fresh => Pace::Quiet(now),
+                Pace::Quiet(since)
+                    if now.since(since) >= IDLE_INTAKE && content.is_some_and(|it| !it.of_download) =>
+                {
+                    any = true;
+                    Pace::Idle
+                }
+                pace => pace,
+            };
+        }
+        if any {
+            self.unsettle_all();
+        }
     }
 
     /// Forgets what is incomplete of a content: of the block that begins at `start`, or of all.

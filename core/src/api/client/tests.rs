@@ -16,6 +16,8 @@ use crate::fetch::Config;
 use crate::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
 use crate::tests::{Fixed, published_v1};
 
+mod sharing;
+
 const BLOCKS: usize = 8;
 const BLOCK: u64 = 65_536;
 const TAG: ContentTag = [7; 16];
@@ -28,6 +30,7 @@ struct World {
     jobs: [Job; 4],
     store: RamStore<StdVec<Page>, StdVec<Entry>, StdVec<u8>>,
     pages: StdVec<WaitingPage>,
+    now: Instant,
     completed: StdVec<Completion>,
     content: StdVec<u8>,
     info: StdVec<u8>,
@@ -60,7 +63,7 @@ fn excerpt(info: &StdVec<u8>, range: Range<u64>) -> StdVec<u8> {
 impl World {
     fn new(content: StdVec<u8>, info: StdVec<u8>, waiting: usize) -> Self {
         Self {
-            client: Client::default(),
+            client: Client::new(0),
             fetch: Fetch::new(Config { distributed: false, ..Config::default() }),
             jobs: [const { Job::FREE }; 4],
             store: RamStore::new(
@@ -69,6 +72,7 @@ impl World {
                 vec![0; 16_384],
             ),
             pages: (0..waiting).map(|_| WaitingPage::EMPTY).collect(),
+            now: START,
             completed: StdVec::new(),
             content,
             info,
@@ -96,7 +100,7 @@ impl World {
     fn describe(&mut self, handle: ContentHandle, info: &[u8]) {
         self.client.add_content_information(&mut self.store, handle, info).unwrap();
         self.client.complete_content_information(&mut self.store, handle).unwrap();
-        self.work(START);
+        self.work(self.now);
     }
 
     /// An open content whose reads can begin.
@@ -131,13 +135,13 @@ impl World {
 
     fn add_bytes(&mut self, handle: ContentHandle, at: u64, data: &[u8]) -> Result<Option<Kept>, ApiError> {
         let kept = self.with(|client, parts, waiting| client.add_anywhere(parts, waiting, handle, at, data));
-        self.work(START);
+        self.work(self.now);
         kept
     }
 
     fn read(&mut self, handle: ContentHandle, offset: u64, max: u64, patience: Patience) -> ReadResult {
-        self.client.block_read(START, handle, offset, max, patience).unwrap();
-        self.work(START);
+        self.client.block_read(self.now, handle, offset, max, patience).unwrap();
+        self.work(self.now);
         self.completed.pop().expect("it has ended").result
     }
 
@@ -153,8 +157,8 @@ impl World {
     fn expect(&mut self, handle: ContentHandle, range: Range<u64>) {
         let mut at = range.start;
         while at < range.end {
-            let read = self.client.block_read(START, handle, at, range.end - at, Patience::Local).unwrap();
-            self.work(START);
+            let read = self.client.block_read(self.now, handle, at, range.end - at, Patience::Local).unwrap();
+            self.work(self.now);
             let ReadResult::Data { range: got, source } = self.completed.pop().unwrap().result else {
                 panic!("{at} is missing")
             };

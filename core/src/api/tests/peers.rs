@@ -172,6 +172,26 @@ fn conformance_42_a_peer_that_is_late_is_a_timeout_with_the_range() {
     assert_eq!(link.until_end(0).0.code(), Code::NoMore);
 }
 
+/// What another handle has begun, and does not go on with, is in nobody's way.
+#[test]
+fn what_another_content_left_unfinished_is_fetched() {
+    let bytes = random(100_000);
+    for version in [Version::V1, Version::V2] {
+        let mut link = Link::new(Duration::from_millis(1));
+        let content = link.share(&bytes, version);
+        let node = &mut link.nodes[0];
+        let instance = start(node);
+        let other = open_content(node, instance, &expected(&bytes, version));
+        add_data(node, other, 0, &bytes[..1_000]);
+        link.settle();
+        link.now = link.now + Duration::from_secs(2);
+        link.settle();
+        let now = link.now;
+        link.nodes[0].api().block_read(now, content, 0, 10, Patience::Endless).unwrap();
+        assert_eq!(link.until_end(0).0.outcome, Outcome::Data { offset: 0, len: 10 }, "{version:?}");
+    }
+}
+
 /// Nobody has it, and that is known before the time is over.
 #[test]
 fn what_nobody_has_is_missing() {

@@ -1,0 +1,102 @@
+//! Several contents of the same blocks, and of the same tables.
+
+use super::*;
+
+/// Once it has been left alone for so long.
+const LATER: Instant = Instant::from_millis(2_000);
+
+#[test]
+fn who_leaves_a_block_unfinished_keeps_nobody_else_out() {
+    let mut world = World::v1(2 * BLOCK, 1_024);
+    let [slow, other] = [world.open(), world.open()];
+    world.add(slow, 0..1_000);
+    // It may go on with it at any time.
+    assert_eq!(world.add(other, 0..BLOCK), committed(0));
+    assert_eq!(world.missing(other, 0), 0..2 * BLOCK);
+    assert!(world.waits());
+    world.add(slow, 1_000..2_000);
+    world.now = LATER;
+    world.work(LATER);
+    world.expect(other, 0..BLOCK);
+    assert!(!world.waits());
+    // What is verified stays, and there is nothing left to be done.
+    assert_eq!(world.add(slow, 2_000..BLOCK), committed(0));
+    world.expect(slow, 0..BLOCK);
+}
+
+#[test]
+fn who_adds_all_the_time_keeps_its_place() {
+    let mut world = World::v1(BLOCK, 1_024);
+    let [steady, other] = [world.open(), world.open()];
+    for start in (0..BLOCK).step_by(4_096) {
+        let kept = world.add(steady, start..start + 4_096);
+        assert_eq!(kept.committed, u32::from(start + 4_096 == BLOCK), "{start}");
+        world.now = world.now + Duration::from_millis(900);
+        world.work(world.now);
+        assert_eq!(world.add(other, 0..1_000), committed(0));
+    }
+    world.expect(other, 0..BLOCK);
+}
+
+#[test]
+fn a_block_given_up_is_free_for_those_who_wait() {
+    let mut world = World::v1(BLOCK, 1_024);
+    let [first, other] = [world.open(), world.open()];
+    world.add(first, 0..1_000);
+    assert_eq!(world.add(other, 0..BLOCK), committed(0));
+    world.with(|client, parts, _| client.close_content(first, parts)).unwrap();
+    world.work(START);
+    world.expect(other, 0..BLOCK);
+}
+
+#[test]
+fn a_download_takes_over_and_is_not_taken_over() {
+    let mut world = World::v1(BLOCK, 1_024);
+    let application = world.open();
+    let download = world.client.open_download(&mut world.store).unwrap();
+    let info = world.info.clone();
+    world.describe(download, &info);
+    let ask = |world: &mut World| {
+        world.with(|client, parts, _| client.add_data(parts, download, 0, &[])).unwrap().1
+    };
+    world.add(application, 0..1_000);
+    assert_eq!(ask(&mut world), Added::Known);
+    world.now = LATER;
+    world.work(LATER);
+    assert_eq!(ask(&mut world), Added::Partial);
+    // The origin may take its time.
+    world.now = LATER + Duration::from_secs(60);
+    world.work(world.now);
+    assert_eq!(world.add(application, 0..BLOCK), committed(0));
+    let content = world.content.clone();
+    let added = world.with(|client, parts, _| client.add_data(parts, download, 0, &content));
+    assert_eq!(added, Ok((BLOCK as usize, Added::Committed)));
+}
+
+/// Downloads are as many as they may be, so the rows that applications leave are enough.
+#[test]
+fn applications_leave_rows_to_downloads() {
+    let mut world = World::v1(BLOCK * 12, 0);
+    world.client = Client::new(1);
+    let mut contents = StdVec::new();
+    while let Ok(content) = world.client.open_content(&mut world.store, TAG) {
+        contents.push(content);
+        // The store has room for no more.
+        if contents.len() == 7 {
+            break;
+        }
+    }
+    assert_eq!(contents.len(), 7.min(CONTENTS - 1));
+    let download = world.client.open_download(&mut world.store).unwrap();
+    let (info, content) = (world.info.clone(), contents[0]);
+    world.describe(content, &info);
+    world.describe(download, &info);
+    let begins = |world: &mut World, handle, block: usize| {
+        world.with(|client, parts, _| client.add_data(parts, handle, block as u64 * BLOCK, &[]))
+    };
+    for block in 0..INTAKES - 1 {
+        assert_eq!(begins(&mut world, content, block), Ok((0, Added::Partial)), "{block}");
+    }
+    assert_eq!(begins(&mut world, content, INTAKES), Err(ApiError::Full));
+    assert_eq!(begins(&mut world, download, INTAKES), Ok((0, Added::Partial)));
+}

@@ -582,6 +582,7 @@ where
         }
         let mut next = earliest(self.common.fetch.poll_timeout(), self.client.poll_timeout());
         next = earliest(next, self.service.server().and_then(|server| server.poll_timeout()));
+        next = earliest(next, self.application.poll_timeout());
         next = earliest(next, Some(self.dial_after).filter(|at| *at > now));
         for place in &self.downloads {
             next = earliest(next, place.poll_timeout(now));

@@ -7,6 +7,7 @@ use super::instance::{Instance, Status};
 use super::operation::Operation;
 use super::server::{Opened, Publication, Published, ServerSecrets, Stream};
 use super::waiting::Page;
+use crate::time::Instant;
 
 /// What is kept for applications: [`Tabled`] or [`NoApplication`].
 pub trait Application {
@@ -15,6 +16,9 @@ pub trait Application {
 
     /// What is kept.
     fn tables(&mut self) -> Option<Tables<'_>>;
+
+    /// When something of it runs out of time.
+    fn poll_timeout(&self) -> Option<Instant>;
 }
 
 /// An application that is there.
@@ -24,6 +28,9 @@ pub trait Installed {
 
     /// What is kept.
     fn lend(&mut self) -> Tables<'_>;
+
+    /// When something of it runs out of time.
+    fn wakes(&self) -> Option<Instant>;
 }
 
 impl<T: Installed> Application for T {
@@ -33,6 +40,10 @@ impl<T: Installed> Application for T {
 
     fn tables(&mut self) -> Option<Tables<'_>> {
         Some(self.lend())
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.wakes()
     }
 }
 
@@ -57,6 +68,8 @@ pub struct Desk {
     pub(super) next_end: u32,
     pub(super) dropped: Dropped,
     pub(super) tags: Tags,
+    /// When the first of the reads that wait for a row runs out of time.
+    pub(super) wakes: Option<Instant>,
 }
 
 /// Nobody uses the API; downloads have their own door.
@@ -68,6 +81,10 @@ impl Application for NoApplication {
     }
 
     fn tables(&mut self) -> Option<Tables<'_>> {
+        None
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
         None
     }
 }
@@ -118,6 +135,7 @@ impl<
                 next_end: 0,
                 dropped: Dropped { bad_blocks: 0, bytes: 0 },
                 tags: Tags::NONE,
+                wakes: None,
             },
             // Constants would take as much flash as they take memory.
             instances: core::array::from_fn(|_| Instance::FREE),
@@ -141,5 +159,9 @@ impl<
             operations: &mut self.operations,
             pages: &mut self.pages,
         }
+    }
+
+    fn wakes(&self) -> Option<Instant> {
+        self.desk.wakes
     }
 }

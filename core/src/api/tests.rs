@@ -21,6 +21,7 @@ mod flush;
 mod held;
 mod peers;
 mod publish;
+mod queued;
 mod retrieve;
 mod status;
 

@@ -69,6 +69,26 @@ impl Client {
         wish.offset..end
     }
 
+    /// What a read comes to whose time was over before there was a row for it. A stream `moves` on.
+    #[inline(never)]
+    pub(in crate::api) fn out_of_time(
+        &mut self,
+        parts: &mut Parts<'_>,
+        handle: ContentHandle,
+        offset: Option<u64>,
+        moves: bool,
+    ) -> ReadResult {
+        let at = offset.unwrap_or(self.position(handle));
+        let described = self.ready(handle).map_or(0..0, |complete| complete.info.range());
+        let located = if described.contains(&at) { self.locate(parts, handle, at).ok() } else { None };
+        let Some(located) = located else { return ReadResult::NoMore };
+        let range = at..located.end().min(described.end);
+        if let (None, true, Some(content)) = (offset, moves, self.content_mut(handle)) {
+            content.position = range.end;
+        }
+        ReadResult::TimedOut { range }
+    }
+
     /// Counts what of the content lies in the store where `run` ends; its completion when that is all.
     #[inline(never)]
     pub(super) fn count(

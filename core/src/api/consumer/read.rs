@@ -1,5 +1,7 @@
 //! Reads: by offset, or one behind the other.
 
+use core::ops::Range;
+
 use super::ContentHandle;
 use crate::api::client::{Completion, Patience, ReadError, ReadId, ReadResult};
 use crate::api::error::ApiError;
@@ -92,8 +94,8 @@ impl Api<'_> {
         }
     }
 
-    /// Gives reads to the engine, as many as it takes, in the order in which they were accepted; whether it
-    /// took any.
+    /// Gives reads to the engine, as many as it takes, in the order in which they were accepted, and ends those that
+    /// have waited for too long; whether there were any.
     pub(in crate::api) fn issue_reads(&mut self, now: Instant) -> bool {
         let waits = |row: &Operation| matches!(row.action, Action::Read(Reading { issued: None, .. }));
         let mut any = false;
@@ -118,6 +120,30 @@ impl Api<'_> {
             }
             (self.reads_left, any) = (left, true);
         }
+        any | self.expire_reads(now)
+    }
+
+    /// Ends reads that have found no row in their time; whether there were any.
+    fn expire_reads(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Some(operation) = self
+            .tables
+            .first_pending(&|row| self.tables.read_deadline(row).is_some_and(|deadline| deadline <= now))
+        {
+            let Some(row) = self.tables.pending(operation) else { break };
+            let (Handle::Content(content), Action::Read(reading)) = (row.handle, row.action) else { break };
+            let outcome = match self.tables.ready(content) {
+                Ok(handle) => {
+                    let moves = reading.max > 0;
+                    outcome(&self.client.out_of_time(&mut self.parts, handle, reading.offset, moves))
+                }
+                Err(error) => Outcome::Failed(error),
+            };
+            self.tables.end(operation, outcome);
+            any = true;
+        }
+        let rows = self.tables.operations.iter().filter(|row| row.is_pending());
+        self.tables.desk.wakes = rows.filter_map(|row| self.tables.read_deadline(row)).min();
         any
     }
 
@@ -147,24 +173,39 @@ impl Tables<'_> {
         let read = completion.read;
         let of = |row: &Operation| matches!(row.action, Action::Read(Reading { issued: Some(issued), .. }) if issued == read);
         let Some(operation) = self.first_pending(&of) else { return false };
-        // 32 bits count, and who wants to know more reads on.
-        let len = |range: &core::ops::Range<u64>| {
-            u32::try_from(range.end.saturating_sub(range.start)).unwrap_or(u32::MAX)
-        };
-        let outcome = match &completion.result {
-            ReadResult::Data { range, .. } => {
-                let outcome = Outcome::Data { offset: range.start, len: len(range) };
-                self.end_with_data(operation, read, outcome);
-                return true;
-            }
-            ReadResult::Local { range } => Outcome::Stored { offset: range.start, len: len(range) },
-            // Contradiction C2: the completion has the range, though the read failed.
-            ReadResult::Missing { range } => Outcome::Missing { offset: range.start, len: len(range) },
-            ReadResult::TimedOut { range } => Outcome::TimedOut { offset: range.start, len: len(range) },
-            // Contradiction C4: the end itself is beyond the range.
-            ReadResult::NoMore => Outcome::Failed(ApiError::NoMore),
-        };
-        self.end(operation, outcome);
+        let outcome = outcome(&completion.result);
+        match outcome {
+            Outcome::Data { .. } => self.end_with_data(operation, read, outcome),
+            _ => self.end(operation, outcome),
+        }
         true
+    }
+
+    /// When a read runs out of time that waits for a row. A stream read first waits for those before it.
+    fn read_deadline(&self, row: &Operation) -> Option<Instant> {
+        let Action::Read(Reading { offset, patience: Patience::For(timeout), since, issued: None, .. }) =
+            row.action
+        else {
+            return None;
+        };
+        let before = |other: &Operation| {
+            other.handle == row.handle && matches!(other.action, Action::Read(Reading { offset: None, .. }))
+        };
+        let its_turn = offset.is_some() || self.first_pending(&before).is_some_and(|first| row.is(first));
+        its_turn.then_some(since + timeout)
+    }
+}
+
+fn outcome(result: &ReadResult) -> Outcome {
+    // 32 bits count, and who wants to know more reads on.
+    let len = |range: &Range<u64>| u32::try_from(range.end.saturating_sub(range.start)).unwrap_or(u32::MAX);
+    match result {
+        ReadResult::Data { range, .. } => Outcome::Data { offset: range.start, len: len(range) },
+        ReadResult::Local { range } => Outcome::Stored { offset: range.start, len: len(range) },
+        // Contradiction C2: the completion has the range, though the read failed.
+        ReadResult::Missing { range } => Outcome::Missing { offset: range.start, len: len(range) },
+        ReadResult::TimedOut { range } => Outcome::TimedOut { offset: range.start, len: len(range) },
+        // Contradiction C4: the end itself is beyond the range.
+        ReadResult::NoMore => Outcome::Failed(ApiError::NoMore),
     }
 }

@@ -9,9 +9,9 @@ use core::net::{IpAddr, SocketAddr};
 use std::boxed::Box;
 
 /// A consumer and a peer that share a link.
-struct Link {
-    now: Instant,
-    nodes: [Box<ClientNode>; 2],
+pub(super) struct Link {
+    pub(super) now: Instant,
+    pub(super) nodes: [Box<ClientNode>; 2],
     /// Connections: which node has it by which name.
     streams: Vec<[Option<StreamId>; 2]>,
     /// How long a datagram takes.
@@ -24,7 +24,7 @@ fn address(node: usize) -> IpAddr {
 }
 
 impl Link {
-    fn new(delay: Duration) -> Self {
+    pub(super) fn new(delay: Duration) -> Self {
         let nodes = [0, 1].map(|n| {
             let mut node: Box<ClientNode> = Box::new(node_of(1 << 16, 8));
             node.set_addresses(&[Subnet { address: address(n), prefix: 24 }]);
@@ -34,7 +34,7 @@ impl Link {
     }
 
     /// Lets everybody act at this time.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for _ in 0..200 {
             let mut moved = false;
             for at in 0..2 {
@@ -100,7 +100,7 @@ impl Link {
     }
 
     /// Until an operation has ended; its completion, and how long it took.
-    fn until_end(&mut self, at: usize) -> (Completion, Duration) {
+    pub(super) fn until_end(&mut self, at: usize) -> (Completion, Duration) {
         let since = self.now;
         loop {
             self.settle();
@@ -114,7 +114,7 @@ impl Link {
     }
 
     /// Both open the content; the peer has all of it.
-    fn share(&mut self, bytes: &[u8], version: Version) -> ContentHandle {
+    pub(super) fn share(&mut self, bytes: &[u8], version: Version) -> ContentHandle {
         let contents = [0, 1].map(|at| {
             let node = &mut self.nodes[at];
             let instance = start(node);
@@ -224,26 +224,6 @@ fn what_is_added_while_peers_are_asked_is_read_at_once() {
         let ended: Vec<_> = core::iter::from_fn(|| link.nodes[0].api().poll_operation()).collect();
         assert_eq!(ended[1].outcome, Outcome::Data { offset: 5, len: 10 });
     }
-}
-
-/// Reads beyond those that the engine takes wait, and their time passes meanwhile.
-#[test]
-fn reads_that_wait_for_a_row_run_out_of_time() {
-    let bytes = random(100_000);
-    let mut link = Link::new(Duration::from_millis(1));
-    let node = &mut link.nodes[0];
-    let instance = start(node);
-    let content = open_content(node, instance, &expected(&bytes, Version::V1));
-    let now = link.now;
-    let reads: Vec<_> = (0..100)
-        .map(|_| node.api().block_read(now, content, 0, 10, Patience::from_millis(20)).unwrap())
-        .collect();
-    for _ in &reads {
-        let (completion, took) = link.until_end(0);
-        assert_eq!(completion.code(), Code::Timeout);
-        assert!(took <= Duration::from_millis(20));
-    }
-    assert!(link.now.since(now) <= Duration::from_millis(21));
 }
 
 /// A probe of another host, for the segment of a content.

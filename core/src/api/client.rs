@@ -125,10 +125,11 @@ pub enum ReadResult {
         /// Offsets in the content.
         range: Range<u64>,
     },
-    /// The offset lies outside the content information's range (PEERDIST_ERROR_NO_MORE); or what
-    /// that says of the block contradicts the block that is stored: HoD binds a segment's block
-    /// hashes, and not the length of its last block.
+    /// The offset lies outside the content information's range (PEERDIST_ERROR_NO_MORE).
     NoMore,
+    /// Content information cannot be read any more; or what it says of the block contradicts the block that is
+    /// stored: HoD binds a segment's block hashes, and not the length of its last block.
+    Failed(ApiError),
 }
 
 /// A read that has ended.
@@ -158,6 +159,8 @@ pub struct Client {
     moved: u32,
     /// Whether anything may wait outside the store.
     holds: bool,
+    /// Whose is looked through next.
+    next_settled: u8,
     /// Whether any block may be kept apart.
     parted: bool,
     /// Whether a block has come whole from an origin since reads were looked at.
@@ -292,6 +295,7 @@ impl Client {
             next_read: 0,
             moved: 0,
             holds: false,
+            next_settled: 0,
             parted: false,
             fresh: false,
         }
@@ -393,8 +397,8 @@ impl Client {
         let Stage::Ready(Ready { stored, within, len, secret_at }) = &read.stage else {
             return Err(ReadError::NoSuchRead);
         };
-        let Ok(complete) = self.ready(read.content) else { return Ok(0) };
-        let Ok(kp) = complete.info.secret_at(&complete.view(storage), *secret_at) else { return Ok(0) };
+        let complete = self.ready(read.content).map_err(|_| ReadError::NoSuchRead)?;
+        let kp = complete.info.secret_at(&complete.view(storage), *secret_at).map_err(ReadError::Info)?;
         let skip = u32::try_from(skip).unwrap_or(u32::MAX);
         let len = buf.len().min(len.saturating_sub(skip) as usize);
         let buf = buf.get_mut(..len).unwrap_or_default();
@@ -600,7 +604,7 @@ impl Client {
                 read.stage = Stage::Over;
                 Some(range.end)
             }
-            ReadResult::NoMore | ReadResult::Local { .. } => {
+            ReadResult::NoMore | ReadResult::Failed(_) | ReadResult::Local { .. } => {
                 read.stage = Stage::Over;
                 None
             }
@@ -619,13 +623,18 @@ impl Client {
     fn end(&mut self, now: Instant, parts: &mut Parts<'_>, index: usize, asked: Asked) -> Option<ReadResult> {
         let read = self.reads.get(index)?;
         let (handle, wish) = (read.content, *read.wish()?);
-        let Ok(complete) = self.ready(handle) else { return Some(ReadResult::NoMore) };
+        let complete = match self.ready(handle) {
+            Ok(complete) => complete,
+            Err(error) => return Some(ReadResult::Failed(error)),
+        };
         let described = complete.info.range();
         if !described.contains(&wish.offset) {
             return Some(ReadResult::NoMore);
         }
-        // Once it was found, only a failing store of content information can hide it.
-        let Ok(located) = self.locate(parts, handle, wish.offset) else { return Some(ReadResult::NoMore) };
+        let located = match self.locate(parts, handle, wish.offset) {
+            Ok(located) => located,
+            Err(error) => return Some(ReadResult::Failed(error)),
+        };
         let end = wish.offset.saturating_add(wish.max.into()).min(located.end()).min(described.end);
         let range = wish.offset..end;
         let source = match asked {
@@ -642,7 +651,7 @@ impl Client {
         };
         if let Some(stored) = parts.storage.find(&located.kept) {
             if stored.plain_len != located.expected.len {
-                return Some(ReadResult::NoMore);
+                return Some(ReadResult::Failed(ApiError::CannotParse(located.segment.wrong_len())));
             }
             parts.storage.pin(stored.slot);
             self.label(parts.storage, handle, stored.slot);

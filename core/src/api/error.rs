@@ -79,6 +79,8 @@ pub enum ReadError {
     NoSuchRead,
     /// The store failed: the block rotted, or is gone.
     Store(SealError),
+    /// Content information, which has the block's key, cannot be read any more.
+    Info(InfoError),
 }
 
 impl fmt::Display for ReadError {
@@ -86,6 +88,7 @@ impl fmt::Display for ReadError {
         match self {
             Self::NoSuchRead => f.write_str("there is no such read, or it has no data"),
             Self::Store(error) => write!(f, "the block cannot be read: {error:?}"),
+            Self::Info(error) => write!(f, "the block's key cannot be read: {error}"),
         }
     }
 }

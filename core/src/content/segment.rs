@@ -87,6 +87,17 @@ impl Segment {
         self.hod_at.saturating_add(self.algorithm.digest_len() as u64)
     }
 
+    /// That it cannot be as long as is said.
+    pub(crate) const fn wrong_len(&self) -> InfoError {
+        // 2.3.1.1: cbSegment and cbBlockSize are in front of HoD; 2.4.1.2: cbSegment alone.
+        let before = if matches!(self.blocks, Blocks::Listed { .. }) { 8 } else { 4 };
+        InfoError::new(
+            "cbSegment",
+            self.hod_at.saturating_sub(before),
+            InfoFault::OutOfRange(self.len as u64),
+        )
+    }
+
     /// Where it stands in content information 2.0, to search from there; `None` in version 1.0,
     /// which needs no search.
     pub const fn place(&self) -> Option<v2::Place> {

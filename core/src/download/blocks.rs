@@ -170,7 +170,9 @@ impl Blocks {
             }
             // All its reads lie in the range, so the content information contradicts what is
             // stored, or cannot be read any more.
-            ReadResult::NoMore | ReadResult::Local { .. } => self.contradicted = Some(block),
+            ReadResult::NoMore | ReadResult::Failed(_) | ReadResult::Local { .. } => {
+                self.contradicted = Some(block);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 
 use core::ops::Range;
 
-use super::{Added, ApiError, Client, ContentHandle, ContentTag, Parts, State, until};
+use super::{Added, ApiError, CONTENTS, Client, ContentHandle, ContentTag, Parts, State, until};
 use crate::api::waiting::{Of, Waiting};
 use crate::content::Info;
 use crate::limits::{SEGMENT_BYTES, VERIFY_STEP_BYTES};
@@ -68,12 +68,13 @@ impl Client {
         Ok(Some(adding.kept))
     }
 
-    /// Looks through what waits for contents whose reads can begin, a few KiB at a time: what can be sealed
+    /// Looks through what waits for contents whose reads can begin, a few KiB of each in turn: what can be sealed
     /// by now goes into the store. What became of it, if there may be more.
     #[inline(never)]
     pub fn settle(&mut self, parts: &mut Parts<'_>, waiting: &mut Waiting<'_>) -> Option<Kept> {
-        let mut contents = (0u8..).zip(&self.contents);
-        let (index, content) = contents.find(|(_, content)| self.holds && content.is_unsettled())?;
+        let contents = (0u8..).zip(&self.contents).cycle().skip(self.next_settled.into()).take(CONTENTS);
+        let mut unsettled = contents.filter(|(_, content)| self.holds && content.is_unsettled());
+        let (index, content) = unsettled.next()?;
         let mut kept = Kept::default();
         let (handle, tag) = (ContentHandle { index, generation: content.generation }, content.tag);
         let settling = match content.settling {
@@ -89,6 +90,7 @@ impl Client {
         if let Some(content) = self.content_mut(handle) {
             content.settling = settling;
         }
+        self.next_settled = index.saturating_add(1);
         Some(kept)
     }
 
@@ -218,7 +220,9 @@ impl Client {
             && (filled.is_some() || self.begin_intake(parts, handle, &located) == Ok(true))
         {
             *kept = self.pull(parts, waiting, of, handle, block.start, VERIFY_STEP_BYTES);
-            let filled = self.filled(handle, block.start);
+            // What made no progress is left for later.
+            let before = filled.map_or(block.start, |filled| filled.end);
+            let filled = self.filled(handle, block.start).filter(|filled| filled.end > before);
             if filled.is_some_and(|filled| !waiting.run(of, filled.end).is_empty()) {
                 return Some(block.start);
             }

@@ -80,8 +80,13 @@ impl Client {
     ) -> ReadResult {
         let at = offset.unwrap_or(self.position(handle));
         let described = self.ready(handle).map_or(0..0, |complete| complete.info.range());
-        let located = if described.contains(&at) { self.locate(parts, handle, at).ok() } else { None };
-        let Some(located) = located else { return ReadResult::NoMore };
+        if !described.contains(&at) {
+            return ReadResult::NoMore;
+        }
+        let located = match self.locate(parts, handle, at) {
+            Ok(located) => located,
+            Err(error) => return ReadResult::Failed(error),
+        };
         let range = at..located.end().min(described.end);
         if let (None, true, Some(content)) = (offset, moves, self.content_mut(handle)) {
             content.position = range.end;

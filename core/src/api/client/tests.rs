@@ -14,8 +14,10 @@ use crate::content::{EndForm, InfoSource, publish, server_secret};
 use crate::crypto::{HashAlgorithm, SoftCrypto};
 use crate::fetch::Config;
 use crate::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
+use crate::store::split::Split;
 use crate::tests::{Fixed, published_v1};
 
+mod faults;
 mod sharing;
 
 const BLOCKS: usize = 8;
@@ -28,7 +30,7 @@ struct World {
     client: Client,
     fetch: Fetch,
     jobs: [Job; 4],
-    store: RamStore<StdVec<Page>, StdVec<Entry>, StdVec<u8>>,
+    store: Split<RamStore<StdVec<Page>, StdVec<Entry>, StdVec<u8>>, faults::Infos>,
     pages: StdVec<WaitingPage>,
     now: Instant,
     completed: StdVec<Completion>,
@@ -66,11 +68,14 @@ impl World {
             client: Client::new(0),
             fetch: Fetch::new(Config { distributed: false, ..Config::default() }),
             jobs: [const { Job::FREE }; 4],
-            store: RamStore::new(
-                vec![Page::EMPTY; BLOCKS * BLOCK_PAGES],
-                vec![Entry::EMPTY; BLOCKS],
-                vec![0; 16_384],
-            ),
+            store: Split {
+                blocks: RamStore::new(
+                    vec![Page::EMPTY; BLOCKS * BLOCK_PAGES],
+                    vec![Entry::EMPTY; BLOCKS],
+                    StdVec::new(),
+                ),
+                infos: faults::Infos::new(16_384),
+            },
             pages: (0..waiting).map(|_| WaitingPage::EMPTY).collect(),
             now: START,
             completed: StdVec::new(),
@@ -108,6 +113,11 @@ impl World {
         let (handle, info) = (self.collecting(), self.info.clone());
         self.describe(handle, &info);
         handle
+    }
+
+    /// Has content information checked, and looks through nothing.
+    fn check(&mut self) {
+        while self.with(|client, parts, _| client.work(START, parts, &mut |_, _| {})) {}
     }
 
     /// All that can be done.

@@ -207,5 +207,6 @@ fn outcome(result: &ReadResult) -> Outcome {
         ReadResult::TimedOut { range } => Outcome::TimedOut { offset: range.start, len: len(range) },
         // Contradiction C4: the end itself is beyond the range.
         ReadResult::NoMore => Outcome::Failed(ApiError::NoMore),
+        ReadResult::Failed(error) => Outcome::Failed(*error),
     }
 }

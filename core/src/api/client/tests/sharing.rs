@@ -100,3 +100,26 @@ fn applications_leave_rows_to_downloads() {
     assert_eq!(begins(&mut world, content, INTAKES), Err(ApiError::Full));
     assert_eq!(begins(&mut world, download, INTAKES), Ok((0, Added::Partial)));
 }
+
+/// However much waits for one of them.
+#[test]
+fn contents_are_looked_through_by_turns() {
+    let mut world = World::v1(5 * BLOCK + 100, 1_024);
+    let much = world.collecting();
+    let little = world.client.open_content(&mut world.store, [8; 16]).unwrap();
+    world.add(much, 0..5 * BLOCK);
+    world.add(little, 5 * BLOCK..5 * BLOCK + 100);
+    let info = world.info.clone();
+    for handle in [much, little] {
+        world.client.add_content_information(&mut world.store, handle, &info).unwrap();
+        world.client.complete_content_information(&mut world.store, handle).unwrap();
+    }
+    world.check();
+    for _ in 0..4 {
+        assert!(world.with(|client, parts, waiting| client.settle(parts, waiting)).is_some());
+    }
+    let is_stored =
+        |client: &mut Client, parts: &mut Parts<'_>, block| client.is_stored(parts, little, block * BLOCK);
+    assert!(world.with(|client, parts, _| is_stored(client, parts, 5)));
+    assert!(!world.with(|client, parts, _| is_stored(client, parts, 4)));
+}

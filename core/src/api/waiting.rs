@@ -174,15 +174,19 @@ impl<'a> Waiting<'a> {
         true
     }
 
-    /// Forgets what waits within `range`, and wipes it.
-    pub fn forget(&mut self, of: Of, range: &Range<u64>) {
+    /// Forgets what waits within `range`, and wipes it. A page cannot hold what is in front of it and what is
+    /// behind: how many bytes are lost by that.
+    #[must_use]
+    pub fn forget(&mut self, of: Of, range: &Range<u64>) -> u32 {
+        let mut lost = 0u32;
         for page in self.pages.iter_mut().filter(|page| page.is(of)) {
             let held = page.range();
             if held.start >= range.end || held.end <= range.start {
                 continue;
             }
             if held.start < range.start {
-                // Its end may lie beyond: what is behind a block that is whole by now comes again, at worst.
+                // What is behind a block that is whole by now comes again, at worst.
+                lost = lost.saturating_add(held.end.saturating_sub(range.end) as u32);
                 page.len = range.start.saturating_sub(held.start) as usize;
             } else if held.end > range.end {
                 let gone = range.end.saturating_sub(held.start) as usize;
@@ -197,6 +201,7 @@ impl<'a> Waiting<'a> {
                 page.wipe();
             }
         }
+        lost
     }
 
     /// Whose bytes wait at `offset` for any content of `tag`, in the page of that number or behind: that page,

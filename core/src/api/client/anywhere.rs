@@ -80,7 +80,7 @@ impl Client {
         let settling = match content.settling {
             Settling::Done => Settling::Done,
             Settling::Tagged(from) => {
-                let next = self.settle_tagged(parts, waiting, handle, tag, from);
+                let next = self.settle_tagged(parts, waiting, handle, tag, from, &mut kept);
                 next.map_or(Settling::Own(0), Settling::Tagged)
             }
             Settling::Own(from) => {
@@ -131,7 +131,7 @@ impl Client {
         self.come_near(handle, &located.segment);
         let rest = until(located.end(), offset, bytes);
         if parts.storage.find(&located.kept).is_some() {
-            waiting.forget(Of::Content(handle), &(located.start..located.end()));
+            adding.kept.lose(waiting.forget(Of::Content(handle), &(located.start..located.end())));
             adding.skip(rest);
         } else if offset == located.start {
             self.feed(parts, waiting, adding);
@@ -152,9 +152,7 @@ impl Client {
         match added {
             Added::Partial => {
                 adding.skip(used);
-                let kept = self.pull(parts, waiting, Of::Content(handle), handle, offset, u32::MAX);
-                adding.kept.committed = adding.kept.committed.saturating_add(kept.committed);
-                adding.kept.bad = adding.kept.bad.saturating_add(kept.bad);
+                adding.kept.add(self.pull(parts, waiting, Of::Content(handle), handle, offset, u32::MAX));
             }
             // A peer may still fail to give it.
             Added::Known => self.hold(waiting, adding, used),
@@ -190,7 +188,7 @@ impl Client {
             kept.count(added);
             // What another content left is not given up before it is proven to be of this one.
             if added == Added::Committed || matches!(of, Of::Content(_)) {
-                waiting.forget(of, &(filled.start..filled.end.saturating_add(used as u64)));
+                kept.lose(waiting.forget(of, &(filled.start..filled.end.saturating_add(used as u64))));
             }
             if added != Added::Partial {
                 self.unsettle(handle);
@@ -215,11 +213,11 @@ impl Client {
         let block = located.start..located.end();
         let filled = self.filled(handle, block.start);
         if parts.storage.find(&located.kept).is_some() {
-            waiting.forget(of, &block);
+            kept.lose(waiting.forget(of, &block));
         } else if !waiting.run(of, filled.as_ref().map_or(block.start, |filled| filled.end)).is_empty()
             && (filled.is_some() || self.begin_intake(parts, handle, &located) == Ok(true))
         {
-            *kept = self.pull(parts, waiting, of, handle, block.start, VERIFY_STEP_BYTES);
+            kept.add(self.pull(parts, waiting, of, handle, block.start, VERIFY_STEP_BYTES));
             // What made no progress is left for later.
             let before = filled.map_or(block.start, |filled| filled.end);
             let filled = self.filled(handle, block.start).filter(|filled| filled.end > before);
@@ -239,6 +237,7 @@ impl Client {
         handle: ContentHandle,
         tag: ContentTag,
         from: u64,
+        kept: &mut Kept,
     ) -> Option<u64> {
         let at = waiting.first(Of::Tag(tag), &self.described(parts, handle, from))?;
         let Ok(located) = self.locate(parts, handle, at) else { return None };
@@ -246,11 +245,12 @@ impl Client {
         // Several may hold parts of one content, or each another content: which it is shows when it is tried.
         let (mut of, mut page) = (Of::Tag(tag), 0);
         loop {
-            if waiting.covers(of, &block)
-                && self.begin_intake(parts, handle, &located) == Ok(true)
-                && self.pull(parts, waiting, of, handle, block.start, u32::MAX).committed > 0
-            {
-                break;
+            if waiting.covers(of, &block) && self.begin_intake(parts, handle, &located) == Ok(true) {
+                let pulled = self.pull(parts, waiting, of, handle, block.start, u32::MAX);
+                if pulled.committed > 0 {
+                    kept.add(pulled);
+                    break;
+                }
             }
             let Some((number, holder)) = waiting.holder(tag, block.start, page) else { break };
             (of, page) = (Of::Holder(holder), number.saturating_add(1));
@@ -263,7 +263,7 @@ impl Client {
         let bytes = adding.bytes.get(..len).unwrap_or(adding.bytes);
         self.holds = true;
         if !waiting.hold(adding.handle, adding.tag, adding.offset, bytes) {
-            adding.kept.dropped = adding.kept.dropped.saturating_add(bytes.len() as u32);
+            adding.kept.lose(bytes.len() as u32);
         }
         // It may be the last that its block lacked.
         self.unsettle(adding.handle);
@@ -327,6 +327,16 @@ impl Adding<'_> {
 }
 
 impl Kept {
+    fn add(&mut self, more: Self) {
+        self.committed = self.committed.saturating_add(more.committed);
+        self.bad = self.bad.saturating_add(more.bad);
+        self.lose(more.dropped);
+    }
+
+    fn lose(&mut self, bytes: u32) {
+        self.dropped = self.dropped.saturating_add(bytes);
+    }
+
     fn count(&mut self, added: Added) {
         self.committed = self.committed.saturating_add(u32::from(added == Added::Committed));
         self.bad = self.bad.saturating_add(u32::from(added == Added::Bad));

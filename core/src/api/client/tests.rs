@@ -9,7 +9,7 @@ use std::vec::Vec as StdVec;
 use super::anywhere::Kept;
 use super::*;
 use crate::api::waiting::{Page as WaitingPage, Waiting};
-use crate::content::segmenter::Segmentation;
+use crate::content::segmenter::{SegmentLen, Segmentation};
 use crate::content::{EndForm, InfoSource, publish, server_secret};
 use crate::crypto::{HashAlgorithm, SoftCrypto};
 use crate::fetch::Config;
@@ -42,10 +42,10 @@ fn bytes(len: u64) -> StdVec<u8> {
     (0..len).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
 
-fn published_v2(content: &[u8]) -> StdVec<u8> {
+fn published_v2(content: &[u8], segmentation: Segmentation) -> StdVec<u8> {
     let mut room = vec![0; 4_096];
     let ks = server_secret(&mut SoftCrypto, HashAlgorithm::TruncatedSha512, b"secret");
-    let mut publisher = publish::v2::Publisher::new(ks, Segmentation::ContentDefined);
+    let mut publisher = publish::v2::Publisher::new(ks, segmentation);
     publisher.update(&mut SoftCrypto, content, &mut room.as_mut_slice()).unwrap();
     let info = publisher.finish(&mut SoftCrypto, &mut room.as_mut_slice()).unwrap();
     room.truncate(info.encoded_len() as usize);
@@ -303,7 +303,7 @@ fn what_comes_before_content_information_is_verified_once_that_is_here() {
         let len = 3 * BLOCK + 77;
         let mut world = World::v1(len, 1_024);
         if v2 {
-            world.info = published_v2(&world.content);
+            world.info = published_v2(&world.content, Segmentation::ContentDefined);
         }
         let handle = world.collecting();
         assert_eq!(world.add(handle, BLOCK + 5..len), committed(0));
@@ -387,7 +387,7 @@ fn there_is_an_end_of_the_content_where_it_is_known() {
     world.describe(ranged, &part);
     assert_eq!(world.add_bytes(ranged, 2 * BLOCK + 5, &[1]), Ok(None));
     world.with(|client, parts, _| client.close_content(ranged, parts)).unwrap();
-    let part = excerpt(&published_v2(&world.content), 10..20);
+    let part = excerpt(&published_v2(&world.content, Segmentation::ContentDefined), 10..20);
     let ranged = world.collecting();
     world.describe(ranged, &part);
     assert_eq!(world.add_bytes(ranged, 2 * BLOCK + 5, &[1]), Ok(Some(committed(0))));
@@ -405,4 +405,26 @@ fn without_room_it_is_dropped_and_counted() {
     world.client.add_content_information(&mut world.store, unusable, &[9; 200]).unwrap();
     assert!(world.client.complete_content_information(&mut world.store, unusable).is_err());
     assert!(matches!(world.add_bytes(unusable, 0, &[1]), Err(ApiError::CannotParse(_))));
+}
+
+/// A page has no room for what is in front of a block that goes, and for what is behind it.
+#[test]
+fn what_is_lost_around_a_tiny_block_is_counted() {
+    let content = bytes(500);
+    let tiny = Segmentation::Fixed(SegmentLen::new(100).unwrap());
+    let mut world = World::new(content.clone(), published_v2(&content, tiny), 8);
+    let (handle, info) = (world.collecting(), world.info.clone());
+    world.add(handle, 150..500);
+    world.client.add_content_information(&mut world.store, handle, &info).unwrap();
+    world.client.complete_content_information(&mut world.store, handle).unwrap();
+    world.check();
+    let step =
+        |client: &mut Client, parts: &mut Parts<'_>, waiting: &mut Waiting<'_>| client.settle(parts, waiting);
+    let mut all = Kept::default();
+    while let Some(kept) = world.with(step) {
+        all.committed += kept.committed;
+        all.dropped += kept.dropped;
+    }
+    let lost = 350 - 50 - 100 * all.committed;
+    assert_eq!(all, Kept { committed: 1, bad: 0, dropped: lost });
 }

@@ -90,10 +90,14 @@ fn a_range_is_forgotten_and_wiped_and_its_neighbours_stay() {
     let mut waiting = Waiting::new(&mut pages);
     let of = Of::Content(FIRST);
     assert!(waiting.hold(FIRST, TAG, 0, &bytes(0..1_536)));
-    waiting.forget(of, &(200..1_100));
+    assert_eq!(waiting.forget(of, &(200..1_100)), 0);
     assert_eq!(read(&waiting, of, 0..200), bytes(0..200));
     assert_eq!(waiting.first(of, &(200..2_000)), Some(1_100));
     assert_eq!(read(&waiting, of, 1_100..1_536), bytes(1_100..1_536));
+    // Of one page, both ends cannot stay.
+    assert_eq!(waiting.forget(of, &(50..60)), 140);
+    assert_eq!(read(&waiting, of, 0..50), bytes(0..50));
+    assert!(waiting.run(of, 60).is_empty());
     for page in &pages {
         let (before, rest) = page.bytes.split_at(page.skip);
         assert!(before.iter().chain(&rest[page.len..]).all(|&byte| byte == 0));

@@ -154,6 +154,10 @@ pub struct Model<'a> {
     blocks: BTreeMap<(&'static str, u64), consumer::Block>,
     held: held::Held,
     bad_blocks: u32,
+    /// Whether flushes may find something.
+    flushes: bool,
+    /// Whose waiting bytes are looked through next.
+    next_settled: usize,
 }
 
 type Result<T> = core::result::Result<T, u32>;
@@ -177,6 +181,8 @@ impl<'a> Model<'a> {
             blocks: BTreeMap::new(),
             held: held::Held::default(),
             bad_blocks: 0,
+            flushes: false,
+            next_settled: 0,
         }
     }
 
@@ -233,7 +239,10 @@ impl<'a> Model<'a> {
     fn set_status(&mut self, status: u32) {
         self.status = status;
         if status != 2 {
-            self.end_all(code::INVALIDATED, |row| row.action != Action::Notify);
+            for operation in self.pending(|row| row.action != Action::Notify) {
+                let is_flush = matches!(self.operations[operation].action, Action::Flush(_));
+                self.fail(operation, if is_flush { code::ABORTED } else { code::INVALIDATED });
+            }
             self.invalidate_published();
             for content in 0..self.contents.len() {
                 self.end_content(content, code::INVALIDATED, consumer::Phase::Invalidated);

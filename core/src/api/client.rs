@@ -165,6 +165,8 @@ pub struct Client {
     parted: bool,
     /// Whether a block has come whole from an origin since reads were looked at.
     fresh: bool,
+    /// Whether a block that was read has been given up.
+    unpinned: bool,
 }
 
 struct Content {
@@ -298,6 +300,7 @@ impl Client {
             next_settled: 0,
             parted: false,
             fresh: false,
+            unpinned: false,
         }
     }
 
@@ -419,6 +422,11 @@ impl Client {
     /// Changes whenever data was added or a read was ended: as long as it does, a full store gets room.
     pub fn moved(&self) -> u32 {
         self.moved
+    }
+
+    /// Whether a block that was read has been given up since this was asked last.
+    pub(super) fn has_unpinned(&mut self) -> bool {
+        core::mem::take(&mut self.unpinned)
     }
 
     /// Whether the block of `handle` that holds `offset` is in the store.
@@ -750,7 +758,10 @@ impl Client {
                 Stage::Open(Wish { search: Search::Waiting(job), .. }) if goes => {
                     Fetch::cancel(parts.storage, parts.jobs, *job);
                 }
-                Stage::Ready(ready) if goes => parts.storage.unpin(ready.stored.slot),
+                Stage::Ready(ready) if goes => {
+                    parts.storage.unpin(ready.stored.slot);
+                    self.unpinned = true;
+                }
                 _ => {}
             }
             !goes

@@ -224,8 +224,9 @@ impl Api<'_> {
         content: ContentHandle,
         operation: Option<OperationId>,
     ) -> Result<(), ApiError> {
-        content.row(self.tables.contents)?;
+        let row = content.row(self.tables.contents)?;
         self.tables.available(content.instance)?;
+        row.open()?;
         let mut any = false;
         while let Some(id) = self.tables.first_pending(&|row| {
             row.handle == Handle::Content(content) && operation.is_none_or(|operation| row.is(operation))
@@ -236,6 +237,11 @@ impl Api<'_> {
             any = true;
         }
         if any { Ok(()) } else { Err(ApiError::OperationNotFound) }
+    }
+
+    /// Whether all that is left of a content is to close it.
+    pub fn is_invalidated(&self, content: ContentHandle) -> bool {
+        content.row(self.tables.contents).is_ok_and(|row| matches!(row.stage, Stage::Invalidated))
     }
 
     /// Leaves content information open whose completion is cancelled.

@@ -158,10 +158,6 @@ impl Operation {
         data: None,
     };
 
-    pub(super) fn id(&self) -> OperationId {
-        self.id
-    }
-
     pub(super) fn is_pending(&self) -> bool {
         self.stage == Stage::Pending
     }
@@ -178,6 +174,14 @@ impl Operation {
     pub(super) fn stream(&self) -> Option<StreamHandle> {
         match self.handle {
             Handle::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// The tag of which all is to go.
+    pub(super) fn flushed(&self) -> Option<ContentTag> {
+        match self.action {
+            Action::Flush(tag) => Some(tag),
             _ => None,
         }
     }
@@ -290,9 +294,20 @@ impl Tables<'_> {
 
     /// Of those that are `meant` and have not ended yet, the one that was accepted first.
     pub(super) fn first_pending(&self, meant: &dyn Fn(&Operation) -> bool) -> Option<OperationId> {
+        self.pending_after(None, meant)
+    }
+
+    /// The same of those that were accepted after another one.
+    pub(super) fn pending_after(
+        &self,
+        other: Option<OperationId>,
+        meant: &dyn Fn(&Operation) -> bool,
+    ) -> Option<OperationId> {
         let next = self.desk.next_operation;
-        let rows = self.operations.iter().filter(|row| row.is_pending() && meant(row));
-        rows.max_by_key(|row| next.wrapping_sub(row.id.0)).map(|row| row.id)
+        let age = |id: OperationId| next.wrapping_sub(id.0);
+        let later = |row: &&Operation| other.is_none_or(|other| age(row.id) < age(other));
+        let rows = self.operations.iter().filter(later).filter(|row| row.is_pending() && meant(row));
+        rows.max_by_key(|row| age(row.id)).map(|row| row.id)
     }
 
     /// Whether an operation that does `action` is under way on what `handle` names.

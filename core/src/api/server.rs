@@ -175,7 +175,12 @@ impl Api<'_> {
 
     /// Ends all that is open, but for instances: the service is away. What is complete stays published.
     pub(super) fn invalidate(&mut self) {
-        self.tables.end_all(ApiError::Invalidated, &|row| row.action != Action::Notify);
+        while let Some(operation) = self.tables.first_pending(&|row| row.action != Action::Notify) {
+            // A flush is on no handle that could be invalidated: it is cancelled.
+            let flush = self.tables.pending(operation).is_some_and(|row| row.flushed().is_some());
+            let error = if flush { ApiError::Aborted } else { ApiError::Invalidated };
+            self.tables.end(operation, Outcome::Failed(error));
+        }
         for index in 0..self.tables.streams.len() {
             if let Some(growing) = self.tables.streams.get_mut(index).and_then(Stream::invalidate) {
                 self.remove(growing);

@@ -68,6 +68,8 @@ pub struct Desk {
     pub(super) next_end: u32,
     pub(super) dropped: Dropped,
     pub(super) tags: Tags,
+    /// Whether a flush was accepted that nothing has been done for yet.
+    pub(super) flushes: bool,
     /// When the first of the reads that wait for a row runs out of time.
     pub(super) wakes: Option<Instant>,
 }
@@ -135,6 +137,7 @@ impl<
                 next_end: 0,
                 dropped: Dropped { bad_blocks: 0, bytes: 0 },
                 tags: Tags::NONE,
+                flushes: false,
                 wakes: None,
             },
             // Constants would take as much flash as they take memory.

@@ -25,6 +25,8 @@ pub(super) struct Content {
     row: usize,
     /// Blocks whose beginning has come, by where they begin.
     filling: BTreeMap<u64, Vec<u8>>,
+    /// Those of them that have not been gone on with for long: others may have their place.
+    idle: BTreeSet<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -106,6 +108,7 @@ impl Model<'_> {
             settling: Settling::Tagged(0),
             row,
             filling: BTreeMap::new(),
+            idle: BTreeSet::new(),
         });
         Ok(())
     }
@@ -151,7 +154,9 @@ impl Model<'_> {
         self.held.close(content);
         let row = &mut self.contents[content];
         row.filling.clear();
+        row.idle.clear();
         row.phase = then;
+        self.unsettle_all();
     }
 
     pub(super) fn add_content_information(&mut self, content: usize, bytes: &[u8]) -> Result<()> {
@@ -261,6 +266,7 @@ impl Model<'_> {
             return Err(code::INVALID_HANDLE);
         }
         self.available(self.contents[content].instance)?;
+        self.open_phase(content)?;
         let mut meant = self.pending(|row| row.on == On::Content(content));
         meant.retain(|operation| one.is_none_or(|one| one == *operation));
         if meant.is_empty() {
@@ -281,6 +287,7 @@ impl Model<'_> {
         self.available(instance)?;
         self.accept(instance, On::Instance(instance), key, Action::Flush(tag))?;
         self.held.flush(tag);
+        self.flushes = true;
         Ok(())
     }
 
@@ -291,6 +298,19 @@ impl Model<'_> {
     /// Does all that can be done; if `elapsed`, searches for peers end as well, in vain.
     pub(super) fn drive(&mut self, elapsed: bool) {
         self.turn += 1;
+        self.work(elapsed);
+        let mut any = false;
+        for row in self.contents.iter_mut().filter(|_| elapsed) {
+            any |= row.filling.keys().any(|start| row.idle.insert(*start));
+            row.idle.extend(row.filling.keys());
+        }
+        if any {
+            self.unsettle_all();
+            self.work(elapsed);
+        }
+    }
+
+    fn work(&mut self, elapsed: bool) {
         loop {
             let mut moved = self.check();
             let issued = self.pending(|row| matches!(row.action, Action::Read(read) if read.is_issued));
@@ -344,9 +364,10 @@ impl Model<'_> {
     }
 
     fn work_flushes(&mut self) {
-        let mut flushes = self.pending(|row| matches!(row.action, Action::Flush(_)));
-        flushes.sort_by_key(|operation| self.operations[*operation].row);
-        for operation in flushes {
+        if !std::mem::take(&mut self.flushes) {
+            return;
+        }
+        for operation in self.pending(|row| matches!(row.action, Action::Flush(_))) {
             let Action::Flush(tag) = self.operations[operation].action else { unreachable!() };
             let mut is_over = true;
             self.blocks.retain(|_, block| {
@@ -419,7 +440,8 @@ impl Model<'_> {
             let is_new = read.waits_at.is_none();
             if is_new {
                 // Peers are asked for it: what was added of it is given up.
-                self.contents[content].filling.remove(&block.start);
+                self.give_up(content, block.start);
+                self.displace(&key);
             }
             read.waits_at = Some(offset);
             self.operations[operation].action = Action::Read(read);
@@ -452,7 +474,12 @@ impl Model<'_> {
             let row = &self.contents[*at];
             row.described().is_some() && row.settling != Settling::Done
         };
-        let first = (0..self.contents.len()).filter(unsettled).min_by_key(|at| self.contents[*at].row);
+        // Each has its turn.
+        let turn = |at: &usize| {
+            let row = self.contents[*at].row;
+            (row < self.next_settled, row)
+        };
+        let first = (0..self.contents.len()).filter(unsettled).min_by_key(turn);
         let Some(content) = first.filter(|_| self.held.is_used) else { return false };
         let Content { settling, tag, .. } = self.contents[content];
         let blocks = &self.library.materials[self.contents[content].described().unwrap()].blocks;
@@ -463,7 +490,7 @@ impl Model<'_> {
                     Some(at) => {
                         let (block, key) = self.block_at(content, at).unwrap();
                         let all = self.held.all(Of::Tag(tag), block.clone());
-                        if let Some(bytes) = all.filter(|_| self.can_begin(&key)) {
+                        if let Some(bytes) = all.filter(|_| self.make_way(&key)) {
                             // They may be of another content: only what is right is used up.
                             if self.is_right(content, &block, &bytes) {
                                 self.commit(content, key);
@@ -492,6 +519,7 @@ impl Model<'_> {
             Settling::Done => return false,
         };
         self.contents[content].settling = next;
+        self.next_settled = self.contents[content].row + 1;
         true
     }
 
@@ -507,11 +535,12 @@ impl Model<'_> {
         if bytes.is_empty() {
             return;
         }
-        let begins = filled.is_none() && at == block.start && self.can_begin(&key);
+        let begins = filled.is_none() && at == block.start && self.make_way(&key);
         if filled != Some(at) && self.is_stored(key) {
             self.held.forget(Of::Content(content), block);
         } else if filled == Some(at) || begins {
             self.contents[content].filling.entry(block.start).or_default().extend(bytes);
+            self.contents[content].idle.remove(&block.start);
             self.pull(content, &block, key);
         } else {
             self.hold(content, at, bytes);
@@ -520,7 +549,9 @@ impl Model<'_> {
 
     /// Whether a block is being filled by a content, from now on if what waits is its beginning.
     fn begin(&mut self, content: usize, block: &Range<u64>, key: &(&'static str, u64)) -> bool {
-        let begins = self.held.at(Of::Content(content), block.start).is_some() && self.can_begin(key);
+        let is_filling = self.contents[content].filling.contains_key(&block.start);
+        let begins =
+            !is_filling && self.held.at(Of::Content(content), block.start).is_some() && self.make_way(key);
         let filling = &mut self.contents[content].filling;
         if begins {
             filling.entry(block.start).or_default();
@@ -531,6 +562,7 @@ impl Model<'_> {
     /// Goes on with what waits, and verifies what is whole.
     fn pull(&mut self, content: usize, block: &Range<u64>, key: (&'static str, u64)) {
         let mut bytes = self.contents[content].filling.remove(&block.start).unwrap();
+        let is_idle = self.contents[content].idle.remove(&block.start);
         let before = bytes.len();
         while let at = block.start + bytes.len() as u64
             && at < block.end
@@ -543,6 +575,9 @@ impl Model<'_> {
             self.held.forget(Of::Content(content), block.start..end);
         }
         if end < block.end {
+            if is_idle && bytes.len() == before {
+                self.contents[content].idle.insert(block.start);
+            }
             self.contents[content].filling.insert(block.start, bytes);
             return;
         }
@@ -573,6 +608,31 @@ impl Model<'_> {
         !self.is_stored(*key) && !all.contains(key) && all.len() < self.sizes.intakes
     }
 
+    /// The same, once who does not go on with it has given it up.
+    fn make_way(&mut self, key: &(&'static str, u64)) -> bool {
+        let filled: usize = self.contents.iter().map(|row| row.filling.len()).sum();
+        if !self.is_stored(*key) && filled < self.sizes.intakes {
+            self.displace(key);
+        }
+        self.can_begin(key)
+    }
+
+    /// Who does not go on with a block gives it up.
+    fn displace(&mut self, key: &(&'static str, u64)) {
+        for content in 0..self.contents.len() {
+            for start in self.contents[content].idle.clone() {
+                if self.block_at(content, start).unwrap().1 == *key {
+                    self.give_up(content, start);
+                }
+            }
+        }
+    }
+
+    fn give_up(&mut self, content: usize, start: u64) {
+        self.contents[content].filling.remove(&start);
+        self.contents[content].idle.remove(&start);
+    }
+
     fn hold(&mut self, content: usize, at: u64, bytes: &[u8]) {
         self.held.hold(content, self.contents[content].tag, at, bytes);
         self.unsettle(content);
@@ -583,6 +643,10 @@ impl Model<'_> {
         if *settling == Settling::Done {
             *settling = Settling::Own(0);
         }
+    }
+
+    fn unsettle_all(&mut self) {
+        (0..self.contents.len()).for_each(|content| self.unsettle(content));
     }
 
     /// The block of a content that can be verified and has the byte at an offset, with the name under which it is
@@ -614,6 +678,7 @@ impl Model<'_> {
 
     fn unpin(&mut self, data: &Data) {
         self.blocks.get_mut(&data.block).unwrap().pins -= 1;
+        self.flushes = true;
     }
 
     fn accept_on(&mut self, content: usize, action: Action) -> Result<usize> {

@@ -69,17 +69,20 @@ impl Api<'_> {
         let handle = Handle::Instance(instance);
         let operation = self.tables.accept(instance, handle, key, Action::Flush(tag))?;
         Waiting::new(self.tables.pages).flush(tag);
-        *self.busy = true;
+        (*self.busy, self.tables.desk.flushes) = (true, true);
         Ok(operation)
     }
 
-    /// Does what flushes wait for.
+    /// Does what flushes wait for. Nothing but reads keeps a block: until one is given up, nothing changes.
     pub(in crate::api) fn work_flushes(&mut self) {
-        for index in 0..self.tables.operations.len() {
-            let Some(row) = self.tables.operations.get(index).filter(|row| row.is_pending()) else {
-                continue;
-            };
-            let (Action::Flush(tag), id) = (row.action, row.id()) else { continue };
+        let given_up = self.client.has_unpinned();
+        if !core::mem::take(&mut self.tables.desk.flushes) && !given_up {
+            return;
+        }
+        let mut last = None;
+        while let Some(id) = self.tables.pending_after(last, &|row| row.flushed().is_some()) {
+            last = Some(id);
+            let Some(tag) = self.tables.pending(id).and_then(|row| row.flushed()) else { break };
             let mut is_over = true;
             for label in self.tables.desk.tags.find(tag).into_iter().flatten() {
                 is_over &= self.parts.storage.forget_labelled(label);

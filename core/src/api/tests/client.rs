@@ -437,10 +437,11 @@ fn conformance_13_a_service_that_goes_invalidates_contents() {
     node.api().set_status(Status::Unavailable);
     assert_eq!(node.api().open_content(instance, TAG, 0), Err(ApiError::Unavailable));
     assert_eq!(node.api().cancel_client_operation(content, None), Err(ApiError::Unavailable));
+    node.api().set_status(Status::Available);
+    assert_eq!(node.api().cancel_client_operation(content, None), Err(ApiError::Invalidated));
     for handle in [content, collecting] {
         assert_eq!(node.api().close_content(handle), Ok(()));
     }
-    node.api().set_status(Status::Available);
     let content = open_content(&mut node, instance, &expected(b"content", Version::V1));
     add_data(&mut node, content, 0, b"content");
     assert_eq!(bytes_at(&mut node, content, 0, 9).unwrap(), b"content");

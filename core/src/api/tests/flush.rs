@@ -159,10 +159,45 @@ fn a_flush_needs_the_service_and_ends_with_it() {
     node.api().set_status(Status::Disabled);
     let ends = ended(&mut node);
     let end = ends.iter().find(|end| end.operation == pending).unwrap();
-    assert_eq!(end.outcome, Outcome::Failed(ApiError::Invalidated));
+    assert_eq!(end.outcome, Outcome::Failed(ApiError::Aborted));
     assert_eq!(node.api().flush_content(instance, OURS, 0), Err(ApiError::Disabled));
     node.api().set_status(Status::Available);
     assert_eq!(flush(&mut node, instance, OURS), Outcome::Done);
     node.api().shutdown(instance).unwrap();
     assert_eq!(node.api().flush_content(instance, OURS, 0), Err(ApiError::InvalidHandle));
+}
+
+/// However their rows lie.
+#[test]
+fn flushes_end_in_the_order_in_which_they_were_accepted() {
+    let (mut node, instance) = client();
+    let content = cached(&mut node, instance, OURS, &random(70_000));
+    // The first row is that of a read, and is free when the last flush is accepted.
+    let read = node.api().block_read(NOW, content, 0, 9, LOCAL);
+    assert!(matches!(outcome(&mut node, read), Outcome::Data { .. }));
+    let mut flushes: Vec<_> = (0..3).map(|_| node.api().flush_content(instance, OURS, 0).unwrap()).collect();
+    assert_eq!(ended(&mut node), []);
+    node.api().end_read(read.unwrap());
+    flushes.push(node.api().flush_content(instance, OURS, 0).unwrap());
+    let ends: Vec<_> = ended(&mut node).iter().map(|end| end.operation).collect();
+    assert_eq!(ends, flushes);
+}
+
+/// What keeps it has to go first: until then the store is not searched again.
+#[test]
+fn a_flush_goes_on_when_a_read_is_given_up() {
+    let (mut node, instance) = client();
+    let bytes = random(140_000);
+    let content = cached(&mut node, instance, OURS, &bytes[..70_000]);
+    let read = node.api().block_read(NOW, content, 0, 9, LOCAL);
+    assert!(matches!(outcome(&mut node, read), Outcome::Data { .. }));
+    let flush = node.api().flush_content(instance, OURS, 0).unwrap();
+    assert_eq!(ended(&mut node), []);
+    // It is new, and goes with what was there.
+    let other = cached(&mut node, instance, OURS, &bytes[70_000..]);
+    assert!(here(&mut node, other));
+    node.api().close_content(content).unwrap();
+    let [completion] = ended(&mut node)[..] else { panic!("one") };
+    assert_eq!((completion.operation, completion.outcome), (flush, Outcome::Done));
+    assert!(!here(&mut node, other));
 }

@@ -184,7 +184,7 @@ fn what_another_content_left_unfinished_is_fetched() {
         let other = open_content(node, instance, &expected(&bytes, version));
         add_data(node, other, 0, &bytes[..1_000]);
         link.settle();
-        link.now = link.now + Duration::from_secs(2);
+        link.now += Duration::from_secs(2);
         link.settle();
         let now = link.now;
         link.nodes[0].api().block_read(now, content, 0, 10, Patience::Endless).unwrap();

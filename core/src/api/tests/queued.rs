@@ -62,7 +62,7 @@ fn time_runs_out_where_no_row_gets_free() {
         assert_eq!(link.now.since(now), Duration::from_millis(millis));
     }
     // The others have no time that could run out.
-    link.now = link.now + Duration::from_secs(1_000);
+    link.now += Duration::from_secs(1_000);
     link.settle();
     assert!(link.nodes[0].api().is_pending(local));
     link.nodes[0].api().end_read(reads[0]);

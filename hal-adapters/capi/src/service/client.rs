@@ -189,7 +189,11 @@ impl Service {
                 && overlapped.is_none_or(|address| operation.overlapped.address() == address)
         };
         let meant = self.operations.iter().find(|operation| is_meant(operation));
-        let Some(meant) = meant else { return Err(self.nothing_to_cancel(instance)) };
+        let Some(meant) = meant else {
+            let code = self.nothing_to_cancel(instance);
+            let useless = self.api().is_invalidated(core) && code == PEERDIST_ERROR_OPERATION_NOTFOUND;
+            return Err(if useless { PEERDIST_ERROR_INVALIDATED } else { code });
+        };
         // What is between two pieces the node does not know of.
         let one = meant.work.operation();
         if overlapped.is_none() || one.is_some() {

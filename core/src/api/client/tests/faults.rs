@@ -53,7 +53,7 @@ impl World {
         [key, key + 32 + 4 + 32]
     }
 
-    fn breaks(&mut self, at: u64) {
+    fn breaks(&self, at: u64) {
         self.store.infos.broken.borrow_mut().push(at);
     }
 }

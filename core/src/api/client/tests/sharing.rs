@@ -31,7 +31,7 @@ fn who_adds_all_the_time_keeps_its_place() {
     for start in (0..BLOCK).step_by(4_096) {
         let kept = world.add(steady, start..start + 4_096);
         assert_eq!(kept.committed, u32::from(start + 4_096 == BLOCK), "{start}");
-        world.now = world.now + Duration::from_millis(900);
+        world.now += Duration::from_millis(900);
         world.work(world.now);
         assert_eq!(world.add(other, 0..1_000), committed(0));
     }

@@ -167,8 +167,7 @@ fn conformance_13_handles_become_useless() {
     // G10: they stay so when it comes back.
     peerdist_set_status(PEERDIST_STATUS_AVAILABLE);
     refused(PEERDIST_ERROR_INVALIDATED);
-    // SAFETY: it names no operation.
-    let cancelled = unsafe { PeerDistClientCancelAsyncOperation(desk.instance, content, null_mut()) };
+    let cancelled = PeerDistClientCancelAsyncOperation(desk.instance, content, null_mut());
     assert_eq!(cancelled, PEERDIST_ERROR_INVALIDATED);
     assert_eq!(PeerDistClientCloseContent(desk.instance, content), ERROR_SUCCESS);
     assert_eq!(PeerDistServerCloseStreamHandle(desk.instance, stream), ERROR_SUCCESS);

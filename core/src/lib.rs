@@ -146,6 +146,7 @@ pub mod discovery;
 pub mod download;
 pub mod encoding;
 pub mod fetch;
+pub mod hosted;
 pub mod http;
 pub mod limits;
 pub mod node;

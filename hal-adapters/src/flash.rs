@@ -311,10 +311,10 @@ impl<F: NorFlash, E: AsRef<[Entry]> + AsMut<[Entry]>> FlashStore<F, E> {
 
     /// The committed blocks of `segment` that are not too old.
     fn of_segment(&self, segment: &SegmentId) -> impl Iterator<Item = (u32, Commit)> {
-        let Name { tag, .. } = Name::of(&BlockId { segment: *segment, index: 0 });
+        let segment = *segment;
         self.entries.as_ref().iter().filter_map(move |entry| {
-            let commit = entry.committed().filter(|commit| entry.name.tag == tag && !self.is_expired(commit));
-            Some((entry.name.index, *commit?))
+            let commit = entry.committed().filter(|commit| !self.is_expired(commit))?;
+            Some((entry.name.index_in(&segment)?, *commit))
         })
     }
 

@@ -51,6 +51,7 @@ const PROVEN: &[&str] = &[
     "http::date",
     "http::select",
     "http::wire",
+    "hosted::wire",
     "retrieval::set",
     "retrieval::wire",
     "store::seal",

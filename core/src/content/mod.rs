@@ -28,7 +28,7 @@ pub use self::excerpt::{EmitError, EndForm, Excerpt, Plan};
 pub use self::gathered::{Gathered, gathered_front};
 pub use self::info::{Info, Version, emit_empty, parse_empty};
 pub use self::segment::{HodCheck, Progress, Segment};
-use crate::bytes::Truncated;
+use crate::bytes::{Truncated, copy};
 use crate::crypto::{Crypto, Digest, HashAlgorithm, Secret, hash};
 
 /// C2 of MS-PCCRC 2.2: `MS_P2P_CACHING` with its NUL, in UTF-16LE. The document says ASCII, which
@@ -50,11 +50,37 @@ impl SegmentId {
         }
     }
 
+    /// The name under which blocks of this segment are kept that nobody here can verify: those of a hosted cache
+    /// that has no keys (fact 47). It has a byte more than an identifier, so that it is nobody's, and
+    /// nobody can ask for it. `None` of 48 and 64 bytes, which are not offered without keys.
+    pub fn unverifiable(&self) -> Option<Self> {
+        let id: &[u8; UNVERIFIABLE_BYTES - 1] = self.as_bytes().try_into().ok()?;
+        let mut name = [0; UNVERIFIABLE_BYTES];
+        copy(&mut name, id);
+        Digest::from_slice(&name).map(Self)
+    }
+
+    /// Whether it is such a name.
+    pub fn is_unverifiable(&self) -> bool {
+        self.as_bytes().len() == UNVERIFIABLE_BYTES
+    }
+
+    /// Takes bytes that a store kept: those of an identifier, or of such a name.
+    pub fn from_stored(bytes: &[u8]) -> Option<Self> {
+        match bytes.len() {
+            UNVERIFIABLE_BYTES => Digest::from_slice(bytes).map(Self),
+            _ => Self::from_slice(bytes),
+        }
+    }
+
     /// The bytes of the identifier.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 }
+
+/// Bytes of a name for blocks that cannot be verified: no digest has as many.
+const UNVERIFIABLE_BYTES: usize = 33;
 
 impl core::fmt::Debug for SegmentId {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -293,6 +319,21 @@ mod tests {
     fn identifiers_are_as_long_as_digests() {
         for len in 0..80 {
             assert_eq!(SegmentId::from_slice(&[1; 80][..len]).is_some(), [32, 48, 64].contains(&len));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_verified_has_a_name_of_its_own() {
+        let id = SegmentId::from_slice(&[7; 32]).unwrap();
+        let name = id.unverifiable().unwrap();
+        assert!(name.is_unverifiable() && !id.is_unverifiable() && name != id);
+        // It comes back from a store, and from nowhere else.
+        assert_eq!(SegmentId::from_stored(name.as_bytes()), Some(name));
+        assert_eq!(SegmentId::from_slice(name.as_bytes()), None);
+        assert_eq!(SegmentId::from_stored(id.as_bytes()), Some(id));
+        assert_eq!(name.unverifiable(), None);
+        for len in [48, 64] {
+            assert_eq!(SegmentId::from_slice(&[7; 64][..len]).unwrap().unverifiable(), None);
         }
     }
 

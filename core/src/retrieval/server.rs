@@ -45,6 +45,16 @@ pub enum Role {
     HostedCache,
 }
 
+impl Role {
+    /// The name under which a segment's blocks are kept that cannot be verified, for who may hand them out.
+    pub(super) fn apart(self, segment: &SegmentId) -> Option<SegmentId> {
+        match self {
+            Self::Peer => None,
+            Self::HostedCache => segment.unverifiable(),
+        }
+    }
+}
+
 /// One exchange: what is asked for, and then the answer, read out piece by piece.
 pub struct Exchange {
     role: Role,
@@ -259,9 +269,25 @@ impl Exchange {
     fn find_block(&mut self, segment: Option<SegmentId>, store: &dyn Store) {
         self.set = IndexSet::EMPTY;
         let Some(segment) = segment else { return };
-        self.stored = self.block.and_then(|index| store.find(&BlockId { segment, index }));
+        self.stored = self.block.and_then(|index| self.find(store, BlockId { segment, index }));
         // 3.2.5.3: MUST calculate NextBlockIndex: the next block to be had here, or zero.
-        self.next = store.next_block(&segment, self.index).unwrap_or(0);
+        self.next = self.next_block(store, &segment, self.index);
+    }
+
+    /// A block that is here. A hosted cache hands out as well what it cannot verify, as it came (fact 47); a peer
+    /// never does.
+    fn find(&self, store: &dyn Store, block: BlockId) -> Option<Stored> {
+        store.find(&block).or_else(|| {
+            let segment = self.role.apart(&block.segment)?;
+            store.find(&BlockId { segment, ..block })
+        })
+    }
+
+    /// The next block of a segment that is here.
+    fn next_block(&self, store: &dyn Store, segment: &SegmentId, index: u32) -> u32 {
+        let apart = self.role.apart(segment).and_then(|apart| store.next_block(&apart, index));
+        let next = store.next_block(segment, index);
+        next.into_iter().chain(apart).min().unwrap_or(0)
     }
 
     /// 3.2.5.2: the intersection of what is needed and what is here; at the limit of active clients the
@@ -271,13 +297,13 @@ impl Exchange {
         let Some(segment) = segment else { return };
         // Stores find a block by its name faster than the one that follows another.
         for index in needed.iter() {
-            if store.find(&BlockId { segment, index }).is_some() {
+            if self.find(store, BlockId { segment, index }).is_some() {
                 self.set.insert(index);
             }
         }
         // 2.2.5.2: what comes behind the last block listed, or zero.
         let last = self.set.last().or(needed.last());
-        self.next = last.and_then(|last| store.next_block(&segment, last)).unwrap_or(0);
+        self.next = last.map_or(0, |last| self.next_block(store, &segment, last));
     }
 }
 

@@ -3,7 +3,8 @@
 //! cache, it MUST be verified).
 //!
 //! Two ways lead through it. [`Verifier`] reads a sealed block back from its slot, decrypts and
-//! hashes it in small pieces; [`Intake`] hashes plaintext on its way into a slot.
+//! hashes it in small pieces; [`Intake`] hashes plaintext on its way into a slot. Beside it, [`keep_as_received`]
+//! lets in what cannot be verified, under names that nobody asks for.
 
 use super::seal::{SealError, Sealer};
 use super::{BlockId, SlotId, Store, StoreError};
@@ -65,6 +66,32 @@ impl Verified {
     /// Bytes of the plaintext.
     pub fn plain_len(&self) -> u32 {
         self.plain_len
+    }
+}
+
+/// Commits what lies in `slot`, as a hosted cache keeps it that has no keys: the one exception from
+/// verifying (fact 47). The slot was reserved for `block`, whose segment has the
+/// [name](crate::content::SegmentId::unverifiable) under which nobody finds a verified block.
+///
+/// After an error the slot is the caller's to release.
+pub fn keep_as_received(
+    store: &mut dyn Store,
+    block: &BlockId,
+    slot: SlotId,
+    seal: Seal,
+    len: u32,
+    plain_len: u32,
+) -> Result<(), VerifyError> {
+    // Content at rest is never in clear.
+    let sealed = seal.algorithm != CipherAlgorithm::None && len == seal.algorithm.sealed_len(plain_len);
+    if !sealed || !block.segment.is_unverifiable() {
+        return Err(VerifyError::Length);
+    }
+    store.commit(Verified { slot, seal, plain_len })?;
+    // Whatever was reserved under another name is not found here, and must not be found there.
+    match store.find(block) {
+        Some(stored) if stored.slot == slot => Ok(()),
+        _ => Err(VerifyError::Seal(StoreError::Stale.into())),
     }
 }
 

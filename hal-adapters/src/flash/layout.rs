@@ -61,6 +61,9 @@ pub struct Name {
     pub index: u32,
 }
 
+/// The bit of an index that marks a block which cannot be verified.
+const UNVERIFIABLE: u32 = 1 << 31;
+
 /// A reservation.
 #[derive(Clone, Copy)]
 pub struct Record {
@@ -111,10 +114,20 @@ impl Start {
 }
 
 impl Name {
-    /// The name of `block`.
+    /// The name of `block`. Whoever offers a block that cannot be verified chooses the id of its segment, so
+    /// that a part of the id does not tell it from another: a bit of the index does.
     pub fn of(block: &BlockId) -> Self {
         let tag = block.segment.as_bytes().first_chunk().map_or([0; 4], words_of);
-        Self { tag, index: block.index }
+        let mark = if block.segment.is_unverifiable() { UNVERIFIABLE } else { 0 };
+        // No segment has so many blocks.
+        Self { tag, index: block.index.min(UNVERIFIABLE - 1) | mark }
+    }
+
+    /// The index of the block, if it is one of the segment that gives this `tag` and mark.
+    pub fn index_in(&self, segment: &SegmentId) -> Option<u32> {
+        let first = Self::of(&BlockId { segment: *segment, index: 0 });
+        let same = first.tag == self.tag && first.index == self.index & UNVERIFIABLE;
+        same.then_some(self.index & !UNVERIFIABLE)
     }
 }
 

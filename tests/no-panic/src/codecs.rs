@@ -24,6 +24,7 @@ use peerdist_core::encoding::{
     Available, Coding, InfoVersion, ReplyCoding, ServerRequest, emit_ask, emit_hash_request,
     emit_missing_data,
 };
+use peerdist_core::hosted::wire as hosted;
 use peerdist_core::http::select::{Selection, Validators};
 use peerdist_core::http::{date, wire as http};
 use peerdist_core::retrieval::set::IndexSet;
@@ -67,6 +68,7 @@ pub static ALL: &[Codec] = &[
     http_parse,
     http_emit,
     http_select,
+    hosted_wire,
     retrieval_request,
     retrieval_reply,
     retrieval_emit,
@@ -613,6 +615,27 @@ fn http_select(input: &[u8], output: &mut [u8]) {
     }
     keep(selection.decide(input, unknown_u64()));
     keep(date::parse(input));
+}
+
+#[inline(never)]
+fn hosted_wire(input: &[u8], output: &mut [u8]) {
+    let mut writer = Writer::new(output);
+    let version = hosted::Version::of_path(input);
+    keep((version.map(hosted::Version::to_wire), version.map(hosted::Version::path).map(str::len)));
+    if let Some((opening, rest)) = input.split_first_chunk() {
+        let opening = hosted::Opening::parse(opening);
+        keep((opening, opening.is_of(hosted::Version::V1), opening.emit(&mut writer)));
+        for bytes in rest.as_chunks().0 {
+            match hosted::Descriptor::parse(bytes) {
+                Ok(descriptor) => keep((descriptor, descriptor.blocks(), descriptor.emit(&mut writer))),
+                Err(error) => keep(error),
+            }
+        }
+    }
+    let message = hosted::MessageType::from_wire(unknown_u32() as u16);
+    keep((message.to_wire(), hosted::Opening::new(hosted::Version::V2, message, unknown_u32() as u16)));
+    keep(input.first_chunk().map(hosted::ResponseCode::parse));
+    keep((hosted::ResponseCode::Ok.to_wire(), checksum(writer.finish())));
 }
 
 #[inline(never)]

@@ -198,9 +198,12 @@ impl Exchange {
 
     /// 3.2.5.4: MUST retrieve the availability of each of the segments, partial ones too.
     fn segment(&mut self, id: &[u8], now: Instant, store: &dyn Store) {
+        let apart = |segment| self.role.apart(&segment);
+        let segment = SegmentId::from_slice(id).and_then(|segment| {
+            [Some(segment), apart(segment)].into_iter().flatten().find(|name| store.blocks(name) > 0)
+        });
         if self.items < SET_INDICES
-            && let Some(segment) = SegmentId::from_slice(id)
-            && store.blocks(&segment) > 0
+            && let Some(segment) = segment
         {
             self.set.insert(self.items);
             let age = store.age(&segment, now).map_or(UNKNOWN_AGE, |age| {

@@ -114,7 +114,7 @@ impl Entry {
         let (&[code, id_len], fields) = fields.split_first_chunk()?;
         let (iv, fields) = fields.split_first_chunk()?;
         let (id, fields) = fields.split_first_chunk::<MAX_DIGEST_BYTES>()?;
-        let segment = SegmentId::from_slice(id.get(..id_len.into())?)?;
+        let segment = SegmentId::from_stored(id.get(..id_len.into())?)?;
         let (crcs, fields) = fields.split_at_checked(usize::from(MAX_BLOCK_PAGES) * size_of::<u32>())?;
         let mut pages = [0; _];
         for (page, crc) in pages.iter_mut().zip(crcs.as_chunks().0) {

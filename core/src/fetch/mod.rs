@@ -22,12 +22,12 @@ pub use self::holdings::{MAX_SEGMENTS, SEARCH_AGAIN};
 pub use self::peers::{MAX_PEERS, MAX_WINDOW};
 pub use self::why::{Cause, FAILURES_KEPT, Failure, Failures, Outcome, Source};
 use crate::content::SegmentId;
-use crate::crypto::{CipherAlgorithm, Crypto, HashAlgorithm, Seal, Secret};
+use crate::crypto::{CipherAlgorithm, Crypto, Digest, HashAlgorithm, Seal, Secret};
 use crate::discovery::client as discovery;
 use crate::discovery::wire::ProbeMatches;
 use crate::limits::{BLOCK_BYTES, SEGMENT_BLOCKS, VERIFY_STEP_BYTES};
 use crate::retrieval::set::IndexSet;
-use crate::store::verify::{Expected, Intake, Verifier, VerifyError};
+use crate::store::verify::{Expected, Intake, Verifier, VerifyError, keep_as_received};
 use crate::store::{BlockId, ReserveError, SlotId, Store};
 use crate::time::Instant;
 use crowd::{Heard, Lists};
@@ -78,9 +78,10 @@ pub struct Job {
 struct Work {
     block: BlockId,
     expected: Expected,
-    /// Whether its hash is known to be one of the segment's.
-    proven: bool,
+    trust: Trust,
     kp: Secret,
+    /// The only one who is asked, if nobody is looked for.
+    only: Option<SocketAddr>,
     since: Tick,
     /// How many readers wait for the outcome.
     readers: u8,
@@ -90,6 +91,17 @@ struct Work {
     /// Nobody else has it: the hosted cache may be asked.
     to_hosted: bool,
     failures: Failures,
+}
+
+/// What a block is held against.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// A hash that is known to be one of the segment's.
+    Proven,
+    /// A hash that is only said to be.
+    Said,
+    /// Nothing: a hosted cache without keys keeps it as it comes (fact 47).
+    AsReceived,
 }
 
 #[allow(clippy::large_enum_variant, reason = "there is no heap to put the large variant on")]
@@ -146,6 +158,8 @@ pub struct Counters {
     pub lists: u32,
     /// Blocks received from peers and verified.
     pub verified: u32,
+    /// Blocks kept as they came from who offered them.
+    pub received: u32,
     /// Blocks that did not verify.
     pub bad_blocks: u32,
     /// Replies that were no proper replies.
@@ -252,10 +266,54 @@ impl Fetch {
         proven: bool,
         kp: &Secret,
     ) -> Option<JobId> {
+        let trust = if proven { Trust::Proven } else { Trust::Said };
+        self.begin(now, jobs, block, expected, trust, kp, None)
+    }
+
+    /// Wants `block` of `client`, and of nobody else: what it offers to a hosted cache.
+    pub fn want_of(
+        &mut self,
+        now: Instant,
+        jobs: &mut [Job],
+        block: BlockId,
+        expected: Expected,
+        kp: &Secret,
+        client: SocketAddr,
+    ) -> Option<JobId> {
+        self.begin(now, jobs, block, expected, Trust::Proven, kp, Some(client))
+    }
+
+    /// The same of a block of which only the length of its plaintext is known: it is kept as it comes, apart
+    /// from what is verified (fact 47). It has to be encrypted.
+    pub fn want_as_received(
+        &mut self,
+        now: Instant,
+        jobs: &mut [Job],
+        block: BlockId,
+        algorithm: HashAlgorithm,
+        len: u32,
+        client: SocketAddr,
+    ) -> Option<JobId> {
+        let expected = Expected { algorithm, hash: Digest::EMPTY, len };
+        self.begin(now, jobs, block, expected, Trust::AsReceived, &Secret::EMPTY, Some(client))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what a row is made of")]
+    fn begin(
+        &mut self,
+        now: Instant,
+        jobs: &mut [Job],
+        block: BlockId,
+        expected: Expected,
+        trust: Trust,
+        kp: &Secret,
+        only: Option<SocketAddr>,
+    ) -> Option<JobId> {
         let same = |work: &Work| {
             work.block == block
                 && work.expected == expected
-                && work.proven == proven
+                && work.trust == trust
+                && work.only == only
                 && !matches!(work.state, State::Ended(_))
         };
         for (index, job) in (0u16..).zip(jobs.iter_mut()) {
@@ -269,8 +327,9 @@ impl Fetch {
         job.work = Some(Work {
             block,
             expected,
-            proven,
+            trust,
             kp: kp.clone(),
+            only,
             since: Tick::of(now),
             readers: 1,
             state: State::Searching,
@@ -333,7 +392,7 @@ impl Fetch {
     /// The name under which the block is kept that `ask` is for; `None` if nobody awaits it any more.
     pub fn kept_as(&self, jobs: &mut [Job], crypto: &mut dyn Crypto, ask: &Ask) -> Option<BlockId> {
         let work = work(jobs, ask)?;
-        Some(work.expected.kept_as(crypto, &work.block, work.proven))
+        work.kept_as(crypto)
     }
 
     /// Takes the next bytes of a block that its peer sends unencrypted: seals them on their way
@@ -348,9 +407,13 @@ impl Fetch {
         bytes: &[u8],
     ) -> Result<bool, Cause> {
         let work = work(jobs, ask).ok_or(Cause::NotHeld)?;
+        // What nobody here has a key for cannot be sealed.
+        if work.trust == Trust::AsReceived {
+            return Err(Cause::Refused);
+        }
         if let State::Asking(place, _) = work.state {
             let len = self.cipher.sealed_len(work.expected.len);
-            let kept = work.expected.kept_as(crypto, &work.block, work.proven);
+            let kept = work.kept_as(crypto).ok_or(Cause::NotHeld)?;
             let slot = store.reserve(&kept, len).map_err(cannot_reserve)?;
             // MS-PCCRR 5.1: an IV suitable for the cipher: fresh for each encryption.
             let mut iv = [0; 16];
@@ -391,6 +454,21 @@ impl Fetch {
             return;
         };
         let cause = match answer {
+            Answer::Sealed { slot, seal, len } if work.trust == Trust::AsReceived => {
+                let kept = work.kept_as(crypto);
+                let plain_len = work.expected.len;
+                let keep = |kept: BlockId| keep_as_received(store, &kept, slot, seal, len, plain_len).ok();
+                if kept.and_then(keep).is_some() {
+                    if let Some(took) = work.took(now) {
+                        self.peers.answered(tick, place, took, plain_len);
+                    }
+                    self.counters.received = self.counters.received.wrapping_add(1);
+                    work.state = State::Ended(self.peers.address(place).map(Source::Peer));
+                    return;
+                }
+                store.release(slot);
+                Cause::BadBlock
+            }
             Answer::Sealed { slot, seal, len } => match Verifier::new(crypto, slot, seal, len, work.expected)
             {
                 Ok(verifier) => {
@@ -564,6 +642,10 @@ impl Fetch {
     /// Whom to ask for a block, in whatever order.
     #[inline(never)]
     fn askable(&self, now: Tick, work: &Work) -> PeerSet {
+        if let Some(only) = work.only {
+            let place = self.peers.place(only).map_or(0, self::only);
+            return self.peers.willing(now, place & !work.asked);
+        }
         let BlockId { segment, index } = &work.block;
         let (mut holders, partial) =
             self.holdings.get(segment).map_or((0, 0), |holding| (holding.holders, holding.partial));
@@ -587,6 +669,9 @@ impl Fetch {
             return false;
         }
         let (segment, algorithm) = (&work.block.segment, work.expected.algorithm);
+        if let Some(only) = work.only {
+            return self.search_one(now, work, only);
+        }
         if self.distributed {
             let trusted = self.peers.trusted(now);
             let Some(holding) = self.holdings.meet(segment, algorithm, SEGMENT_BLOCKS, trusted) else {
@@ -621,6 +706,24 @@ impl Fetch {
         true
     }
 
+    /// Gets to know the only one who is asked, or gives up: it was asked, or is not asked for a while.
+    fn search_one(&mut self, now: Tick, work: &mut Work, only: SocketAddr) -> bool {
+        if work.asked == 0 && self.peers.place(only).is_none() {
+            let Some((place, instead)) = self.peers.meet(now, only) else { return false };
+            if instead {
+                holdings::forget(&mut self.holdings.table, place);
+                self.lists.forget(place);
+            }
+            return true;
+        }
+        let place = self.peers.place(only).map_or(0, self::only);
+        if work.asked == 0 && self.peers.willing(now, place) == 0 {
+            note(work, Some(only), Cause::Shunned);
+        }
+        work.state = State::Ended(None);
+        true
+    }
+
     fn verified(&mut self, work: &mut Work, place: u8) {
         self.peers.trust(place);
         self.counters.verified = self.counters.verified.wrapping_add(1);
@@ -643,7 +746,7 @@ impl Fetch {
         // one in version 2: what does not fit it may be the fault of whoever wrote the content
         // information.
         let version1 = work.expected.algorithm != HashAlgorithm::TruncatedSha512;
-        let certain = work.proven && version1 && work.expected.len == BLOCK_BYTES;
+        let certain = work.trust == Trust::Proven && version1 && work.expected.len == BLOCK_BYTES;
         self.blame(tick, place, cause, certain);
         work.state = if cause.is_ours() { State::Ended(None) } else { State::Searching };
     }
@@ -717,6 +820,16 @@ impl Fetch {
 }
 
 impl Work {
+    /// The name under which it is kept; `None` if it cannot be kept.
+    fn kept_as(&self, crypto: &mut dyn Crypto) -> Option<BlockId> {
+        match self.trust {
+            Trust::AsReceived => {
+                self.block.segment.unverifiable().map(|segment| BlockId { segment, ..self.block })
+            }
+            trust => Some(self.expected.kept_as(crypto, &self.block, trust == Trust::Proven)),
+        }
+    }
+
     /// Gives the slot free that it has in the store.
     fn release(&self, store: &mut dyn Store) {
         match &self.state {

@@ -1,4 +1,5 @@
 mod crowd;
+mod offered;
 
 use super::crowd::NEIGHBOURS;
 use super::*;
@@ -128,7 +129,11 @@ impl World {
 
     /// A reserved slot with the block as a peer sent it, its text changed by `flip`.
     fn sealed(&mut self, index: u32, flip: u8) -> Answer {
-        let block = BlockId { segment: segment(), index };
+        self.sealed_in(BlockId { segment: segment(), index }, flip)
+    }
+
+    /// The same in a slot of any name.
+    fn sealed_in(&mut self, block: BlockId, flip: u8) -> Answer {
         let seal = Seal { algorithm: CipherAlgorithm::Aes128, iv: [3; 16] };
         let len = seal.algorithm.sealed_len(PLAIN.len() as u32);
         let slot = self.store.reserve(&block, len).unwrap();

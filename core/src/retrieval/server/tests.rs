@@ -7,7 +7,7 @@ use crate::retrieval::client::{self, Step};
 use crate::retrieval::set::SET_INDICES;
 use crate::retrieval::wire::{self, GetBlockList, GetSegmentList, Range};
 use crate::store::ram::{Entry, Page, RamStore};
-use crate::store::verify::{Expected, Intake};
+use crate::store::verify::{Expected, Intake, keep_as_received};
 use crate::time::Instant;
 
 macro_rules! vector {
@@ -253,6 +253,48 @@ fn segments_are_for_a_hosted_cache() {
         [&vector!("pccrr-getseglist-0.bin")[..], vector!("pccrr-getseglist-neg-count2.bin"), &request[..147]]
     {
         assert!(answer_as(Role::HostedCache, nonsense, &store, false).is_none());
+    }
+}
+
+/// Fact 47: what a hosted cache cannot verify it hands out as it came, and lists; a peer has no such thing.
+#[test]
+fn what_cannot_be_verified_is_a_hosted_caches() {
+    let mut store = store_with(&[6]);
+    let apart = segment().unverifiable().unwrap();
+    for (segment, index) in [(apart, 5), (apart, 7), (apart, 6)] {
+        let block = BlockId { segment, index };
+        let Ok(slot) = store.reserve(&block, 16) else { continue };
+        store.write(slot, 0, &[index as u8; 16]).unwrap();
+        let seal = Seal { algorithm: CipherAlgorithm::Aes128, iv: [3; 16] };
+        keep_as_received(&mut store, &block, slot, seal, 16, 15).unwrap();
+    }
+    let block = |role, index, store: &mut dyn Store| {
+        let reply = read_all(answer_as(role, &ask(index), store, false), store, 64);
+        let Ok(wire::Reply::Block(block)) = wire::Reply::parse(&reply) else { panic!() };
+        (block.block.first().copied(), block.around.iv.first().copied(), block.around.next)
+    };
+    assert_eq!(block(Role::HostedCache, 5, &mut store), (Some(5), Some(3), 6));
+    assert_eq!(block(Role::HostedCache, 7, &mut store), (Some(7), Some(3), 0));
+    // What is verified comes first.
+    let (_, iv, next) = block(Role::HostedCache, 6, &mut store);
+    assert_eq!((iv, next), (Some(0), 7));
+    for index in [5, 7] {
+        assert_eq!(block(Role::Peer, index, &mut store).0, None);
+    }
+    for (role, listed) in [(Role::HostedCache, &[(5, 3)][..]), (Role::Peer, &[(6, 1)])] {
+        let reply = read_all(answer_as(role, &ask_list(&[(0, 9)]), &store, false), &mut store, 64);
+        let Ok(wire::Reply::BlockList(list)) = wire::Reply::parse(&reply) else { panic!() };
+        assert!(list.ranges.iter().map(|range| (range.index, range.count)).eq(listed.iter().copied()));
+    }
+    // Nobody can ask for it by the name that it has in the store.
+    let mut buf = [0; 128];
+    let mut writer = Writer::new(&mut buf);
+    wire::GetBlocks::emit_one(apart.as_bytes(), 5, &mut writer).unwrap();
+    let by_name = writer.finish();
+    for role in [Role::HostedCache, Role::Peer] {
+        let reply = read_all(answer_as(role, by_name, &store, false), &mut store, 64);
+        let Ok(wire::Reply::Block(block)) = wire::Reply::parse(&reply) else { panic!() };
+        assert!(block.block.is_empty());
     }
 }
 

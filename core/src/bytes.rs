@@ -28,6 +28,16 @@ impl core::fmt::Debug for Len<'_> {
     }
 }
 
+/// The path of a request's target. A server MUST take the absolute form too (RFC 9112 3.2.2), which a client sends
+/// that believes in a proxy.
+pub fn path_of(target: &[u8]) -> &[u8] {
+    let Some((scheme, rest)) = target.split_at_checked(7) else { return target };
+    if !scheme.eq_ignore_ascii_case(b"http://") {
+        return target;
+    }
+    rest.iter().position(|&byte| byte == b'/').and_then(|at| rest.get(at..)).unwrap_or_default()
+}
+
 /// A cursor that takes values off the front of a slice.
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {

@@ -27,16 +27,16 @@ use crate::download::{Download, DownloadEvent, ORIGIN_STREAMS, Url, Validator, W
 use crate::encoding::InfoVersion;
 use crate::fetch::stream::{Answer, Desk, PeerStream};
 use crate::fetch::{self, Ask, Cause, Fetch, Job};
+use crate::hosted;
 pub use crate::limits::DOWNLOADS;
 use crate::limits::MAX_UPLOADS;
 use crate::retrieval::client::AcceptPlain;
-use crate::retrieval::server::Role as ServerRole;
 use crate::serve::{self, Upload};
 use crate::store::{Storage, StoreError};
 use crate::time::{Duration, Instant, earliest};
 
 use downloads::Place;
-pub use service::{ClientOnly, Service, Serving};
+pub use service::{ClientOnly, Hosted, HostedCache, Service, Serving};
 
 /// Reads of the application at once, until it has ended them: what downloads leave of [`READS`].
 pub const APPLICATION_READS: usize = READS - DOWNLOADS * WINDOW;
@@ -447,10 +447,25 @@ where
         Counters { fetch, probe, answer, ..self.counters }
     }
 
+    /// What a hosted cache knows of offers, where the node is one.
+    pub fn hosted(&mut self) -> Option<&mut hosted::server::State> {
+        self.service.hosted().map(|Hosted { server, .. }| server.state)
+    }
+
     /// Takes an incoming connection on our port; `None` if it has to be refused: no stream is
     /// free beyond those in reserve, and all others are busy; or nobody is served at all.
+    pub fn accept(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
+        self.accept_some(now, remote, false)
+    }
+
+    /// The same of one that the adapter secures by TLS: offers of version 1.0 to a hosted cache come by those, and
+    /// by no others (MS-PCHC 2.1).
+    pub fn accept_secured(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
+        self.accept_some(now, remote, true)
+    }
+
     #[inline(never)]
-    pub fn accept(&mut self, now: Instant, _remote: SocketAddr) -> Option<StreamId> {
+    fn accept_some(&mut self, now: Instant, remote: SocketAddr, secured: bool) -> Option<StreamId> {
         if !P::SERVES {
             return None;
         }
@@ -462,7 +477,7 @@ where
             self.counters.refused = self.counters.refused.wrapping_add(1);
             return None;
         }
-        self.open(Role::Serve(Upload::new(now, ServerRole::Peer)), None)
+        self.open(Role::Serve(Upload::new(now, remote.ip(), P::ROLE, secured)), None)
     }
 
     /// Ends the upload that gives way and was idle for longest; whether there is one.
@@ -583,6 +598,7 @@ where
         let mut next = earliest(self.common.fetch.poll_timeout(), self.client.poll_timeout());
         next = earliest(next, self.service.server().and_then(|server| server.poll_timeout()));
         next = earliest(next, self.application.poll_timeout());
+        next = earliest(next, self.service.poll_timeout(now));
         next = earliest(next, Some(self.dial_after).filter(|at| *at > now));
         for place in &self.downloads {
             next = earliest(next, place.poll_timeout(now));

@@ -1,13 +1,17 @@
 //! The corridor of a block that somebody else wants: an HTTP request, by its path → the retrieval
-//! server → the reply, block bytes straight from the store.
+//! server → the reply, block bytes straight from the store; or an offer → the hosted cache.
 
-use crate::bytes::{Writer, copy};
+use core::net::IpAddr;
+
+use crate::bytes::{Writer, copy, path_of};
+use crate::hosted::server::{Desk, Key};
+use crate::hosted::wire::{RESPONSE_BYTES, ResponseCode, Version};
 use crate::http::conn::{Body, Conn, Event};
-use crate::http::wire::{self as http, Version};
+use crate::http::wire::{self as http, Version as HttpVersion};
 use crate::limits::{MAX_REQUEST_BYTES, REQUEST_TIMEOUT, UPLOAD_TIMEOUT};
 use crate::retrieval::server::{Exchange, Role};
 use crate::retrieval::wire::is_retrieval_path;
-use crate::store::{Store, StoreError};
+use crate::store::{Storage, Store, StoreError};
 use crate::time::{Duration, Instant};
 
 /// Bytes of the head of a reply, and of an interim reply before it.
@@ -40,7 +44,11 @@ pub struct Upload {
     exchange: Exchange,
     phase: Phase,
     role: Role,
-    ours: bool,
+    client: IpAddr,
+    secured: bool,
+    purpose: Purpose,
+    /// What an offer is answered, and how much of that has been sent.
+    code: Option<(ResponseCode, u8)>,
     /// The request is one of HTTP/1.0.
     http_10: bool,
     /// A request has begun to arrive.
@@ -61,6 +69,24 @@ enum Phase {
     Sending { close: bool },
     /// All is said.
     Over,
+}
+
+/// What a request is for, by its path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Not known yet, or nothing of ours.
+    None,
+    Retrieval,
+    /// An offer to a hosted cache, at the URL of that version.
+    Offer(Version),
+}
+
+/// Where offers go, of a node that is a hosted cache.
+pub struct Offers<'a> {
+    /// The table.
+    pub desk: &'a mut dyn Desk,
+    /// What tells this connection from others.
+    pub key: Key,
 }
 
 /// What is said of a reply in HTTP: so little that it is written again whenever more of it is sent.
@@ -101,14 +127,17 @@ impl Head {
 }
 
 impl Upload {
-    /// A connection that was just accepted by a server of that role.
-    pub fn new(now: Instant, role: Role) -> Self {
+    /// A connection that a client just opened to a server of that role, `secured` by TLS or not.
+    pub fn new(now: Instant, client: IpAddr, role: Role, secured: bool) -> Self {
         Self {
             conn: Conn::server(),
             exchange: Exchange::new(role),
             phase: Phase::Receiving,
             role,
-            ours: false,
+            client,
+            secured,
+            purpose: Purpose::None,
+            code: None,
             http_10: false,
             begun: false,
             body_left: MAX_REQUEST_BYTES,
@@ -162,7 +191,8 @@ impl Upload {
     pub fn handle(
         &mut self,
         now: Instant,
-        store: &dyn Store,
+        store: &mut dyn Storage,
+        mut offers: Option<Offers<'_>>,
         counters: &mut Counters,
         busy: bool,
         bytes: &[u8],
@@ -178,17 +208,27 @@ impl Upload {
                     // MS-PCCRR 3.2.2: the upload timer runs for each exchange; between them, the
                     // connection is only kept.
                     (self.moved, self.deadline) = (now, now + UPLOAD_TIMEOUT);
-                    self.ours = method == b"POST" && is_retrieval_path(target);
-                    self.http_10 = version == Version::HTTP_10;
+                    self.http_10 = version == HttpVersion::HTTP_10;
+                    self.purpose =
+                        if method == b"POST" { purpose_of(target, self.secured) } else { Purpose::None };
+                    if let Purpose::Offer(version) = self.purpose {
+                        let Some(Offers { desk, key }) = &mut offers else {
+                            self.purpose = Purpose::None;
+                            continue;
+                        };
+                        if !desk.begin(now, *key, self.client, version, store) {
+                            self.refuse(now, counters, 503);
+                        }
+                    }
                 }
                 // MS-PCCRR 2.2.3: no request is longer, so the rest need not be waited for.
                 Ok(Some(Event::HeadEnd(Body::Length(len)))) if len > u64::from(MAX_REQUEST_BYTES) => {
                     self.drop_request(now, counters);
                 }
-                Ok(Some(Event::HeadEnd(_))) => match (self.conn.wants_continue(), self.ours) {
-                    (true, true) => (self.head.interim, self.head.due) = (true, true),
-                    (true, false) => self.drop_request(now, counters),
+                Ok(Some(Event::HeadEnd(_))) => match (self.conn.wants_continue(), self.purpose) {
                     (false, _) => {}
+                    (true, Purpose::None) => self.drop_request(now, counters),
+                    (true, _) => (self.head.interim, self.head.due) = (true, true),
                 },
                 Ok(Some(Event::Body(body))) => {
                     match self.body_left.checked_sub(u32::try_from(body.len()).unwrap_or(u32::MAX)) {
@@ -198,11 +238,18 @@ impl Upload {
                             break;
                         }
                     }
-                    if self.ours {
-                        self.exchange.handle(now, store, body);
+                    match (self.purpose, &mut offers) {
+                        (Purpose::Retrieval, _) => self.exchange.handle(now, store, body),
+                        (Purpose::Offer(_), Some(Offers { desk, key })) => desk.take(now, *key, body, store),
+                        _ => {}
                     }
                 }
-                Ok(Some(Event::End)) => self.answer(now, store, counters, busy),
+                Ok(Some(Event::End)) => {
+                    let offers = offers.as_mut().filter(|_| matches!(self.purpose, Purpose::Offer(_)));
+                    let code = offers.and_then(|Offers { desk, key }| desk.finish(now, *key, store));
+                    self.code = code.map(|code| (code, 0));
+                    self.answer(now, store, counters, busy);
+                }
                 Ok(Some(Event::Header { .. } | Event::Status { .. })) => {}
                 Err(error) => {
                     counters.dropped = counters.dropped.wrapping_add(1);
@@ -230,9 +277,16 @@ impl Upload {
         counters: &mut Counters,
         buf: &mut [u8],
     ) -> Result<usize, StoreError> {
-        let mut len = if self.head.due { self.head.poll(self.exchange.len(), buf) } else { 0 };
+        let body = if self.code.is_some() { RESPONSE_BYTES as u32 } else { self.exchange.len() };
+        let mut len = if self.head.due { self.head.poll(body, buf) } else { 0 };
         let Phase::Sending { close } = self.phase else { return Ok(len) };
-        if !self.head.due {
+        if let Some((code, sent)) = self.code.as_mut().filter(|_| !self.head.due) {
+            let rest = code.to_wire();
+            let room = buf.get_mut(len..).unwrap_or_default();
+            let more = copy(room, rest.get(usize::from(*sent)..).unwrap_or_default());
+            *sent = sent.saturating_add(more as u8);
+            len = len.saturating_add(more);
+        } else if !self.head.due {
             match self.exchange.read(store, buf.get_mut(len..).unwrap_or_default()) {
                 Ok(read) => len = len.saturating_add(read),
                 Err(error) => {
@@ -241,7 +295,11 @@ impl Upload {
                 }
             }
         }
-        if self.head.due || !self.exchange.is_empty() {
+        let is_whole = match self.code {
+            Some((_, sent)) => usize::from(sent) >= RESPONSE_BYTES,
+            None => self.exchange.is_empty(),
+        };
+        if self.head.due || !is_whole {
             self.moved = if len > 0 { now } else { self.moved };
             return Ok(len);
         }
@@ -257,6 +315,7 @@ impl Upload {
     fn begin_again(&mut self, now: Instant, close: bool) {
         self.head = Head::NONE;
         self.begun = false;
+        (self.purpose, self.code) = (Purpose::None, None);
         self.body_left = MAX_REQUEST_BYTES;
         self.deadline = now + UPLOAD_TIMEOUT;
         self.exchange = Exchange::new(self.role);
@@ -265,7 +324,12 @@ impl Upload {
     }
 
     fn answer(&mut self, now: Instant, store: &dyn Store, counters: &mut Counters, busy: bool) {
-        if !(self.ours && self.exchange.finish(store, busy)) {
+        let answered = match self.purpose {
+            Purpose::None => false,
+            Purpose::Retrieval => self.exchange.finish(store, busy),
+            Purpose::Offer(_) => self.code.is_some(),
+        };
+        if !answered {
             return self.drop_request(now, counters);
         }
         counters.answered = counters.answered.wrapping_add(1);
@@ -275,8 +339,12 @@ impl Upload {
     /// MS-PCCRR 3.2.5.5, fact 39: "dropped" is a 400 without a body; an empty 200 would be taken
     /// for a reply. Other paths than ours are no business of that protocol.
     fn drop_request(&mut self, now: Instant, counters: &mut Counters) {
+        self.refuse(now, counters, if self.purpose == Purpose::None { 404 } else { 400 });
+    }
+
+    fn refuse(&mut self, now: Instant, counters: &mut Counters, status: u16) {
         counters.dropped = counters.dropped.wrapping_add(1);
-        self.send(now, if self.ours { 400 } else { 404 }, true);
+        self.send(now, status, true);
     }
 
     /// Begins to send a reply: what the exchange comes to, which is nothing before it is finished.
@@ -300,6 +368,18 @@ impl Upload {
             self.exchange.block().into_iter().for_each(|block| store.release(block.slot));
         }
         self.phase = Phase::Over;
+    }
+}
+
+/// MS-PCHC 2.1: version 1.0 is for HTTPS, and 2.0 for HTTP; neither URL is the other's.
+fn purpose_of(target: &[u8], secured: bool) -> Purpose {
+    if is_retrieval_path(target) {
+        return Purpose::Retrieval;
+    }
+    match Version::of_path(path_of(target)) {
+        Some(Version::V1) if secured => Purpose::Offer(Version::V1),
+        Some(Version::V2) if !secured => Purpose::Offer(Version::V2),
+        _ => Purpose::None,
     }
 }
 

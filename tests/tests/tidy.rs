@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     // Rooms: one per protocol. The corridors above join them.
     &["discovery", "retrieval", "hosted", "encoding", "http"],
     &["fetch"],
-    &["api", "serve"],
+    &["api", "serve", "pull"],
     &["download"],
     &["node"],
 ];

@@ -267,7 +267,7 @@ impl Fetch {
         kp: &Secret,
     ) -> Option<JobId> {
         let trust = if proven { Trust::Proven } else { Trust::Said };
-        self.begin(now, jobs, block, expected, trust, kp, None)
+        Self::begin(now, jobs, block, expected, trust, kp, None)
     }
 
     /// Wants `block` of `client`, and of nobody else: what it offers to a hosted cache.
@@ -280,7 +280,7 @@ impl Fetch {
         kp: &Secret,
         client: SocketAddr,
     ) -> Option<JobId> {
-        self.begin(now, jobs, block, expected, Trust::Proven, kp, Some(client))
+        Self::begin(now, jobs, block, expected, Trust::Proven, kp, Some(client))
     }
 
     /// The same of a block of which only the length of its plaintext is known: it is kept as it comes, apart
@@ -295,12 +295,11 @@ impl Fetch {
         client: SocketAddr,
     ) -> Option<JobId> {
         let expected = Expected { algorithm, hash: Digest::EMPTY, len };
-        self.begin(now, jobs, block, expected, Trust::AsReceived, &Secret::EMPTY, Some(client))
+        Self::begin(now, jobs, block, expected, Trust::AsReceived, &Secret::EMPTY, Some(client))
     }
 
     #[allow(clippy::too_many_arguments, reason = "what a row is made of")]
     fn begin(
-        &mut self,
         now: Instant,
         jobs: &mut [Job],
         block: BlockId,

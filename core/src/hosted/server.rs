@@ -12,7 +12,7 @@ mod offers;
 use core::net::{IpAddr, SocketAddr};
 
 pub use self::message::Message;
-pub use self::offers::{Ended, Known, Offer, Wanted};
+pub use self::offers::{Ended, Known, Offer, Wanted, poll_timeout};
 use super::wire::{ContentTag, ResponseCode, Version};
 use crate::content::HodCheck;
 use crate::limits::SEGMENT_BYTES;

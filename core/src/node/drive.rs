@@ -5,7 +5,10 @@ use crate::content::SegmentId;
 use crate::discovery::Addresses;
 use crate::discovery::server::Holding;
 use crate::discovery::wire::Availability;
+use crate::hosted::server::Key;
 use crate::limits::SEGMENT_BLOCKS;
+use crate::pull;
+use crate::serve::Offers;
 
 /// Passes over all parts in one call.
 const PASSES: usize = 4;
@@ -75,14 +78,17 @@ where
 
     #[inline(never)]
     pub(super) fn handle_data(&mut self, now: Instant, id: StreamId, data: &[u8]) -> usize {
-        let Self { streams, common, counters, config, .. } = self;
+        let Self { streams, common, counters, config, service, .. } = self;
         let is_active = |stream: &&Stream| matches!(&stream.role, Role::Serve(upload) if upload.is_active());
         let active = if P::SERVES { streams.iter().filter(is_active).count() } else { 0 };
         let Some(stream) = row(streams, id) else { return data.len() };
         match &mut stream.role {
             Role::Serve(upload) if P::SERVES => {
                 let busy = active >= config.max_uploads;
-                upload.handle(now, &common.storage, &mut counters.serve, busy, data)
+                let mut hosted = service.hosted();
+                let key = Key(u64::from(id.generation) << 16 | u64::from(id.index));
+                let offers = hosted.as_mut().map(|hosted| Offers { desk: &mut hosted.server, key });
+                upload.handle(now, &mut common.storage, offers, &mut counters.serve, busy, data)
             }
             Role::Fetch(peer) => {
                 let asked = peer.asks();
@@ -206,6 +212,10 @@ where
             self.work_client(now);
             self.work_application(now);
             let Common { storage, crypto, rng, fetch, jobs, .. } = &mut self.common;
+            if let Some(Hosted { mut server, pulls }) = self.service.hosted() {
+                let parts = &mut pull::Parts { storage, crypto, fetch, jobs };
+                self.busy |= pulls.work(now, &mut server, parts);
+            }
             self.busy |= fetch.work(now, jobs, storage, crypto, rng);
             // A question without a connection to its peer does not keep back those that have one.
             let mut dial = now >= self.dial_after;

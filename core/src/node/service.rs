@@ -4,11 +4,18 @@
 use rand_core::CryptoRng;
 
 use crate::discovery::server::{Config, Server};
+use crate::hosted::server::{self as offers, Message, Offer, State};
+use crate::pull::Pulls;
+use crate::retrieval::server::Role;
+use crate::time::{Instant, earliest};
 
-/// Whether a node serves other peers: [`Serving`] or [`ClientOnly`].
+/// Whether a node serves others: [`Serving`], [`HostedCache`] or [`ClientOnly`].
 pub trait Service {
     /// Whether probes are answered, and connections of peers accepted.
     const SERVES: bool;
+
+    /// As what it serves.
+    const ROLE: Role = Role::Peer;
 
     /// A service that knows nobody.
     fn new(config: Config, instance_id: u32, rng: &mut dyn CryptoRng) -> Self;
@@ -18,6 +25,24 @@ pub trait Service {
 
     /// The same, to give it work.
     fn server_mut(&mut self) -> Option<&mut Server>;
+
+    /// What is offered to a hosted cache.
+    fn hosted(&mut self) -> Option<Hosted<'_>> {
+        None
+    }
+
+    /// When there is something to do with that, without new input.
+    fn poll_timeout(&self, _now: Instant) -> Option<Instant> {
+        None
+    }
+}
+
+/// What a hosted cache works with, so that the code that does exists once and not for each size.
+pub struct Hosted<'a> {
+    /// What clients offer.
+    pub server: offers::Server<'a>,
+    /// What is asked of them.
+    pub pulls: &'a mut Pulls,
 }
 
 /// Answers probes, and serves the blocks that are in the store.
@@ -56,5 +81,46 @@ impl Service for ClientOnly {
 
     fn server_mut(&mut self) -> Option<&mut Server> {
         None
+    }
+}
+
+/// Takes what clients offer, keeps it, and gives it out (MS-PCHC): so many segments on offer at a time, and so many
+/// messages that are arriving. Probes are not answered: whoever uses a hosted cache knows where it is.
+pub struct HostedCache<const OFFERS: usize, const MESSAGES: usize> {
+    offers: [Offer; OFFERS],
+    messages: [Message; MESSAGES],
+    state: State,
+    pulls: Pulls,
+}
+
+impl<const OFFERS: usize, const MESSAGES: usize> Service for HostedCache<OFFERS, MESSAGES> {
+    const SERVES: bool = true;
+    const ROLE: Role = Role::HostedCache;
+
+    fn new(_: Config, _: u32, _: &mut dyn CryptoRng) -> Self {
+        Self {
+            offers: core::array::from_fn(|_| Offer::FREE),
+            messages: core::array::from_fn(|_| Message::FREE),
+            state: State::default(),
+            pulls: Pulls::default(),
+        }
+    }
+
+    fn server(&self) -> Option<&Server> {
+        None
+    }
+
+    fn server_mut(&mut self) -> Option<&mut Server> {
+        None
+    }
+
+    fn hosted(&mut self) -> Option<Hosted<'_>> {
+        let Self { offers, messages, state, pulls } = self;
+        Some(Hosted { server: offers::Server { offers, messages, state }, pulls })
+    }
+
+    fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let Self { offers, messages, state, pulls } = self;
+        earliest(offers::poll_timeout(offers, messages, &state.limits, now), pulls.poll_timeout())
     }
 }

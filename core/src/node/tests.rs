@@ -1,5 +1,7 @@
 extern crate std;
 
+mod hosted;
+
 use super::*;
 use crate::crypto::SoftCrypto;
 use crate::limits::rows;

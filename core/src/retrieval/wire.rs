@@ -15,7 +15,7 @@ pub use self::segments::{
     GetSegmentList, REQUEST_ID_BYTES, SEGMENT_LIST_HEAD_BYTES, SegmentIds, SegmentList, SegmentListReply,
 };
 
-use crate::bytes::{NoRoom, Reader, Truncated, Writer};
+use crate::bytes::{NoRoom, Reader, Truncated, Writer, path_of};
 use crate::crypto::CipherAlgorithm;
 use crate::limits::{MAX_DIGEST_BYTES, MAX_REPLY_BYTES, MAX_REQUEST_BYTES};
 
@@ -172,17 +172,10 @@ pub struct VersionRange {
 pub const OUR_VERSIONS: VersionRange = VersionRange { min: VERSION_1_0, max: VERSION_2_0 };
 
 /// Whether `target` is the retrieval path: any case, with or without the slash at its end, and
-/// the doubled form that one client sends (fact 41). A server MUST take the absolute form too (RFC
-/// 9112 3.2.2), which a client sends that believes in a proxy.
+/// the doubled form that one client sends (fact 41).
 pub fn is_retrieval_path(target: &[u8]) -> bool {
-    let target = match target.split_at_checked(7) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"http://") => {
-            rest.iter().position(|&byte| byte == b'/').and_then(|at| rest.get(at..)).unwrap_or_default()
-        }
-        _ => target,
-    };
     let guid = PATH.as_bytes().get(1..37).unwrap_or_default();
-    let (mut rest, mut names) = (target, 0u8);
+    let (mut rest, mut names) = (path_of(target), 0u8);
     while let Some((b'/', behind)) = rest.split_first() {
         rest = behind;
         if let Some((name, behind)) = rest.split_at_checked(guid.len())

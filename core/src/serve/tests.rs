@@ -16,6 +16,8 @@ const ASK_NEGOTIATION: &[u8] = include_bytes!("../../../tests/vectors/pccrr-nego
 const HEAD: &[u8] =
     b"POST /116B50EB-ECE2-41ac-8429-9F9E963361B7/ HTTP/1.1\r\nHost: x\r\nContent-Length: 68\r\n\r\n";
 
+const CLIENT: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 7));
+
 type TestStore = RamStore<[Page; 1], [Entry; 1], [u8; 0]>;
 
 /// Block 0 of the vectors' segment.
@@ -46,11 +48,16 @@ impl Dialogue {
 
     fn with(role: Role) -> Self {
         let now = Instant::from_millis(1_000);
-        Self { upload: Upload::new(now, role), store: store(), counters: Counters::default(), now }
+        Self {
+            upload: Upload::new(now, CLIENT, role, false),
+            store: store(),
+            counters: Counters::default(),
+            now,
+        }
     }
 
     fn hear(&mut self, bytes: &[u8]) -> usize {
-        self.upload.handle(self.now, &self.store, &mut self.counters, false, bytes)
+        self.upload.handle(self.now, &mut self.store, None, &mut self.counters, false, bytes)
     }
 
     fn say(&mut self, room: usize) -> heapless::Vec<u8, 512> {
@@ -165,7 +172,7 @@ fn a_full_house() {
     let mut dialogue = Dialogue::new();
     for request in [ASK_LIST, ASK, ASK_NEGOTIATION] {
         let Dialogue { upload, store, counters, now } = &mut dialogue;
-        upload.handle(*now, store, counters, true, &post(request));
+        upload.handle(*now, store, None, counters, true, &post(request));
         assert!(upload.is_active());
         match message(&dialogue.say(512)) {
             Message::BlockList(list) => assert!(list.ranges.is_empty() && list.next == 0),

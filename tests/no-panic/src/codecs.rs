@@ -93,6 +93,8 @@ pub static ALL: &[Codec] = &[
     machines::download,
     machines::api_client,
     machines::node,
+    machines::hosted_server,
+    machines::hosted_cache,
     crate::api::api,
     #[cfg(feature = "control")]
     control,

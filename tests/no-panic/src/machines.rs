@@ -31,8 +31,11 @@ use peerdist_core::download::{Download, DownloadEvent, Url, Validator};
 use peerdist_core::encoding::InfoVersion;
 use peerdist_core::fetch::stream::{Answer, Desk, PeerStream};
 use peerdist_core::fetch::{self, Ask, Cause, Fetch, Job, JobId, Survey};
+use peerdist_core::hosted::server::{self as offered, Desk as _};
+use peerdist_core::hosted::wire as hosted;
 use peerdist_core::http::conn::{Conn, Event};
-use peerdist_core::node::{Config, Counters, Input, Node, Output, StreamId};
+use peerdist_core::node::{Config, Counters, HostedCache, Input, Node, Output, Service, Serving, StreamId};
+use peerdist_core::pull::{self, Pulls};
 use peerdist_core::retrieval::client::{AcceptPlain, Exchange, SegmentExchange, SegmentStep, Step};
 use peerdist_core::retrieval::server::{self, Role};
 use peerdist_core::retrieval::set::IndexSet;
@@ -498,18 +501,79 @@ pub(crate) fn discovery_server(input: &[u8], output: &mut [u8]) {
 
 #[inline(never)]
 pub(crate) fn upload(input: &[u8], output: &mut [u8]) {
-    let (mut store, mut upload) = (ram(), Upload::new(now(), role()));
+    let (mut store, mut upload) = (ram(), Upload::new(now(), unknown_address().ip(), role(), unknown() == 0));
     let mut counters = serve::Counters::default();
+    let mut tables = offers();
     while unknown() > 0 {
         let (store, upload) = (forget(&mut store), forget(&mut upload));
         match unknown() {
-            0 => keep(upload.handle(now(), store, &mut counters, unknown() == 0, input)),
+            0 => {
+                let (offers, messages, state) = forget(&mut tables);
+                let mut server = offered::Server { offers, messages, state };
+                let key = offered::Key(unknown_u64());
+                let offers = (unknown() > 0).then(|| serve::Offers { desk: &mut server, key });
+                keep(upload.handle(now(), store, offers, &mut counters, unknown() == 0, input));
+            }
             1 => upload.handle_eof(),
             2 => keep(upload.poll(now(), store, &mut counters, output)),
             5 => keep(upload.gives_way(now())),
             _ => keep((upload.deadline(), upload.is_active(), upload.is_idle(), upload.is_over())),
         }
         keep((upload.wants_input(), counters, checksum(output)));
+    }
+}
+
+type Offered = ([offered::Offer; 3], [offered::Message; 2], offered::State);
+
+fn offers() -> Offered {
+    let (offers, messages) = ([const { offered::Offer::FREE }; 3], [const { offered::Message::FREE }; 2]);
+    (offers, messages, offered::State::default())
+}
+
+#[inline(never)]
+pub(crate) fn hosted_server(input: &[u8], _: &mut [u8]) {
+    let (mut store, mut tables, mut pulls) = (ram(), offers(), Pulls::default());
+    let (mut fetch, mut jobs) = (Fetch::new(fetch_config()), [const { Job::FREE }; 3]);
+    while unknown() > 0 {
+        let (store, pulls, fetch) = (forget(&mut store), forget(&mut pulls), forget(&mut fetch));
+        let (offers, messages, state) = forget(&mut tables);
+        let version = if unknown() == 0 { hosted::Version::V1 } else { hosted::Version::V2 };
+        let (key, jobs) = (offered::Key(unknown_u64()), forget(&mut jobs));
+        state.limits = offered::Limits {
+            segments: unknown_u32() as u16,
+            bytes: unknown_u64(),
+            blocks: unknown(),
+            patience: duration(),
+        };
+        keep(offered::poll_timeout(offers, messages, &state.limits, now()));
+        let mut server = offered::Server { offers, messages, state };
+        match unknown() {
+            0 => keep(server.begin(now(), key, unknown_address().ip(), version, store)),
+            1 => server.take(now(), key, input, store),
+            2 => keep(server.finish(now(), key, store)),
+            3 => keep(server.check(store, &mut SoftCrypto)),
+            4 => {
+                let wanted = server.next(now(), store, &|_| unknown_u32() as usize);
+                keep(wanted.map(|wanted| (wanted.offer, wanted.client, wanted.block)));
+            }
+            5 => {
+                let ended = match unknown() {
+                    0 => offered::Ended::Here(unknown_u32()),
+                    1 => offered::Ended::NotHeld,
+                    2 => offered::Ended::Unreachable,
+                    3 => offered::Ended::Bad,
+                    4 => offered::Ended::Full,
+                    _ => offered::Ended::Again,
+                };
+                server.ended(now(), unknown_u32() as usize, unknown_u32(), ended);
+            }
+            6 => server.expire(now(), store),
+            7 => {
+                let parts = &mut pull::Parts { storage: store, crypto: &mut SoftCrypto, fetch, jobs };
+                keep((pulls.work(now(), &mut server, parts), pulls.poll_timeout()));
+            }
+            _ => keep((state.poll_unreachable(), state.counters)),
+        }
     }
 }
 
@@ -764,6 +828,15 @@ fn keep_output(output: Output<'_>) {
 
 #[inline(never)]
 pub(crate) fn node(input: &[u8], output: &mut [u8]) {
+    node_that::<Serving>(input, output);
+}
+
+#[inline(never)]
+pub(crate) fn hosted_cache(input: &[u8], output: &mut [u8]) {
+    node_that::<HostedCache<3, 2>>(input, output);
+}
+
+fn node_that<P: Service>(input: &[u8], output: &mut [u8]) {
     let config = Config {
         accept_plain: accept_plain(),
         distributed: unknown() > 0,
@@ -777,7 +850,8 @@ pub(crate) fn node(input: &[u8], output: &mut [u8]) {
         discovery: discovery_config(),
         answer: answer_config(),
     };
-    let mut node: Node<RamArrays, SoftCrypto, Entropy, 6, 4> = Node::new(config, ram(), SoftCrypto, Entropy);
+    let mut node: Node<RamArrays, SoftCrypto, Entropy, 6, 4, 2, P> =
+        Node::new(config, ram(), SoftCrypto, Entropy);
     let (mut content, mut read, mut download) = (None, None, None);
     while unknown() > 0 {
         let node = forget(&mut node);
@@ -794,6 +868,8 @@ pub(crate) fn node(input: &[u8], output: &mut [u8]) {
             7 => keep((node.poll_stream(now(), stream, output), checksum(output))),
             8 => keep(node.poll_timeout(now())),
             9 => keep(node.accept(now(), unknown_address())),
+            19 => keep(node.accept_secured(now(), unknown_address())),
+            20 => keep(node.hosted().map(|state| (state.poll_unreachable(), state.counters))),
             10 => node.set_addresses(&subnets()),
             17 => {
                 let (range, told) = (unknown_u64()..unknown_u64(), Validator::from_slice(input).ok());

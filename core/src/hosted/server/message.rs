@@ -91,7 +91,12 @@ impl Message {
 
     /// Whether whoever carried it is gone: an upload may last no longer.
     pub(super) fn is_lost(&self, now: Instant) -> bool {
-        self.arriving.as_ref().is_some_and(|message| message.moved + UPLOAD_TIMEOUT <= now)
+        self.lost_at().is_some_and(|lost| lost <= now)
+    }
+
+    /// From when on that is so.
+    pub(super) fn lost_at(&self) -> Option<Instant> {
+        self.arriving.as_ref().map(|message| message.moved + UPLOAD_TIMEOUT)
     }
 
     pub(super) fn has(&self, key: Key) -> bool {

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use super::{Application, Key, Limits, MAX_OFFERED_BYTES, Server, State, bump, remove};
+use super::{Application, Key, Limits, MAX_OFFERED_BYTES, Message, Server, State, bump, remove};
 use crate::content::{HodCheck, Info, InfoError, Progress, Segment, SegmentId};
 use crate::crypto::{Crypto, Digest, HashAlgorithm, Secret};
 use crate::hosted::wire::{Descriptor, ResponseCode};
@@ -461,16 +461,6 @@ impl Server<'_> {
         }
     }
 
-    /// When [`next`](Self::next) or [`expire`](Self::expire) has something to do without new input.
-    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let wanted = self.offers.iter().filter_map(|row| row.offered.as_ref());
-        let wanted = wanted.filter(|offered| offered.stage == Stage::Wanted && offered.asked == 0);
-        wanted.fold(None, |next, offered| {
-            let after = Some(offered.after).filter(|after| *after > now);
-            earliest(next, earliest(after, Some(offered.moved + self.state.limits.patience)))
-        })
-    }
-
     /// Turns to whoever else offers a row's segment, or gives it up.
     fn give_up(&mut self, now: Instant, index: usize) {
         let Some(offered) = row(self.offers, index) else { return };
@@ -484,6 +474,22 @@ impl Server<'_> {
 
 fn row(offers: &mut [Offer], index: usize) -> Option<&mut Offered> {
     offers.get_mut(index)?.offered.as_mut()
+}
+
+/// When a [`Server`] has something to do without new input.
+pub fn poll_timeout(
+    offers: &[Offer],
+    messages: &[Message],
+    limits: &Limits,
+    now: Instant,
+) -> Option<Instant> {
+    let lost = messages.iter().fold(None, |next, message| earliest(next, message.lost_at()));
+    let wanted = offers.iter().filter_map(|row| row.offered.as_ref());
+    let wanted = wanted.filter(|offered| offered.stage == Stage::Wanted && offered.asked == 0);
+    wanted.fold(lost, |next, offered| {
+        let after = Some(offered.after).filter(|after| *after > now);
+        earliest(next, earliest(after, Some(offered.moved + limits.patience)))
+    })
 }
 
 /// Ends a row of which everything has been asked for and has come, and frees one that is over.

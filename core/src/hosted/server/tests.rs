@@ -382,8 +382,7 @@ fn a_pause_before_it_is_asked_for_again() {
     let wanted = cache.next().unwrap();
     cache.ended(&wanted, Ended::Again);
     assert!(cache.next().is_none());
-    let now = cache.now;
-    let next = cache.server().poll_timeout(now).unwrap();
+    let next = poll_timeout(&cache.offers, &cache.messages, &cache.state.limits, cache.now).unwrap();
     assert!(next > cache.now && next < cache.now + Limits::default().patience);
     cache.now = next;
     assert_eq!(cache.next().map(|wanted| wanted.block), Some(wanted.block));

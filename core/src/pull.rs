@@ -1,0 +1,125 @@
+//! The corridor of what is offered to a hosted cache: from its table of offers to `fetch`, and what came of that
+//! back again.
+
+use core::net::SocketAddr;
+
+use crate::crypto::Crypto;
+use crate::fetch::{Cause, Fetch, Job, JobId, Outcome};
+use crate::hosted::server::{Ended, Known, Server, Wanted};
+use crate::limits::rows;
+use crate::store::Storage;
+use crate::time::{Duration, Instant, earliest};
+
+/// Blocks asked of clients at a time, over all of them. Of four blocks in flight, one is left for who reads here.
+pub const PULLS: usize = rows(16, 3);
+
+/// How long a block is waited for, with all that keeps it from being asked for at once.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Blocks that are being asked for.
+pub struct Pulls {
+    rows: [Option<Pull>; PULLS],
+}
+
+struct Pull {
+    job: JobId,
+    offer: usize,
+    index: u32,
+    client: SocketAddr,
+    bytes: u32,
+    until: Instant,
+}
+
+/// The parts of the machine that it works with.
+pub struct Parts<'a> {
+    /// Both stores.
+    pub storage: &'a mut dyn Storage,
+    /// The crypto provider.
+    pub crypto: &'a mut dyn Crypto,
+    /// The corridor of blocks.
+    pub fetch: &'a mut Fetch,
+    /// Its jobs.
+    pub jobs: &'a mut [Job],
+}
+
+impl Default for Pulls {
+    fn default() -> Self {
+        Self { rows: [const { None }; PULLS] }
+    }
+}
+
+impl Pulls {
+    /// Tells the table what came, and asks for more. Returns whether there may be more to do at once.
+    pub fn work(&mut self, now: Instant, server: &mut Server<'_>, parts: &mut Parts<'_>) -> bool {
+        let mut more = self.collect(now, server, parts);
+        server.expire(now, parts.storage);
+        more |= server.check(parts.storage, parts.crypto);
+        while Fetch::has_room(parts.jobs) && self.rows.iter().any(Option::is_none) {
+            let asked = |client| self.rows.iter().flatten().filter(|pull| pull.client == client).count();
+            let Some(wanted) = server.next(now, parts.storage, &asked) else { break };
+            if !self.ask(now, &wanted, parts) {
+                server.ended(now, wanted.offer, wanted.block.index, Ended::Again);
+                break;
+            }
+            more = true;
+        }
+        more
+    }
+
+    /// When [`work`](Self::work) has something to do without new input.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.rows.iter().flatten().fold(None, |next, pull| earliest(next, Some(pull.until)))
+    }
+
+    fn ask(&mut self, now: Instant, wanted: &Wanted, parts: &mut Parts<'_>) -> bool {
+        let Parts { fetch, jobs, .. } = parts;
+        let &Wanted { offer, client, block, ref known } = wanted;
+        let (job, bytes) = match known {
+            Known::Length(algorithm, len) => {
+                (fetch.want_as_received(now, jobs, block, *algorithm, *len, client), *len)
+            }
+            Known::Hash(expected, kp) => {
+                (fetch.want_of(now, jobs, block, *expected, kp, client), expected.len)
+            }
+        };
+        let (Some(job), Some(row)) = (job, self.rows.iter_mut().find(|row| row.is_none())) else {
+            return false;
+        };
+        *row = Some(Pull { job, offer, index: block.index, client, bytes, until: now + PATIENCE });
+        true
+    }
+
+    /// Tells what has ended, or takes too long.
+    fn collect(&mut self, now: Instant, server: &mut Server<'_>, parts: &mut Parts<'_>) -> bool {
+        let Parts { storage, fetch, jobs, .. } = parts;
+        let mut some = false;
+        for row in &mut self.rows {
+            let Some(pull) = row else { continue };
+            let ended = match Fetch::outcome(jobs, pull.job) {
+                Some(outcome) => how(&outcome, pull.bytes),
+                None if pull.until <= now => {
+                    fetch.expire(now, *storage, jobs, pull.job);
+                    Ended::Again
+                }
+                None => continue,
+            };
+            server.ended(now, pull.offer, pull.index, ended);
+            *row = None;
+            some = true;
+        }
+        some
+    }
+}
+
+fn how(outcome: &Outcome, bytes: u32) -> Ended {
+    if outcome.source.is_some() {
+        return Ended::Here(bytes);
+    }
+    match outcome.failures.last().map(|failure| failure.cause) {
+        Some(Cause::NotHeld) => Ended::NotHeld,
+        Some(Cause::Unreachable) => Ended::Unreachable,
+        Some(Cause::BadBlock | Cause::BadReply | Cause::Refused) => Ended::Bad,
+        Some(Cause::StoreFull) => Ended::Full,
+        Some(Cause::NoPeer | Cause::Shunned | Cause::TimedOut | Cause::OnItsWay) | None => Ended::Again,
+    }
+}

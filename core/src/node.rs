@@ -447,6 +447,11 @@ where
         Counters { fetch, probe, answer, ..self.counters }
     }
 
+    /// What the node does for others.
+    pub fn service(&mut self) -> &mut P {
+        &mut self.service
+    }
+
     /// What a hosted cache knows of offers, where the node is one.
     pub fn hosted(&mut self) -> Option<&mut hosted::server::State> {
         self.service.hosted().map(|Hosted { server, .. }| server.state)
@@ -477,7 +482,7 @@ where
             self.counters.refused = self.counters.refused.wrapping_add(1);
             return None;
         }
-        self.open(Role::Serve(Upload::new(now, remote.ip(), P::ROLE, secured)), None)
+        self.open(Role::Serve(Upload::new(now, remote.ip(), self.service.role(), secured)), None)
     }
 
     /// Ends the upload that gives way and was idle for longest; whether there is one.

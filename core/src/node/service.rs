@@ -15,7 +15,9 @@ pub trait Service {
     const SERVES: bool;
 
     /// As what it serves.
-    const ROLE: Role = Role::Peer;
+    fn role(&self) -> Role {
+        Role::Peer
+    }
 
     /// A service that knows nobody.
     fn new(config: Config, instance_id: u32, rng: &mut dyn CryptoRng) -> Self;
@@ -93,17 +95,27 @@ pub struct HostedCache<const OFFERS: usize, const MESSAGES: usize> {
     pulls: Pulls,
 }
 
-impl<const OFFERS: usize, const MESSAGES: usize> Service for HostedCache<OFFERS, MESSAGES> {
-    const SERVES: bool = true;
-    const ROLE: Role = Role::HostedCache;
-
-    fn new(_: Config, _: u32, _: &mut dyn CryptoRng) -> Self {
+impl<const OFFERS: usize, const MESSAGES: usize> Default for HostedCache<OFFERS, MESSAGES> {
+    /// Nothing is offered.
+    fn default() -> Self {
         Self {
             offers: core::array::from_fn(|_| Offer::FREE),
             messages: core::array::from_fn(|_| Message::FREE),
             state: State::default(),
             pulls: Pulls::default(),
         }
+    }
+}
+
+impl<const OFFERS: usize, const MESSAGES: usize> Service for HostedCache<OFFERS, MESSAGES> {
+    const SERVES: bool = true;
+
+    fn role(&self) -> Role {
+        Role::HostedCache
+    }
+
+    fn new(_: Config, _: u32, _: &mut dyn CryptoRng) -> Self {
+        Self::default()
     }
 
     fn server(&self) -> Option<&Server> {

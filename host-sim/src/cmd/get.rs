@@ -5,6 +5,7 @@ mod report;
 mod task;
 
 use std::cell::LazyCell;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use peerdist_core::encoding::InfoVersion;
 use peerdist_core::node::{DOWNLOADS, Output};
 use peerdist_hal::std::rustls::{ClientConfig, RootCertStore, crypto};
-use peerdist_sim::net::station::{Setup, Station};
+use peerdist_sim::net::station::{Hosting, Setup, Station};
 use peerdist_sim::net::{cache, local};
 use peerdist_sim::scenario;
 use url::Url;
@@ -74,6 +75,10 @@ pub struct Args {
     #[command(flatten)]
     limits: LimitArgs,
 
+    /// Ask this hosted cache, and no peers
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = parse_hosted, conflicts_with = "no_peers")]
+    hosted: Option<SocketAddr>,
+
     /// Do not look for peers
     #[arg(long, conflicts_with_all = ["bind", "serve"])]
     no_peers: bool,
@@ -99,6 +104,17 @@ fn parse_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     task::check(&url)?;
     Ok(url)
+}
+
+/// The port is that of retrieval where none is named (fact 49).
+fn parse_hosted(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 80));
+    if let Some(address) = bare.ok().or_else(|| text.parse().ok()) {
+        return Ok(address);
+    }
+    let found = if text.contains(':') { text.to_socket_addrs() } else { (text, 80).to_socket_addrs() };
+    let mut found = found.map_err(|error| error.to_string())?;
+    found.next().ok_or_else(|| "the name has no address".to_string())
 }
 
 fn parse_range(text: &str) -> Result<Range<u64>, &'static str> {
@@ -208,7 +224,8 @@ impl Args {
     fn station(&self) -> Result<(Station, Option<PathBuf>), Failure> {
         let tap = self.wire.tap(self.bind)?;
         let bind = self.bind.map(|bind| bind.address).or_else(local::usual);
-        let bind = bind.filter(|_| !self.no_peers && tap.is_none());
+        let no_peers = self.no_peers || self.hosted.is_some();
+        let bind = bind.filter(|_| !no_peers && tap.is_none());
         let addresses = match bind.map(local::of_interface).transpose() {
             Ok(addresses) => addresses.unwrap_or_default(),
             Err(error) => return Err(Failure(format!("--bind: {error}"))),
@@ -216,7 +233,7 @@ impl Args {
         if let Some(bind) = bind {
             warn_of_no_multicast(bind);
         }
-        if addresses.is_empty() && !self.no_peers && tap.is_none() {
+        if addresses.is_empty() && !no_peers && tap.is_none() {
             tell("no network with multicast: no peers are looked for");
         }
         let limits = self.limits.limits();
@@ -229,7 +246,9 @@ impl Args {
             tell(&format!("the cache goes on without what cannot be used: {trouble}"));
         }
         let serve = self.serve.then_some(0);
-        let station = wire::open(Setup { addresses, tap, serve, content_info: self.content_info, storage })?;
+        let hosting = self.hosted.map_or(Hosting::Distributed, Hosting::At);
+        let content_info = self.content_info;
+        let station = wire::open(Setup { addresses, tap, serve, content_info, storage, hosting })?;
         Ok((station, place))
     }
 }

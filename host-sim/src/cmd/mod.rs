@@ -7,6 +7,7 @@ mod admin;
 mod bar;
 mod get;
 mod hash;
+mod hosted;
 mod info;
 mod inspect;
 mod key;
@@ -49,6 +50,7 @@ enum Command {
     Sim(sim::Args),
     Get(get::Args),
     Peer(peer::Args),
+    Hosted(hosted::Args),
     Hash(hash::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
@@ -77,6 +79,7 @@ pub fn main() -> ExitCode {
         Ok(args) => match args.command.unwrap_or_else(|| Command::Sim(sim::Args::default())) {
             Command::Get(args) => get::run(args),
             Command::Peer(args) => peer::run(args),
+            Command::Hosted(args) => hosted::run(args),
             Command::Key(args) => key::run(args),
             Command::Origin(args) => origin::run(args),
             Command::Status(args) => status::run(args),

@@ -9,7 +9,7 @@ use peerdist_hal::file::MAX_BLOCKS;
 use peerdist_sim::net::cache::{self, Limits};
 use peerdist_sim::net::local;
 use peerdist_sim::net::peer::Peer;
-use peerdist_sim::net::station::Setup;
+use peerdist_sim::net::station::{Hosting, Setup};
 
 use super::admin::{self, AdminArgs};
 use super::wire::{self, Bind, WireArgs};
@@ -98,8 +98,14 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
     let limits = args.limits.limits();
     let storage = cache::open(&args.cache, limits).map_err(|error| Failure(format!("--cache {error}")))?;
     let size = storage.blocks.size();
-    let mut station =
-        wire::open(Setup { addresses, tap, serve: Some(args.port), content_info: InfoVersion::V2, storage })?;
+    let mut station = wire::open(Setup {
+        addresses,
+        tap,
+        serve: Some(args.port),
+        content_info: InfoVersion::V2,
+        storage,
+        hosting: Hosting::Distributed,
+    })?;
     let control = station.control();
     signals::on_end(move || control.stop());
     let ready = SocketAddr::new(bind, station.driver.port());

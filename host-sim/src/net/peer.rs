@@ -28,15 +28,16 @@ impl Administered for Peer {
         let now = self.control.snapshot();
         let addresses = now.addresses.iter().map(|local| local.subnet.address.to_string());
         let (serve, answer) = (now.node.serve, now.node.answer);
+        let mode = if now.offers.is_some() { "HostedServer" } else { "DistributedCache" };
         json!({
             "BranchCacheIsEnabled": true,
             "BranchCacheServiceStatus": "Running",
-            "Role": "Peer",
+            "Role": if now.offers.is_some() { "HostedCache" } else { "Peer" },
             "Version": env!("CARGO_PKG_VERSION"),
             "UptimeSeconds": now.started.elapsed().map_or(0, |uptime| uptime.as_secs()),
             "ClientConfiguration": {
-                "CurrentClientMode": "DistributedCache",
-                "DistributedCachingIsEnabled": true,
+                "CurrentClientMode": mode,
+                "DistributedCachingIsEnabled": now.offers.is_none(),
             },
             "NetworkConfiguration": {
                 "Addresses": addresses.collect::<Vec<_>>(),
@@ -73,6 +74,18 @@ impl Administered for Peer {
                 "AnswersNotSent": answer.unsendable,
                 "MalformedDatagrams": now.node.malformed_datagrams,
             },
+            "HostedCacheServer": now.offers.map(|offers| json!({
+                "MessagesAnswered": offers.messages,
+                "MessagesDropped": offers.dropped,
+                "SegmentsOffered": offers.offered,
+                "SegmentsUnusable": offers.unusable,
+                "SegmentsRefused": offers.refused,
+                "SegmentsGivenUp": offers.given_up,
+                "ContentInformationUnreadable": offers.bad_infos,
+                "SegmentsNotAsOffered": offers.lies,
+                "BlocksReceived": offers.blocks,
+                "BytesReceivedByApplication": offers.bytes,
+            })),
             "ContentRetrieval": {
                 "RequestsAnswered": serve.answered,
                 "RequestsDropped": serve.dropped,

@@ -1,22 +1,25 @@
 //! A node on the network, and what other threads may know and ask of it.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use peerdist_core::discovery::server::{self as answering, Server};
 use peerdist_core::discovery::{GROUP_V4, GROUP_V6};
 use peerdist_core::encoding::InfoVersion;
-use peerdist_core::node::{Config, Counters, Node, Output};
+use peerdist_core::hosted::server::{Counters as OfferCounters, Limits};
+use peerdist_core::node::{Config, Counters, DOWNLOADS, Hosted, HostedCache, Node, Output, Service, Serving};
+use peerdist_core::retrieval::server::Role as ServerRole;
 use peerdist_core::time::Instant;
 use peerdist_hal::file;
 use peerdist_hal::std::{Clock, Counters as SocketCounters, Driver, Local, OpenError, Options, Waker};
 #[cfg(target_os = "linux")]
 use peerdist_hal::tap;
 use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng as _;
+use rand_core::{CryptoRng, SeedableRng as _};
 
 use super::cache::Storage;
 use super::holder;
@@ -46,8 +49,45 @@ const SNAPSHOT_AGE: peerdist_core::time::Duration = peerdist_core::time::Duratio
 /// How long who asks something of the node waits for it to have the time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Segments on offer to a hosted cache at a time.
+const OFFERS: usize = 4096;
+
 /// The node.
-pub type NetNode = Node<Storage, FastCrypto, ChaCha20Rng, STREAMS, BLOCKS>;
+pub type NetNode = Node<Storage, FastCrypto, ChaCha20Rng, STREAMS, BLOCKS, DOWNLOADS, Role>;
+
+/// What a node is to others: a peer, until it is made a hosted cache.
+pub struct Role {
+    peer: Serving,
+    hosted: Option<Box<HostedCache<OFFERS, STREAMS>>>,
+}
+
+impl Service for Role {
+    const SERVES: bool = true;
+
+    fn new(config: answering::Config, instance_id: u32, rng: &mut dyn CryptoRng) -> Self {
+        Self { peer: Serving::new(config, instance_id, rng), hosted: None }
+    }
+
+    fn role(&self) -> ServerRole {
+        self.hosted.as_ref().map_or(ServerRole::Peer, |hosted| hosted.role())
+    }
+
+    fn server(&self) -> Option<&Server> {
+        self.hosted.is_none().then(|| self.peer.server()).flatten()
+    }
+
+    fn server_mut(&mut self) -> Option<&mut Server> {
+        if self.hosted.is_some() { None } else { self.peer.server_mut() }
+    }
+
+    fn hosted(&mut self) -> Option<Hosted<'_>> {
+        self.hosted.as_mut()?.hosted()
+    }
+
+    fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        self.hosted.as_ref()?.poll_timeout(now)
+    }
+}
 
 /// Something to do with the node, between two of its steps.
 pub type Command = Box<dyn FnOnce(&mut NetNode) + Send>;
@@ -64,6 +104,20 @@ pub struct Setup {
     pub content_info: InfoVersion,
     /// What it keeps its things in.
     pub storage: Storage,
+    /// Whether it uses a hosted cache, or is one.
+    pub hosting: Hosting,
+}
+
+/// A node and hosted caches.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Hosting {
+    /// It asks its peers (distributed mode).
+    #[default]
+    Distributed,
+    /// It asks the hosted cache that serves there, and no peers.
+    At(SocketAddr),
+    /// It is one itself, and does so much for one client.
+    Here(Limits),
 }
 
 /// Why a station could not be set up.
@@ -137,6 +191,8 @@ pub struct Snapshot {
     pub port: Option<u16>,
     /// What the node counted.
     pub node: Counters,
+    /// What a hosted cache was offered.
+    pub offers: Option<OfferCounters>,
     /// What the sockets counted.
     pub sockets: SocketCounters,
     /// Open connections.
@@ -153,7 +209,7 @@ impl Station {
     /// Opens the sockets. Where there is an address of each family, the second may be without; then there is a
     /// [`warning`](Self::warning).
     pub fn open(setup: Setup) -> Result<Self, SetupError> {
-        let Setup { addresses, tap, serve, content_info, storage } = setup;
+        let Setup { addresses, tap, serve, content_info, storage, hosting } = setup;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
         let (driver, addresses, warning) = match tap {
@@ -166,11 +222,20 @@ impl Station {
             // Seconds, of which those that do not fit matter to nobody.
             instance_id: started.duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs() as u32),
             reserved_streams: RESERVED_STREAMS,
-            distributed: !addresses.is_empty(),
+            distributed: !addresses.is_empty() && matches!(hosting, Hosting::Distributed),
+            hosted_cache: match hosting {
+                Hosting::At(address) => Some(address),
+                Hosting::Distributed | Hosting::Here(_) => None,
+            },
             content_information: content_info,
             ..Config::default()
         };
-        let mut node = Box::new(Node::new(config, storage, FastCrypto, ChaCha20Rng::from_seed(seed)));
+        let mut node: Box<NetNode> =
+            Box::new(Node::new(config, storage, FastCrypto, ChaCha20Rng::from_seed(seed)));
+        if let Hosting::Here(limits) = hosting {
+            node.service().hosted = Some(Box::default());
+            node.hosted().into_iter().for_each(|state| state.limits = limits);
+        }
         let subnets: Vec<_> = addresses.iter().map(|local| local.subnet).collect();
         node.set_addresses(&subnets);
         let (sender, commands) = channel();
@@ -179,6 +244,7 @@ impl Station {
             addresses,
             port: serve.map(|_| driver.port()),
             node: node.counters(),
+            offers: node.hosted().map(|state| state.counters),
             sockets: driver.counters(),
             connections: 0,
             blocks: node.storage().blocks.counters(),
@@ -237,6 +303,7 @@ impl Station {
         self.taken = now;
         let mut snapshot = self.control.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         snapshot.node = self.node.counters();
+        snapshot.offers = self.node.hosted().map(|state| state.counters);
         snapshot.sockets = self.driver.counters();
         snapshot.connections = self.driver.connections();
         let blocks = &self.node.storage().blocks;

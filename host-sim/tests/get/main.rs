@@ -2,6 +2,7 @@
 
 mod bad;
 mod fetch;
+mod hosted;
 mod peer;
 mod place;
 mod plain;

@@ -21,7 +21,7 @@ fn ask(admin: SocketAddr, request: &str) -> (u16, String) {
     (head[9..12].parse().expect("a status"), body.into())
 }
 
-fn ask_json(admin: SocketAddr, request: &str) -> Value {
+pub fn ask_json(admin: SocketAddr, request: &str) -> Value {
     let (status, body) = ask(admin, request);
     assert_eq!(status, 200, "{request}: {body}");
     serde_json::from_str(&body).expect("JSON")

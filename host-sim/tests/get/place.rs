@@ -83,6 +83,13 @@ impl Place {
         Got::of(&self.command(cache, url, file).args(more).output().expect("it starts"))
     }
 
+    /// A get from no address in particular.
+    pub fn get_of(&self, cache: &str, url: &str, file: &str, more: &[&str]) -> Got {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_peerdist"));
+        command.args(["get", url, "--json", "-o"]).arg(self.path(file)).arg("--cache").arg(self.path(cache));
+        Got::of(&command.args(more).stdin(Stdio::null()).output().expect("it starts"))
+    }
+
     /// A peer at address 3 with a cache of that name, that is ready.
     pub fn peer(&self, cache: &str) -> Peer {
         self.start(&mut self.peer_command(cache)).0

@@ -21,7 +21,9 @@ const MAX_RUNS: usize = 16_384;
 pub struct Sources {
     /// This machine: the cache, or what an earlier attempt left of the file.
     pub cache: u64,
-    /// Each peer, the hosted cache among them.
+    /// The hosted cache.
+    pub hosted: u64,
+    /// Each peer.
     pub peers: BTreeMap<SocketAddr, u64>,
     /// The origin, block by block.
     pub origin: u64,
@@ -49,7 +51,11 @@ impl Sources {
                 self.cache += len;
                 "cache".into()
             }
-            Source::Peer(peer) | Source::HostedCache(peer) => {
+            Source::HostedCache(cache) => {
+                self.hosted += len;
+                format!("hosted cache {cache}")
+            }
+            Source::Peer(peer) => {
                 *self.peers.entry(peer).or_default() += len;
                 format!("peer {peer}")
             }
@@ -89,9 +95,14 @@ impl Sources {
     /// The shares, as in `peers 80 %, origin 20 %`.
     fn shares(&self, plain: u64) -> String {
         let origin = self.origin + plain;
-        let all = self.cache + self.of_peers() + origin;
+        let all = self.cache + self.hosted + self.of_peers() + origin;
         let share = |bytes: u64| (bytes as f64 * 100.0 / all.max(1) as f64).round();
-        let named = [("peers", self.of_peers()), ("origin", origin), ("cache", self.cache)];
+        let named = [
+            ("hosted cache", self.hosted),
+            ("peers", self.of_peers()),
+            ("origin", origin),
+            ("cache", self.cache),
+        ];
         let shown = named.iter().filter(|(_, bytes)| *bytes > 0);
         shown.map(|(name, bytes)| format!("{name} {} %", share(*bytes))).collect::<Vec<_>>().join(", ")
     }
@@ -111,6 +122,7 @@ pub fn show(bar: &ProgressBar, tasks: &[Task]) {
     let mut all = Sources::default();
     for task in tasks {
         all.cache += task.sources.cache;
+        all.hosted += task.sources.hosted;
         all.origin += task.sources.origin + task.plain();
         for (peer, bytes) in &task.sources.peers {
             *all.peers.entry(*peer).or_default() += bytes;
@@ -154,7 +166,7 @@ pub fn text(tasks: &[Task], why: bool) -> String {
 /// All of it as one object.
 pub fn json(tasks: &[Task]) -> String {
     let files = tasks.iter().map(|task| {
-        let Sources { cache, peers, origin, failures, runs, untold } = &task.sources;
+        let Sources { cache, hosted, peers, origin, failures, runs, untold } = &task.sources;
         let peers: serde_json::Map<String, Value> =
             peers.iter().map(|(peer, bytes)| (peer.to_string(), json!(bytes))).collect();
         let runs = runs.iter().map(
@@ -166,7 +178,12 @@ pub fn json(tasks: &[Task]) -> String {
             "file": task.file.to_string_lossy(),
             "bytes": match task.state { State::Done(len) => Some(len), _ => None },
             "content_information": task.encoded,
-            "sources": { "cache": cache, "peers": peers, "origin": origin + task.plain() },
+            "sources": {
+                "cache": cache,
+                "hosted": hosted,
+                "peers": peers,
+                "origin": origin + task.plain(),
+            },
             "origin_failures": failures,
             "parts": runs.collect::<Vec<_>>(),
             "untold": untold,
@@ -195,6 +212,8 @@ mod tests {
         let runs: Vec<_> = sources.runs.iter().map(|(start, run)| (*start, run.end)).collect();
         assert_eq!(runs, [(0, 30), (30, 50)]);
         assert_eq!(sources.shares(50), "origin 80 %, cache 20 %");
+        sources.block(50..150, Source::HostedCache(([10, 0, 0, 1], 80).into()), &Failures::new());
+        assert_eq!(sources.shares(0), "hosted cache 67 %, origin 20 %, cache 13 %");
     }
 
     #[test]

@@ -1,0 +1,145 @@
+//! A hosted cache: a client offers what it has and goes; others have it from there.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use peerdist_core::bytes::Writer;
+use peerdist_core::content::Info;
+use peerdist_core::crypto::SoftCrypto;
+use peerdist_core::hosted::wire::{
+    DESCRIPTOR_BYTES, Descriptor, MAX_DESCRIPTORS, MessageType, OPENING_BYTES, Opening, Version,
+};
+use peerdist_tests::check::content;
+use serde_json::json;
+
+use super::peer::ask_json;
+use super::place::{Peer, Place, origin};
+
+/// A process that serves, and where; with the lines that it says behind `ready`.
+fn serve(
+    place: &Place,
+    command: &str,
+    last: u8,
+    cache: &str,
+    more: &[&str],
+) -> (Peer, SocketAddr, Vec<String>) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_peerdist"))
+        .args([command, "--port", "0", "--bind", &place.address(last).to_string(), "--cache"])
+        .arg(place.path(cache))
+        .args(more)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let ready = lines.next().expect("a line").expect("text");
+    let address = ready.strip_prefix("ready ").and_then(|rest| rest.split(',').next());
+    let address = address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("{ready}"));
+    let count = if command == "hosted" { 1 + usize::from(more.contains(&"--admin")) } else { 0 };
+    let said = lines.by_ref().take(count).map(|line| line.expect("text")).collect();
+    (Peer(child), address, said)
+}
+
+/// An offer of every segment of this content information, by who serves on that port.
+fn batch(info: &[u8], port: u16) -> Vec<u8> {
+    let parsed = Info::parse(&info).expect("our own");
+    let mut message = vec![0; OPENING_BYTES];
+    let opening = Opening::new(Version::V2, MessageType::BatchedOffer, port);
+    opening.emit(&mut Writer::new(&mut message)).expect("room");
+    for index in 0..parsed.segment_count() {
+        let segment = parsed.segment(&info, index).expect("there is one");
+        let descriptor = Descriptor {
+            block_bytes: segment.block_bytes(),
+            segment_bytes: segment.byte_len(),
+            tag: *b"WinINet\0\0\0\0\0\0\0\0\0",
+            algorithm: segment.algorithm(),
+            segment: segment.id(&mut SoftCrypto).as_bytes().try_into().expect("32 bytes"),
+        };
+        let mut room = [0; DESCRIPTOR_BYTES];
+        descriptor.emit(&mut Writer::new(&mut room)).expect("room");
+        message.extend(room);
+    }
+    assert!(parsed.segment_count() as usize <= MAX_DESCRIPTORS);
+    message
+}
+
+/// Posts it as a client of that address would; the status and the body.
+fn post(place: &Place, from: Ipv4Addr, url: &str, message: &[u8]) -> (String, Vec<u8>) {
+    let (sent, got) = (place.path("message"), place.path("answer"));
+    fs::write(&sent, message).expect("room");
+    let data = format!("@{}", sent.display());
+    let curl = Command::new("curl")
+        .args(["-sS", "--interface", &from.to_string(), "--data-binary", &data, "-w", "%{http_code}", "-o"])
+        .args([got.to_str().expect("text"), url])
+        .output()
+        .expect("there is curl");
+    assert!(curl.status.success(), "{}", String::from_utf8_lossy(&curl.stderr));
+    (String::from_utf8(curl.stdout).expect("text"), fs::read(got).unwrap_or_default())
+}
+
+fn url(cache: SocketAddr, version: Version) -> String {
+    format!("http://{cache}{}", version.path())
+}
+
+#[test]
+fn what_a_client_leaves_behind() {
+    for (net, v2) in [(40, false), (41, true)] {
+        let (place, len) = (Place::new(net), 700_000);
+        let site = place.site(origin(len, v2));
+        place.get_of("first", &site.url(), "one", &["--no-peers"]).assert_good();
+        let count = place.committed("first").len();
+        let (peer, at, _) = serve(&place, "peer", 3, "first", &[]);
+        let (mut cache, hosted, said) = serve(&place, "hosted", 4, "hosted", &["--admin", "127.0.0.1:0"]);
+        assert_eq!(said[0], format!("offers to {}", url(hosted, Version::V2)));
+        let admin = said[1].strip_prefix("admin on http://").and_then(|rest| rest.strip_suffix('/'));
+        let admin: SocketAddr = admin.and_then(|admin| admin.parse().ok()).expect("an address");
+
+        let message = batch(&site.origin().info, at.port());
+        let ok = ("200".to_string(), vec![0, 0, 0, 1, 0]);
+        assert_eq!(post(&place, place.address(3), &url(hosted, Version::V2), &message), ok);
+        let begun = Instant::now();
+        let status = loop {
+            let status = ask_json(admin, "GET /status");
+            if status["HostedCacheServer"]["BlocksReceived"] == json!(count) {
+                break status;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "{status}");
+            assert!(cache.0.try_wait().expect("ours").is_none(), "it has ended");
+            thread::sleep(Duration::from_millis(50));
+        };
+        assert_eq!(status["Role"], "HostedCache");
+        assert_eq!(status["HostedCacheServer"]["BytesReceivedByApplication"], json!([len, 0, 0, 0, 0]));
+        drop(peer);
+
+        // It is started again, and has it still.
+        drop(cache);
+        let (_cache, hosted, _) = serve(&place, "hosted", 4, "hosted", &[]);
+        let before = site.origin().body_bytes;
+        let got = place.get_of("second", &site.url(), "two", &["--hosted", &hosted.to_string()]);
+        got.assert_good();
+        assert_eq!(got.source("hosted"), len as u64, "{}", got.json);
+        assert_eq!(site.origin().body_bytes, before, "nothing but content information");
+        assert!(place.read("two") == content(len));
+    }
+}
+
+/// Each thing at its place, or one line that says what is wrong.
+#[test]
+fn a_client_that_cannot_be_reached_is_named() {
+    let (place, len) = (Place::new(42), 70_000);
+    let site = place.site(origin(len, true));
+    let (mut cache, hosted, _) = serve(&place, "hosted", 4, "hosted", &[]);
+    let message = batch(&site.origin().info, 9);
+    assert_eq!(post(&place, place.address(3), &url(hosted, Version::V2), &message).0, "200");
+    let mut lines = BufReader::new(cache.0.stderr.take().expect("a pipe")).lines();
+    let line = lines.next().expect("a line").expect("text");
+    let named =
+        format!("peerdist: client port unreachable: {}:9; what it offers is given up", place.address(3));
+    assert_eq!(line, named);
+    assert_eq!(post(&place, place.address(3), &url(hosted, Version::V1), &message).0, "404");
+    assert_eq!(post(&place, place.address(3), &url(hosted, Version::V2), &message[..20]).0, "400");
+}

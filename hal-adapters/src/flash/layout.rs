@@ -4,6 +4,7 @@
 //! word, which is written when the block goes; its [`Record`]; its [`Commit`], which is written last;
 //! and the pages of the block, each followed by its checksum. All numbers are little-endian.
 
+use peerdist_core::content::SegmentId;
 use peerdist_core::crypto::{CipherAlgorithm, Seal};
 use peerdist_core::store::BlockId;
 
@@ -258,6 +259,27 @@ fn words_of(bytes: &[u8; 16]) -> [u32; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whoever offers what cannot be verified chooses its id: one that begins as another's is not that one.
+    #[test]
+    fn what_cannot_be_verified_is_never_found_as_verified() {
+        let id = |last| {
+            let mut id = [7; 32];
+            id[31] = last;
+            SegmentId::from_slice(&id).unwrap()
+        };
+        let (verified, chosen) = (id(0), id(1).unverifiable().unwrap());
+        let name = |segment, index| Name::of(&BlockId { segment, index });
+        for index in [0, 5, 511] {
+            assert!(name(verified, index) != name(chosen, index));
+            assert_eq!(name(verified, index).index_in(&verified), Some(index));
+            assert_eq!(name(chosen, index).index_in(&chosen), Some(index));
+            assert_eq!(name(chosen, index).index_in(&verified), None);
+            assert_eq!(name(verified, index).index_in(&chosen), None);
+            // Nor by an index that no block has.
+            assert!(name(verified, index | 1 << 31) != name(chosen, index));
+        }
+    }
 
     #[test]
     fn checksum_of_the_standard() {

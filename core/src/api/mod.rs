@@ -7,8 +7,9 @@
 //! [`Completion`](operation::Completion). Handles know by their type what they are of, and by a
 //! generation which use of a row they are.
 //!
-//! The consumer's part stands on [`client`], which downloads use as well. A device without tables for the
-//! API has the engine's calls as methods of the node, which is the smaller door.
+//! The consumer's part stands on the engine, [`client`], and so does [`download`](crate::download): whoever reads a
+//! content does it there. A device without tables for the API pays nothing for them, and has the engine's calls as
+//! methods of the node.
 
 pub mod client;
 mod code;

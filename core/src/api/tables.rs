@@ -74,7 +74,7 @@ pub struct Desk {
     pub(super) wakes: Option<Instant>,
 }
 
-/// Nobody uses the API; downloads have their own door.
+/// Nobody uses the API: downloads are on the engine below it.
 pub struct NoApplication;
 
 impl Application for NoApplication {

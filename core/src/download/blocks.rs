@@ -16,7 +16,7 @@ use crate::api::client::{
 };
 use crate::fetch::{Failure, Source};
 use crate::limits::rows;
-use crate::store::{BlockId, Storage};
+use crate::store::Storage;
 use crate::time::{Duration, Instant, earliest};
 
 /// Connections to the origin that one download uses: with two, one request's round trip passes
@@ -243,11 +243,8 @@ impl Blocks {
         let Some(segment) = stretch.segment(client, parts.storage, self.content)? else { return Ok(()) };
         let segment_id = segment.id(parts.crypto);
         self.sweep.expect_survey();
-        let mut next = parts.storage.find(&BlockId { segment: segment_id, index: 0 }).map(|_| 0);
-        next = next.or_else(|| parts.storage.next_block(&segment_id, 0));
-        while let Some(index) = next {
+        for index in client.stored_blocks(parts.storage, segment_id) {
             self.sweep.is_here(index);
-            next = parts.storage.next_block(&segment_id, index);
         }
         self.surveyed = Some(Surveyed::new(now, segment_id, segment.algorithm(), segment.block_count()));
         Ok(())

@@ -1,5 +1,6 @@
-//! A whole URL: asks the origin for content information, reads through [`api`](crate::api), fills
-//! holes from the origin, and hands out verified bytes.
+//! A whole URL: asks the origin for content information, reads through [`api::client`](crate::api::client),
+//! fills holes from the origin, and hands out verified bytes. It has no other way to a block, and asks
+//! [`fetch`](crate::fetch) itself only who has a segment and who wants it.
 //!
 //! Stretch by stretch, blocks are wanted in random order: when an office starts together, its
 //! clients then fetch different blocks over the WAN and find each other's (flash crowd). A block

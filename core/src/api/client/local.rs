@@ -5,8 +5,9 @@ use core::ops::Range;
 use super::{
     Client, Completion, Content, ContentHandle, ContentTag, Located, Parts, ReadResult, Stage, State, Wish,
 };
+use crate::content::SegmentId;
 use crate::fetch::Failures;
-use crate::store::{Label, SlotId, Storage};
+use crate::store::{BlockId, Label, SlotId, Storage};
 
 /// Blocks that one call of the machine counts for a read of no bytes.
 const RUN_STEP: u32 = 64;
@@ -34,6 +35,17 @@ impl Client {
         if let Some(label) = self.content(handle).and_then(|content| content.label) {
             storage.label(slot, label);
         }
+    }
+
+    /// Which blocks of a segment are in the store; what is kept apart belongs to none.
+    pub fn stored_blocks<'s>(
+        &self,
+        storage: &'s dyn Storage,
+        segment: SegmentId,
+    ) -> impl Iterator<Item = u32> + use<'s> {
+        let first = storage.find(&BlockId { segment, index: 0 }).map(|_| 0);
+        let first = first.or_else(|| storage.next_block(&segment, 0));
+        core::iter::successors(first, move |index| storage.next_block(&segment, *index))
     }
 
     /// What an application is told to be missing from where `missing` begins. If peers were asked, that is the rest

@@ -195,31 +195,84 @@ fn bare_on_host(out: &Path) -> Result<()> {
     let mut library = cargo();
     library.args(["rustc", "--package", "peerdist-capi", "--no-default-features", "--lib"]);
     run(library.args(["--crate-type", "staticlib"]))?;
-    let (sources, program) = (repository().join(PACKAGE).join("tests/bare"), out.join("bare-on-host"));
-    let mut command = Command::new("gcc");
-    command.args(STRICT).args(["-std=c99", "-O1", "-g"]).arg(include());
-    command.args(["host.c", "main.c"].map(|name| sources.join(name)));
-    command.arg(target_dir().join("debug/libpeerdist.a")).args(["-lpthread", "-ldl", "-lm"]);
-    run(command.arg("-o").arg(&program))?;
+    let (sources, program) = (bare_sources(), out.join("bare-on-host"));
+    let archive = target_dir().join("debug/libpeerdist.a");
+    let compiler = || {
+        let mut command = Command::new("gcc");
+        command.args(STRICT).args(["-std=c99", "-O1", "-g"]).arg(include());
+        command
+    };
+    let machines = machines(out, "host", "", compiler(), &archive)?;
+    let mut command = compiler();
+    command.args(["host.c", "wire.c", "main.c"].map(|name| sources.join(name))).args(machines);
+    run(command.args(["-lpthread", "-ldl", "-lm"]).arg("-o").arg(&program))?;
     run(Command::new("valgrind").args(VALGRIND).args(LEAKS).arg(&program))
 }
 
-/// A program for a Cortex-M3, on the static library: it publishes a stream and reads it back, in QEMU.
+/// Two programs for a Cortex-M3 in one, each with a static library of its own: one publishes a stream and reads it
+/// back, and gives it to the other, in QEMU.
 fn bare(out: &Path) -> Result<()> {
     let toolchain = Toolchain::find(CORTEX_M3)?;
     let mut library = toolchain.cargo("rustc", PACKAGE);
     run(library.args(["--no-default-features", "--lib", "--crate-type", "staticlib"]))?;
-    let (sources, program) = (repository().join(PACKAGE).join("tests/bare"), out.join("bare.elf"));
-    let mut command = Command::new("arm-none-eabi-gcc");
-    command.args(["-mcpu=cortex-m3", "-mthumb", "-std=gnu99", "-O1", "-g", "-ffreestanding", "-nostdlib"]);
-    command.args(["-Wall", "-Wextra", "-Werror", "-Wl,-z,noexecstack", "-T"]).arg(sources.join("link.ld"));
-    command.arg(include()).args(["start.c", "main.c"].map(|name| sources.join(name)));
-    command.arg(toolchain.artifact(PACKAGE, "libpeerdist.a")).arg("-lgcc").arg("-o").arg(&program);
-    run(&mut command)?;
+    let (sources, program) = (bare_sources(), out.join("bare.elf"));
+    let archive = toolchain.artifact(PACKAGE, "libpeerdist.a");
+    let compiler = || {
+        let mut command = Command::new("arm-none-eabi-gcc");
+        command.args([
+            "-mcpu=cortex-m3",
+            "-mthumb",
+            "-std=gnu99",
+            "-O1",
+            "-g",
+            "-ffreestanding",
+            "-nostdlib",
+        ]);
+        command.args(["-Wall", "-Wextra", "-Werror"]).arg(include());
+        command
+    };
+    let machines = machines(out, "cortex-m3", "arm-none-eabi-", compiler(), &archive)?;
+    let mut command = compiler();
+    command.args(["-Wl,-z,noexecstack", "-T"]).arg(sources.join("link.ld"));
+    command.args(["start.c", "wire.c", "main.c"].map(|name| sources.join(name))).args(machines);
+    // Once more, for the functions of C that a compiler takes for granted.
+    run(command.arg(&archive).arg("-lgcc").arg("-o").arg(&program))?;
     let mut qemu = Command::new("timeout");
     qemu.args(["120", "qemu-system-arm", "-machine", "mps2-an385", "-nographic"]);
     qemu.args(["-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"]);
     run(qemu.arg("-kernel").arg(&program))?;
-    println!("    a Cortex-M3 has published a stream, and read it back");
+    println!("    a Cortex-M3 has published a stream, read it back, and given it to another");
     Ok(())
+}
+
+fn bare_sources() -> PathBuf {
+    repository().join(PACKAGE).join("tests/bare")
+}
+
+/// Two machines: the library twice, of which nothing can be seen but one table of functions each, so that they share
+/// no variable.
+fn machines(
+    out: &Path,
+    name: &str,
+    tools: &str,
+    mut compiler: Command,
+    archive: &Path,
+) -> Result<[PathBuf; 2]> {
+    let [table, whole] = ["table", "whole"].map(|part| out.join(format!("{name}-{part}.o")));
+    run(compiler.arg("-c").arg(bare_sources().join("machine.c")).arg("-o").arg(&table))?;
+    let mut link = Command::new(format!("{tools}ld"));
+    run(link
+        .args(["-r", "--force-group-allocation", "-z", "noexecstack"])
+        .arg(&table)
+        .arg(archive)
+        .arg("-o")
+        .arg(&whole))?;
+    let machines = ["first", "second"].map(|which| (which, out.join(format!("{name}-{which}.o"))));
+    for (which, machine) in &machines {
+        let mut rename = Command::new(format!("{tools}objcopy"));
+        rename.arg(format!("--redefine-sym=machine={which}_machine"));
+        rename.arg(format!("--keep-global-symbol={which}_machine"));
+        run(rename.args([&whole, machine]))?;
+    }
+    Ok(machines.map(|(_, machine)| machine))
 }

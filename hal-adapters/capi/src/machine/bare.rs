@@ -182,7 +182,7 @@ pub(crate) fn set_status(status: PEERDIST_STATUS) -> Answer<()> {
 /// ERROR_NOT_ENOUGH_MEMORY if it is too small; PEERDIST_ERROR_ALREADY_INITIALIZED the second time.
 ///
 /// All calls of the library have to come from one context, and none from an interrupt. This one makes a node on the
-/// stack, and needs some 83 KB of that on a Cortex-M3.
+/// stack, and needs some 87 KB of that on a Cortex-M3.
 ///
 /// # Safety
 /// `memory` is valid for so many bytes, for ever, and nobody else uses it. `platform` is valid until this returns,

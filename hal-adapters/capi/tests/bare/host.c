@@ -12,3 +12,13 @@ void leave(uint32_t code)
 {
     exit((int)code);
 }
+
+/* Here nobody looks. */
+void paint_stack(void)
+{
+}
+
+uint32_t painted_stack(void)
+{
+    return 0;
+}

@@ -1,88 +1,58 @@
-/* A board without a network publishes content, and reads it back: what nobody has comes from the origin, which is
- * at hand, and then from the cache. Ends with 0 if all of it was right. */
+/* Two machines on a network. The first publishes content, and reads it back: what nobody has comes from the origin,
+ * which is at hand, and then from its cache. The second has the content information, and gets all of the content
+ * from the first. Ends with 0 if all of it was right. */
 #include "board.h"
-#include <peerdist.h>
+#include "wire.h"
 
 #define LENGTH 200000u
 #define PIECE 5000u
 
-/* The library's. */
-static uint64_t memory[1024 * 1024 / 8];
+/* What peerdist_init may take of the stack: a little more than the header says. */
+#define MOST_STACK 92000u
+
+/* The libraries'. */
+static uint64_t memories[2][1024 * 1024 / 8];
 
 static uint8_t content[LENGTH], info[8192], buffer[PIECE];
-static uint64_t now = 1;
 
-static void check_line(int fine, const char *what)
+static struct board *const first = &boards[0], *const second = &boards[1];
+
+void check_line(int fine, const char *what)
 {
     if (!fine) {
         print(what);
         leave(1);
     }
 }
-#define TEXT(line) #line
-#define CHECK_AT(fine, line) check_line((fine) != 0, "main.c:" TEXT(line) ": " #fine "\n")
-#define CHECK(fine) CHECK_AT(fine, __LINE__)
 
-/* There is no network: datagrams get lost, and no connection comes about. */
-static unsigned datagrams;
-static void send_datagram(void *context, const peerdist_address *to, const uint8_t *data, size_t length)
+static void check_stack(const char *what, uint32_t bytes)
 {
-    (void)context, (void)data;
-    CHECK(to->port == 3702 && length > 0);
-    /* What is asked from inside of a callback is refused, and does no harm. */
-    CHECK(peerdist_set_status(PEERDIST_STATUS_DISABLED) == PEERDIST_ERROR_SERVICE_UNAVAILABLE);
-    datagrams++;
-}
-static int open_connection(void *context, DWORD connection, const peerdist_address *to)
-{
-    (void)context, (void)connection, (void)to;
-    return 0;
-}
-static void nothing(void *context, DWORD connection) { (void)context, (void)connection; }
-static size_t no_room(void *context, DWORD connection)
-{
-    (void)context, (void)connection;
-    return 0;
-}
-static void send_nothing(void *context, DWORD connection, const uint8_t *data, size_t length)
-{
-    (void)context, (void)connection, (void)data, (void)length;
-    CHECK(0);
-}
-/* A board has a true random number generator; this one is for a test. */
-static void entropy(void *context, uint8_t *bytes, size_t length)
-{
-    static uint32_t state = 2463534242u;
-    (void)context;
-    while (length-- > 0) {
-        state ^= state << 13, state ^= state >> 17, state ^= state << 5;
-        *bytes++ = (uint8_t)state;
-    }
-}
-static void fatal(void *context)
-{
-    (void)context;
-    print("the library has failed\n");
-    leave(101);
+    char digits[12] = {0}, *digit = digits + sizeof digits - 1;
+    const uint32_t taken = bytes;
+    do
+        *--digit = (char)('0' + bytes % 10);
+    while ((bytes /= 10) > 0);
+    print("    "), print(what), print(" takes "), print(digit), print(" bytes of the stack\n");
+    CHECK(taken <= MOST_STACK);
 }
 
-/* Has the library work until an operation has ended, with as much time as it wants. */
-static DWORD finish(DWORD accepted, OVERLAPPED *operation, DWORD *bytes)
+/* Has the machines work until an operation has ended, with as much time as they want. */
+static DWORD finish(const struct machine *machine, DWORD accepted, OVERLAPPED *operation, DWORD *bytes)
 {
-    int turns = 0, idle = 0;
+    int turns;
     if (accepted != ERROR_IO_PENDING)
         return accepted;
-    for (;;) {
-        uint64_t next;
-        if (PeerDistGetOverlappedResult(operation, bytes, 0))
+    for (turns = 0; turns < 100000; turns++) {
+        const uint64_t next = settle();
+        if (machine->PeerDistGetOverlappedResult(operation, bytes, 0))
             return ERROR_SUCCESS;
-        if (peerdist_last_error() != ERROR_IO_INCOMPLETE)
-            return peerdist_last_error();
-        CHECK(!idle && turns++ < 100000);
-        next = peerdist_poll(now);
-        idle = next == UINT64_MAX;
-        now = idle ? now : next;
+        if (machine->peerdist_last_error() != ERROR_IO_INCOMPLETE)
+            return machine->peerdist_last_error();
+        CHECK(next != UINT64_MAX);
+        now = next;
     }
+    CHECK(!"it ends");
+    return accepted;
 }
 
 static OVERLAPPED at(uint64_t offset)
@@ -91,7 +61,7 @@ static OVERLAPPED at(uint64_t offset)
     return operation;
 }
 
-static DWORD publish(PEERDIST_INSTANCE_HANDLE instance, DWORD version)
+static DWORD publish(const struct machine *machine, PEERDIST_INSTANCE_HANDLE instance, DWORD version)
 {
     static const uint8_t name[] = {'n', 'a', 'm', 'e'};
     PEERDIST_RETRIEVAL_OPTIONS options = {sizeof options, version, version, 0};
@@ -99,23 +69,26 @@ static DWORD publish(PEERDIST_INSTANCE_HANDLE instance, DWORD version)
     PEERDIST_CONTENTINFO_HANDLE handle;
     OVERLAPPED operation;
     DWORD bytes, offset, length = 0;
-    CHECK(PeerDistServerPublishStream(instance, sizeof name, name, LENGTH, NULL, NULL, 0, &stream) == 0);
+    CHECK(machine->PeerDistServerPublishStream(instance, sizeof name, name, LENGTH, NULL, NULL, 0, &stream) == 0);
     for (offset = 0; offset < LENGTH; offset += PIECE) {
         operation = at(0);
-        CHECK(finish(PeerDistServerPublishAddToStream(instance, stream, PIECE, content + offset, &operation),
+        CHECK(finish(machine,
+                     machine->PeerDistServerPublishAddToStream(instance, stream, PIECE, content + offset, &operation),
                      &operation, &bytes) == 0);
         CHECK(bytes == PIECE);
     }
     operation = at(0);
-    CHECK(finish(PeerDistServerPublishCompleteStream(instance, stream, &operation), &operation, &bytes) == 0);
-    CHECK(PeerDistServerCloseStreamHandle(instance, stream) == 0);
-    CHECK(PeerDistServerOpenContentInformationEx(instance, sizeof name, name, 0, 0, &options, NULL, 0, &handle)
-          == 0);
+    CHECK(finish(machine, machine->PeerDistServerPublishCompleteStream(instance, stream, &operation), &operation,
+                 &bytes) == 0);
+    CHECK(machine->PeerDistServerCloseStreamHandle(instance, stream) == 0);
+    CHECK(machine->PeerDistServerOpenContentInformationEx(instance, sizeof name, name, 0, 0, &options, NULL, 0,
+                                                          &handle) == 0);
     for (;;) {
         DWORD code;
         operation = at(0);
-        code = finish(PeerDistServerRetrieveContentInformation(instance, handle, sizeof info - length,
-                                                              info + length, &operation),
+        code = finish(machine,
+                      machine->PeerDistServerRetrieveContentInformation(instance, handle, sizeof info - length,
+                                                                        info + length, &operation),
                       &operation, &bytes);
         if (code == PEERDIST_ERROR_NO_MORE)
             break;
@@ -123,34 +96,38 @@ static DWORD publish(PEERDIST_INSTANCE_HANDLE instance, DWORD version)
         length += bytes;
         CHECK(length < sizeof info);
     }
-    CHECK(PeerDistServerCloseContentInformation(instance, handle) == 0);
-    CHECK(PeerDistServerUnpublish(instance, sizeof name, name) == 0);
+    CHECK(machine->PeerDistServerCloseContentInformation(instance, handle) == 0);
+    CHECK(machine->PeerDistServerUnpublish(instance, sizeof name, name) == 0);
     return length;
 }
 
 /* Reads all of it; returns how much of it was missing, and was taken from the origin. */
-static DWORD read_all(PEERDIST_INSTANCE_HANDLE instance, DWORD info_length)
+static DWORD read_all(const struct machine *machine, PEERDIST_INSTANCE_HANDLE instance, DWORD info_length)
 {
     static const PEERDIST_CONTENT_TAG tag = {{'b', 'a', 'r', 'e'}};
     PEERDIST_CONTENT_HANDLE handle;
     OVERLAPPED operation = at(0);
     DWORD bytes, code, position = 0, missing = 0, index;
-    CHECK(PeerDistClientOpenContent(instance, &tag, NULL, 0, &handle) == 0);
-    CHECK(finish(PeerDistClientAddContentInformation(instance, handle, info_length, info, &operation), &operation,
-                 &bytes) == 0);
+    CHECK(machine->PeerDistClientOpenContent(instance, &tag, NULL, 0, &handle) == 0);
+    CHECK(finish(machine,
+                 machine->PeerDistClientAddContentInformation(instance, handle, info_length, info, &operation),
+                 &operation, &bytes) == 0);
     operation = at(0);
-    CHECK(finish(PeerDistClientCompleteContentInformation(instance, handle, &operation), &operation, &bytes) == 0);
+    CHECK(finish(machine, machine->PeerDistClientCompleteContentInformation(instance, handle, &operation), &operation,
+                 &bytes) == 0);
     for (;;) {
         operation = at(0);
-        code = finish(PeerDistClientStreamRead(instance, handle, PIECE, buffer, PEERDIST_READ_TIMEOUT_DEFAULT,
-                                               &operation),
+        code = finish(machine,
+                      machine->PeerDistClientStreamRead(instance, handle, PIECE, buffer,
+                                                        PEERDIST_READ_TIMEOUT_DEFAULT, &operation),
                       &operation, &bytes);
         if (code == PEERDIST_ERROR_NO_MORE)
             break;
         CHECK(operation.Offset == position && operation.OffsetHigh == 0 && bytes > 0);
         if (code == PEERDIST_ERROR_MISSING_DATA || code == ERROR_TIMEOUT) {
             operation = at(position);
-            CHECK(finish(PeerDistClientAddData(instance, handle, bytes, content + position, &operation),
+            CHECK(finish(machine,
+                         machine->PeerDistClientAddData(instance, handle, bytes, content + position, &operation),
                          &operation, &code) == 0);
             missing += bytes;
         } else {
@@ -161,46 +138,99 @@ static DWORD read_all(PEERDIST_INSTANCE_HANDLE instance, DWORD info_length)
         position += bytes;
     }
     CHECK(position == LENGTH);
-    CHECK(PeerDistClientCloseContent(instance, handle) == 0);
+    CHECK(machine->PeerDistClientCloseContent(instance, handle) == 0);
     return missing;
+}
+
+static PEERDIST_INSTANCE_HANDLE start(struct board *board, uint64_t *memory)
+{
+    const struct machine *machine = board->machine;
+    const peerdist_platform platform = platform_of(board);
+    PEERDIST_INSTANCE_HANDLE instance;
+    DWORD code;
+    CHECK(machine->PeerDistStartup(PEERDIST_VERSION, &instance, NULL) == PEERDIST_ERROR_NOT_INITIALIZED);
+    CHECK(machine->peerdist_init(memory, 1000, &platform) == ERROR_NOT_ENOUGH_MEMORY);
+    CHECK(machine->peerdist_init(memory, sizeof memories[0], NULL) == ERROR_INVALID_PARAMETER);
+    paint_stack();
+    code = machine->peerdist_init(memory, sizeof memories[0], &platform);
+    check_stack("peerdist_init", painted_stack());
+    CHECK(code == ERROR_SUCCESS && board->draws > 0);
+    CHECK(machine->peerdist_init(memory, sizeof memories[0], &platform) == PEERDIST_ERROR_ALREADY_INITIALIZED);
+    CHECK(machine->PeerDistStartup(PEERDIST_VERSION, &instance, NULL) == ERROR_SUCCESS);
+    return instance;
+}
+
+/* What the first machine does with callers who do not do as they should. */
+static void strange_callers(void)
+{
+    enum { MOST = 9 };
+    const unsigned closed = first->closed, resets = first->resets, held = first->held, resumes = first->resumes;
+    uint8_t twice[2 * sizeof request];
+    size_t index, answer;
+    int calls[MOST], count, call = call_first(request, request_length);
+
+    /* One who asks as the second machine did. */
+    answer = heard(call);
+    CHECK(answer > 0 && is_open(call) && first->closed == closed);
+    hang_up(call);
+    CHECK(first->closed == closed + 1);
+
+    /* Who asks for more before he has the answer is heard once he has it. */
+    for (index = 0; index < sizeof twice; index++)
+        twice[index] = request[index % request_length];
+    CHECK(first->held == held);
+    call = call_first(twice, 2 * request_length);
+    CHECK(heard(call) == 2 * answer && first->held > held && first->resumes > resumes);
+    hang_up(call);
+
+    /* Who does not come to an end is not waited for. */
+    call = call_first(request, request_length / 2);
+    for (index = 0; index < 1000 && is_open(call); index++) {
+        const uint64_t next = settle();
+        now = next == UINT64_MAX ? now : next;
+    }
+    CHECK(!is_open(call) && heard(call) == 0 && first->resets == resets + 1);
+
+    /* There are only so many connections. */
+    for (count = 0; count < MOST && (call = call_first(request, request_length / 2)) >= 0; count++)
+        calls[count] = call;
+    CHECK(count > 0 && count < MOST);
+    while (count > 0)
+        hang_up(calls[--count]);
+    call = call_first(request, request_length);
+    CHECK(heard(call) == answer);
+    hang_up(call);
 }
 
 int main(void)
 {
-    peerdist_platform platform = {
-        .size = sizeof platform,
-        .instance = 1,
-        .address = {4, 24, 8080, {192, 0, 2, 1}},
-        .send_datagram = send_datagram,
-        .open = open_connection,
-        .close = nothing,
-        .reset = nothing,
-        .room = no_room,
-        .send = send_nothing,
-        .resume = nothing,
-        .entropy = entropy,
-        .fatal = fatal,
-    };
-    PEERDIST_INSTANCE_HANDLE instance;
-    DWORD index, version;
-
-    CHECK(PeerDistStartup(PEERDIST_VERSION, &instance, NULL) == PEERDIST_ERROR_NOT_INITIALIZED);
-    CHECK(peerdist_init(memory, 1000, &platform) == ERROR_NOT_ENOUGH_MEMORY);
-    CHECK(peerdist_init(memory, sizeof memory, NULL) == ERROR_INVALID_PARAMETER);
-    CHECK(peerdist_init(memory, sizeof memory, &platform) == ERROR_SUCCESS);
-    CHECK(peerdist_init(memory, sizeof memory, &platform) == PEERDIST_ERROR_ALREADY_INITIALIZED);
+    PEERDIST_INSTANCE_HANDLE ours, theirs;
+    DWORD index, version, missing;
     for (index = 0; index < LENGTH; index++)
         content[index] = (uint8_t)(index * 31 + index / 251);
 
-    CHECK(PeerDistStartup(PEERDIST_VERSION, &instance, NULL) == ERROR_SUCCESS);
+    ours = start(first, memories[0]);
+    theirs = start(second, memories[1]);
+    /* Of the connections of the second, one finds no socket. */
+    second->no_sockets = 1;
     for (version = 1; version <= 2; version++) {
-        DWORD length = publish(instance, version);
-        CHECK(read_all(instance, length) == LENGTH);
-        CHECK(datagrams > 0);
-        CHECK(read_all(instance, length) == 0);
+        const unsigned sent = second->sent;
+        DWORD length = publish(first->machine, ours, version);
+        CHECK(read_all(first->machine, ours, length) == LENGTH);
+        CHECK(read_all(first->machine, ours, length) == 0);
+        CHECK(first->datagrams > 0 && second->sent == sent);
+        /* The last time, its connection is lost in the middle, and there is nobody else to ask. */
+        break_after = version == 1 ? 0 : 150000;
+        missing = read_all(second->machine, theirs, length);
+        CHECK(version == 1 ? missing == 0 : missing > 0 && missing < LENGTH);
+        CHECK(second->sent > sent && second->datagrams > 0);
     }
-    CHECK(PeerDistShutdown(instance) == ERROR_SUCCESS);
-    CHECK(PeerDistShutdown(instance) == ERROR_INVALID_HANDLE);
-    print("published, and read back\n");
+    CHECK(second->no_sockets == 0 && second->opened > 1 && break_after == 0 && first->opened == 0);
+    strange_callers();
+
+    CHECK(first->machine->PeerDistShutdown(ours) == ERROR_SUCCESS);
+    CHECK(first->machine->PeerDistShutdown(ours) == ERROR_INVALID_HANDLE);
+    CHECK(second->machine->PeerDistShutdown(theirs) == ERROR_SUCCESS);
+    print("published, read back, and given to another machine\n");
     return 0;
 }

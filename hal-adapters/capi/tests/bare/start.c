@@ -24,6 +24,28 @@ void leave(uint32_t code)
         semihosting(0x20, parameters); /* SYS_EXIT_EXTENDED */
 }
 
+/* A pattern that nobody writes. */
+#define PAINT 0x5AFEC0DEu
+#define PAINTED_WORDS (256u * 1024 / 4)
+
+static volatile uint32_t *painted_end;
+
+__attribute__((noinline)) void paint_stack(void)
+{
+    /* What is nearer is the frame of this. */
+    volatile uint32_t *word = painted_end = (uint32_t *)__builtin_frame_address(0) - 16;
+    while (word > painted_end - PAINTED_WORDS)
+        *--word = PAINT;
+}
+
+uint32_t painted_stack(void)
+{
+    volatile uint32_t *word = painted_end - PAINTED_WORDS;
+    while (word < painted_end && *word == PAINT)
+        word++;
+    return (uint32_t)(painted_end - word) * 4 + 64;
+}
+
 __attribute__((used)) void reset(void)
 {
     uint32_t *to;

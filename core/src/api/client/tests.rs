@@ -25,12 +25,14 @@ const BLOCK: u64 = 65_536;
 const TAG: ContentTag = [7; 16];
 const START: Instant = Instant::from_millis(1_000);
 
+type TestStore = Split<RamStore<StdVec<Page>, StdVec<Entry>, StdVec<u8>>, faults::Infos>;
+
 /// An application's client with its surroundings.
 struct World {
     client: Client,
     fetch: Fetch,
     jobs: [Job; 4],
-    store: Split<RamStore<StdVec<Page>, StdVec<Entry>, StdVec<u8>>, faults::Infos>,
+    store: TestStore,
     pages: StdVec<WaitingPage>,
     now: Instant,
     completed: StdVec<Completion>,

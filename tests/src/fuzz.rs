@@ -9,6 +9,7 @@
 mod content;
 mod discovery;
 mod encoding;
+mod hosted;
 mod http;
 mod node;
 mod quick;
@@ -20,6 +21,7 @@ mod xml;
 pub use self::content::{content_v1, content_v2, segmenter};
 pub use self::discovery::discovery;
 pub use self::encoding::encoding;
+pub use self::hosted::hosted_offer;
 pub use self::http::{http_conn, http_lines};
 pub use self::node::node;
 pub use self::quick::agree;
@@ -46,6 +48,7 @@ pub static ALL: &[Target] = &[
     Target { name: "discovery", body: discovery, seeds: seeds::discovery },
     Target { name: "encoding", body: encoding, seeds: seeds::encoding },
     Target { name: "hash_file", body: hash_file, seeds: seeds::hash_file },
+    Target { name: "hosted_offer", body: hosted_offer, seeds: || vectors(&["pchc-"]) },
     Target { name: "http_conn", body: http_conn, seeds: seeds::http_conn },
     Target { name: "http_lines", body: http_lines, seeds: seeds::http_lines },
     Target { name: "node", body: node, seeds: node::seeds },

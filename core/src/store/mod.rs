@@ -21,7 +21,7 @@ use verify::Verified;
 pub struct BlockId {
     /// The segment, HoHoDk.
     pub segment: SegmentId,
-    /// The block within the segment, from 0.
+    /// The block within the segment, from 0; no segment has more than 512.
     pub index: u32,
 }
 

@@ -107,6 +107,11 @@ fn parts_of_segments() {
 }
 
 #[test]
+fn what_cannot_be_verified_is_apart() {
+    on_both(|store| stores::what_cannot_be_verified_is_apart(store, put_block));
+}
+
+#[test]
 fn the_least_used_block_makes_room_unless_it_is_pinned() {
     on_both(|store| {
         let slots = [0, 1, 2].map(|index| put(store, index, LEN).unwrap());

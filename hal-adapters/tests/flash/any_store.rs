@@ -74,6 +74,14 @@ fn parts_of_segments() {
 }
 
 #[test]
+fn what_cannot_be_verified_is_apart() {
+    fn check<const R: usize, const W: usize, const S: usize>(mut flash: Mock<R, W, S>) {
+        stores::what_cannot_be_verified_is_apart(&mut mount(&mut flash, 5), put_block);
+    }
+    on_all!(check);
+}
+
+#[test]
 fn the_oldest_block_makes_room_unless_it_is_pinned() {
     fn check<const R: usize, const W: usize, const S: usize>(mut flash: Mock<R, W, S>) {
         for rows in [5, 99] {

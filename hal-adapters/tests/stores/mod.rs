@@ -8,6 +8,9 @@ use peerdist_core::store::{BlockId, ReserveError, SlotId, Store, StoreError};
 /// Writes, verifies and commits a block of so many bytes.
 pub type Put = fn(&mut dyn Store, BlockId, usize) -> Result<SlotId, ReserveError>;
 
+/// The greatest index that a store has to tell from all others: no segment has anywhere near as many blocks.
+const LAST: u32 = (1 << 31) - 1;
+
 pub fn segment(of: u8) -> SegmentId {
     SegmentId::from_slice(&[of; 32]).unwrap()
 }
@@ -42,9 +45,22 @@ pub fn what_is_gone_is_stale(store: &mut dyn Store, put: Put, len: usize) {
 
 pub fn parts_of_segments(store: &mut dyn Store, put: Put) {
     put(store, block(9), 100).unwrap();
-    put(store, block(u32::MAX), 100).unwrap();
+    put(store, block(LAST), 100).unwrap();
     put(store, BlockId { segment: segment(8), index: 10 }, 100).unwrap();
     assert_eq!([7, 8, 9].map(|of| store.blocks(&segment(of))), [2, 1, 0]);
-    let after = [0, 8, 9, u32::MAX - 1, u32::MAX].map(|index| store.next_block(&segment(7), index));
-    assert_eq!(after, [Some(9), Some(9), Some(u32::MAX), Some(u32::MAX), None]);
+    let after = [0, 8, 9, LAST - 1, LAST].map(|index| store.next_block(&segment(7), index));
+    assert_eq!(after, [Some(9), Some(9), Some(LAST), Some(LAST), None]);
+}
+
+/// A name for what cannot be verified is not the segment's, however alike they are.
+pub fn what_cannot_be_verified_is_apart(store: &mut dyn Store, put: Put) {
+    let apart = segment(7).unverifiable().unwrap();
+    let of = |store: &dyn Store, segment, index| store.find(&BlockId { segment, index }).is_some();
+    put(store, BlockId { segment: apart, index: 1 }, 100).unwrap();
+    assert!(of(store, apart, 1) && !of(store, segment(7), 1) && !of(store, segment(7), 1 | 1 << 31));
+    put(store, block(1), 100).unwrap();
+    put(store, block(2), 100).unwrap();
+    assert!(of(store, apart, 1) && of(store, segment(7), 1) && !of(store, apart, 2));
+    assert_eq!([apart, segment(7)].map(|segment| store.blocks(&segment)), [1, 2]);
+    assert_eq!([apart, segment(7)].map(|segment| store.next_block(&segment, 1)), [None, Some(2)]);
 }

@@ -5,7 +5,7 @@
 //! has a state that calls leave behind goes into [`machines`](crate::machines).
 
 use peerdist_core::ages::{Ages, AgesRepr, MAX_BLOB_BYTES, blob_bytes};
-use peerdist_core::bytes::{Reader, Writer, copy, decode_hex, hex_value, parse_decimal};
+use peerdist_core::bytes::{Reader, Writer, copy, decode_hex, hex_value, parse_decimal, path_of};
 use peerdist_core::content::hash_file::{
     Answer, Dialect, HashFile, HashLevel, ReadHash, Reply, wire as hash_wire,
 };
@@ -93,7 +93,7 @@ pub static ALL: &[Codec] = &[
     machines::download,
     machines::api_client,
     machines::node,
-    machines::hosted_server,
+    crate::hosted::hosted_server,
     machines::hosted_cache,
     crate::api::api,
     #[cfg(feature = "control")]
@@ -148,6 +148,7 @@ fn bytes_text(input: &[u8], output: &mut [u8]) {
     keep(parse_decimal(input));
     keep(copy(output, input));
     keep(input.first().copied().map(hex_value));
+    keep(checksum(path_of(input)));
     keep(decode_hex(input, output).map(checksum));
 }
 
@@ -199,7 +200,8 @@ fn content_ids(input: &[u8], _: &mut [u8]) {
         keep(checksum(id.as_bytes()));
         keep(checksum(apart_id(&mut SoftCrypto, algorithm, &id, &hod).as_bytes()));
     }
-    keep(SegmentId::from_slice(input));
+    keep(SegmentId::from_slice(input).map(|id| (id, id.unverifiable())));
+    keep(SegmentId::from_stored(input).map(|id| (id, id.is_unverifiable())));
 }
 
 #[inline(never)]

@@ -31,11 +31,9 @@ use peerdist_core::download::{Download, DownloadEvent, Url, Validator};
 use peerdist_core::encoding::InfoVersion;
 use peerdist_core::fetch::stream::{Answer, Desk, PeerStream};
 use peerdist_core::fetch::{self, Ask, Cause, Fetch, Job, JobId, Survey};
-use peerdist_core::hosted::server::{self as offered, Desk as _};
-use peerdist_core::hosted::wire as hosted;
+use peerdist_core::hosted::server as offered;
 use peerdist_core::http::conn::{Conn, Event};
 use peerdist_core::node::{Config, Counters, HostedCache, Input, Node, Output, Service, Serving, StreamId};
-use peerdist_core::pull::{self, Pulls};
 use peerdist_core::retrieval::client::{AcceptPlain, Exchange, SegmentExchange, SegmentStep, Step};
 use peerdist_core::retrieval::server::{self, Role};
 use peerdist_core::retrieval::set::IndexSet;
@@ -48,6 +46,7 @@ use peerdist_core::time::{Duration, Instant};
 use rand_core::{TryCryptoRng, TryRng};
 
 use crate::codecs::{checksum, segments};
+use crate::hosted::offers;
 use crate::{forget, keep, unknown, unknown_array, unknown_seal, unknown_u32, unknown_u64};
 
 pub(crate) type RamArrays = RamStore<[Page; 20], [Entry; 5], [u8; 700]>;
@@ -85,7 +84,7 @@ pub(crate) fn now() -> Instant {
     Instant::from_micros(unknown_u64())
 }
 
-fn duration() -> Duration {
+pub(crate) fn duration() -> Duration {
     Duration::from_micros(unknown_u64())
 }
 
@@ -168,7 +167,7 @@ fn discovery_config() -> probing::Config {
     config
 }
 
-fn fetch_config() -> fetch::Config {
+pub(crate) fn fetch_config() -> fetch::Config {
     let hosted = (unknown() > 0).then(unknown_address);
     let cipher = CipherAlgorithm::Aes256;
     fetch::Config { discovery: discovery_config(), hosted, distributed: unknown() > 0, cipher }
@@ -520,60 +519,6 @@ pub(crate) fn upload(input: &[u8], output: &mut [u8]) {
             _ => keep((upload.deadline(), upload.is_active(), upload.is_idle(), upload.is_over())),
         }
         keep((upload.wants_input(), counters, checksum(output)));
-    }
-}
-
-type Offered = ([offered::Offer; 3], [offered::Message; 2], offered::State);
-
-fn offers() -> Offered {
-    let (offers, messages) = ([const { offered::Offer::FREE }; 3], [const { offered::Message::FREE }; 2]);
-    (offers, messages, offered::State::default())
-}
-
-#[inline(never)]
-pub(crate) fn hosted_server(input: &[u8], _: &mut [u8]) {
-    let (mut store, mut tables, mut pulls) = (ram(), offers(), Pulls::default());
-    let (mut fetch, mut jobs) = (Fetch::new(fetch_config()), [const { Job::FREE }; 3]);
-    while unknown() > 0 {
-        let (store, pulls, fetch) = (forget(&mut store), forget(&mut pulls), forget(&mut fetch));
-        let (offers, messages, state) = forget(&mut tables);
-        let version = if unknown() == 0 { hosted::Version::V1 } else { hosted::Version::V2 };
-        let (key, jobs) = (offered::Key(unknown_u64()), forget(&mut jobs));
-        state.limits = offered::Limits {
-            segments: unknown_u32() as u16,
-            bytes: unknown_u64(),
-            blocks: unknown(),
-            patience: duration(),
-        };
-        keep(offered::poll_timeout(offers, messages, &state.limits, now()));
-        let mut server = offered::Server { offers, messages, state };
-        match unknown() {
-            0 => keep(server.begin(now(), key, unknown_address().ip(), version, store)),
-            1 => server.take(now(), key, input, store),
-            2 => keep(server.finish(now(), key, store)),
-            3 => keep(server.check(store, &mut SoftCrypto)),
-            4 => {
-                let wanted = server.next(now(), store, &|_| unknown_u32() as usize);
-                keep(wanted.map(|wanted| (wanted.offer, wanted.client, wanted.block)));
-            }
-            5 => {
-                let ended = match unknown() {
-                    0 => offered::Ended::Here(unknown_u32()),
-                    1 => offered::Ended::NotHeld,
-                    2 => offered::Ended::Unreachable,
-                    3 => offered::Ended::Bad,
-                    4 => offered::Ended::Full,
-                    _ => offered::Ended::Again,
-                };
-                server.ended(now(), unknown_u32() as usize, unknown_u32(), ended);
-            }
-            6 => server.expire(now(), store),
-            7 => {
-                let parts = &mut pull::Parts { storage: store, crypto: &mut SoftCrypto, fetch, jobs };
-                keep((pulls.work(now(), &mut server, parts), pulls.poll_timeout()));
-            }
-            _ => keep((state.poll_unreachable(), state.counters)),
-        }
     }
 }
 

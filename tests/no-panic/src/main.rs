@@ -12,6 +12,7 @@
 
 mod api;
 mod codecs;
+mod hosted;
 mod machines;
 
 use core::hint::black_box;

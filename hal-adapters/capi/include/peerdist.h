@@ -470,6 +470,7 @@ DWORD PeerDistServerCloseContentInformation(PEERDIST_INSTANCE_HANDLE hPeerDist,
 
 // Cancels the operation that has this OVERLAPPED, on a stream or on content information of that identifier.
 // Its end is told before this returns.
+// Of PeerDistServerPublishAddToStream it tells how many bytes are part of the stream, which goes on behind them.
 //
 //
 // `pContentIdentifier` is NULL or valid for as many bytes as are said.
@@ -620,8 +621,8 @@ BOOL peerdist_queue_post(HANDLE hQueue,
 BOOL peerdist_queue_close(HANDLE hQueue);
 
 // What became of an operation: TRUE if it succeeded. FALSE with the code in peerdist_last_error if it failed,
-// with ERROR_IO_INCOMPLETE if it has not ended, and bWait is FALSE. Bytes are told of a success, and of
-// PEERDIST_ERROR_MISSING_DATA and ERROR_TIMEOUT.
+// with ERROR_IO_INCOMPLETE if it has not ended, and bWait is FALSE. Bytes are told of a success, of
+// PEERDIST_ERROR_MISSING_DATA and ERROR_TIMEOUT, and of ERROR_OPERATION_ABORTED.
 //
 //
 // `lpOverlapped` is NULL or that of an operation that was accepted, and stays valid until this returns;

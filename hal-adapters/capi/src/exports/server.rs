@@ -192,6 +192,7 @@ pub extern "C" fn PeerDistServerCloseContentInformation(
 
 /// Cancels the operation that has this OVERLAPPED, on a stream or on content information of that identifier.
 /// Its end is told before this returns.
+/// Of PeerDistServerPublishAddToStream it tells how many bytes are part of the stream, which goes on behind them.
 ///
 /// # Safety
 /// `pContentIdentifier` is NULL or valid for as many bytes as are said.

@@ -118,8 +118,8 @@ pub extern "C" fn peerdist_queue_close(hQueue: HANDLE) -> BOOL {
 }
 
 /// What became of an operation: TRUE if it succeeded. FALSE with the code in peerdist_last_error if it failed,
-/// with ERROR_IO_INCOMPLETE if it has not ended, and bWait is FALSE. Bytes are told of a success, and of
-/// PEERDIST_ERROR_MISSING_DATA and ERROR_TIMEOUT.
+/// with ERROR_IO_INCOMPLETE if it has not ended, and bWait is FALSE. Bytes are told of a success, of
+/// PEERDIST_ERROR_MISSING_DATA and ERROR_TIMEOUT, and of ERROR_OPERATION_ABORTED.
 ///
 /// # Safety
 /// `lpOverlapped` is NULL or that of an operation that was accepted, and stays valid until this returns;
@@ -141,8 +141,9 @@ pub unsafe extern "C" fn PeerDistGetOverlappedResult(
     let Some((code, bytes)) = SIGNALS.wait(milliseconds, look) else {
         return truth(Err(ERROR_IO_INCOMPLETE));
     };
-    // C2: of a missing range, the length is told.
-    let is_told = matches!(code, ERROR_SUCCESS | PEERDIST_ERROR_MISSING_DATA | ERROR_TIMEOUT);
+    // C2: of a missing range, the length is told; of what was cancelled, how much of it was done.
+    let is_told =
+        matches!(code, ERROR_SUCCESS | PEERDIST_ERROR_MISSING_DATA | ERROR_TIMEOUT | ERROR_OPERATION_ABORTED);
     // SAFETY: the caller promises that what is not NULL can be written to.
     if let (true, Ok(mut out)) = (is_told, unsafe { super::out(lpNumberOfBytesTransferred) }) {
         out.put(bytes);

@@ -200,8 +200,14 @@ impl Service {
                 self.api().cancel_server_operation(core, identifier, running).map_err(number)?;
                 self.take_completions();
             }
-            // Between two pieces; those that were given are part of the stream.
-            None => self.end(index, End::code(ERROR_OPERATION_ABORTED)),
+            // Between two pieces; those that were given are part of the stream, so the caller has to know of them.
+            None => {
+                let bytes = match self.operations.get(index).map(|operation| &operation.work) {
+                    Some(super::Work::Server(Work::Add { given, .. })) => *given as DWORD,
+                    _ => 0,
+                };
+                self.end(index, End { bytes, ..End::code(ERROR_OPERATION_ABORTED) });
+            }
         }
         last_error::set(ERROR_OPERATION_ABORTED);
         Ok(())

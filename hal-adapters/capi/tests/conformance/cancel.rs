@@ -29,15 +29,25 @@ fn conformance_35_cancel_by_identifier() {
     assert_eq!(cancel(&desk, b"name", operation.get()), ERROR_SUCCESS);
     // C5. The end was told before that returned.
     assert_eq!(peerdist_last_error(), ERROR_OPERATION_ABORTED);
-    assert_eq!(desk.packet(0).map(|packet| packet.code), Some(ERROR_OPERATION_ABORTED));
-    assert_eq!(operation.poll(), (ERROR_OPERATION_ABORTED, 0));
+    let packet = desk.packet(0).unwrap();
+    assert_eq!(packet.code, ERROR_OPERATION_ABORTED);
+    // What was added so far is told, and part of the stream, which goes on behind it.
+    let taken = packet.bytes;
+    assert!(taken > 0 && (taken as usize) < bytes.len());
+    assert_eq!(operation.poll(), (ERROR_OPERATION_ABORTED, taken));
     assert_eq!(cancel(&desk, b"name", operation.get()), PEERDIST_ERROR_OPERATION_NOTFOUND);
     assert_eq!(desk.packet(50), None);
-    // What was added so far is part of the stream, which goes on.
     let mut operation = Operation::new();
     // SAFETY: as above.
     assert_eq!(unsafe { desk.add(stream, b"more", operation.get()) }, ERROR_IO_PENDING);
     assert_eq!(operation.wait(), (ERROR_SUCCESS, 4));
+    let mut operation = Operation::new();
+    // SAFETY: it ends before it goes.
+    let code = unsafe { PeerDistServerPublishCompleteStream(desk.instance, stream, operation.get()) };
+    assert_eq!((code, operation.wait().0), (ERROR_IO_PENDING, ERROR_SUCCESS));
+    while desk.packet(0).is_some() {}
+    desk.publish_whole(b"same", &[&bytes[..taken as usize], b"more"].concat());
+    assert_eq!(desk.info(b"name"), desk.info(b"same"));
 }
 
 #[test]

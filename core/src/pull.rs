@@ -55,10 +55,12 @@ impl Pulls {
         server.expire(now, parts.storage);
         more |= server.check(parts.storage, parts.crypto);
         while Fetch::has_room(parts.jobs) && self.rows.iter().any(Option::is_none) {
-            let asked = |client| self.rows.iter().flatten().filter(|pull| pull.client == client).count();
+            // Another port makes no other client.
+            let same = |client: SocketAddr| move |pull: &&Pull| pull.client.ip() == client.ip();
+            let asked = |client| self.rows.iter().flatten().filter(same(client)).count();
             let Some(wanted) = server.next(now, parts.storage, &asked) else { break };
             if !self.ask(now, &wanted, parts) {
-                server.ended(now, wanted.offer, wanted.block.index, Ended::Again);
+                server.ended(now, wanted.offer, wanted.client, wanted.block.index, Ended::Again);
                 break;
             }
             more = true;
@@ -103,7 +105,7 @@ impl Pulls {
                 }
                 None => continue,
             };
-            server.ended(now, pull.offer, pull.index, ended);
+            server.ended(now, pull.offer, pull.client, pull.index, ended);
             *row = None;
             some = true;
         }

@@ -454,19 +454,25 @@ impl Fetch {
         };
         let cause = match answer {
             Answer::Sealed { slot, seal, len } if work.trust == Trust::AsReceived => {
-                let kept = work.kept_as(crypto);
                 let plain_len = work.expected.len;
-                let keep = |kept: BlockId| keep_as_received(store, &kept, slot, seal, len, plain_len).ok();
-                if kept.and_then(keep).is_some() {
-                    if let Some(took) = work.took(now) {
-                        self.peers.answered(tick, place, took, plain_len);
+                let result = match work.kept_as(crypto) {
+                    Some(kept) => keep_as_received(store, &kept, slot, seal, len, plain_len),
+                    None => Err(VerifyError::Length),
+                };
+                match result {
+                    Ok(()) => {
+                        if let Some(took) = work.took(now) {
+                            self.peers.answered(tick, place, took, plain_len);
+                        }
+                        self.counters.received = self.counters.received.wrapping_add(1);
+                        work.state = State::Ended(self.peers.address(place).map(Source::Peer));
+                        return;
                     }
-                    self.counters.received = self.counters.received.wrapping_add(1);
-                    work.state = State::Ended(self.peers.address(place).map(Source::Peer));
-                    return;
+                    Err(error) => {
+                        store.release(slot);
+                        why(&error)
+                    }
                 }
-                store.release(slot);
-                Cause::BadBlock
             }
             Answer::Sealed { slot, seal, len } => match Verifier::new(crypto, slot, seal, len, work.expected)
             {
@@ -746,6 +752,8 @@ impl Fetch {
         // information.
         let version1 = work.expected.algorithm != HashAlgorithm::TruncatedSha512;
         let certain = work.trust == Trust::Proven && version1 && work.expected.len == BLOCK_BYTES;
+        // Nor does a hosted cache answer for what it cannot verify (fact 47).
+        let certain = certain && self.hosted.is_none_or(|hosted| self.peers.address(place) != Some(hosted));
         self.blame(tick, place, cause, certain);
         work.state = if cause.is_ours() { State::Ended(None) } else { State::Searching };
     }

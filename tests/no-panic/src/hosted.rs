@@ -52,7 +52,7 @@ pub(crate) fn hosted_server(input: &[u8], _: &mut [u8]) {
                     4 => offered::Ended::Full,
                     _ => offered::Ended::Again,
                 };
-                server.ended(now(), unknown_u32() as usize, unknown_u32(), ended);
+                server.ended(now(), unknown_u32() as usize, unknown_address(), unknown_u32(), ended);
             }
             6 => server.expire(now(), store),
             7 => {

@@ -57,7 +57,7 @@ fn serve(version: Version, message: &[u8], piece: usize) -> (Counters, Option<Re
     while server.check(&mut store, &mut SoftCrypto) {}
     let mut wanted = 0;
     while let Some(block) = server.next(now, &store, &|_| 0) {
-        server.ended(now, block.offer, block.block.index, Ended::NotHeld);
+        server.ended(now, block.offer, block.client, block.block.index, Ended::NotHeld);
         wanted += 1;
     }
     (state.counters, answer, wanted)

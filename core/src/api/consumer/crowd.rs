@@ -72,8 +72,12 @@ impl Api<'_> {
     /// Listens for those who look for the segment at `offset`.
     pub(super) fn watch(&mut self, content: ContentHandle, handle: client::ContentHandle, offset: u64) {
         let Ok(row) = content.row_mut(self.tables.contents) else { return };
-        if row.crowd.segments.iter().flatten().any(|(range, _)| range.contains(&offset)) {
-            return;
+        let known = |row: &Option<(Range<u64>, SegmentId)>| {
+            row.as_ref().is_some_and(|(range, _)| range.contains(&offset))
+        };
+        if let Some(at) = row.crowd.segments.iter().position(known) {
+            // By now it is the latest.
+            return row.crowd.segments.get_mut(at..).unwrap_or_default().rotate_left(1);
         }
         let Ok(segment) = self.client.segment_at(self.parts.storage, handle, offset) else { return };
         let range = segment.offset()..segment.offset().saturating_add(segment.byte_len().into());

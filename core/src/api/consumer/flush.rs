@@ -58,7 +58,7 @@ impl Tags {
 impl Api<'_> {
     /// Removes from the cache all blocks that were cached under `tag` alone, added or read, since the node
     /// was made, and what waits under it (PeerDistClientFlushContent). It ends once none is left: while one is
-    /// being read or served, that takes until then. No content need be open; an unknown tag is fine.
+    /// being read, that takes until then. No content need be open; an unknown tag is fine.
     pub fn flush_content(
         &mut self,
         instance: InstanceHandle,

@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use super::{Application, Key, Offer, Server, bump, remove};
+use super::{Application, Counters, Key, Offer, Server, State, bump, remove};
 use crate::bytes::copy;
 use crate::content::SegmentId;
 use crate::hosted::wire::{
@@ -241,15 +241,16 @@ impl Server<'_> {
         };
         let Some(id) = message.info else { return message.turn_to(Phase::Ignored) };
         let len = infos.info_len(id).saturating_add(bytes.len() as u64);
-        let counter = if len > MAX_INFO_BYTES {
-            // Fact 44: broken content information is answered, and ignored.
-            &mut self.state.counters.bad_infos
-        } else if infos.append_info(id, bytes).is_err() {
-            &mut self.state.counters.refused
-        } else {
-            return;
-        };
-        bump(counter);
+        // Fact 44: broken content information is answered, and ignored.
+        let is_broken = len > MAX_INFO_BYTES;
+        let mut taken = !is_broken && infos.append_info(id, bytes).is_ok();
+        // What is only kept for the next offer gives way.
+        while !is_broken && !taken && self.forget_kept(infos) {
+            taken = infos.append_info(id, bytes).is_ok();
+        }
+        let Some(message) = arriving(self.messages, index).filter(|_| !taken) else { return };
+        let State { counters: Counters { bad_infos, refused, .. }, .. } = &mut *self.state;
+        bump(if is_broken { bad_infos } else { refused });
         remove(infos, message.info.take());
         message.turn_to(Phase::Ignored);
     }

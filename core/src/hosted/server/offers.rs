@@ -58,7 +58,7 @@ enum Stage {
     Kept,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
     /// Version 2.0: as it comes, since nothing tells what it is.
     AsReceived(HashAlgorithm),
@@ -148,10 +148,12 @@ impl Offered {
     /// Somebody offers it, who may have what is still missing.
     fn also(&mut self, now: Instant, client: SocketAddr) {
         match self.stage {
-            Stage::Kept => {
+            Stage::Kept | Stage::Over => {
                 (self.client, self.other, self.next, self.moved) = (client, None, 0, now);
                 self.stage = Stage::Wanted;
             }
+            // It may have more of it by now.
+            Stage::Wanted if client == self.client => self.next = 0,
             _ if client == self.client => {}
             _ => self.other = self.other.or(Some(client)),
         }
@@ -191,7 +193,13 @@ impl Server<'_> {
         let Some(segment) = SegmentId::from_slice(segment).filter(|_| usable) else {
             return bump(&mut self.state.counters.unusable);
         };
-        let same = |offered: &&mut Offered| offered.segment == Some(segment);
+        // Who says something else of a segment is believed as little as who was first.
+        let what = What::AsReceived(algorithm);
+        let same = |offered: &&mut Offered| {
+            let as_said =
+                offered.bytes == segment_bytes && offered.block_bytes == block_bytes.min(segment_bytes);
+            offered.segment == Some(segment) && (offered.info().is_some() || offered.what == what && as_said)
+        };
         if let Some(offered) = self.offers.iter_mut().filter_map(|row| row.offered.as_mut()).find(same) {
             return offered.also(now, client);
         }
@@ -201,7 +209,7 @@ impl Server<'_> {
             client,
             other: None,
             from: Application::of(tag),
-            what: What::AsReceived(algorithm),
+            what,
             bytes: segment_bytes,
             block_bytes: block_bytes.min(segment_bytes),
             next: 0,
@@ -388,24 +396,32 @@ impl Server<'_> {
             {
                 continue;
             }
-            let wanted = next_of(offered, index, storage);
+            let mut wanted = next_of(offered, index, storage);
             if wanted.is_none() {
-                release(self.offers, index);
-            } else {
-                self.state.turn = index.wrapping_add(1);
-                return wanted;
+                // Whoever else offers it may have what this one has not.
+                release(now, self.offers, index);
+                let other = row(self.offers, index).filter(|offered| offered.stage == Stage::Wanted);
+                wanted = other.and_then(|offered| next_of(offered, index, storage));
             }
+            if wanted.is_none() {
+                release(now, self.offers, index);
+                continue;
+            }
+            self.state.turn = index.wrapping_add(1);
+            return wanted;
         }
         None
     }
 
-    /// Tells how asking for block `index` of a row's segment ended.
-    pub fn ended(&mut self, now: Instant, offer: usize, index: u32, ended: Ended) {
+    /// Tells how asking `client` for block `index` of a row's segment ended.
+    pub fn ended(&mut self, now: Instant, offer: usize, client: SocketAddr, index: u32, ended: Ended) {
         let State { counters, unreachable, .. } = &mut *self.state;
         let Some(offered) = row(self.offers, offer) else { return };
         offered.asked = offered.asked.saturating_sub(1);
-        let client = offered.client;
+        // By now another one may be asked, who is not to blame.
+        let is_late = offered.client != client && !matches!(ended, Ended::Here(_) | Ended::Full);
         match ended {
+            _ if is_late => {}
             Ended::Here(bytes) => {
                 bump(&mut counters.blocks);
                 let of = counters.bytes.get_mut(offered.from as usize);
@@ -439,7 +455,7 @@ impl Server<'_> {
                 }
             }
         }
-        release(self.offers, offer);
+        release(now, self.offers, offer);
     }
 
     /// Gives up what has waited too long for a block, and messages of which no more comes.
@@ -468,7 +484,7 @@ impl Server<'_> {
             bump(&mut self.state.counters.given_up);
             offered.end();
         }
-        release(self.offers, index);
+        release(now, self.offers, index);
     }
 }
 
@@ -492,11 +508,11 @@ pub fn poll_timeout(
     })
 }
 
-/// Ends a row of which everything has been asked for and has come, and frees one that is over.
-fn release(offers: &mut [Offer], index: usize) {
+/// Ends a row of which everything has been asked for, of all who offer it, and frees one that is over.
+fn release(now: Instant, offers: &mut [Offer], index: usize) {
     let Some(row) = offers.get_mut(index) else { return };
     let Some(offered) = row.offered.as_mut().filter(|offered| offered.asked == 0) else { return };
-    if offered.stage == Stage::Wanted && offered.next >= offered.blocks() {
+    if offered.stage == Stage::Wanted && offered.next >= offered.blocks() && !offered.turn(now) {
         offered.end();
     }
     if offered.stage == Stage::Over {

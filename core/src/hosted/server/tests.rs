@@ -103,7 +103,7 @@ impl Cache {
 
     fn ended(&mut self, wanted: &Wanted, ended: Ended) {
         let now = self.now;
-        self.server().ended(now, wanted.offer, wanted.block.index, ended);
+        self.server().ended(now, wanted.offer, wanted.client, wanted.block.index, ended);
     }
 
     /// Puts a block into the store as a pull would.
@@ -496,4 +496,75 @@ fn descriptions_of_one_segment_are_one() {
     cache.ended(&wanted, Ended::Unreachable);
     let wanted = cache.next().unwrap();
     assert_eq!((wanted.client.ip(), wanted.block.index), (OTHER, 0));
+}
+
+/// Blocks of the one who was asked before are late: who is asked now is not to blame for them.
+#[test]
+fn outcomes_are_those_of_whoever_was_asked() {
+    let mut cache = Cache::roomy();
+    for client in [CLIENT, OTHER] {
+        assert_eq!(cache.send(client, Version::V2, &batch(80, 1..5)), Some(ResponseCode::Ok));
+    }
+    let asked: Vec<Wanted> = (0..4).map(|_| cache.next().unwrap()).collect();
+    for wanted in &asked {
+        assert_eq!(wanted.client.ip(), CLIENT);
+        cache.ended(wanted, Ended::Unreachable);
+    }
+    assert_eq!(cache.state.poll_unreachable(), Some(SocketAddr::new(CLIENT, 80)));
+    assert_eq!(cache.server().counters().given_up, 0);
+    let again: Vec<Wanted> = (0..4).map(|_| cache.next().unwrap()).collect();
+    assert!(again.iter().all(|wanted| wanted.client.ip() == OTHER));
+    cache.ended(&again[0], Ended::Here(5));
+    assert_eq!(cache.state.poll_unreachable(), None);
+}
+
+/// 3.1.5.3: what one client does not have is asked of the other who offers the segment, and what one did not have is
+/// asked of it again when it offers again.
+#[test]
+fn who_else_offers_it_is_asked_for_the_rest() {
+    let mut cache = Cache::roomy();
+    let parts = [&batch(80, 0..0)[..], &descriptor(1, 10, 20)].concat();
+    for client in [CLIENT, OTHER] {
+        assert_eq!(cache.send(client, Version::V2, &parts), Some(ResponseCode::Ok));
+    }
+    let (first, second) = (cache.next().unwrap(), cache.next().unwrap());
+    cache.keep(&first);
+    cache.ended(&first, Ended::Here(10));
+    cache.ended(&second, Ended::NotHeld);
+    let rest = cache.next().unwrap();
+    assert_eq!((rest.client.ip(), rest.block), (OTHER, second.block));
+    assert_eq!(cache.send(OTHER, Version::V2, &parts), Some(ResponseCode::Ok));
+    cache.ended(&rest, Ended::NotHeld);
+    assert_eq!(cache.next().map(|wanted| (wanted.client.ip(), wanted.block)), Some((OTHER, second.block)));
+}
+
+/// Who says something else of a segment has no say in what another one offers.
+#[test]
+fn sizes_are_not_those_of_whoever_was_first() {
+    let mut cache = Cache::roomy();
+    let said = |bytes| [&batch(80, 0..0)[..], &descriptor(1, bytes, bytes)].concat();
+    assert_eq!(cache.send(CLIENT, Version::V2, &said(4)), Some(ResponseCode::Ok));
+    assert_eq!(cache.send(OTHER, Version::V2, &said(5)), Some(ResponseCode::Ok));
+    let wrong = cache.next().unwrap();
+    cache.ended(&wrong, Ended::Bad);
+    let right = cache.next().unwrap();
+    assert!(matches!(right.known, Known::Length(_, 5)));
+    assert_eq!(right.client.ip(), OTHER);
+}
+
+/// Content information that is only kept gives way for what comes, byte by byte too.
+#[test]
+fn descriptions_that_are_kept_give_way() {
+    let mut cache = Cache::roomy();
+    cache.store = RamStore::new(std::vec![Page::EMPTY; 4], std::vec![Entry::EMPTY; 4], std::vec![0; 200]);
+    for _ in 0..2 {
+        let info = vector!("segment-info-128000-fixed");
+        assert_eq!(cache.send_in(CLIENT, Version::V1, info, 13), Some(ResponseCode::Ok));
+        cache.check();
+        // The second time, it is known, or was forgotten for itself.
+        while let Some(wanted) = cache.next() {
+            cache.ended(&wanted, Ended::NotHeld);
+        }
+    }
+    assert_eq!((cache.server().counters().refused, cache.offers()), (0, 1));
 }

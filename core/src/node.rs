@@ -15,8 +15,8 @@ use heapless::{Deque, Vec, VecView};
 use rand_core::CryptoRng;
 
 use crate::api::client::{
-    ApiError, CONTENTS, Client, Completion, ContentHandle, ContentTag, INTAKES, Parts, Patience, READS,
-    ReadError, ReadId,
+    ApiError, CONTENTS, Client, Completion, ContentHandle, ContentTag, DOWNLOAD_INTAKES, INTAKES, Parts,
+    Patience, READS, ReadError, ReadId,
 };
 use crate::api::{Api, Application, Installed, NoApplication};
 use crate::bytes::Len;
@@ -44,7 +44,7 @@ pub const APPLICATION_READS: usize = READS - DOWNLOADS * WINDOW;
 // Downloads leave some of what they share with the application.
 const _: () = {
     assert!(READS > DOWNLOADS * WINDOW);
-    assert!(INTAKES > DOWNLOADS * ORIGIN_STREAMS);
+    assert!(INTAKES > DOWNLOADS * DOWNLOAD_INTAKES && DOWNLOAD_INTAKES == ORIGIN_STREAMS);
     assert!(CONTENTS > DOWNLOADS);
 };
 

@@ -34,8 +34,11 @@ pub const CONTENTS: usize = rows(16, 2);
 pub const READS: usize = rows(56, 8);
 
 /// Blocks whose data from the origin is incomplete, over all contents: as many as a download has connections
-/// to it, and what applications add, which leave one to each download that a node may have.
+/// to it, and what applications add, which leave so many to each download that a node may have.
 pub const INTAKES: usize = rows(8, 3);
+
+/// Blocks that a download fills at a time.
+pub const DOWNLOAD_INTAKES: usize = 2;
 
 /// After how long a block to which its application adds nothing is begun anew by others that have it.
 pub const IDLE_INTAKE: Duration = Duration::from_secs(1);

@@ -1,6 +1,8 @@
 //! Blocks that are filled with data from the origin, in order.
 
-use super::{Added, ApiError, Client, ContentHandle, IDLE_INTAKE, INTAKES, Located, Parts, until};
+use super::{
+    Added, ApiError, Client, ContentHandle, DOWNLOAD_INTAKES, IDLE_INTAKE, INTAKES, Located, Parts, until,
+};
 use crate::crypto::Seal;
 use crate::store::verify::{Intake, VerifyError};
 use crate::store::{ReserveError, Storage};
@@ -122,7 +124,8 @@ impl Client {
     ) -> Result<bool, ApiError> {
         let of_download = |of: ContentHandle| self.content(of).is_some_and(|content| content.of_download);
         let theirs = self.intakes.iter().filter(|inflow| !of_download(inflow.content)).count();
-        let has_room = of_download(content) || theirs.saturating_add(self.for_downloads) < INTAKES;
+        let left = self.for_downloads.saturating_mul(DOWNLOAD_INTAKES);
+        let has_room = of_download(content) || theirs.saturating_add(left) < INTAKES;
         let len = parts.cipher.sealed_len(located.expected.len);
         let slot = loop {
             match parts.storage.reserve(&located.kept, len) {

@@ -7,7 +7,7 @@ use crate::crypto::Crypto;
 use crate::fetch::{Cause, Fetch, Job, JobId, Outcome};
 use crate::hosted::server::{Ended, Known, Server, Wanted};
 use crate::limits::rows;
-use crate::store::Storage;
+use crate::store::{Storage, Store};
 use crate::time::{Duration, Instant, earliest};
 
 /// Blocks asked of clients at a time, over all of them. Of four blocks in flight, one is left for who reads here.
@@ -30,18 +30,6 @@ struct Pull {
     until: Instant,
 }
 
-/// The parts of the machine that it works with.
-pub struct Parts<'a> {
-    /// Both stores.
-    pub storage: &'a mut dyn Storage,
-    /// The crypto provider.
-    pub crypto: &'a mut dyn Crypto,
-    /// The corridor of blocks.
-    pub fetch: &'a mut Fetch,
-    /// Its jobs.
-    pub jobs: &'a mut [Job],
-}
-
 impl Default for Pulls {
     fn default() -> Self {
         Self { rows: [const { None }; PULLS] }
@@ -50,16 +38,24 @@ impl Default for Pulls {
 
 impl Pulls {
     /// Tells the table what came, and asks for more. Returns whether there may be more to do at once.
-    pub fn work(&mut self, now: Instant, server: &mut Server<'_>, parts: &mut Parts<'_>) -> bool {
-        let mut more = self.collect(now, server, parts);
-        server.expire(now, parts.storage);
-        more |= server.check(parts.storage, parts.crypto);
-        while Fetch::has_room(parts.jobs) && self.rows.iter().any(Option::is_none) {
+    pub fn work(
+        &mut self,
+        now: Instant,
+        server: &mut Server<'_>,
+        fetch: &mut Fetch,
+        jobs: &mut [Job],
+        storage: &mut dyn Storage,
+        crypto: &mut dyn Crypto,
+    ) -> bool {
+        let mut more = self.collect(now, server, fetch, jobs, storage);
+        server.expire(now, storage);
+        more |= server.check(storage, crypto);
+        while Fetch::has_room(jobs) && self.rows.iter().any(Option::is_none) {
             // Another port makes no other client.
             let same = |client: SocketAddr| move |pull: &&Pull| pull.client.ip() == client.ip();
             let asked = |client| self.rows.iter().flatten().filter(same(client)).count();
-            let Some(wanted) = server.next(now, parts.storage, &asked) else { break };
-            if !self.ask(now, &wanted, parts) {
+            let Some(wanted) = server.next(now, storage, &asked) else { break };
+            if !self.ask(now, &wanted, fetch, jobs) {
                 server.ended(now, wanted.offer, wanted.client, wanted.block.index, Ended::Again);
                 break;
             }
@@ -73,8 +69,7 @@ impl Pulls {
         self.rows.iter().flatten().fold(None, |next, pull| earliest(next, Some(pull.until)))
     }
 
-    fn ask(&mut self, now: Instant, wanted: &Wanted, parts: &mut Parts<'_>) -> bool {
-        let Parts { fetch, jobs, .. } = parts;
+    fn ask(&mut self, now: Instant, wanted: &Wanted, fetch: &mut Fetch, jobs: &mut [Job]) -> bool {
         let &Wanted { offer, client, block, ref known } = wanted;
         let (job, bytes) = match known {
             Known::Length(algorithm, len) => {
@@ -92,15 +87,21 @@ impl Pulls {
     }
 
     /// Tells what has ended, or takes too long.
-    fn collect(&mut self, now: Instant, server: &mut Server<'_>, parts: &mut Parts<'_>) -> bool {
-        let Parts { storage, fetch, jobs, .. } = parts;
+    fn collect(
+        &mut self,
+        now: Instant,
+        server: &mut Server<'_>,
+        fetch: &mut Fetch,
+        jobs: &mut [Job],
+        store: &mut dyn Store,
+    ) -> bool {
         let mut some = false;
         for row in &mut self.rows {
             let Some(pull) = row else { continue };
             let ended = match Fetch::outcome(jobs, pull.job) {
                 Some(outcome) => how(&outcome, pull.bytes),
                 None if pull.until <= now => {
-                    fetch.expire(now, *storage, jobs, pull.job);
+                    fetch.expire(now, store, jobs, pull.job);
                     Ended::Again
                 }
                 None => continue,

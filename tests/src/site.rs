@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -11,12 +11,17 @@ use crate::origin::{Origin, Session};
 /// Bytes of a reply that are sent at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
+/// How long a request is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// An origin that listens, until the process ends.
 #[derive(Clone)]
 pub struct Site {
     /// Where.
     pub address: SocketAddr,
     origin: Arc<Mutex<Origin>>,
+    /// Told of each request.
+    asked: Arc<Condvar>,
 }
 
 impl Site {
@@ -25,7 +30,7 @@ impl Site {
         let listener = TcpListener::bind((ip, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let origin = Arc::new(Mutex::new(origin));
-        let site = Self { address, origin };
+        let site = Self { address, origin, asked: Arc::default() };
         let shared = site.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -41,6 +46,13 @@ impl Site {
         self.origin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until it was asked so many requests in all; `false` if that takes longer than [`PATIENCE`].
+    pub fn wait_for_requests(&self, count: usize) -> bool {
+        let fewer = |origin: &mut Origin| origin.requests.len() < count;
+        let waited = self.asked.wait_timeout_while(self.origin(), PATIENCE, fewer);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
     /// The URL of its content.
     pub fn url(&self) -> String {
         format!("http://{}/content", self.address)
@@ -52,6 +64,7 @@ impl Site {
         let mut buf = [0; 4_096];
         while let Ok(len @ 1..) = stream.read(&mut buf) {
             let (reply, close) = session.handle(&mut self.origin(), &buf[..len]);
+            self.asked.notify_all();
             for piece in reply.chunks(PIECE_BYTES) {
                 if stream.write_all(piece).and_then(|()| stream.flush()).is_err() {
                     return;

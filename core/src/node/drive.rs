@@ -7,7 +7,6 @@ use crate::discovery::server::Holding;
 use crate::discovery::wire::Availability;
 use crate::hosted::server::Key;
 use crate::limits::SEGMENT_BLOCKS;
-use crate::pull;
 use crate::serve::Offers;
 
 /// Passes over all parts in one call.
@@ -213,8 +212,7 @@ where
             self.work_application(now);
             let Common { storage, crypto, rng, fetch, jobs, .. } = &mut self.common;
             if let Some(Hosted { mut server, pulls }) = self.service.hosted() {
-                let parts = &mut pull::Parts { storage, crypto, fetch, jobs };
-                self.busy |= pulls.work(now, &mut server, parts);
+                self.busy |= pulls.work(now, &mut server, fetch, jobs, storage, crypto);
             }
             self.busy |= fetch.work(now, jobs, storage, crypto, rng);
             // A question without a connection to its peer does not keep back those that have one.

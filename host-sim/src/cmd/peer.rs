@@ -9,14 +9,15 @@ use peerdist_hal::file::MAX_BLOCKS;
 use peerdist_sim::net::cache::{self, Limits};
 use peerdist_sim::net::local;
 use peerdist_sim::net::peer::Peer;
-use peerdist_sim::net::station::{Hosting, Setup};
+use peerdist_sim::net::station::{Hosting, Setup, Station};
+use peerdist_sim::net::wire::Tap;
 
 use super::admin::{self, AdminArgs};
 use super::wire::{self, Bind, WireArgs};
 use super::{Ending, Failure, print, signals, tell};
 
 /// What `--help` says at its end.
-const EXIT_CODES: &str = "\
+pub const EXIT_CODES: &str = "\
 Exit codes:
   0  it was asked to end, by SIGTERM or Ctrl-C, and did
   2  it could not be started: one line on stderr says why";
@@ -35,11 +36,18 @@ pub struct Args {
     #[command(flatten)]
     wire: WireArgs,
 
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+/// What serves others out of a cache.
+#[derive(clap::Args)]
+pub struct ServeArgs {
     /// The folder with the blocks; made if it is not there
     #[arg(long, value_name = "DIR")]
     cache: PathBuf,
 
-    /// The TCP port on which blocks are served
+    /// The TCP port on which others are served
     #[arg(long, value_name = "N", default_value_t = 80)]
     port: u16,
 
@@ -89,35 +97,47 @@ pub fn warn_of_no_multicast(bind: IpAddr) {
 pub fn run(args: Args) -> Result<Ending, Failure> {
     let bind = args.bind.address;
     let tap = args.wire.tap(Some(args.bind))?;
-    let addresses = if tap.is_some() { Ok(Vec::new()) } else { local::of_interface(bind) };
-    let addresses = addresses.map_err(|error| Failure(format!("--bind: {error}")))?;
     if tap.is_none() {
         warn_of_no_multicast(bind);
     }
-    let admin = args.admin.bind()?;
-    let limits = args.limits.limits();
-    let storage = cache::open(&args.cache, limits).map_err(|error| Failure(format!("--cache {error}")))?;
-    let size = storage.blocks.size();
-    let mut station = wire::open(Setup {
-        addresses,
-        tap,
-        serve: Some(args.port),
-        content_info: InfoVersion::V2,
-        storage,
-        hosting: Hosting::Distributed,
-    })?;
-    let control = station.control();
-    signals::on_end(move || control.stop());
-    let ready = SocketAddr::new(bind, station.driver.port());
-    let mut lines = format!("ready {ready}, {size} bytes in {}\n", args.cache.display());
-    if let Some(admin) = admin {
-        let peer = Peer { control: station.control(), cache: args.cache, limits };
-        lines += &admin::start(admin, Arc::new(peer))?;
+    args.serve.run(bind, tap, Hosting::Distributed, &|_| String::new(), &mut |_| {})
+}
+
+impl ServeArgs {
+    /// Serves at this address until a signal comes. Says that it is ready, and `more` of where it is; calls `each` in
+    /// every turn.
+    pub fn run(
+        self,
+        bind: IpAddr,
+        tap: Option<Tap>,
+        hosting: Hosting,
+        more: &dyn Fn(SocketAddr) -> String,
+        each: &mut dyn FnMut(&mut Station),
+    ) -> Result<Ending, Failure> {
+        let addresses = if tap.is_some() { Ok(Vec::new()) } else { local::of_interface(bind) };
+        let addresses = addresses.map_err(|error| Failure(format!("--bind: {error}")))?;
+        let admin = self.admin.bind()?;
+        let limits = self.limits.limits();
+        let storage =
+            cache::open(&self.cache, limits).map_err(|error| Failure(format!("--cache {error}")))?;
+        let size = storage.blocks.size();
+        let (serve, content_info) = (Some(self.port), InfoVersion::V2);
+        let mut station = wire::open(Setup { addresses, tap, serve, content_info, storage, hosting })?;
+        let control = station.control();
+        signals::on_end(move || control.stop());
+        let ready = SocketAddr::new(bind, station.driver.port());
+        let mut lines = format!("ready {ready}, {size} bytes in {}\n", self.cache.display());
+        lines += &more(ready);
+        if let Some(admin) = admin {
+            let peer = Peer { control: station.control(), cache: self.cache, limits };
+            lines += &admin::start(admin, Arc::new(peer))?;
+        }
+        print(&lines)?;
+        while !station.is_stopped() {
+            let wait = station.poll(&mut |_| {});
+            each(&mut station);
+            station.wait(wait).map_err(|error| Failure(format!("waiting for the network: {error}")))?;
+        }
+        Ok(Ending::Good)
     }
-    print(&lines)?;
-    while !station.is_stopped() {
-        let wait = station.poll(&mut |_| {});
-        station.wait(wait).map_err(|error| Failure(format!("waiting for the network: {error}")))?;
-    }
-    Ok(Ending::Good)
 }

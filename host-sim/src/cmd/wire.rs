@@ -55,6 +55,18 @@ impl FromStr for Bind {
     }
 }
 
+impl Bind {
+    /// Without --tap, the system knows the prefix.
+    pub fn of_this_machine(&self) -> Result<(), Failure> {
+        match self.prefix {
+            Some(_) => Err(Failure(
+                "--bind: a prefix is for --tap; the system knows that of its own addresses".into(),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Puts a node on the network. What it has to go without is told.
 pub fn open(setup: Setup) -> Result<Station, Failure> {
     let station = Station::open(setup).map_err(|error| Failure(error.told()))?;
@@ -80,10 +92,8 @@ impl WireArgs {
     pub fn tap(&self, bind: Option<Bind>) -> Result<Option<Tap>, Failure> {
         let failure = |text: &str| Failure(text.to_string());
         match (&self.tap, bind) {
-            (None, Some(Bind { prefix: Some(_), .. })) => {
-                Err(failure("--bind: a prefix is for --tap; the system knows that of its own addresses"))
-            }
-            (None, _) | (_, None) => Ok(None),
+            (None, Some(bind)) => bind.of_this_machine().map(|()| None),
+            (_, None) => Ok(None),
             (Some(_), Some(Bind { prefix: None, .. })) => {
                 Err(failure("--bind: with --tap, ADDR/PREFIX, such as 192.168.1.10/24"))
             }

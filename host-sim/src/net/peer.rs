@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use peerdist_core::content::SegmentId;
+use peerdist_core::hosted::server::Application;
 use peerdist_core::store::{BlockId, Store as _};
 use serde_json::{Value, json};
 
@@ -84,7 +85,13 @@ impl Administered for Peer {
                 "ContentInformationUnreadable": offers.bad_infos,
                 "SegmentsNotAsOffered": offers.lies,
                 "BlocksReceived": offers.blocks,
-                "BytesReceivedByApplication": offers.bytes,
+                "BytesReceived": {
+                    "WinINet": offers.bytes[Application::WinInet as usize],
+                    "WebIO": offers.bytes[Application::WebIo as usize],
+                    "BITS": offers.bytes[Application::Bits as usize],
+                    "SMB": offers.bytes[Application::Smb as usize],
+                    "Other": offers.bytes[Application::Other as usize],
+                },
             })),
             "ContentRetrieval": {
                 "RequestsAnswered": serve.answered,

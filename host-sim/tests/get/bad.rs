@@ -296,9 +296,7 @@ fn content_that_changes_meanwhile() {
     let site = place.slow_site(origin(6_000_000, false), Duration::from_millis(5));
     let mut get = place.command("cache", &site.url(), "file");
     let get = get.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    while site.origin().requests.len() < 5 {
-        thread::sleep(Duration::from_millis(1));
-    }
+    assert!(site.wait_for_requests(5));
     site.origin().content.fill(7);
     let got = Got::of(&get.wait_with_output().expect("it ends"));
     assert_eq!((got.code, got.errors.lines().count()), (1, 1), "{}", got.errors);

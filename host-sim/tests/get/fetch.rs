@@ -122,12 +122,10 @@ fn killed_over_and_over(net: u8, v2: bool, kills: u32) {
     };
     for _ in 0..kills {
         let (requests, pause) = (draw.below(MAX_REQUESTS), draw.below(MAX_PAUSE_MS));
-        let before = site.origin().requests.len() as u64;
+        let before = site.origin().requests.len();
         let mut child = place.command("cache", &site.url(), "file").spawn().expect("it starts");
-        while (site.origin().requests.len() as u64) < before + requests {
-            assert!(child.try_wait().expect("it was started").is_none(), "it ended by itself");
-            thread::sleep(Duration::from_millis(1));
-        }
+        assert!(site.wait_for_requests(before + requests as usize));
+        assert!(child.try_wait().expect("it was started").is_none(), "it ended by itself");
         thread::sleep(Duration::from_millis(pause));
         child.kill().expect("it can be killed");
         child.wait().expect("it was started");

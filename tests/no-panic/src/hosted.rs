@@ -4,7 +4,7 @@ use peerdist_core::crypto::SoftCrypto;
 use peerdist_core::fetch::{Fetch, Job};
 use peerdist_core::hosted::server::{self as offered, Desk as _};
 use peerdist_core::hosted::wire as hosted;
-use peerdist_core::pull::{self, Pulls};
+use peerdist_core::pull::Pulls;
 
 use crate::machines::{duration, fetch_config, now, ram, unknown_address};
 use crate::{forget, keep, unknown, unknown_u32, unknown_u64};
@@ -56,8 +56,8 @@ pub(crate) fn hosted_server(input: &[u8], _: &mut [u8]) {
             }
             6 => server.expire(now(), store),
             7 => {
-                let parts = &mut pull::Parts { storage: store, crypto: &mut SoftCrypto, fetch, jobs };
-                keep((pulls.work(now(), &mut server, parts), pulls.poll_timeout()));
+                keep(pulls.work(now(), &mut server, fetch, jobs, store, &mut SoftCrypto));
+                keep(pulls.poll_timeout());
             }
             _ => keep((state.poll_unreachable(), state.counters)),
         }

@@ -113,13 +113,16 @@ impl Link {
         }
     }
 
+    /// One of them opens the content, in an instance of its own.
+    pub(super) fn open(&mut self, at: usize, bytes: &[u8], version: Version) -> ContentHandle {
+        let node = &mut self.nodes[at];
+        let instance = start(node);
+        open_content(node, instance, &expected(bytes, version))
+    }
+
     /// Both open the content; the peer has all of it.
     pub(super) fn share(&mut self, bytes: &[u8], version: Version) -> ContentHandle {
-        let contents = [0, 1].map(|at| {
-            let node = &mut self.nodes[at];
-            let instance = start(node);
-            open_content(node, instance, &expected(bytes, version))
-        });
+        let contents = [0, 1].map(|at| self.open(at, bytes, version));
         add_data(&mut self.nodes[1], contents[1], 0, bytes);
         contents[0]
     }
@@ -179,10 +182,8 @@ fn what_another_content_left_unfinished_is_fetched() {
     for version in [Version::V1, Version::V2] {
         let mut link = Link::new(Duration::from_millis(1));
         let content = link.share(&bytes, version);
-        let node = &mut link.nodes[0];
-        let instance = start(node);
-        let other = open_content(node, instance, &expected(&bytes, version));
-        add_data(node, other, 0, &bytes[..1_000]);
+        let other = link.open(0, &bytes, version);
+        add_data(&mut link.nodes[0], other, 0, &bytes[..1_000]);
         link.settle();
         link.now += Duration::from_secs(2);
         link.settle();
@@ -197,9 +198,7 @@ fn what_another_content_left_unfinished_is_fetched() {
 fn what_nobody_has_is_missing() {
     let bytes = random(100_000);
     let mut link = Link::new(Duration::from_millis(1));
-    let node = &mut link.nodes[0];
-    let instance = start(node);
-    let content = open_content(node, instance, &expected(&bytes, Version::V1));
+    let content = link.open(0, &bytes, Version::V1);
     let now = link.now;
     link.nodes[0].api().block_read(now, content, 0, 10, Patience::Endless).unwrap();
     let (completion, _) = link.until_end(0);
@@ -212,9 +211,7 @@ fn what_is_added_while_peers_are_asked_is_read_at_once() {
     let bytes = random(100_000);
     for version in [Version::V1, Version::V2] {
         let mut link = Link::new(Duration::from_millis(1));
-        let node = &mut link.nodes[0];
-        let instance = start(node);
-        let content = open_content(node, instance, &expected(&bytes, version));
+        let content = link.open(0, &bytes, version);
         let now = link.now;
         let read = link.nodes[0].api().block_read(now, content, 5, 10, Patience::Endless).unwrap();
         link.settle();

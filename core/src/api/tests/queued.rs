@@ -11,12 +11,10 @@ use crate::time::Duration;
 fn reads_that_wait_for_a_row_run_out_of_time() {
     let bytes = random(100_000);
     let mut link = Link::new(Duration::from_millis(1));
-    let node = &mut link.nodes[0];
-    let instance = start(node);
-    let content = open_content(node, instance, &expected(&bytes, Version::V1));
+    let content = link.open(0, &bytes, Version::V1);
     let now = link.now;
     let reads: Vec<_> = (0..100)
-        .map(|_| node.api().block_read(now, content, 0, 10, Patience::from_millis(20)).unwrap())
+        .map(|_| link.nodes[0].api().block_read(now, content, 0, 10, Patience::from_millis(20)).unwrap())
         .collect();
     for _ in &reads {
         let (completion, took) = link.until_end(0);
@@ -28,10 +26,8 @@ fn reads_that_wait_for_a_row_run_out_of_time() {
 
 /// Node 0 with a content of which the first block is there, and as many reads of it as there are rows.
 fn full(link: &mut Link, bytes: &[u8]) -> (ContentHandle, Vec<OperationId>) {
-    let node = &mut link.nodes[0];
-    let instance = start(node);
-    let content = open_content(node, instance, &expected(bytes, Version::V1));
-    add_data(node, content, 0, &bytes[..65_536]);
+    let content = link.open(0, bytes, Version::V1);
+    add_data(&mut link.nodes[0], content, 0, &bytes[..65_536]);
     let read = |_| link.nodes[0].api().block_read(link.now, content, 0, 10, LOCAL).unwrap();
     let reads: Vec<_> = (0..APPLICATION_READS).map(read).collect();
     reads.iter().for_each(|_| assert_eq!(link.until_end(0).0.outcome, Outcome::Data { offset: 0, len: 10 }));

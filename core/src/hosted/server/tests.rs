@@ -6,6 +6,7 @@ use crate::hosted::wire::{DESCRIPTOR_BYTES, OPENING_BYTES};
 use crate::store::ram::{Entry, Page, RamStore};
 use crate::store::verify::keep_as_received;
 use crate::store::{BlockId, Store};
+use crate::time::Duration;
 
 extern crate std;
 use std::vec::Vec;
@@ -104,6 +105,11 @@ impl Cache {
     fn ended(&mut self, wanted: &Wanted, ended: Ended) {
         let now = self.now;
         self.server().ended(now, wanted.offer, wanted.client, wanted.block.index, ended);
+    }
+
+    fn expire(&mut self) {
+        let Self { offers, messages, state, store, now, .. } = self;
+        Server { offers, messages, state }.expire(*now, store);
     }
 
     /// Puts a block into the store as a pull would.
@@ -360,16 +366,14 @@ fn offers_are_kept_while_blocks_come() {
     let patience = Limits::default().patience;
     for _ in 0..11 {
         let Some(wanted) = cache.next() else { break };
-        cache.now += crate::time::Duration::from_secs(8);
-        let (now, Cache { offers, messages, state, store, .. }) = (cache.now, &mut cache);
-        Server { offers, messages, state }.expire(now, store);
+        cache.now += Duration::from_secs(8);
+        cache.expire();
         let ended = if wanted.client.ip() == CLIENT { Ended::Here(5) } else { Ended::Again };
         cache.ended(&wanted, ended);
     }
     assert!(cache.server().counters().blocks >= 5, "{:?}", cache.state.counters);
     cache.now += patience;
-    let (now, Cache { offers, messages, state, store, .. }) = (cache.now, &mut cache);
-    Server { offers, messages, state }.expire(now, store);
+    cache.expire();
     assert_eq!(cache.offers(), 0);
     assert!(cache.server().counters().given_up >= 3);
 }
@@ -474,8 +478,7 @@ fn messages_that_stop() {
     assert_eq!(cache.finish(c), Some(ResponseCode::Ok));
     assert_eq!(cache.offers(), 2);
     cache.now += crate::limits::UPLOAD_TIMEOUT;
-    let (now, Cache { offers, messages, state, store, .. }) = (cache.now, &mut cache);
-    Server { offers, messages, state }.expire(now, store);
+    cache.expire();
     assert!(cache.messages.iter().all(Message::is_free));
 }
 

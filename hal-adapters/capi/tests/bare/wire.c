@@ -109,24 +109,28 @@ static int open_connection(void *context, DWORD connection, const peerdist_addre
     return 1;
 }
 
+/* This side has let go of a connection; gives the other side's end of it. */
+static struct end *let_go(struct board *board, DWORD connection)
+{
+    int side;
+    struct link *link = find(board, connection, &side);
+    is_busy = 1;
+    link->ends[side].number = 0;
+    return &link->ends[!side];
+}
+
 static void close_connection(void *context, DWORD connection)
 {
     struct board *board = context;
-    int side;
-    struct link *link = find(board, connection, &side);
-    board->closed++, is_busy = 1;
-    link->ends[side].number = 0;
-    link->ends[!side].over = 1;
+    board->closed++;
+    let_go(board, connection)->over = 1;
 }
 
 static void reset_connection(void *context, DWORD connection)
 {
     struct board *board = context;
-    int side;
-    struct link *link = find(board, connection, &side);
-    board->resets++, is_busy = 1;
-    link->ends[side].number = 0;
-    link->ends[!side].lost = 1;
+    board->resets++;
+    let_go(board, connection)->lost = 1;
 }
 
 static size_t room(void *context, DWORD connection)

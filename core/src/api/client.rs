@@ -17,7 +17,7 @@ use crate::limits::rows;
 use crate::store::seal::{SealError, open_at};
 use crate::store::verify::Expected;
 use crate::store::{BlockId, InfoId, InfoView, Label, Storage, StoreError, Stored};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, earliest};
 use anywhere::Settling;
 use intakes::Inflow;
 
@@ -360,7 +360,6 @@ impl Client {
         }
         self.end_reads(parts, Ended::Of(handle));
         self.drop_intakes(parts.storage, handle, None);
-        self.unsettle_all();
         Ok(())
     }
 
@@ -510,7 +509,8 @@ impl Client {
     pub fn poll_timeout(&self) -> Option<Instant> {
         // A stream read that is queued waits for its turn, which another one's end brings.
         let waits = |wish: &&Wish| wish.search != Search::Queued;
-        self.reads.iter().filter_map(Read::wish).filter(waits).map(|wish| wish.deadline).min()
+        let late = self.reads.iter().filter_map(Read::wish).filter(waits).map(|wish| wish.deadline).min();
+        earliest(late, self.idle_at())
     }
 
     #[inline(never)]
@@ -751,6 +751,7 @@ impl Client {
     /// Forgets reads, and gives up what they hold.
     #[inline(never)]
     fn end_reads(&mut self, parts: &mut Parts<'_>, ended: Ended) {
+        let mut given_up = false;
         self.reads.retain(|read| {
             let goes = match ended {
                 Ended::Over => matches!(read.stage, Stage::Over),
@@ -763,12 +764,17 @@ impl Client {
                 }
                 Stage::Ready(ready) if goes => {
                     parts.storage.unpin(ready.stored.slot);
-                    self.unpinned = true;
+                    given_up = true;
                 }
                 _ => {}
             }
             !goes
         });
+        if given_up {
+            self.unpinned = true;
+            // Its block may make room for what waits.
+            self.unsettle_all();
+        }
     }
 }
 

@@ -153,10 +153,11 @@ impl Model<'_> {
         }
         self.held.close(content);
         let row = &mut self.contents[content];
-        row.filling.clear();
         row.idle.clear();
         row.phase = then;
-        self.unsettle_all();
+        if !std::mem::take(&mut row.filling).is_empty() {
+            self.unsettle_all();
+        }
     }
 
     pub(super) fn add_content_information(&mut self, content: usize, bytes: &[u8]) -> Result<()> {
@@ -496,6 +497,7 @@ impl Model<'_> {
                                 self.commit(content, key);
                                 self.held.forget(Of::Tag(tag), block.clone());
                             }
+                            self.unsettle_all();
                         }
                         Settling::Tagged(block.end)
                     }
@@ -585,7 +587,7 @@ impl Model<'_> {
             true => self.commit(content, key),
             false => self.bad_blocks += 1,
         }
-        self.unsettle(content);
+        self.unsettle_all();
     }
 
     fn is_right(&self, content: usize, block: &Range<u64>, bytes: &[u8]) -> bool {
@@ -610,8 +612,7 @@ impl Model<'_> {
 
     /// The same, once who does not go on with it has given it up.
     fn make_way(&mut self, key: &(&'static str, u64)) -> bool {
-        let filled: usize = self.contents.iter().map(|row| row.filling.len()).sum();
-        if !self.is_stored(*key) && filled < self.sizes.intakes {
+        if !self.is_stored(*key) {
             self.displace(key);
         }
         self.can_begin(key)
@@ -629,8 +630,10 @@ impl Model<'_> {
     }
 
     fn give_up(&mut self, content: usize, start: u64) {
-        self.contents[content].filling.remove(&start);
         self.contents[content].idle.remove(&start);
+        if self.contents[content].filling.remove(&start).is_some() {
+            self.unsettle_all();
+        }
     }
 
     fn hold(&mut self, content: usize, at: u64, bytes: &[u8]) {
@@ -679,6 +682,7 @@ impl Model<'_> {
     fn unpin(&mut self, data: &Data) {
         self.blocks.get_mut(&data.block).unwrap().pins -= 1;
         self.flushes = true;
+        self.unsettle_all();
     }
 
     fn accept_on(&mut self, content: usize, action: Action) -> Result<usize> {

@@ -160,7 +160,6 @@ impl Client {
             Added::Committed | Added::Bad => {
                 adding.kept.count(added);
                 adding.skip(used);
-                self.unsettle(handle);
             }
         }
     }
@@ -191,7 +190,6 @@ impl Client {
                 kept.lose(waiting.forget(of, &(filled.start..filled.end.saturating_add(used as u64))));
             }
             if added != Added::Partial {
-                self.unsettle(handle);
                 break;
             }
         }

@@ -67,6 +67,13 @@ impl Client {
         if !matches!(result, Ok((_, false))) && position < self.intakes.len() {
             self.intakes.swap_remove(position);
         }
+        if matches!(
+            result,
+            Ok((_, true)) | Err(VerifyError::Length | VerifyError::Hash | VerifyError::Padding)
+        ) {
+            // Others may have waited for its row, or for the block.
+            self.unsettle_all();
+        }
         match result {
             Ok((used, false)) => Ok((used, Added::Partial)),
             Ok((used, true)) => {
@@ -122,15 +129,11 @@ impl Client {
         content: ContentHandle,
         located: &Located,
     ) -> Result<bool, ApiError> {
-        let of_download = |of: ContentHandle| self.content(of).is_some_and(|content| content.of_download);
-        let theirs = self.intakes.iter().filter(|inflow| !of_download(inflow.content)).count();
-        let left = self.for_downloads.saturating_mul(DOWNLOAD_INTAKES);
-        let has_room = of_download(content) || theirs.saturating_add(left) < INTAKES;
         let len = parts.cipher.sealed_len(located.expected.len);
         let slot = loop {
             match parts.storage.reserve(&located.kept, len) {
                 Ok(slot) => break slot,
-                Err(ReserveError::Exists) if has_room && self.displace(parts, located) => {}
+                Err(ReserveError::Exists) if self.displace(parts, located) => {}
                 Err(ReserveError::Exists) => return Ok(false),
                 Err(ReserveError::Full) => return Err(ApiError::Full),
             }
@@ -142,11 +145,19 @@ impl Client {
         let intake = Intake::new(parts.crypto, slot, seal, located.expected);
         let secret_at = located.segment.secret_at();
         let inflow = Inflow { content, start: located.start, secret_at, intake, pace: Pace::Fresh };
-        if !has_room || self.intakes.push(inflow).is_err() {
+        if !self.has_intake(content) || self.intakes.push(inflow).is_err() {
             parts.storage.release(slot);
             return Err(ApiError::Full);
         }
         Ok(true)
+    }
+
+    /// Whether there is a row for a block of a content: applications leave some to downloads.
+    fn has_intake(&self, content: ContentHandle) -> bool {
+        let of_download = |of: ContentHandle| self.content(of).is_some_and(|content| content.of_download);
+        let theirs = self.intakes.iter().filter(|inflow| !of_download(inflow.content)).count();
+        let left = self.for_downloads.saturating_mul(DOWNLOAD_INTAKES);
+        of_download(content) || theirs.saturating_add(left) < INTAKES
     }
 
     /// Gives up what another content has of a block and does not go on with; whether there was anything.
@@ -191,6 +202,7 @@ impl Client {
         handle: ContentHandle,
         start: Option<u64>,
     ) {
+        let before = self.intakes.len();
         self.intakes.retain(|inflow| {
             let goes = inflow.content == handle && start.is_none_or(|start| start == inflow.start);
             if goes {
@@ -198,6 +210,20 @@ impl Client {
             }
             !goes
         });
+        if self.intakes.len() < before {
+            self.unsettle_all();
+        }
+    }
+
+    /// When the next block that is not gone on with gives way, if anybody may wait for it.
+    pub(super) fn idle_at(&self) -> Option<Instant> {
+        let of_download = |of: ContentHandle| self.content(of).is_some_and(|content| content.of_download);
+        let theirs = self.intakes.iter().filter(|inflow| self.holds && !of_download(inflow.content));
+        let quiet = theirs.filter_map(|inflow| match inflow.pace {
+            Pace::Quiet(since) => Some(since + IDLE_INTAKE),
+            Pace::Fresh | Pace::Idle => None,
+        });
+        quiet.min()
     }
 }
 

@@ -81,14 +81,13 @@ impl Client {
         wish.offset..end
     }
 
-    /// What a read comes to whose time was over before there was a row for it. A stream `moves` on.
+    /// What a read comes to whose time was over before there was a row for it. A stream moves on.
     #[inline(never)]
     pub(in crate::api) fn out_of_time(
         &mut self,
         parts: &mut Parts<'_>,
         handle: ContentHandle,
         offset: Option<u64>,
-        moves: bool,
     ) -> ReadResult {
         let at = offset.unwrap_or(self.position(handle));
         let described = self.ready(handle).map_or(0..0, |complete| complete.info.range());
@@ -100,7 +99,7 @@ impl Client {
             Err(error) => return ReadResult::Failed(error),
         };
         let range = at..located.end().min(described.end);
-        if let (None, true, Some(content)) = (offset, moves, self.content_mut(handle)) {
+        if let (None, Some(content)) = (offset, self.content_mut(handle)) {
             content.position = range.end;
         }
         ReadResult::TimedOut { range }

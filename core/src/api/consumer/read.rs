@@ -133,10 +133,7 @@ impl Api<'_> {
             let Some(row) = self.tables.pending(operation) else { break };
             let (Handle::Content(content), Action::Read(reading)) = (row.handle, row.action) else { break };
             let outcome = match self.tables.ready(content) {
-                Ok(handle) => {
-                    let moves = reading.max > 0;
-                    outcome(&self.client.out_of_time(&mut self.parts, handle, reading.offset, moves))
-                }
+                Ok(handle) => outcome(&self.client.out_of_time(&mut self.parts, handle, reading.offset)),
                 Err(error) => Outcome::Failed(error),
             };
             self.tables.end(operation, outcome);
@@ -182,8 +179,9 @@ impl Tables<'_> {
     }
 
     /// When a read runs out of time that waits for a row. A stream read first waits for those before it.
+    /// One of no bytes asks the store alone, whatever its time.
     fn read_deadline(&self, row: &Operation) -> Option<Instant> {
-        let Action::Read(Reading { offset, patience: Patience::For(timeout), since, issued: None, .. }) =
+        let Action::Read(Reading { offset, max: 1.., patience: Patience::For(timeout), since, issued: None }) =
             row.action
         else {
             return None;

@@ -94,3 +94,22 @@ fn stream_reads_without_a_row_run_out_of_time_in_order() {
     link.nodes[0].api().stream_read(link.now, content, 10, LOCAL).unwrap();
     assert_eq!(link.until_end(0).0.code(), Code::NoMore);
 }
+
+/// What of no bytes is asked for tells what is in the store, whatever its time: nobody need be asked.
+#[test]
+fn a_question_of_no_bytes_has_all_the_time() {
+    let bytes = random(150_000);
+    let mut link = Link::new(Duration::from_millis(1));
+    let (content, reads) = full(&mut link, &bytes);
+    let question =
+        link.nodes[0].api().block_read(link.now, content, 7, 0, Patience::from_millis(30)).unwrap();
+    link.now += Duration::from_millis(40);
+    link.settle();
+    assert!(link.nodes[0].api().poll_operation().is_none());
+    link.nodes[0].api().end_read(reads[0]);
+    let (completion, _) = link.until_end(0);
+    assert_eq!(
+        (completion.operation, completion.outcome),
+        (question, Outcome::Stored { offset: 7, len: 65_529 })
+    );
+}

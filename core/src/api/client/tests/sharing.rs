@@ -126,3 +126,85 @@ fn contents_are_looked_through_by_turns() {
     assert!(world.with(|client, parts, _| is_stored(client, parts, 5)));
     assert!(!world.with(|client, parts, _| is_stored(client, parts, 4)));
 }
+
+impl World {
+    /// Has the table be full before the store is; of how many blocks.
+    fn bound(&mut self) -> u64 {
+        // Of small tables, a download would leave one content.
+        let downloads = rows(1, 0);
+        self.client = Client::new(downloads);
+        (INTAKES - downloads * DOWNLOAD_INTAKES) as u64
+    }
+}
+
+/// What found no row for its block is sealed once there is one, whoever had it.
+#[test]
+fn a_row_that_gets_free_is_for_whoever_waits() {
+    let ends: [fn(&mut World, ContentHandle, u64); 3] = [
+        |world, first, begun| {
+            world.add(first, 1_000..begun);
+        },
+        |world, first, _| {
+            world.with(|client, parts, _| client.drop_data(parts.storage, first, 0));
+            world.work(START);
+        },
+        |world, first, _| {
+            let mut wrong = world.content[1_000..BLOCK as usize].to_vec();
+            wrong[0] ^= 1;
+            world.add_bytes(first, 1_000, &wrong).unwrap();
+        },
+    ];
+    for end in ends {
+        let mut world = World::v1(12 * BLOCK, 1_024);
+        let rows = world.bound();
+        let [first, other] = [world.open(), world.open()];
+        for block in 0..rows {
+            world.add(first, block * BLOCK..block * BLOCK + 1_000);
+        }
+        let last = 11 * BLOCK..12 * BLOCK;
+        assert_eq!(world.add(other, last.clone()), committed(0));
+        assert!(world.waits());
+        end(&mut world, first, BLOCK);
+        world.expect(other, last);
+    }
+}
+
+/// Even if there is no row but that of the block itself.
+#[test]
+fn an_idle_block_gives_way_in_a_full_table() {
+    let mut world = World::v1(12 * BLOCK, 1_024);
+    let rows = world.bound();
+    let [first, other] = [world.open(), world.open()];
+    for block in 0..rows {
+        world.add(first, block * BLOCK..block * BLOCK + 1_000);
+    }
+    assert_eq!(world.add(other, 0..BLOCK), committed(0));
+    // Nothing else has to happen for that.
+    let idle = world.client.poll_timeout().unwrap();
+    assert_eq!(idle, START + IDLE_INTAKE);
+    world.now = idle;
+    world.work(idle);
+    world.expect(other, 0..BLOCK);
+}
+
+/// A block that was read, and is given up, makes room in the store.
+#[test]
+fn what_finds_no_room_in_the_store_is_sealed_once_there_is() {
+    let mut world = World::v1((BLOCKS as u64 + 1) * BLOCK, 1_024);
+    let content = world.open();
+    let all = BLOCKS as u64 * BLOCK;
+    let mut reads = StdVec::new();
+    for at in (0..all).step_by(BLOCK as usize) {
+        world.add(content, at..at + BLOCK);
+        reads.push(world.client.block_read(START, content, at, 10, Patience::Local).unwrap());
+        world.work(START);
+    }
+    // All that is there is being read.
+    world.add(content, all..all + BLOCK);
+    assert!(world.waits());
+    world.with(|client, parts, _| client.end_read(parts, reads[3]));
+    world.work(START);
+    assert!(!world.waits());
+    world.with(|client, parts, _| reads.iter().for_each(|read| client.end_read(parts, *read)));
+    world.expect(content, all..all + BLOCK);
+}

@@ -714,7 +714,12 @@ impl Fetch {
     /// Gets to know the only one who is asked, or gives up: it was asked, or is not asked for a while.
     fn search_one(&mut self, now: Tick, work: &mut Work, only: SocketAddr) -> bool {
         if work.asked == 0 && self.peers.place(only).is_none() {
-            let Some((place, instead)) = self.peers.meet(now, only) else { return false };
+            let Some((place, instead)) = self.peers.meet(now, only) else {
+                // All whom we know are at work. Who waits here would keep others from being asked.
+                note(work, None, Cause::NoPeer);
+                work.state = State::Ended(None);
+                return true;
+            };
             if instead {
                 holdings::forget(&mut self.holdings.table, place);
                 self.lists.forget(place);

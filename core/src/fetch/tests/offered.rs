@@ -108,3 +108,20 @@ fn a_client_that_does_not_answer() {
     let failures = world.outcome(job).unwrap().failures;
     assert_eq!(*failures, [Failure { peer: Some(peer(1)), cause: Cause::Shunned }]);
 }
+
+/// While all whom we know are at work there is no place for one more, and nobody is waited for.
+#[test]
+fn a_client_for_whom_there_is_no_place() {
+    let mut world = World::new();
+    for last in 10..10 + MAX_PEERS as u8 {
+        assert!(world.fetch.peers.meet(Tick::of(world.now), peer(last)).is_some());
+    }
+    let job = world.want_as_received(5);
+    assert!(world.work());
+    assert_eq!(*world.outcome(job).unwrap().failures, [Failure { peer: None, cause: Cause::NoPeer }]);
+    // One that was silent for long makes room.
+    world.now += Duration::from_secs(11);
+    world.want_as_received(5);
+    world.work();
+    assert_eq!(world.ask().map(|ask| ask.peer), Some(peer(1)));
+}

@@ -14,6 +14,9 @@ use crate::time::{Duration, Instant, earliest};
 /// Block hashes checked against a segment's HoD in one call.
 const HOD_STEP: u32 = 64;
 
+/// How long a segment may wait for its turn, and then be asked for as any other.
+const QUEUE: Duration = Duration::from_secs(300);
+
 /// How long a segment rests of which a block could not be got.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -38,7 +41,9 @@ pub(super) struct Offered {
     next: u32,
     /// Blocks that are being asked for.
     asked: u8,
-    /// When it was offered, or a block came last.
+    /// Whether any was asked of whoever offers it now.
+    tried: bool,
+    /// When it was offered, was first asked for, or a block came last.
     moved: Instant,
     /// Before then, nothing more of it is asked for.
     after: Instant,
@@ -150,7 +155,7 @@ impl Offered {
         match self.stage {
             Stage::Kept | Stage::Over => {
                 (self.client, self.other, self.next, self.moved) = (client, None, 0, now);
-                self.stage = Stage::Wanted;
+                (self.stage, self.tried) = (Stage::Wanted, false);
             }
             // It may have more of it by now.
             Stage::Wanted if client == self.client => self.next = 0,
@@ -163,7 +168,15 @@ impl Offered {
     fn turn(&mut self, now: Instant) -> bool {
         let Some(other) = self.other.take() else { return false };
         (self.client, self.next, self.moved, self.after) = (other, 0, now, now);
+        self.tried = false;
         true
+    }
+
+    /// When it is given up, unless a block comes. Whoever waits for its turn is not to blame.
+    fn late_at(&self, patience: Duration) -> Option<Instant> {
+        let waits = self.stage == Stage::Wanted && self.asked == 0;
+        let since = if self.tried { self.moved } else { self.moved + QUEUE };
+        waits.then_some(since + patience)
     }
 
     /// Nothing more of it is asked for. What is known of it stays known.
@@ -214,6 +227,7 @@ impl Server<'_> {
             block_bytes: block_bytes.min(segment_bytes),
             next: 0,
             asked: 0,
+            tried: false,
             moved: now,
             after: now,
         };
@@ -275,6 +289,7 @@ impl Server<'_> {
                 block_bytes: BLOCK_BYTES,
                 next: 0,
                 asked: 0,
+                tried: false,
                 moved: now,
                 after: now,
             },
@@ -408,6 +423,9 @@ impl Server<'_> {
                 continue;
             }
             self.state.turn = index.wrapping_add(1);
+            if let Some(offered) = row(self.offers, index).filter(|offered| !offered.tried) {
+                (offered.tried, offered.moved) = (true, now);
+            }
             return wanted;
         }
         None
@@ -468,10 +486,8 @@ impl Server<'_> {
         let patience = self.state.limits.patience;
         for index in 0..self.offers.len() {
             let of = self.offers.get(index).and_then(|row| row.offered.as_ref());
-            let late = |offered: &Offered| {
-                offered.stage == Stage::Wanted && offered.asked == 0 && offered.moved + patience <= now
-            };
-            if of.is_some_and(late) {
+            let late = of.and_then(|offered| offered.late_at(patience));
+            if late.is_some_and(|late| late <= now) {
                 self.give_up(now, index);
             }
         }
@@ -501,10 +517,10 @@ pub fn poll_timeout(
 ) -> Option<Instant> {
     let lost = messages.iter().fold(None, |next, message| earliest(next, message.lost_at()));
     let wanted = offers.iter().filter_map(|row| row.offered.as_ref());
-    let wanted = wanted.filter(|offered| offered.stage == Stage::Wanted && offered.asked == 0);
     wanted.fold(lost, |next, offered| {
-        let after = Some(offered.after).filter(|after| *after > now);
-        earliest(next, earliest(after, Some(offered.moved + limits.patience)))
+        let late = offered.late_at(limits.patience);
+        let after = late.and(Some(offered.after)).filter(|after| *after > now);
+        earliest(next, earliest(after, late))
     })
 }
 

@@ -378,6 +378,26 @@ fn offers_are_kept_while_blocks_come() {
     assert!(cache.server().counters().given_up >= 3);
 }
 
+/// Who was not asked yet has not failed; but nobody waits for ever.
+#[test]
+fn offers_wait_for_their_turn() {
+    let mut cache = Cache::roomy();
+    assert_eq!(cache.send(CLIENT, Version::V2, &batch(80, 1..2)), Some(ResponseCode::Ok));
+    cache.now += Limits::default().patience;
+    cache.expire();
+    let wanted = cache.next().unwrap();
+    cache.ended(&wanted, Ended::Again);
+    cache.now += Limits::default().patience;
+    cache.expire();
+    assert_eq!(cache.offers(), 0);
+    assert_eq!(cache.send(CLIENT, Version::V2, &batch(80, 1..2)), Some(ResponseCode::Ok));
+    let late = poll_timeout(&cache.offers, &cache.messages, &cache.state.limits, cache.now).unwrap();
+    assert!(late > cache.now + Limits::default().patience);
+    cache.now = late;
+    cache.expire();
+    assert_eq!(cache.offers(), 0);
+}
+
 /// What could not be got is asked for again, but not at once.
 #[test]
 fn a_pause_before_it_is_asked_for_again() {

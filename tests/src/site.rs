@@ -46,7 +46,7 @@ impl Site {
         self.origin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until it was asked so many requests in all; `false` if that takes longer than [`PATIENCE`].
+    /// Waits until it was asked so many requests in all; `false` if that takes longer than a minute.
     pub fn wait_for_requests(&self, count: usize) -> bool {
         let fewer = |origin: &mut Origin| origin.requests.len() < count;
         let waited = self.asked.wait_timeout_while(self.origin(), PATIENCE, fewer);

@@ -6,13 +6,17 @@
 //!
 //! Whoever works through the table asks for the blocks (3.1.5), and says how that went.
 
+mod asking;
+mod check;
+mod intake;
 mod message;
 mod offers;
 
 use core::net::{IpAddr, SocketAddr};
 
+pub use self::asking::{Ended, Known, Wanted, poll_timeout};
 pub use self::message::Message;
-pub use self::offers::{Ended, Known, Offer, Wanted, poll_timeout};
+pub use self::offers::Offer;
 use super::wire::{ContentTag, ResponseCode, Version};
 use crate::content::HodCheck;
 use crate::limits::SEGMENT_BYTES;

@@ -45,6 +45,9 @@ pub const UPLOAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// its origin: of four, two downloads would leave none.
 pub const DOWNLOADS: usize = rows(2, 1);
 
+/// Hosted caches that are known, to turn to the next when one fails.
+pub const HOSTED_CACHES: usize = rows(4, 2);
+
 /// Uploads at once, unless configured otherwise (MS-PCCRR 3.2.1, fact 48): beyond, replies are empty.
 pub const MAX_UPLOADS: usize = 64;
 

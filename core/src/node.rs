@@ -28,6 +28,7 @@ use crate::encoding::InfoVersion;
 use crate::fetch::stream::{Answer, Desk, PeerStream};
 use crate::fetch::{self, Ask, Cause, Fetch, Job};
 use crate::hosted;
+use crate::hosted::client::{OfferStream, Places};
 pub use crate::limits::DOWNLOADS;
 use crate::limits::MAX_UPLOADS;
 use crate::retrieval::client::AcceptPlain;
@@ -36,7 +37,7 @@ use crate::store::{Storage, StoreError};
 use crate::time::{Duration, Instant, earliest};
 
 use downloads::Place;
-pub use service::{ClientOnly, Hosted, HostedCache, Service, Serving};
+pub use service::{ClientOnly, Hosted, HostedCache, Offering, Service, Serving};
 
 /// Reads of the application at once, until it has ended them: what downloads leave of [`READS`].
 pub const APPLICATION_READS: usize = READS - DOWNLOADS * WINDOW;
@@ -67,9 +68,11 @@ pub struct Config {
     pub reserved_streams: usize,
     /// How data from the origin is encrypted, and what peers send unencrypted.
     pub cipher: CipherAlgorithm,
-    /// Where the hosted cache serves blocks, if there is one: asked for what no peer has.
-    pub hosted_cache: Option<SocketAddr>,
-    /// Whether peers are looked for (distributed mode). Without it, nothing is probed for.
+    /// Hosted caches: the first that can be is asked for what no peer has, and what comes from origins is offered to
+    /// it, where the [`Service`] does that ([`Offering`]).
+    pub hosted_caches: Places,
+    /// Whether peers are looked for, and told what is here (distributed mode). Without it, nothing is probed for,
+    /// and probes are not heard.
     pub distributed: bool,
     /// What is taken from peers that do not encrypt.
     pub accept_plain: AcceptPlain,
@@ -90,7 +93,7 @@ impl Default for Config {
             max_uploads: MAX_UPLOADS,
             reserved_streams: 4,
             cipher: CipherAlgorithm::Aes128,
-            hosted_cache: None,
+            hosted_caches: Places::new(),
             distributed: true,
             accept_plain: AcceptPlain::No,
             content_information: InfoVersion::V1,
@@ -178,6 +181,19 @@ impl core::fmt::Debug for Input<'_> {
     }
 }
 
+/// What a connection is for, and so whether it has to be secured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Purpose {
+    /// To ask a peer, or a hosted cache, for blocks: never secured.
+    Blocks,
+    /// To ask the origin of that download: secured as its URL says.
+    Origin(DownloadId),
+    /// To offer something to the hosted cache of that number in [`Config::hosted_caches`]: secured where that is of
+    /// version 1.0 (MS-PCHC 2.1).
+    Offers(u8),
+}
+
 /// What comes out.
 pub enum Output<'a> {
     /// Send this from UDP port 3702. Multicast goes out with a TTL of 1.
@@ -193,8 +209,8 @@ pub enum Output<'a> {
         stream: StreamId,
         /// To where.
         remote: SocketAddr,
-        /// The download whose origin that is; its connections may have to be secured.
-        download: Option<DownloadId>,
+        /// What for.
+        purpose: Purpose,
     },
     /// Send what has been polled, then close. The stream is forgotten here.
     Close {
@@ -243,9 +259,9 @@ impl core::fmt::Debug for Output<'_> {
             Self::Datagram { to, data } => {
                 f.debug_struct("Datagram").field("to", to).field("data", &Len(data)).finish()
             }
-            Self::Connect { stream, remote, download } => {
+            Self::Connect { stream, remote, purpose } => {
                 let mut shown = f.debug_struct("Connect");
-                shown.field("stream", stream).field("remote", remote).field("download", download).finish()
+                shown.field("stream", stream).field("remote", remote).field("purpose", purpose).finish()
             }
             Self::Close { stream } => f.debug_struct("Close").field("stream", stream).finish(),
             Self::Abort { stream } => f.debug_struct("Abort").field("stream", stream).finish(),
@@ -356,6 +372,8 @@ enum Role {
     Fetch(PeerStream),
     /// Of the download in that place.
     Origin(u8, OriginStream),
+    /// To a hosted cache that takes offers.
+    Offers(OfferStream),
 }
 
 #[derive(Clone, Copy)]
@@ -384,7 +402,7 @@ where
         let service = P::new(config.answer.clone(), config.instance_id, &mut rng);
         let fetch = Fetch::new(fetch::Config {
             discovery: config.discovery.clone(),
-            hosted: config.hosted_cache,
+            hosted: config.hosted_caches.iter().map(|place| place.blocks).collect(),
             distributed: config.distributed,
             cipher: config.cipher,
         });
@@ -457,6 +475,11 @@ where
         self.service.hosted().map(|Hosted { server, .. }| server.state)
     }
 
+    /// What is to be offered to hosted caches, where the node offers it.
+    pub fn offers(&mut self) -> Option<hosted::client::Client<'_>> {
+        self.service.offers()
+    }
+
     /// Takes an incoming connection on our port; `None` if it has to be refused: no stream is
     /// free beyond those in reserve, and all others are busy; or nobody is served at all.
     pub fn accept(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
@@ -513,6 +536,7 @@ where
                 match self.role(stream) {
                     Some(Role::Fetch(peer)) => peer.handle_connected(now),
                     Some(Role::Origin(_, origin)) => origin.handle_connected(now),
+                    Some(Role::Offers(offers)) => offers.handle_connected(now),
                     _ => {}
                 }
                 0
@@ -567,7 +591,7 @@ where
         stream: StreamId,
         buf: &mut [u8],
     ) -> Result<usize, StreamError> {
-        let Self { streams, common, counters, downloads, config, .. } = self;
+        let Self { streams, common, counters, downloads, config, service, .. } = self;
         let row = row(streams, stream).ok_or(StreamError)?;
         let result = match &mut row.role {
             Role::Fetch(peer) => Ok(peer.poll(buf)),
@@ -576,6 +600,9 @@ where
                 let max_info = config.content_information;
                 Ok(download.map_or(0, |download| download.poll_origin(origin, max_info, buf)))
             }
+            Role::Offers(stream) => Ok(service
+                .offers()
+                .map_or(0, |client| stream.poll(&client, config.port, &common.storage, buf))),
             Role::Serve(upload) if P::SERVES => {
                 let waited = !upload.wants_input();
                 let result = upload.poll(now, &mut common.storage, &mut counters.serve, buf);
@@ -603,7 +630,7 @@ where
         let mut next = earliest(self.common.fetch.poll_timeout(), self.client.poll_timeout());
         next = earliest(next, self.service.server().and_then(|server| server.poll_timeout()));
         next = earliest(next, self.application.poll_timeout());
-        next = earliest(next, self.service.poll_timeout(now));
+        next = earliest(next, self.service.poll_timeout(now, &self.config.hosted_caches));
         next = earliest(next, Some(self.dial_after).filter(|at| *at > now));
         for place in &self.downloads {
             next = earliest(next, place.poll_timeout(now));
@@ -658,6 +685,8 @@ where
 
     /// Closes a content (PeerDistClientCloseContent).
     pub fn close_content(&mut self, content: ContentHandle) -> Result<(), ApiError> {
+        // What came of it is known here for the last time.
+        self.take_came(Instant::ZERO);
         self.client.close_content(content, &mut self.common.lend())
     }
 
@@ -741,6 +770,7 @@ where
 mod api;
 mod downloads;
 mod drive;
+mod offers;
 mod service;
 
 impl Stream {
@@ -762,6 +792,7 @@ impl Stream {
             Role::Serve(upload) => Some(upload.deadline()),
             Role::Fetch(peer) => Some(peer.deadline()),
             Role::Origin(_, origin) => Some(origin.deadline()),
+            Role::Offers(offers) => offers.deadline(),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::vec::Vec;
 
 use rand_core::{TryCryptoRng, TryRng};
 
+use crate::content::segmenter::Segmentation;
 use crate::content::{publish, server_secret, v1};
 use crate::crypto::{HashAlgorithm, SoftCrypto};
 
@@ -42,4 +43,15 @@ pub fn published_v1(content: &[u8]) -> Vec<u8> {
     publisher.update(&mut SoftCrypto, content, &mut info.as_mut_slice()).unwrap();
     publisher.finish(&mut info.as_mut_slice()).unwrap();
     info
+}
+
+/// The content information 2.0 of a content of not too many segments.
+pub fn published_v2(content: &[u8], segmentation: Segmentation) -> Vec<u8> {
+    let mut room = vec![0; 4_096 + content.len()];
+    let ks = server_secret(&mut SoftCrypto, HashAlgorithm::TruncatedSha512, b"secret");
+    let mut publisher = publish::v2::Publisher::new(ks, segmentation);
+    publisher.update(&mut SoftCrypto, content, &mut room.as_mut_slice()).unwrap();
+    let info = publisher.finish(&mut SoftCrypto, &mut room.as_mut_slice()).unwrap();
+    room.truncate(info.encoded_len() as usize);
+    room
 }

@@ -6,7 +6,7 @@
 
 use core::ops::Range;
 
-use heapless::Vec;
+use heapless::{Deque, Vec};
 use rand_core::CryptoRng;
 
 pub use super::error::{Added, ApiError, ReadError};
@@ -19,9 +19,11 @@ use crate::store::verify::Expected;
 use crate::store::{BlockId, InfoId, InfoView, Label, Storage, StoreError, Stored};
 use crate::time::{Duration, Instant, earliest};
 use anywhere::Settling;
+pub use came::Came;
 use intakes::Inflow;
 
 pub mod anywhere;
+mod came;
 mod information;
 mod intakes;
 mod local;
@@ -50,6 +52,9 @@ const HOD_STEP: u32 = 64;
 /// Few enough that searching costs little beside hashing a block; as many as a download works on at
 /// a time.
 pub const NEAR_SEGMENTS: u32 = 256;
+
+/// Blocks from origins that are told of together.
+const CAME: usize = rows(16, 2);
 
 /// What a read waits for by default (PEERDIST_READ_TIMEOUT_DEFAULT).
 pub const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -170,6 +175,8 @@ pub struct Client {
     fresh: bool,
     /// Whether a block that was read has been given up.
     unpinned: bool,
+    /// Blocks that came whole from an origin, which nobody was told of: where they begin.
+    came: Deque<(ContentHandle, u64), CAME>,
 }
 
 struct Content {
@@ -304,6 +311,7 @@ impl Client {
             parted: false,
             fresh: false,
             unpinned: false,
+            came: Deque::new(),
         }
     }
 

@@ -320,7 +320,7 @@ impl Fetch {
         let in_parts = if blocks > FEW_BLOCKS { willing & holding.partial } else { 0 };
         survey.anybody = holding.holders != 0;
         let mut again = if self.distributed { holding.search_in(tick) } else { None };
-        if willing & !in_parts != 0 || self.hosted.is_some() {
+        if willing & !in_parts != 0 || !self.hosted.is_empty() {
             survey.held = IndexSet::up_to(blocks);
         }
         let key = key(segment);

@@ -25,7 +25,7 @@ use crate::content::SegmentId;
 use crate::crypto::{CipherAlgorithm, Crypto, Digest, HashAlgorithm, Seal, Secret};
 use crate::discovery::client as discovery;
 use crate::discovery::wire::ProbeMatches;
-use crate::limits::{BLOCK_BYTES, SEGMENT_BLOCKS, VERIFY_STEP_BYTES};
+use crate::limits::{BLOCK_BYTES, HOSTED_CACHES, SEGMENT_BLOCKS, VERIFY_STEP_BYTES};
 use crate::retrieval::set::IndexSet;
 use crate::store::verify::{Expected, Intake, Verifier, VerifyError, keep_as_received};
 use crate::store::{BlockId, ReserveError, SlotId, Store};
@@ -41,8 +41,8 @@ use tick::Tick;
 pub struct Config {
     /// Probing.
     pub discovery: discovery::Config,
-    /// Where the hosted cache serves blocks, if there is one: asked for what no peer has.
-    pub hosted: Option<SocketAddr>,
+    /// Where hosted caches serve blocks: asked for what no peer has, the next where one cannot be.
+    pub hosted: Vec<SocketAddr, HOSTED_CACHES>,
     /// Whether peers are looked for (distributed mode). Without it, nothing is probed for.
     pub distributed: bool,
     /// How what comes unencrypted is encrypted on its way into the store.
@@ -54,7 +54,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             discovery: discovery::Config::default(),
-            hosted: None,
+            hosted: Vec::new(),
             distributed: true,
             cipher: CipherAlgorithm::Aes128,
         }
@@ -88,8 +88,8 @@ struct Work {
     state: State,
     /// Whom it was asked of already. Who loses its place meanwhile may be asked twice.
     asked: PeerSet,
-    /// Nobody else has it: the hosted cache may be asked.
-    to_hosted: bool,
+    /// Nobody else has it: so many hosted caches may be asked.
+    to_hosted: u8,
     failures: Failures,
 }
 
@@ -178,7 +178,7 @@ pub struct Fetch {
     peers: Peers,
     lists: Lists,
     heard: Heard,
-    hosted: Option<SocketAddr>,
+    hosted: Vec<SocketAddr, HOSTED_CACHES>,
     distributed: bool,
     cipher: CipherAlgorithm,
     /// The address by which others know us.
@@ -246,9 +246,9 @@ impl Fetch {
         self.us = us;
     }
 
-    /// Tells where the hosted cache serves blocks, if there is one.
-    pub fn set_hosted(&mut self, hosted: Option<SocketAddr>) {
-        self.hosted = hosted;
+    /// Tells where hosted caches serve blocks, of which the first [`HOSTED_CACHES`] count.
+    pub fn set_hosted(&mut self, hosted: &[SocketAddr]) {
+        self.hosted = hosted.iter().copied().take(HOSTED_CACHES).collect();
     }
 
     /// Changes whenever more may be known of who has what.
@@ -333,7 +333,7 @@ impl Fetch {
             readers: 1,
             state: State::Searching,
             asked: 0,
-            to_hosted: false,
+            to_hosted: 0,
             failures: Vec::new(),
         });
         Some(JobId { index, generation: job.generation })
@@ -654,8 +654,8 @@ impl Fetch {
         let BlockId { segment, index } = &work.block;
         let (mut holders, partial) =
             self.holdings.get(segment).map_or((0, 0), |holding| (holding.holders, holding.partial));
-        let hosted = self.hosted.filter(|_| work.to_hosted).and_then(|hosted| self.peers.place(hosted));
-        holders |= hosted.map_or(0, only);
+        let hosted = self.hosted.iter().take(work.to_hosted.into());
+        hosted.filter_map(|hosted| self.peers.place(*hosted)).for_each(|place| holders |= only(place));
         let mut willing = self.peers.willing(now, holders & !work.asked);
         // Who has it all by now has more than its last list said.
         for place in places(willing & partial) {
@@ -690,8 +690,8 @@ impl Fetch {
                 return false;
             }
         }
-        if let Some(hosted) = self.hosted.filter(|_| !work.to_hosted) {
-            work.to_hosted = true;
+        if let Some(hosted) = self.next_hosted(now, work) {
+            work.to_hosted = work.to_hosted.saturating_add(1);
             if let Some((place, true)) = self.peers.meet(now, hosted) {
                 holdings::forget(&mut self.holdings.table, place);
                 self.lists.forget(place);
@@ -709,6 +709,14 @@ impl Fetch {
         }
         work.state = State::Ended(None);
         true
+    }
+
+    /// The hosted cache to turn to: the first one, and the next only where those before it cannot be asked.
+    fn next_hosted(&self, now: Tick, work: &Work) -> Option<SocketAddr> {
+        let before = self.hosted.iter().take(work.to_hosted.into());
+        let places = before.filter_map(|hosted| self.peers.place(*hosted)).fold(0, |set, place| set | only(place));
+        let answered = self.peers.willing(now, places & work.asked) != 0;
+        self.hosted.get(usize::from(work.to_hosted)).copied().filter(|_| !answered)
     }
 
     /// Gets to know the only one who is asked, or gives up: it was asked, or is not asked for a while.
@@ -737,9 +745,9 @@ impl Fetch {
     fn verified(&mut self, work: &mut Work, place: u8) {
         self.peers.trust(place);
         self.counters.verified = self.counters.verified.wrapping_add(1);
-        let source = |peer| match self.hosted {
-            Some(hosted) if hosted == peer => Source::HostedCache(peer),
-            _ => Source::Peer(peer),
+        let source = |peer| match self.hosted.contains(&peer) {
+            true => Source::HostedCache(peer),
+            false => Source::Peer(peer),
         };
         work.state = State::Ended(self.peers.address(place).map(source));
     }
@@ -758,7 +766,7 @@ impl Fetch {
         let version1 = work.expected.algorithm != HashAlgorithm::TruncatedSha512;
         let certain = work.trust == Trust::Proven && version1 && work.expected.len == BLOCK_BYTES;
         // Nor does a hosted cache answer for what it cannot verify (fact 47).
-        let certain = certain && self.hosted.is_none_or(|hosted| self.peers.address(place) != Some(hosted));
+        let certain = certain && self.peers.address(place).is_none_or(|peer| !self.hosted.contains(&peer));
         self.blame(tick, place, cause, certain);
         work.state = if cause.is_ours() { State::Ended(None) } else { State::Searching };
     }

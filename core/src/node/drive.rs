@@ -26,6 +26,10 @@ where
         let Self {
             common: Common { storage, rng, fetch, .. }, service, config, counters, application, ..
         } = self;
+        // Who does not look for peers is none.
+        if !config.distributed {
+            return;
+        }
         match discovery::wire::parse(data) {
             Ok(Message::Probe(probe)) => {
                 hear(application, fetch.discovery().addresses(), now, from, probe.scopes.ids());
@@ -102,6 +106,7 @@ where
                 common.answered(now, asked, answer);
                 if idle_talk { data.len() } else { used }
             }
+            Role::Offers(..) => self.handle_response(now, id, data),
             Role::Free | Role::Serve(_) | Role::Origin(..) => data.len(),
         }
     }
@@ -125,6 +130,7 @@ where
                 common.answered(now, asked, answer);
             }
             Role::Origin(..) => self.lose_origin(now, id, true, None),
+            Role::Offers(..) => self.lose_offers(now, id, true, None),
         }
     }
 
@@ -143,6 +149,7 @@ where
                 common.answered(now, asked, answer);
             }
             Role::Origin(..) => self.lose_origin(now, id, false, cause),
+            Role::Offers(..) => self.lose_offers(now, id, false, cause),
         }
     }
 
@@ -176,12 +183,14 @@ where
             // What was open had one, and is lost with all that came.
             Role::Fetch(peer) if peer.is_connected() => return self.lose(now, id, None),
             Role::Origin(_, origin) if origin.is_connected() => return self.lose(now, id, None),
+            Role::Offers(offers) if offers.is_connected() => return self.lose(now, id, None),
             Role::Fetch(peer) => {
                 if let Some(ask) = peer.asks() {
                     fetch.not_carried(now, jobs, &ask);
                 }
             }
             Role::Origin(..) => self.put_back(id),
+            Role::Offers(..) => self.not_offered(),
         }
         if let Some(stream) = row(&mut self.streams, id) {
             stream.free();
@@ -194,6 +203,7 @@ where
     pub(super) fn work(&mut self, now: Instant) {
         self.expire(now);
         self.common.storage.set_time(now);
+        self.take_came(now);
         if let Some(server) = self.service.server_mut() {
             // What fetch is about to end is known here for the last time.
             let discovery = self.common.fetch.discovery();
@@ -215,6 +225,8 @@ where
                 self.busy |= pulls.work(now, &mut server, fetch, jobs, storage, crypto);
             }
             self.busy |= fetch.work(now, jobs, storage, crypto, rng);
+            self.take_came(now);
+            self.work_offers(now);
             // A question without a connection to its peer does not keep back those that have one.
             let mut dial = now >= self.dial_after;
             while let Some(ask) = self.next_ask(now, dial) {
@@ -237,6 +249,7 @@ where
             let cause = match &stream.role {
                 Role::Fetch(peer) if !peer.is_idle() => peer.timeout_cause(),
                 Role::Origin(_, origin) if origin.want().is_some() => Cause::TimedOut,
+                Role::Offers(offers) if !offers.is_idle() => Cause::Unreachable,
                 Role::Serve(upload) if !upload.is_idle() => Cause::TimedOut,
                 // It was only kept in case there would be more to do.
                 _ => {
@@ -326,7 +339,7 @@ where
         let Self { streams, common, downloads, .. } = self;
         for stream in streams.iter_mut() {
             let orphan = match &mut stream.role {
-                Role::Free | Role::Serve(_) => false,
+                Role::Free | Role::Serve(_) | Role::Offers(_) => false,
                 Role::Fetch(peer) => {
                     let asked = peer.asks().filter(|ask| !common.fetch.is_awaited(&common.jobs, ask));
                     let orphan = asked.is_some();
@@ -369,11 +382,15 @@ where
             let stream = StreamId { index, generation: row.generation };
             match row.due.take() {
                 Some(Due::Connect(remote)) => {
-                    let download = match row.role {
-                        Role::Origin(index, _) => Some(self.download_id(index)),
-                        _ => None,
+                    let purpose = match &row.role {
+                        Role::Origin(index, _) => {
+                            let index = *index;
+                            Purpose::Origin(self.download_id(index))
+                        }
+                        Role::Offers(offers) => Purpose::Offers(offers.place()),
+                        _ => Purpose::Blocks,
                     };
-                    return Some(Output::Connect { stream, remote, download });
+                    return Some(Output::Connect { stream, remote, purpose });
                 }
                 Some(Due::Close) => {
                     row.free();

@@ -4,6 +4,7 @@
 use rand_core::CryptoRng;
 
 use crate::discovery::server::{Config, Server};
+use crate::hosted::client::{self, Client, News, Places};
 use crate::hosted::server::{self as offers, Message, Offer, State};
 use crate::pull::Pulls;
 use crate::retrieval::server::Role;
@@ -34,7 +35,12 @@ pub trait Service {
     }
 
     /// When there is something to do with that, without new input.
-    fn poll_timeout(&self, _now: Instant) -> Option<Instant> {
+    fn poll_timeout(&self, _now: Instant, _places: &Places) -> Option<Instant> {
+        None
+    }
+
+    /// What is to be offered to hosted caches.
+    fn offers(&mut self) -> Option<Client<'_>> {
         None
     }
 }
@@ -64,6 +70,41 @@ impl Service for Serving {
 
     fn server_mut(&mut self) -> Option<&mut Server> {
         Some(&mut self.0)
+    }
+}
+
+/// [`Serving`] that offers to hosted caches what comes from origins (MS-PCHC 3.2): so many segments wait for that at a
+/// time.
+pub struct Offering<const NEWS: usize> {
+    peer: Serving,
+    news: [News; NEWS],
+    state: client::State,
+}
+
+impl<const NEWS: usize> Service for Offering<NEWS> {
+    const SERVES: bool = true;
+
+    #[inline(always)]
+    fn new(config: Config, instance_id: u32, rng: &mut dyn CryptoRng) -> Self {
+        let peer = Serving::new(config, instance_id, rng);
+        Self { peer, news: [const { News::FREE }; NEWS], state: client::State::default() }
+    }
+
+    fn server(&self) -> Option<&Server> {
+        self.peer.server()
+    }
+
+    fn server_mut(&mut self) -> Option<&mut Server> {
+        self.peer.server_mut()
+    }
+
+    fn poll_timeout(&self, _now: Instant, places: &Places) -> Option<Instant> {
+        client::poll_timeout(&self.news, &self.state, places)
+    }
+
+    fn offers(&mut self) -> Option<Client<'_>> {
+        let Self { news, state, .. } = self;
+        Some(Client { news, state })
     }
 }
 
@@ -131,7 +172,7 @@ impl<const OFFERS: usize, const MESSAGES: usize> Service for HostedCache<OFFERS,
         Some(Hosted { server: offers::Server { offers, messages, state }, pulls })
     }
 
-    fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+    fn poll_timeout(&self, now: Instant, _places: &Places) -> Option<Instant> {
         let Self { offers, messages, state, pulls } = self;
         earliest(offers::poll_timeout(offers, messages, &state.limits, now), pulls.poll_timeout())
     }

@@ -1,4 +1,5 @@
-//! The connections of downloads to their origins: to which address they go, and whether by TLS.
+//! The connections of downloads to their origins, and those to hosted caches that take offers: to which address
+//! they go, and whether by TLS.
 //!
 //! This is a layer between a node and its driver, whichever that is. The node asks for one connection; the
 //! layer tries one address of the origin after the other until one comes about, secures it if it has to be,
@@ -12,7 +13,7 @@ use std::string::String;
 use std::sync::Arc;
 use std::vec::Vec;
 
-use peerdist_core::node::{DownloadId, Input, Output, StreamError, StreamId};
+use peerdist_core::node::{DownloadId, Input, Output, Purpose, StreamError, StreamId};
 use peerdist_core::time::{Duration, Instant, earliest};
 
 use super::Trouble;
@@ -38,7 +39,7 @@ const PLAIN_BYTES: usize = 16 * 1024;
 /// What is known of the origins of downloads, and their connections.
 #[derive(Default)]
 pub struct Origins {
-    downloads: HashMap<DownloadId, Origin>,
+    origins: HashMap<Purpose, Origin>,
     streams: HashMap<StreamId, Stream>,
     /// For the driver, before what the node says.
     due: VecDeque<Due>,
@@ -56,7 +57,7 @@ struct Origin {
 }
 
 struct Stream {
-    download: DownloadId,
+    purpose: Purpose,
     phase: Phase,
     /// Which address was tried first.
     first: usize,
@@ -111,7 +112,7 @@ impl Origins {
     /// The addresses of a download's origin, which are tried in this order until a connection comes about;
     /// without this, it is the one that the node knows. To be called before the node is polled.
     pub fn reach(&mut self, download: DownloadId, addresses: Vec<SocketAddr>) {
-        self.downloads.entry(download).or_default().addresses = addresses;
+        self.origins.entry(Purpose::Origin(download)).or_default().addresses = addresses;
     }
 
     /// The connections of a download to its origin are secured by TLS, and the origin has to prove
@@ -123,24 +124,51 @@ impl Origins {
         config: Arc<rustls::ClientConfig>,
         name: rustls::pki_types::ServerName<'static>,
     ) {
-        self.downloads.entry(download).or_default().tls = Some(Peer { config, name });
+        self.origins.entry(Purpose::Origin(download)).or_default().tls = Some(Peer { config, name });
+    }
+
+    /// The same of connections by which something is offered to the hosted cache of that number (MS-PCHC 2.1: those of
+    /// version 1.0).
+    #[cfg(feature = "tls")]
+    pub fn secure_offers(
+        &mut self,
+        number: u8,
+        config: Arc<rustls::ClientConfig>,
+        name: rustls::pki_types::ServerName<'static>,
+    ) {
+        self.origins.entry(Purpose::Offers(number)).or_default().tls = Some(Peer { config, name });
+    }
+
+    /// Why the latest connection by which something was to be offered to that hosted cache failed, once.
+    pub fn take_offers_trouble(&mut self, number: u8) -> Option<Trouble> {
+        self.origins.get_mut(&Purpose::Offers(number))?.trouble.take()
     }
 
     /// Why the latest connection of a download to its origin failed, once. If it came about at none of
     /// several addresses, that of each is named.
     pub fn take_trouble(&mut self, download: DownloadId) -> Option<Trouble> {
-        let origin = self.downloads.get_mut(&download)?;
+        let origin = self.origins.get_mut(&Purpose::Origin(download))?;
         origin.trouble.take().map(|trouble| Trouble { connected: origin.connected, ..trouble })
     }
 
     /// A download is over: nothing of it is kept.
     pub fn forget(&mut self, download: DownloadId) {
-        self.downloads.remove(&download);
+        self.origins.remove(&Purpose::Origin(download));
+    }
+
+    /// Whether anything is done to connections of that kind: to those of all downloads, and of offers only where they
+    /// are secured.
+    fn cares_for(&self, purpose: Purpose) -> bool {
+        match purpose {
+            Purpose::Blocks => false,
+            Purpose::Origin(_) => true,
+            Purpose::Offers(_) => self.origins.contains_key(&purpose),
+        }
     }
 
     /// The end of the time that an attempt on a stream has, if there is another address to try.
     fn deadline(&self, now: Instant, row: &Stream, patience: Duration) -> Option<Instant> {
-        let origin = self.downloads.get(&row.download)?;
+        let origin = self.origins.get(&row.purpose)?;
         (row.failed.len().saturating_add(1) < origin.addresses.len()).then_some(now + patience)
     }
 
@@ -206,9 +234,9 @@ impl Machine for Layer<'_> {
             match due {
                 Due::Connect(stream, remote) => {
                     let Some(row) = self.origins.streams.remove(&stream) else { continue };
-                    let download = Some(row.download);
+                    let purpose = row.purpose;
                     self.origins.begin(now, stream, row);
-                    return Some(Output::Connect { stream, remote, download });
+                    return Some(Output::Connect { stream, remote, purpose });
                 }
                 Due::Abort(stream) => return Some(Output::Abort { stream }),
                 #[cfg(feature = "tls")]
@@ -217,15 +245,15 @@ impl Machine for Layer<'_> {
         }
         let output = self.node.poll_output(now, buffer)?;
         match output {
-            Output::Connect { stream, remote, download: Some(download) } => {
-                let origin = self.origins.downloads.entry(download).or_default();
+            Output::Connect { stream, remote, purpose } if self.origins.cares_for(purpose) => {
+                let origin = self.origins.origins.entry(purpose).or_default();
                 if origin.addresses.is_empty() {
                     origin.addresses.push(remote);
                 }
                 let remote = origin.addresses.get(origin.best).copied().unwrap_or(remote);
-                let row = Stream::new(download, origin);
+                let row = Stream::new(purpose, origin);
                 self.origins.begin(now, stream, row);
-                Some(Output::Connect { stream, remote, download: Some(download) })
+                Some(Output::Connect { stream, remote, purpose })
             }
             #[cfg(feature = "tls")]
             Output::Close { stream } if self.origins.streams.get(&stream).is_some_and(Stream::is_secured) => {
@@ -329,7 +357,7 @@ impl Layer<'_> {
 
     /// The address to try after `error`, or what is to be said if there is none.
     fn next_address(&self, row: &mut Stream, error: io::Error) -> io::Result<SocketAddr> {
-        let (Phase::Opening(_), Some(origin)) = (row.phase, self.origins.downloads.get(&row.download)) else {
+        let (Phase::Opening(_), Some(origin)) = (row.phase, self.origins.origins.get(&row.purpose)) else {
             return Err(error);
         };
         let Some(tried) = origin.address(row) else { return Err(error) };
@@ -354,7 +382,7 @@ impl Layer<'_> {
 
     /// The node and who asks learn that a connection is lost.
     fn tell(&mut self, now: Instant, stream: StreamId, row: &Stream, error: io::Error) {
-        if let Some(origin) = self.origins.downloads.get_mut(&row.download) {
+        if let Some(origin) = self.origins.origins.get_mut(&row.purpose) {
             origin.trouble(row, error);
         }
         self.node.handle_input(now, Input::Lost { stream });
@@ -363,7 +391,7 @@ impl Layer<'_> {
     /// The node has dropped a connection: if it did not come about, that was for silence.
     fn dropped(&mut self, mut row: Stream) {
         if let Phase::Opening(_) = row.phase
-            && let Some(origin) = self.origins.downloads.get_mut(&row.download).filter(|it| !it.connected)
+            && let Some(origin) = self.origins.origins.get_mut(&row.purpose).filter(|it| !it.connected)
             && let Some(address) = origin.address(&row)
         {
             row.failed.push((address, io::ErrorKind::TimedOut.into()));
@@ -392,10 +420,10 @@ impl Layer<'_> {
 
     /// Plain bytes can pass.
     fn opened(&mut self, now: Instant, stream: StreamId) {
-        let Origins { downloads, streams, .. } = &mut *self.origins;
+        let Origins { origins, streams, .. } = &mut *self.origins;
         let Some(row) = streams.get_mut(&stream) else { return };
         row.phase = Phase::Open;
-        if let Some(origin) = downloads.get_mut(&row.download) {
+        if let Some(origin) = origins.get_mut(&row.purpose) {
             origin.best = origin.index(row);
             origin.connected = true;
         }
@@ -534,9 +562,9 @@ impl Origin {
 
 impl Stream {
     /// A connection that nothing was done for so far.
-    fn new(download: DownloadId, origin: &Origin) -> Self {
+    fn new(purpose: Purpose, origin: &Origin) -> Self {
         Self {
-            download,
+            purpose,
             phase: Phase::Redialing,
             first: origin.best,
             failed: Vec::new(),

@@ -5,7 +5,6 @@ mod report;
 mod task;
 
 use std::cell::LazyCell;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,11 +12,12 @@ use std::sync::Arc;
 use peerdist_core::encoding::InfoVersion;
 use peerdist_core::node::{DOWNLOADS, Output};
 use peerdist_hal::std::rustls::{ClientConfig, RootCertStore, crypto};
-use peerdist_sim::net::station::{Hosting, Setup, Station};
+use peerdist_sim::net::station::{Setup, Station};
 use peerdist_sim::net::{cache, local};
 use peerdist_sim::scenario;
 use url::Url;
 
+use super::offers::{Giving, HostedArgs};
 use super::peer::{LimitArgs, warn_of_no_multicast};
 use super::wire::{self, Bind, WireArgs};
 use super::{Ending, Failure, bar, print, signals, tell};
@@ -75,12 +75,11 @@ pub struct Args {
     #[command(flatten)]
     limits: LimitArgs,
 
-    /// Ask this hosted cache, and no peers
-    #[arg(long, value_name = "HOST[:PORT]", value_parser = parse_hosted, conflicts_with = "no_peers")]
-    hosted: Option<SocketAddr>,
+    #[command(flatten)]
+    hosted: HostedArgs,
 
     /// Do not look for peers
-    #[arg(long, conflicts_with_all = ["bind", "serve"])]
+    #[arg(long, conflicts_with_all = ["bind", "serve", "hosted"])]
     no_peers: bool,
 
     /// The newest version of content information that the origin is asked for
@@ -106,17 +105,6 @@ fn parse_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// The port is that of retrieval where none is named (fact 49).
-fn parse_hosted(text: &str) -> Result<SocketAddr, String> {
-    let bare = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 80));
-    if let Some(address) = bare.ok().or_else(|| text.parse().ok()) {
-        return Ok(address);
-    }
-    let found = if text.contains(':') { text.to_socket_addrs() } else { (text, 80).to_socket_addrs() };
-    let mut found = found.map_err(|error| error.to_string())?;
-    found.next().ok_or_else(|| "the name has no address".to_string())
-}
-
 fn parse_range(text: &str) -> Result<Range<u64>, &'static str> {
     let (start, end) = text.split_once('-').ok_or("not A-B")?;
     let number = |text: &str| text.parse().map_err(|_| "not two numbers of bytes, A-B");
@@ -132,6 +120,7 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
     // A redirect may lead to https, too.
     let tls: LazyCell<Arc<ClientConfig>> = LazyCell::new(trusted);
     let (mut station, directory) = args.station()?;
+    args.hosted.secure(&mut station, || Arc::clone(&tls));
     let control = station.control();
     signals::on_end(move || control.stop());
     let bar = bar::of_bytes(None);
@@ -165,12 +154,14 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
         let ended = tasks.iter_mut().fold(false, |ended, task| task.settle(&mut station) | ended);
         // Where there is no bar, nobody looks on.
         tasks.iter_mut().filter_map(Task::take_notice).for_each(|notice| bar.println(notice));
+        args.hosted.tell_failure(&mut station);
         report::show(&bar, &tasks);
         if !(begun || ended) {
             station.wait(wait).map_err(|error| Failure(format!("waiting for the network: {error}")))?;
         }
     }
     bar.finish_and_clear();
+    give(&args.hosted, &mut station)?;
     for task in tasks.iter().filter(|task| matches!(task.state, State::Done(_))) {
         directory.iter().for_each(|directory| cache::end(directory, &task.asked));
     }
@@ -181,6 +172,21 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
     let faults = tasks.iter().filter_map(Task::fault);
     faults.clone().for_each(|fault| tell(&fault.text));
     Ok(faults.map(|fault| fault.kind as u8).max().map_or(Ending::Good, Ending::Code))
+}
+
+/// Gives hosted caches what they are offered, which nobody else has.
+fn give(hosted: &HostedArgs, station: &mut Station) -> Result<(), Failure> {
+    let mut giving = Giving::new(station.now());
+    while let Some(most) = giving.wait(station) {
+        if station.is_stopped() {
+            break;
+        }
+        let wait = station.poll(&mut |_| {});
+        hosted.tell_failure(station);
+        let wait = wait.map_or(most, |wait| wait.min(most));
+        station.wait(Some(wait)).map_err(|error| Failure(format!("waiting for the network: {error}")))?;
+    }
+    Ok(())
 }
 
 fn take(tasks: &mut [Task], output: Output<'_>) {
@@ -223,18 +229,23 @@ impl Args {
     /// And which of the default caches it has.
     fn station(&self) -> Result<(Station, Option<PathBuf>), Failure> {
         let tap = self.wire.tap(self.bind)?;
-        let bind = self.bind.map(|bind| bind.address).or_else(local::usual);
-        let no_peers = self.no_peers || self.hosted.is_some();
+        let hosted = &self.hosted;
+        let usual = || if hosted.any() { hosted.ours() } else { local::usual() };
+        let bind = self.bind.map(|bind| bind.address).or_else(usual);
+        let no_peers = self.no_peers;
         let bind = bind.filter(|_| !no_peers && tap.is_none());
         let addresses = match bind.map(local::of_interface).transpose() {
             Ok(addresses) => addresses.unwrap_or_default(),
             Err(error) => return Err(Failure(format!("--bind: {error}"))),
         };
-        if let Some(bind) = bind {
+        if let Some(bind) = bind.filter(|_| hosted.uses_peers()) {
             warn_of_no_multicast(bind);
         }
         if addresses.is_empty() && !no_peers && tap.is_none() {
-            tell("no network with multicast: no peers are looked for");
+            tell(match hosted.any() {
+                true => "no way to the hosted cache: nothing is offered to it",
+                false => "no network with multicast: no peers are looked for",
+            });
         }
         let limits = self.limits.limits();
         let storage = match &self.cache {
@@ -245,8 +256,9 @@ impl Args {
         if let Some(trouble) = storage.blocks.take_error() {
             tell(&format!("the cache goes on without what cannot be used: {trouble}"));
         }
-        let serve = self.serve.then_some(0);
-        let hosting = self.hosted.map_or(Hosting::Distributed, Hosting::At);
+        // A hosted cache comes for what it is offered.
+        let serve = (self.serve || hosted.any()).then_some(0);
+        let hosting = hosted.hosting()?;
         let content_info = self.content_info;
         let station = wire::open(Setup { addresses, tap, serve, content_info, storage, hosting })?;
         Ok((station, place))

@@ -11,6 +11,7 @@ mod hosted;
 mod info;
 mod inspect;
 mod key;
+mod offers;
 mod origin;
 mod peer;
 mod secret;

@@ -13,6 +13,7 @@ use peerdist_sim::net::station::{Hosting, Setup, Station};
 use peerdist_sim::net::wire::Tap;
 
 use super::admin::{self, AdminArgs};
+use super::offers::HostedArgs;
 use super::wire::{self, Bind, WireArgs};
 use super::{Ending, Failure, print, signals, tell};
 
@@ -35,6 +36,9 @@ pub struct Args {
 
     #[command(flatten)]
     wire: WireArgs,
+
+    #[command(flatten)]
+    hosted: HostedArgs,
 
     #[command(flatten)]
     serve: ServeArgs,
@@ -97,10 +101,11 @@ pub fn warn_of_no_multicast(bind: IpAddr) {
 pub fn run(args: Args) -> Result<Ending, Failure> {
     let bind = args.bind.address;
     let tap = args.wire.tap(Some(args.bind))?;
-    if tap.is_none() {
+    if tap.is_none() && args.hosted.uses_peers() {
         warn_of_no_multicast(bind);
     }
-    args.serve.run(bind, tap, Hosting::Distributed, &|_| String::new(), &mut |_| {})
+    let (hosted, hosting) = (&args.hosted, args.hosted.hosting()?);
+    args.serve.run(bind, tap, hosting, &|_| String::new(), &mut |station| hosted.tell_failure(station))
 }
 
 impl ServeArgs {

@@ -29,7 +29,11 @@ impl Administered for Peer {
         let now = self.control.snapshot();
         let addresses = now.addresses.iter().map(|local| local.subnet.address.to_string());
         let (serve, answer) = (now.node.serve, now.node.answer);
-        let mode = if now.offers.is_some() { "HostedServer" } else { "DistributedCache" };
+        let mode = match (&now.offers, &now.offering) {
+            (Some(_), _) => "HostedServer",
+            (None, Some(_)) => "HostedClient",
+            (None, None) => "DistributedCache",
+        };
         json!({
             "BranchCacheIsEnabled": true,
             "BranchCacheServiceStatus": "Running",
@@ -38,7 +42,7 @@ impl Administered for Peer {
             "UptimeSeconds": now.started.elapsed().map_or(0, |uptime| uptime.as_secs()),
             "ClientConfiguration": {
                 "CurrentClientMode": mode,
-                "DistributedCachingIsEnabled": now.offers.is_none(),
+                "DistributedCachingIsEnabled": now.distributed,
             },
             "NetworkConfiguration": {
                 "Addresses": addresses.collect::<Vec<_>>(),
@@ -75,6 +79,15 @@ impl Administered for Peer {
                 "AnswersNotSent": answer.unsendable,
                 "MalformedDatagrams": now.node.malformed_datagrams,
             },
+            "HostedCacheClient": now.offering.map(|offers| json!({
+                "BlocksFromOrigins": offers.blocks,
+                "MessagesAnswered": offers.messages,
+                "MessagesFailed": offers.failed,
+                "SegmentsOffered": offers.segments,
+                "SegmentsDescribed": offers.described,
+                "SegmentsForgotten": offers.forgotten,
+                "BlocksNotOffered": offers.unusable,
+            })),
             "HostedCacheServer": now.offers.map(|offers| json!({
                 "MessagesAnswered": offers.messages,
                 "MessagesDropped": offers.dropped,

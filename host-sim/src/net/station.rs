@@ -1,7 +1,7 @@
 //! A node on the network, and what other threads may know and ask of it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,10 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use peerdist_core::discovery::server::{self as answering, Server};
 use peerdist_core::discovery::{GROUP_V4, GROUP_V6};
 use peerdist_core::encoding::InfoVersion;
+use peerdist_core::hosted::client::{self, Client, Counters as OfferingCounters, News, Places};
 use peerdist_core::hosted::server::{Counters as OfferCounters, Limits};
 use peerdist_core::node::{Config, Counters, DOWNLOADS, Hosted, HostedCache, Node, Output, Service, Serving};
 use peerdist_core::retrieval::server::Role as ServerRole;
-use peerdist_core::time::Instant;
+use peerdist_core::time::{Instant, earliest};
 use peerdist_hal::file;
 use peerdist_hal::std::{Clock, Counters as SocketCounters, Driver, Local, OpenError, Options, Waker};
 #[cfg(target_os = "linux")]
@@ -52,12 +53,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Segments on offer to a hosted cache at a time.
 const OFFERS: usize = 4096;
 
+/// Segments that wait to be offered to a hosted cache: of those that a download gets meanwhile, what comes in a second.
+const NEWS: usize = 1024;
+
 /// The node.
 pub type NetNode = Node<Storage, FastCrypto, ChaCha20Rng, STREAMS, BLOCKS, DOWNLOADS, Role>;
 
-/// What a node is to others: a peer, until it is made a hosted cache.
+/// What a node is to others: a peer, until it is made a hosted cache, or one that offers to hosted caches.
 pub struct Role {
     peer: Serving,
+    /// Without rows, nothing is offered.
+    news: Vec<News>,
+    offers: client::State,
     hosted: Option<Box<HostedCache<OFFERS, STREAMS>>>,
 }
 
@@ -65,7 +72,8 @@ impl Service for Role {
     const SERVES: bool = true;
 
     fn new(config: answering::Config, instance_id: u32, rng: &mut dyn CryptoRng) -> Self {
-        Self { peer: Serving::new(config, instance_id, rng), hosted: None }
+        let peer = Serving::new(config, instance_id, rng);
+        Self { peer, news: Vec::new(), offers: client::State::default(), hosted: None }
     }
 
     fn role(&self) -> ServerRole {
@@ -84,8 +92,14 @@ impl Service for Role {
         self.hosted.as_mut()?.hosted()
     }
 
-    fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        self.hosted.as_ref()?.poll_timeout(now)
+    fn poll_timeout(&self, now: Instant, places: &Places) -> Option<Instant> {
+        let hosted = self.hosted.as_ref().and_then(|hosted| hosted.poll_timeout(now, places));
+        earliest(hosted, client::poll_timeout(&self.news, &self.offers, places))
+    }
+
+    fn offers(&mut self) -> Option<Client<'_>> {
+        let Self { news, offers, .. } = self;
+        (!news.is_empty()).then_some(Client { news, state: offers })
     }
 }
 
@@ -109,13 +123,18 @@ pub struct Setup {
 }
 
 /// A node and hosted caches.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub enum Hosting {
     /// It asks its peers (distributed mode).
     #[default]
     Distributed,
-    /// It asks the hosted cache that serves there, and no peers.
-    At(SocketAddr),
+    /// It asks hosted caches, and offers them what comes from origins.
+    At {
+        /// The first choice first.
+        places: Places,
+        /// Whether peers are asked too, and answered.
+        with_peers: bool,
+    },
     /// It is one itself, and does so much for one client.
     Here(Limits),
 }
@@ -193,6 +212,10 @@ pub struct Snapshot {
     pub node: Counters,
     /// What a hosted cache was offered.
     pub offers: Option<OfferCounters>,
+    /// Whether peers are looked for, and answered.
+    pub distributed: bool,
+    /// What hosted caches were offered.
+    pub offering: Option<OfferingCounters>,
     /// What the sockets counted.
     pub sockets: SocketCounters,
     /// Open connections.
@@ -222,19 +245,24 @@ impl Station {
             // Seconds, of which those that do not fit matter to nobody.
             instance_id: started.duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs() as u32),
             reserved_streams: RESERVED_STREAMS,
-            distributed: !addresses.is_empty() && matches!(hosting, Hosting::Distributed),
-            hosted_cache: match hosting {
-                Hosting::At(address) => Some(address),
-                Hosting::Distributed | Hosting::Here(_) => None,
+            distributed: !addresses.is_empty()
+                && matches!(hosting, Hosting::Distributed | Hosting::At { with_peers: true, .. }),
+            hosted_caches: match &hosting {
+                Hosting::At { places, .. } => places.clone(),
+                Hosting::Distributed | Hosting::Here(_) => Places::new(),
             },
             content_information: content_info,
             ..Config::default()
         };
         let mut node: Box<NetNode> =
             Box::new(Node::new(config, storage, FastCrypto, ChaCha20Rng::from_seed(seed)));
-        if let Hosting::Here(limits) = hosting {
-            node.service().hosted = Some(Box::default());
-            node.hosted().into_iter().for_each(|state| state.limits = limits);
+        match hosting {
+            Hosting::Distributed => {}
+            Hosting::At { .. } => node.service().news = (0..NEWS).map(|_| News::FREE).collect(),
+            Hosting::Here(limits) => {
+                node.service().hosted = Some(Box::default());
+                node.hosted().into_iter().for_each(|state| state.limits = limits);
+            }
         }
         let subnets: Vec<_> = addresses.iter().map(|local| local.subnet).collect();
         node.set_addresses(&subnets);
@@ -245,6 +273,8 @@ impl Station {
             port: serve.map(|_| driver.port()),
             node: node.counters(),
             offers: node.hosted().map(|state| state.counters),
+            distributed: node.config().distributed,
+            offering: node.offers().map(|offers| offers.state.counters),
             sockets: driver.counters(),
             connections: 0,
             blocks: node.storage().blocks.counters(),
@@ -304,6 +334,7 @@ impl Station {
         let mut snapshot = self.control.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         snapshot.node = self.node.counters();
         snapshot.offers = self.node.hosted().map(|state| state.counters);
+        snapshot.offering = self.node.offers().map(|offers| offers.state.counters);
         snapshot.sockets = self.driver.counters();
         snapshot.connections = self.driver.connections();
         let blocks = &self.node.storage().blocks;

@@ -95,6 +95,9 @@ pub static ALL: &[Codec] = &[
     machines::node,
     crate::hosted::hosted_server,
     machines::hosted_cache,
+    crate::offering::hosted_client,
+    crate::offering::engine_tells_what_came,
+    machines::offering,
     crate::api::api,
     #[cfg(feature = "control")]
     control,

@@ -33,7 +33,9 @@ use peerdist_core::fetch::stream::{Answer, Desk, PeerStream};
 use peerdist_core::fetch::{self, Ask, Cause, Fetch, Job, JobId, Survey};
 use peerdist_core::hosted::server as offered;
 use peerdist_core::http::conn::{Conn, Event};
-use peerdist_core::node::{Config, Counters, HostedCache, Input, Node, Output, Service, Serving, StreamId};
+use peerdist_core::node::{
+    Config, Counters, HostedCache, Input, Node, Offering, Output, Service, Serving, StreamId,
+};
 use peerdist_core::retrieval::client::{AcceptPlain, Exchange, SegmentExchange, SegmentStep, Step};
 use peerdist_core::retrieval::server::{self, Role};
 use peerdist_core::retrieval::set::IndexSet;
@@ -47,6 +49,7 @@ use rand_core::{TryCryptoRng, TryRng};
 
 use crate::codecs::{checksum, segments};
 use crate::hosted::offers;
+use crate::offering::places;
 use crate::{forget, keep, unknown, unknown_array, unknown_seal, unknown_u32, unknown_u64};
 
 pub(crate) type RamArrays = RamStore<[Page; 20], [Entry; 5], [u8; 700]>;
@@ -168,7 +171,7 @@ fn discovery_config() -> probing::Config {
 }
 
 pub(crate) fn fetch_config() -> fetch::Config {
-    let hosted = (unknown() > 0).then(unknown_address);
+    let hosted = places().iter().map(|place| place.blocks).collect();
     let cipher = CipherAlgorithm::Aes256;
     fetch::Config { discovery: discovery_config(), hosted, distributed: unknown() > 0, cipher }
 }
@@ -569,7 +572,7 @@ pub(crate) fn fetch(input: &[u8], output: &mut [u8]) {
             15 => answer = peer.give_up(store, cause()),
             16 => answer = Some(Answer::Sealed { slot: slot(), seal: unknown_seal(), len: unknown_u32() }),
             17 => fetch.set_us(Some(unknown_address())),
-            18 => fetch.set_hosted(Some(unknown_address())),
+            18 => fetch.set_hosted(&[unknown_address(), unknown_address()]),
             19 => {
                 let id = SegmentId::from_slice(input);
                 let survey = id.map(|id| fetch.survey(now(), &id, algorithm(), unknown_u32(), now()));
@@ -635,7 +638,7 @@ pub(crate) fn origin(input: &[u8], output: &mut [u8]) {
 }
 
 /// What a client and a download work with.
-struct Machine {
+pub(crate) struct Machine {
     store: RamArrays,
     fetch: Fetch,
     jobs: [Job; 3],
@@ -645,7 +648,7 @@ struct Machine {
 }
 
 impl Machine {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             store: ram(),
             fetch: Fetch::new(fetch_config()),
@@ -656,7 +659,7 @@ impl Machine {
         }
     }
 
-    fn parts(&mut self) -> (&mut Client, Parts<'_>) {
+    pub(crate) fn parts(&mut self) -> (&mut Client, Parts<'_>) {
         let Self { store, fetch, jobs, client, entropy, crypto } = self;
         let cipher = unknown_seal().algorithm;
         (client, Parts { storage: store, crypto, rng: entropy, fetch, jobs, cipher })
@@ -764,7 +767,7 @@ fn keep_output(output: Output<'_>) {
         Output::Datagram { to, data } => keep((to, checksum(data))),
         Output::Data { download, offset, data } => keep((download, offset, checksum(data))),
         Output::Moved { download, location } => keep((download, checksum(location))),
-        Output::Connect { stream, remote, download } => keep((stream, remote, download)),
+        Output::Connect { stream, remote, purpose } => keep((stream, remote, purpose)),
         Output::Close { stream } | Output::Abort { stream } | Output::Resume { stream } => keep(stream),
         Output::Download { download, event: DownloadEvent::Failed(error) } => keep((download, error)),
         Output::Download { download, event } => keep((download, event)),
@@ -781,11 +784,16 @@ pub(crate) fn hosted_cache(input: &[u8], output: &mut [u8]) {
     node_that::<HostedCache<3, 2>>(input, output);
 }
 
+#[inline(never)]
+pub(crate) fn offering(input: &[u8], output: &mut [u8]) {
+    node_that::<Offering<3>>(input, output);
+}
+
 fn node_that<P: Service>(input: &[u8], output: &mut [u8]) {
     let config = Config {
         accept_plain: accept_plain(),
         distributed: unknown() > 0,
-        hosted_cache: (unknown() > 0).then(unknown_address),
+        hosted_caches: places(),
         port: unknown_u32() as u16,
         instance_id: unknown_u32(),
         max_uploads: unknown_u32() as usize,
@@ -814,6 +822,7 @@ fn node_that<P: Service>(input: &[u8], output: &mut [u8]) {
             8 => keep(node.poll_timeout(now())),
             9 => keep(node.accept(now(), unknown_address())),
             19 => keep(node.accept_secured(now(), unknown_address())),
+            21 => keep(node.offers().map(|offers| (offers.has_news(), offers.state.counters))),
             20 => keep(node.hosted().map(|state| (state.poll_unreachable(), state.counters))),
             10 => node.set_addresses(&subnets()),
             17 => {

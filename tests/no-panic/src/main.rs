@@ -14,6 +14,7 @@ mod api;
 mod codecs;
 mod hosted;
 mod machines;
+mod offering;
 
 use core::hint::black_box;
 use core::mem::MaybeUninit;

@@ -62,7 +62,7 @@ impl Client {
         let (storage, crypto) = (&mut *parts.storage, &mut *parts.crypto);
         let result = inflow.intake.update(storage, crypto, &kp, bytes);
         inflow.pace = Pace::Fresh;
-        let slot = inflow.intake.slot();
+        let (slot, begun) = (inflow.intake.slot(), inflow.start);
         self.moved = self.moved.wrapping_add(u32::from(!bytes.is_empty()));
         if !matches!(result, Ok((_, false))) && position < self.intakes.len() {
             self.intakes.swap_remove(position);
@@ -78,6 +78,8 @@ impl Client {
             Ok((used, false)) => Ok((used, Added::Partial)),
             Ok((used, true)) => {
                 self.fresh = true;
+                // Without room, who offers what came learns of one block less.
+                let _ = self.came.push_back((handle, begun));
                 self.label(parts.storage, handle, slot);
                 Ok((used, Added::Committed))
             }

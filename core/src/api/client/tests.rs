@@ -10,12 +10,12 @@ use super::anywhere::Kept;
 use super::*;
 use crate::api::waiting::{Page as WaitingPage, Waiting};
 use crate::content::segmenter::{SegmentLen, Segmentation};
-use crate::content::{EndForm, InfoSource, publish, server_secret};
-use crate::crypto::{HashAlgorithm, SoftCrypto};
+use crate::content::{EndForm, InfoSource};
+use crate::crypto::SoftCrypto;
 use crate::fetch::Config;
 use crate::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
 use crate::store::split::Split;
-use crate::tests::{Fixed, published_v1};
+use crate::tests::{Fixed, published_v1, published_v2};
 
 mod faults;
 mod sharing;
@@ -42,16 +42,6 @@ struct World {
 
 fn bytes(len: u64) -> StdVec<u8> {
     (0..len).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
-}
-
-fn published_v2(content: &[u8], segmentation: Segmentation) -> StdVec<u8> {
-    let mut room = vec![0; 4_096];
-    let ks = server_secret(&mut SoftCrypto, HashAlgorithm::TruncatedSha512, b"secret");
-    let mut publisher = publish::v2::Publisher::new(ks, segmentation);
-    publisher.update(&mut SoftCrypto, content, &mut room.as_mut_slice()).unwrap();
-    let info = publisher.finish(&mut SoftCrypto, &mut room.as_mut_slice()).unwrap();
-    room.truncate(info.encoded_len() as usize);
-    room
 }
 
 /// Content information of `range` alone.

@@ -6,11 +6,14 @@ use std::boxed::Box;
 use std::vec;
 use std::vec::Vec;
 
-use super::super::{Config, ContentHandle, HostedCache, Input, Node, Output, Service, SocketAddr, StreamId};
+use super::super::{
+    Config, ContentHandle, HostedCache, Input, Node, Output, Service, Serving, SocketAddr, StreamId,
+};
 use crate::api::client::ReadResult;
 use crate::content::{Info, Segment, SegmentId};
 use crate::crypto::{HashAlgorithm, SoftCrypto};
 use crate::fetch::Source;
+use crate::hosted::client::Place;
 use crate::hosted::server::{Application as By, Counters};
 use crate::hosted::wire::{Descriptor, MessageType, OPENING_BYTES, Opening, Version};
 use crate::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
@@ -19,13 +22,16 @@ use crate::tests::{Fixed, published_v1};
 use crate::time::{Duration, Instant};
 
 type TestStore = RamStore<Vec<Page>, Vec<Entry>, Vec<u8>>;
-type Client = Node<TestStore, SoftCrypto, Fixed, 8, 4, 0>;
+type Client<P> = Node<TestStore, SoftCrypto, Fixed, 8, 4, 0, P>;
 type Cache = Node<TestStore, SoftCrypto, Fixed, 8, 4, 0, HostedCache<8, 2>>;
 
 const NOW: Instant = Instant::from_millis(1_000);
 const CACHE: usize = 0;
 const OFFERS: usize = 1;
 const READS: usize = 2;
+
+/// The port of connections that are secured.
+const TLS: u16 = 443;
 
 /// Any node, on our network.
 trait Machine {
@@ -63,17 +69,21 @@ fn address(node: usize) -> SocketAddr {
 }
 
 fn config() -> Config {
-    Config { distributed: false, hosted_cache: Some(address(CACHE)), ..Config::default() }
+    with_caches(&[Place::v2(address(CACHE))])
+}
+
+fn with_caches(places: &[Place]) -> Config {
+    Config { distributed: false, hosted_caches: places.iter().copied().collect(), ..Config::default() }
 }
 
 fn store(blocks: usize) -> TestStore {
     RamStore::new(vec![Page::EMPTY; blocks * BLOCK_PAGES], vec![Entry::EMPTY; blocks], vec![0; 1 << 16])
 }
 
-struct Office {
+struct Office<P: Service = Serving> {
     now: Instant,
     cache: Box<Cache>,
-    clients: [Box<Client>; 2],
+    clients: [Box<Client<P>>; 2],
     /// Connections: their ends, each a node and its name for it.
     streams: Vec<[(usize, StreamId); 2]>,
 }
@@ -85,7 +95,14 @@ impl Office {
 
     /// With a hosted cache of so many blocks.
     fn with_room(blocks: usize) -> Self {
-        let client = || Box::new(Client::new(config(), store(8), SoftCrypto, Fixed(7)));
+        Self::with_config(config(), blocks)
+    }
+}
+
+impl<P: Service> Office<P> {
+    /// The same, with clients that are set up so.
+    fn with_config(clients: Config, blocks: usize) -> Self {
+        let client = || Box::new(Client::new(clients.clone(), store(8), SoftCrypto, Fixed(7)));
         let cache = Box::new(Cache::new(config(), store(blocks), SoftCrypto, Fixed(5)));
         Self { now: NOW, cache, clients: [client(), client()], streams: Vec::new() }
     }
@@ -109,9 +126,11 @@ impl Office {
             moved = true;
             match output {
                 Output::Connect { stream, remote, .. } => {
-                    let other = (0..3).find(|other| address(*other) == remote);
+                    let other = (0..3).find(|other| address(*other).ip() == remote.ip());
+                    let secured = remote.port() == TLS;
+                    let other = other.filter(|_| secured || remote.port() == address(0).port());
                     let from = SocketAddr::new(address(at).ip(), 40_000);
-                    match other.and_then(|other| Some((other, self.node(other).admit(now, from, false)?))) {
+                    match other.and_then(|other| Some((other, self.node(other).admit(now, from, secured)?))) {
                         Some(theirs) => {
                             self.streams.push([(at, stream), theirs]);
                             self.node(at).input(now, Input::Connected { stream });
@@ -274,6 +293,8 @@ fn described(port: u16, content: &[u8]) -> Vec<u8> {
 fn ok() -> (Vec<u8>, Vec<u8>) {
     (b"200".to_vec(), vec![0, 0, 0, 1, 0])
 }
+
+mod offering;
 
 /// MS-PCHC 3.1.5.3, fact 47: without keys, what is offered is kept as it comes, and handed out so.
 #[test]

@@ -1,0 +1,133 @@
+//! The node as a client of hosted caches: what came from an origin is offered (MS-PCHC 3.2).
+
+use super::*;
+use crate::hosted::client::{Came, DOWNLOAD_TAG, Failure, Place};
+use crate::hosted::wire::{ResponseCode, Version};
+
+impl<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P, A>
+    Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P, A>
+where
+    S: Storage,
+    C: Crypto,
+    R: CryptoRng,
+    P: Service,
+    A: Application,
+{
+    /// Notes what has come from origins.
+    pub(super) fn take_came(&mut self, now: Instant) {
+        let Self { service, client, common, config, .. } = self;
+        let Some(mut offers) = service.offers().filter(|_| !config.hosted_caches.is_empty()) else { return };
+        let describes = config.hosted_caches.iter().any(|place| place.version == Version::V1);
+        client.take_came(&mut common.lend(), &mut |came, infos| {
+            let source = describes.then_some(came.info_id);
+            let tag = came.tag.unwrap_or(DOWNLOAD_TAG);
+            let came = Came { info: came.info, segment: came.segment, id: came.id, tag };
+            offers.came(now, &came, source, infos);
+        });
+    }
+
+    /// Moves offers on: a message that waits gets a connection.
+    #[inline(never)]
+    pub(super) fn work_offers(&mut self, now: Instant) {
+        let Self { service, common, config, streams, dial_after, .. } = self;
+        let Some(mut offers) = service.offers() else { return };
+        let before = offers.state.is_under_way();
+        let waits = offers.work(now, &config.hosted_caches, &mut common.storage);
+        if before && (waits || !offers.state.is_under_way()) {
+            // Whatever still comes to a message that has expired is not looked at (3.2.2).
+            let busy = |stream: &&mut Stream| matches!(&stream.role, Role::Offers(of) if !of.is_idle());
+            streams.iter_mut().filter(busy).for_each(|stream| stream.dismiss(Due::Abort));
+        }
+        let Some(number) = offers.state.waits_for() else { return };
+        let Some(place) = config.hosted_caches.get(usize::from(number)) else { return };
+        if let Some(carried) = streams.iter_mut().find_map(|stream| stream.carry_offer(number)) {
+            offers.state.carried(carried);
+            return;
+        }
+        if now < *dial_after {
+            return;
+        }
+        let index = free_row(streams).or_else(|| {
+            let idle = streams.iter_mut().find(|stream| stream.is_idle_fetch());
+            // Its place is free in the next pass.
+            idle.into_iter().for_each(|stream| stream.dismiss(Due::Close));
+            None
+        });
+        if let Some(stream) = index.and_then(|index| streams.get_mut(index)) {
+            stream.open_offers(now, number, place);
+            offers.state.carried(true);
+        }
+    }
+
+    /// Takes bytes of a response.
+    #[inline(never)]
+    pub(super) fn handle_response(&mut self, now: Instant, id: StreamId, data: &[u8]) -> usize {
+        let Some(stream) = row(&mut self.streams, id) else { return data.len() };
+        let Role::Offers(offers) = &mut stream.role else { return data.len() };
+        let idle_talk = offers.is_idle() && !data.is_empty();
+        let (used, result) = offers.handle(now, data);
+        let gone_wrong = idle_talk || matches!(result, Some(Err(_)));
+        if gone_wrong || (offers.is_idle() && !offers.keeps_open()) {
+            stream.dismiss(if gone_wrong { Due::Abort } else { Due::Close });
+        }
+        self.offered(now, result);
+        if idle_talk { data.len() } else { used }
+    }
+
+    /// A connection to a hosted cache has ended: by its own deadline, which is `cause`, or from outside.
+    #[inline(never)]
+    pub(super) fn lose_offers(&mut self, now: Instant, id: StreamId, is_end: bool, cause: Option<Cause>) {
+        let Some(stream) = row(&mut self.streams, id) else { return };
+        let Role::Offers(offers) = &mut stream.role else { return };
+        let result = match is_end {
+            true => offers.handle_eof(now),
+            false => (!offers.is_idle()).then_some(Err(Failure::Unreachable)),
+        };
+        if is_end {
+            stream.dismiss(Due::Close);
+        } else {
+            stream.end(cause);
+        }
+        self.offered(now, result);
+    }
+
+    /// There is no socket for a connection to a hosted cache: the message waits for another.
+    pub(super) fn not_offered(&mut self) {
+        self.service.offers().into_iter().for_each(|offers| offers.state.carried(false));
+    }
+
+    fn offered(&mut self, now: Instant, result: Option<Result<ResponseCode, Failure>>) {
+        let Self { service, common, config, .. } = self;
+        let Some(mut offers) = service.offers() else { return };
+        match result {
+            Some(Ok(code)) => offers.answered(now, code, &mut common.storage),
+            Some(Err(failure)) => offers.failed(now, &config.hosted_caches, failure),
+            None => {}
+        }
+        self.busy = true;
+    }
+}
+
+impl Stream {
+    /// Whether an idle connection to that hosted cache takes the message; `None` if it is not one.
+    fn carry_offer(&mut self, number: u8) -> Option<bool> {
+        match &mut self.role {
+            Role::Offers(offers) if offers.place() == number && offers.is_connected() && offers.is_idle() => {
+                offers.begin().then_some(true)
+            }
+            _ => None,
+        }
+    }
+
+    fn is_idle_fetch(&self) -> bool {
+        matches!(&self.role, Role::Fetch(peer) if peer.is_idle())
+    }
+
+    /// Puts a free row to use for a hosted cache, with the message under way.
+    #[inline(never)]
+    fn open_offers(&mut self, now: Instant, number: u8, place: &Place) {
+        let mut stream = OfferStream::new(now, number, place);
+        stream.begin();
+        self.open(Role::Offers(stream), Some(Due::Connect(place.offers)));
+    }
+}

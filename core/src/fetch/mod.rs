@@ -714,7 +714,8 @@ impl Fetch {
     /// The hosted cache to turn to: the first one, and the next only where those before it cannot be asked.
     fn next_hosted(&self, now: Tick, work: &Work) -> Option<SocketAddr> {
         let before = self.hosted.iter().take(work.to_hosted.into());
-        let places = before.filter_map(|hosted| self.peers.place(*hosted)).fold(0, |set, place| set | only(place));
+        let places =
+            before.filter_map(|hosted| self.peers.place(*hosted)).fold(0, |set, place| set | only(place));
         let answered = self.peers.willing(now, places & work.asked) != 0;
         self.hosted.get(usize::from(work.to_hosted)).copied().filter(|_| !answered)
     }

@@ -537,7 +537,8 @@ fn a_crowd_agrees_on_whose_turn_it_is() {
 fn the_hosted_cache_is_asked_last() {
     for distributed in [true, false] {
         let mut world = World::new();
-        world.fetch = Fetch::new(Config { hosted: [peer(9)].into_iter().collect(), distributed, ..Config::default() });
+        world.fetch =
+            Fetch::new(Config { hosted: [peer(9)].into_iter().collect(), distributed, ..Config::default() });
         let job = world.want(5).unwrap();
         world.work();
         assert_eq!(world.peers_answer(&[peer(1)]), distributed, "otherwise nobody is probed for");

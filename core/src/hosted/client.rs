@@ -16,8 +16,8 @@ use core::net::SocketAddr;
 
 use heapless::Vec;
 
-pub use self::news::{Came, News};
 use self::news::Sent;
+pub use self::news::{Came, News};
 pub use self::stream::OfferStream;
 use super::wire::{ContentTag, MAX_DESCRIPTORS, MessageType, ResponseCode, Version};
 pub use crate::limits::HOSTED_CACHES;

@@ -64,7 +64,8 @@ fn parse(text: &str) -> Result<Named, String> {
         _ => (rest, usual),
     };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is not the name of a host"))?;
+    let name =
+        ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is not the name of a host"))?;
     let address = match host.parse::<IpAddr>() {
         Ok(ip) => SocketAddr::new(ip, port),
         Err(_) => {
@@ -121,7 +122,9 @@ impl HostedArgs {
 
     /// Says which hosted cache has failed since the last time, and why.
     pub fn tell_failure(&self, station: &mut Station) {
-        let Some(failure) = station.node.offers().and_then(|offers| offers.state.poll_failure()) else { return };
+        let Some(failure) = station.node.offers().and_then(|offers| offers.state.poll_failure()) else {
+            return;
+        };
         let (address, mut why) = (failure.0, failure.1.to_string());
         let number = self.hosted.iter().zip(0u8..).find(|(named, _)| named.address == address);
         if let (Offers::Unreachable, Some((_, number))) = (failure.1, number)
@@ -129,7 +132,7 @@ impl HostedArgs {
         {
             why = trouble.error.to_string();
         }
-        tell(&format!("hosted cache {address}: {why}; what it was to be offered waits"));
+        tell(&format!("hosted cache {address}: {why}; for now it is offered nothing"));
     }
 }
 

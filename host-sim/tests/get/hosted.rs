@@ -143,3 +143,53 @@ fn a_client_that_cannot_be_reached_is_named() {
     assert_eq!(post(&place, place.address(3), &url(hosted, Version::V1), &message).0, "404");
     assert_eq!(post(&place, place.address(3), &url(hosted, Version::V2), &message[..20]).0, "400");
 }
+
+/// A client gets a file from the origin and offers it by itself before it ends; the next one has it from the hosted
+/// cache.
+#[test]
+fn a_client_offers_what_it_got() {
+    for (net, v2) in [(43, false), (44, true)] {
+        let (place, len) = (Place::new(net), 700_000);
+        let site = place.site(origin(len, v2));
+        let (_cache, hosted, _) = serve(&place, "hosted", 4, "hosted", &[]);
+        let hosted = hosted.to_string();
+        let first = place.get_of("first", &site.url(), "one", &["--hosted", &hosted]);
+        first.assert_good();
+        assert_eq!((first.source("origin"), first.source("hosted")), (len as u64, 0), "{}", first.json);
+        let before = site.origin().body_bytes;
+        let got = place.get_of("second", &site.url(), "two", &["--hosted", &hosted]);
+        got.assert_good();
+        assert_eq!(got.source("hosted"), len as u64, "{}", got.json);
+        assert_eq!(site.origin().body_bytes, before, "nothing but content information");
+        assert!(place.read("two") == content(len));
+    }
+}
+
+/// Where the first hosted cache is not there, that is said, and the next one has its part.
+#[test]
+fn the_next_hosted_cache_stands_in() {
+    let (place, len) = (Place::new(45), 200_000);
+    let site = place.site(origin(len, true));
+    let (_cache, hosted, _) = serve(&place, "hosted", 4, "hosted", &[]);
+    let (gone, hosted) = (format!("{}:9", place.address(5)), hosted.to_string());
+    let first = place.get_of("first", &site.url(), "one", &["--hosted", &gone, "--hosted", &hosted]);
+    assert_eq!(first.code, 0, "{}", first.errors);
+    let said = format!("peerdist: hosted cache {gone}: cannot be reached");
+    assert!(first.errors.starts_with(&said), "{}", first.errors);
+    let got = place.get_of("second", &site.url(), "two", &["--hosted", &hosted]);
+    got.assert_good();
+    assert_eq!(got.source("hosted"), len as u64, "{}", got.json);
+}
+
+/// Without any hosted cache to take it, a client does not wait.
+#[test]
+fn who_cannot_offer_ends() {
+    let (place, len) = (Place::new(46), 70_000);
+    let site = place.site(origin(len, true));
+    let gone = format!("{}:9", place.address(5));
+    let begun = Instant::now();
+    let got = place.get_of("first", &site.url(), "one", &["--hosted", &gone]);
+    assert_eq!(got.code, 0, "{}", got.errors);
+    assert!(begun.elapsed() < Duration::from_secs(20), "it waits for nobody");
+    assert!(got.errors.contains(&format!("hosted cache {gone}: ")), "{}", got.errors);
+}

@@ -20,11 +20,7 @@ pub struct Came<'a> {
 
 impl Client {
     /// Tells of each block that has come whole from an origin since the last call, of contents that are open.
-    pub fn take_came(
-        &mut self,
-        parts: &mut Parts<'_>,
-        tell: &mut dyn FnMut(&Came<'_>, &mut dyn Storage),
-    ) {
+    pub fn take_came(&mut self, parts: &mut Parts<'_>, tell: &mut dyn FnMut(&Came<'_>, &mut dyn Storage)) {
         while let Some((handle, start)) = self.came.pop_front() {
             let Ok(located) = self.locate(parts, handle, start) else { continue };
             let (Ok(complete), Some(content)) = (self.ready(handle), self.content(handle)) else { continue };

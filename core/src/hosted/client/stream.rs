@@ -116,10 +116,11 @@ impl OfferStream {
         let mut at = sent;
         let mut len = 0usize;
         while let Some(room) = buf.get_mut(len..).filter(|room| !room.is_empty()) {
-            let some = match usize::try_from(at).ok().and_then(|at| head.get(at..)).filter(|it| !it.is_empty()) {
-                Some(left) => copy(room, left),
-                None => client.read_message(port, infos, at.saturating_sub(head.len() as u64), room),
-            };
+            let some =
+                match usize::try_from(at).ok().and_then(|at| head.get(at..)).filter(|it| !it.is_empty()) {
+                    Some(left) => copy(room, left),
+                    None => client.read_message(port, infos, at.saturating_sub(head.len() as u64), room),
+                };
             if some == 0 {
                 break;
             }
@@ -132,11 +133,7 @@ impl OfferStream {
 
     /// Takes bytes from the hosted cache. Returns how many were used, and what came of the message once that is
     /// known.
-    pub fn handle(
-        &mut self,
-        now: Instant,
-        bytes: &[u8],
-    ) -> (usize, Option<Result<ResponseCode, Failure>>) {
+    pub fn handle(&mut self, now: Instant, bytes: &[u8]) -> (usize, Option<Result<ResponseCode, Failure>>) {
         let mut used = 0usize;
         loop {
             let (taken, event) = self.conn.handle(bytes.get(used..).unwrap_or_default());

@@ -4,10 +4,10 @@ use std::vec;
 use std::vec::Vec;
 
 use super::{
-    Came, Client, Counters, Duration, Failure, INTERVAL, Instant, LONG_REST, News, OfferStream, Place, Places, REST,
-    ResponseCode, SocketAddr, State, Version, poll_timeout,
+    Came, Client, Counters, Duration, Failure, INTERVAL, Instant, LONG_REST, News, OfferStream, Place,
+    Places, REST, ResponseCode, SocketAddr, State, Version, poll_timeout,
 };
-use crate::content::segmenter::{Segmentation, SegmentLen};
+use crate::content::segmenter::{SegmentLen, Segmentation};
 use crate::content::{Info, SegmentId};
 use crate::crypto::SoftCrypto;
 use crate::hosted::wire::{DESCRIPTOR_BYTES, OPENING_BYTES};
@@ -180,7 +180,9 @@ fn an_initial_offer_and_what_describes_it() {
     let id = world.came(0);
     assert!(world.work());
     let (mut stream, sent) = world.carry();
-    assert!(sent.starts_with(b"POST /C574AC30-5794-4AEE-B1BB-6651C5315029 HTTP/1.1\r\nHost: 10.0.0.9:443\r\n"));
+    assert!(
+        sent.starts_with(b"POST /C574AC30-5794-4AEE-B1BB-6651C5315029 HTTP/1.1\r\nHost: 10.0.0.9:443\r\n")
+    );
     let opening = |message| vec![0, 1, 0, message, 0, 0, 0, 0, 0x1F, 0x90, 0, 0, 0, 0, 0, 0];
     assert_eq!(body(&sent), [&opening(1), id.as_bytes()].concat());
     // More of it comes meanwhile: that is for the next offer.
@@ -285,7 +287,10 @@ fn the_table_is_full() {
 fn other_answers() {
     let ok = "HTTP/1.1 200 OK\r\n";
     for (answer, failure) in [
-        ("HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Negotiate\r\nContent-Length: 0\r\n\r\n", Failure::Unauthorized),
+        (
+            "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Negotiate\r\nContent-Length: 0\r\n\r\n",
+            Failure::Unauthorized,
+        ),
         ("HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nno.", Failure::Status(404)),
         ("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", Failure::Status(503)),
         (&std::format!("{ok}Content-Length: 0\r\n\r\n"), Failure::BadResponse),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use peerdist_core::hosted::client::{Failure as Offers, HOSTED_CACHES, Place, Places};
+use peerdist_core::hosted::client::{Failure as Offers, HOSTED_CACHES, Place};
 use peerdist_core::hosted::wire::Version;
 use peerdist_core::time::Instant;
 use peerdist_hal::std::rustls::ClientConfig;
@@ -102,7 +102,7 @@ impl HostedArgs {
         if self.hosted.len() > HOSTED_CACHES {
             return Err(Failure(format!("--hosted: {HOSTED_CACHES} hosted caches at most")));
         }
-        let places: Places = self.hosted.iter().map(|named| named.place(self.hosted_port)).collect();
+        let places: Vec<Place> = self.hosted.iter().map(|named| named.place(self.hosted_port)).collect();
         let with_peers = self.with_peers;
         Ok(if places.is_empty() { Hosting::Distributed } else { Hosting::At { places, with_peers } })
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use peerdist_core::discovery::server::{self as answering, Server};
 use peerdist_core::discovery::{GROUP_V4, GROUP_V6};
 use peerdist_core::encoding::InfoVersion;
-use peerdist_core::hosted::client::{self, Client, Counters as OfferingCounters, News, Places};
+use peerdist_core::hosted::client::{self, Client, Counters as OfferingCounters, News, Place, Places};
 use peerdist_core::hosted::server::{Counters as OfferCounters, Limits};
 use peerdist_core::node::{Config, Counters, DOWNLOADS, Hosted, HostedCache, Node, Output, Service, Serving};
 use peerdist_core::retrieval::server::Role as ServerRole;
@@ -131,7 +131,7 @@ pub enum Hosting {
     /// It asks hosted caches, and offers them what comes from origins.
     At {
         /// The first choice first.
-        places: Places,
+        places: Vec<Place>,
         /// Whether peers are asked too, and answered.
         with_peers: bool,
     },
@@ -248,7 +248,7 @@ impl Station {
             distributed: !addresses.is_empty()
                 && matches!(hosting, Hosting::Distributed | Hosting::At { with_peers: true, .. }),
             hosted_caches: match &hosting {
-                Hosting::At { places, .. } => places.clone(),
+                Hosting::At { places, .. } => places.iter().copied().collect(),
                 Hosting::Distributed | Hosting::Here(_) => Places::new(),
             },
             content_information: content_info,

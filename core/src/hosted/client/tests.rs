@@ -73,7 +73,7 @@ impl World {
     }
 
     fn after(&mut self, time: Duration) -> bool {
-        self.now = self.now + time;
+        self.now += time;
         self.work()
     }
 
@@ -270,7 +270,7 @@ fn the_table_is_full() {
     names.push(world.came(0));
     assert!(world.work());
     for index in 1..4 {
-        world.now = world.now + SECOND;
+        world.now += SECOND;
         names.push(world.came(index));
     }
     assert_eq!(world.state.counters.forgotten, 2);

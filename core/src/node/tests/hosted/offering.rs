@@ -124,7 +124,7 @@ fn a_message_expires() {
     assert!(buf[..sent].starts_with(b"POST /0131501b-d67f-491b-9a40-c4bf27bcb4d4 HTTP/1.1\r\n"));
     assert!(node.poll_output(now, &mut buf).is_none());
     assert_eq!(node.poll_timeout(now), Some(now + Duration::from_secs(15)));
-    now = now + Duration::from_secs(15);
+    now += Duration::from_secs(15);
     let output = node.poll_output(now, &mut buf);
     assert!(matches!(output, Some(Output::Abort { stream: gone }) if gone == stream), "{output:?}");
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\0\0\0\x01\0";

@@ -166,8 +166,8 @@ pub struct State {
     pub counters: Counters,
     /// The client that could not be reached last, until somebody was told.
     unreachable: Option<SocketAddr>,
-    /// The offer whose turn it is.
-    turn: usize,
+    /// The client whose turn was last.
+    turn: Option<IpAddr>,
     /// Whose block hashes are being looked at.
     checking: Option<(usize, HodCheck)>,
 }

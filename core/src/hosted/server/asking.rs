@@ -59,37 +59,39 @@ impl Server<'_> {
         storage: &dyn Storage,
         asked: &dyn Fn(SocketAddr) -> usize,
     ) -> Option<Wanted> {
-        let rows = self.offers.len();
-        for step in 0..rows {
-            // One after the other, so that no client keeps back the others.
-            let index = self.state.turn.wrapping_add(step).checked_rem(rows)?;
-            let Some(offered) = row(self.offers, index) else {
-                continue;
-            };
-            if offered.stage != Stage::Wanted
-                || offered.after > now
-                || asked(offered.client) >= self.state.limits.blocks.into()
-            {
-                continue;
-            }
-            let mut wanted = next_of(offered, index, storage);
-            if wanted.is_none() {
+        while let Some(index) = self.turn(now, asked) {
+            let wanted = row(self.offers, index).and_then(|offered| next_of(offered, index, storage));
+            let Some(wanted) = wanted else {
                 // Whoever else offers it may have what this one has not.
                 release(now, self.offers, index);
-                let other = row(self.offers, index).filter(|offered| offered.stage == Stage::Wanted);
-                wanted = other.and_then(|offered| next_of(offered, index, storage));
-            }
-            if wanted.is_none() {
-                release(now, self.offers, index);
                 continue;
-            }
-            self.state.turn = index.wrapping_add(1);
+            };
+            self.state.turn = Some(wanted.client.ip());
             if let Some(offered) = row(self.offers, index).filter(|offered| !offered.tried) {
                 (offered.tried, offered.moved) = (true, now);
             }
-            return wanted;
+            return Some(wanted);
         }
         None
+    }
+
+    /// The row whose turn it is: one client after the other, so that who offers much keeps back nobody; of a client,
+    /// what waits for longest.
+    fn turn(&self, now: Instant, asked: &dyn Fn(SocketAddr) -> usize) -> Option<usize> {
+        let mut first = None;
+        for (index, offered) in self.offers.iter().enumerate() {
+            let Some(offered) = offered.offered.as_ref().filter(|offered| offered.is_due(now)) else {
+                continue;
+            };
+            let client = offered.client.ip();
+            let rank = (self.state.turn.is_some_and(|last| client <= last), client, offered.after);
+            if first.is_none_or(|(least, _)| rank < least)
+                && asked(offered.client) < self.state.limits.blocks.into()
+            {
+                first = Some((rank, index));
+            }
+        }
+        first.map(|(_, index)| index)
     }
 
     /// Tells how asking `client` for block `index` of a row's segment ended.

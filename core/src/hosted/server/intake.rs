@@ -28,23 +28,13 @@ impl Server<'_> {
         let Some(segment) = SegmentId::from_slice(segment).filter(|_| usable) else {
             return bump(&mut self.state.counters.unusable);
         };
-        // Who says something else of a segment is believed as little as who was first.
-        let what = What::AsReceived(algorithm);
-        let same = |offered: &&mut Offered| {
-            let as_said =
-                offered.bytes == segment_bytes && offered.block_bytes == block_bytes.min(segment_bytes);
-            offered.segment == Some(segment) && (offered.info().is_some() || offered.what == what && as_said)
-        };
-        if let Some(offered) = self.offers.iter_mut().filter_map(|row| row.offered.as_mut()).find(same) {
-            return offered.also(now, client);
-        }
         let offered = Offered {
             stage: Stage::Arriving(key),
             segment: Some(segment),
             client,
             other: None,
             from: Application::of(tag),
-            what,
+            what: What::AsReceived(algorithm),
             bytes: segment_bytes,
             block_bytes: block_bytes.min(segment_bytes),
             next: 0,
@@ -53,7 +43,29 @@ impl Server<'_> {
             moved: now,
             after: now,
         };
-        self.insert(offered, infos);
+        let same = |row: &Offered| row.stage == offered.stage && row.is_same(&offered);
+        if !self.offers.iter().filter_map(|row| row.offered.as_ref()).any(same) {
+            self.insert(offered, infos);
+        }
+    }
+
+    /// A BATCHED_OFFER_MESSAGE is whole: what it offers counts.
+    pub(super) fn arrived(&mut self, now: Instant, key: Key) {
+        for index in 0..self.offers.len() {
+            let place = self.offers.get_mut(index).filter(|row| row.is_arriving(key));
+            let Some(mut offered) = place.and_then(|row| row.offered.take()) else { continue };
+            let same =
+                |known: &&mut Offered| !matches!(known.stage, Stage::Arriving(_)) && known.is_same(&offered);
+            match self.offers.iter_mut().filter_map(|row| row.offered.as_mut()).find(same) {
+                Some(known) => known.also(now, offered.client),
+                None => {
+                    (offered.stage, offered.moved) = (Stage::Wanted, now);
+                    if let Some(row) = self.offers.get_mut(index) {
+                        row.offered = Some(offered);
+                    }
+                }
+            }
+        }
     }
 
     /// 3.1.5.1: the code MUST be 0 if all block hashes of the segment are here, and 1 otherwise; also where

@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use super::{Application, Counters, Key, Offer, Server, State, bump, remove};
+use super::{Application, Counters, Key, Server, State, bump, remove};
 use crate::bytes::copy;
 use crate::content::SegmentId;
 use crate::hosted::wire::{
@@ -275,7 +275,7 @@ impl Server<'_> {
             Phase::Descriptor if !have.is_empty() || message.descriptors == 0 => None,
             // 3.1.5.3: MUST be a code of 0.
             Phase::Descriptor | Phase::Ignored => {
-                self.offers.iter_mut().filter(|offer| offer.is_arriving(key)).for_each(Offer::arrived);
+                self.arrived(now, key);
                 Some(ResponseCode::Ok)
             }
             // 3.1.5.2: MUST be a code of 0, whatever came before, and whatever the information is worth (fact 44).

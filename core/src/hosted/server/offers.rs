@@ -42,7 +42,7 @@ pub(super) struct Offered {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Of a message that is not whole.
+    /// Of a message that is not whole: a row of its own, whoever else offers the same.
     Arriving(Key),
     /// Its content information is looked at first.
     Fresh,
@@ -70,13 +70,6 @@ impl Offer {
         self.offered.as_ref().is_some_and(|offered| offered.stage == Stage::Arriving(key))
     }
 
-    /// Its message is whole.
-    pub(super) fn arrived(&mut self) {
-        if let Some(offered) = &mut self.offered {
-            offered.stage = Stage::Wanted;
-        }
-    }
-
     /// Frees a row that has no content information.
     pub(super) fn clear(&mut self) {
         self.offered = None;
@@ -102,6 +95,19 @@ impl Offered {
     pub(super) fn block_len(&self, index: u32) -> u32 {
         let before = index.saturating_mul(self.block_bytes);
         self.bytes.saturating_sub(before).min(self.block_bytes)
+    }
+
+    /// Whether a block of it may be asked for.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        let is_left = self.next < self.blocks() || self.asked == 0;
+        self.stage == Stage::Wanted && self.after <= now && is_left
+    }
+
+    /// Whether that is what `other` offers. Who says something else of a segment is believed as little as who was
+    /// first; of content information that is known, all is known.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let said = |offered: &Self| (offered.what, offered.bytes, offered.block_bytes);
+        self.segment == other.segment && (self.info().is_some() || said(self) == said(other))
     }
 
     /// Somebody offers it, who may have what is still missing.

@@ -364,7 +364,7 @@ fn offers_are_kept_while_blocks_come() {
     assert_eq!(cache.send(CLIENT, Version::V2, &batch(80, 1..9)), Some(ResponseCode::Ok));
     assert_eq!(cache.send(OTHER, Version::V2, &batch(80, 11..14)), Some(ResponseCode::Ok));
     let patience = Limits::default().patience;
-    for _ in 0..11 {
+    for _ in 0..16 {
         let Some(wanted) = cache.next() else { break };
         cache.now += Duration::from_secs(8);
         cache.expire();
@@ -454,6 +454,19 @@ fn offers_take_turns() {
     assert_ne!(a.client, b.client);
 }
 
+/// The turn is a client's and not a segment's: of two clients each has half of what is asked, whatever they offer.
+#[test]
+fn turns_are_those_of_clients() {
+    let mut cache = Cache::roomy();
+    assert_eq!(cache.send(CLIENT, Version::V2, &batch(80, 0..100)), Some(ResponseCode::Ok));
+    assert_eq!(cache.send(OTHER, Version::V2, &batch(80, 100..103)), Some(ResponseCode::Ok));
+    let asked: Vec<IpAddr> = (0..8).map(|_| cache.next().unwrap().client.ip()).collect();
+    for pair in asked[..6].chunks(2) {
+        assert_ne!(pair[0], pair[1]);
+    }
+    assert_eq!(asked[6..], [CLIENT; 2], "the other has no more");
+}
+
 /// Content information that was of use is forgotten for what comes, and never while it is in use.
 #[test]
 fn what_is_kept_gives_way() {
@@ -500,6 +513,47 @@ fn messages_that_stop() {
     cache.now += crate::limits::UPLOAD_TIMEOUT;
     cache.expire();
     assert!(cache.messages.iter().all(Message::is_free));
+}
+
+/// What a message offers counts once it is whole: until then it neither keeps back who offers the same, nor has it a
+/// say in what others offer.
+#[test]
+fn messages_that_end_badly_take_nothing_along() {
+    let mut cache = Cache::roomy();
+    let message = batch(80, 1..3);
+    let bad = cache.begin(CLIENT, Version::V2).unwrap();
+    cache.take(bad, &message);
+    assert_eq!(cache.send(OTHER, Version::V2, &message), Some(ResponseCode::Ok));
+    cache.take(bad, &[0]);
+    assert_eq!(cache.finish(bad), None);
+    let wanted = [(); 2].map(|()| cache.next().unwrap());
+    assert!(wanted.iter().all(|wanted| wanted.client.ip() == OTHER));
+
+    let bad = cache.begin(CLIENT, Version::V2).unwrap();
+    cache.take(bad, &message);
+    cache.ended(&wanted[0], Ended::Bad);
+    assert!(cache.next().is_none(), "it is not whole");
+    cache.take(bad, &[0]);
+    assert_eq!(cache.finish(bad), None);
+    cache.ended(&wanted[1], Ended::Bad);
+    assert_eq!((cache.next().is_none(), cache.offers()), (true, 0));
+}
+
+/// Two messages at once that offer the same: who is whole first is asked first, and the other one then.
+#[test]
+fn two_messages_that_offer_the_same() {
+    let mut cache = Cache::roomy();
+    let message = batch(80, 1..3);
+    let [first, second] = [CLIENT, OTHER].map(|client| cache.begin(client, Version::V2).unwrap());
+    [first, second].into_iter().for_each(|key| cache.take(key, &message));
+    assert_eq!(cache.finish(second), Some(ResponseCode::Ok));
+    assert_eq!(cache.finish(first), Some(ResponseCode::Ok));
+    assert_eq!(cache.offers(), 2);
+    let wanted = [(); 2].map(|()| cache.next().unwrap());
+    assert!(wanted.iter().all(|wanted| wanted.client.ip() == OTHER));
+    cache.ended(&wanted[0], Ended::Bad);
+    let rest = cache.next().unwrap();
+    assert_eq!((rest.client.ip(), rest.block), (CLIENT, wanted[0].block));
 }
 
 /// The same segment of two clients is one row; who described it first is asked first.

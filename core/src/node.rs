@@ -505,19 +505,23 @@ where
             self.counters.refused = self.counters.refused.wrapping_add(1);
             return None;
         }
-        self.open(Role::Serve(Upload::new(now, remote.ip(), self.service.role(), secured)), None)
+        self.open(Role::Serve(Upload::new(now, remote, self.service.role(), secured)), None)
     }
 
     /// Ends the upload that gives way and was idle for longest; whether there is one.
     fn make_room(&mut self, now: Instant) -> bool {
-        let give_way = self.streams.iter_mut().filter_map(|stream| match &stream.role {
+        let give_way = (0u16..).zip(&mut self.streams).filter_map(|(index, stream)| match &stream.role {
             Role::Serve(upload) if upload.gives_way(now) => {
-                Some((upload.deadline(), upload.is_idle(), stream))
+                Some((upload.deadline(), upload.is_idle(), index, stream))
             }
             _ => None,
         });
-        let Some((_, idle, stream)) = give_way.min_by_key(|(deadline, ..)| *deadline) else { return false };
+        let Some((_, idle, index, stream)) = give_way.min_by_key(|(deadline, ..)| *deadline) else {
+            return false;
+        };
+        let id = StreamId { index, generation: stream.generation };
         stream.dismiss(if idle { Due::Close } else { Due::Abort });
+        self.forget_offer(id);
         self.counters.gave_way = self.counters.gave_way.wrapping_add(1);
         true
     }

@@ -121,8 +121,11 @@ fn how(outcome: &Outcome, bytes: u32) -> Ended {
     match outcome.failures.last().map(|failure| failure.cause) {
         Some(Cause::NotHeld) => Ended::NotHeld,
         Some(Cause::Unreachable) => Ended::Unreachable,
-        Some(Cause::BadBlock | Cause::BadReply | Cause::Refused) => Ended::Bad,
+        Some(Cause::BadReply | Cause::Refused) => Ended::Refused,
+        Some(Cause::BadBlock) => Ended::Bad,
         Some(Cause::StoreFull) => Ended::Full,
-        Some(Cause::NoPeer | Cause::Shunned | Cause::TimedOut | Cause::OnItsWay) | None => Ended::Again,
+        Some(Cause::Broken | Cause::NoPeer | Cause::Shunned | Cause::TimedOut | Cause::OnItsWay) | None => {
+            Ended::Again
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The corridor of a block that somebody else wants: an HTTP request, by its path → the retrieval
 //! server → the reply, block bytes straight from the store; or an offer → the hosted cache.
 
-use core::net::IpAddr;
+use core::net::SocketAddr;
 
 use crate::bytes::{Writer, copy, path_of};
 use crate::hosted::server::{Desk, Key};
@@ -44,7 +44,7 @@ pub struct Upload {
     exchange: Exchange,
     phase: Phase,
     role: Role,
-    client: IpAddr,
+    client: SocketAddr,
     secured: bool,
     purpose: Purpose,
     /// What an offer is answered, and how much of that has been sent.
@@ -128,7 +128,7 @@ impl Head {
 
 impl Upload {
     /// A connection that a client just opened to a server of that role, `secured` by TLS or not.
-    pub fn new(now: Instant, client: IpAddr, role: Role, secured: bool) -> Self {
+    pub fn new(now: Instant, client: SocketAddr, role: Role, secured: bool) -> Self {
         Self {
             conn: Conn::server(),
             exchange: Exchange::new(role),
@@ -256,6 +256,12 @@ impl Upload {
                     self.send(now, error.status(), true);
                 }
             }
+        }
+        // What is answered before its end has none.
+        if let (Purpose::Offer(_), Some(Offers { desk, key })) = (self.purpose, &mut offers)
+            && self.phase != Phase::Receiving
+        {
+            desk.forget(*key, store);
         }
         used
     }

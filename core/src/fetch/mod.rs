@@ -464,6 +464,7 @@ impl Fetch {
                         if let Some(took) = work.took(now) {
                             self.peers.answered(tick, place, took, plain_len);
                         }
+                        self.peers.made_up(place);
                         self.counters.received = self.counters.received.wrapping_add(1);
                         work.state = State::Ended(self.peers.address(place).map(Source::Peer));
                         return;

@@ -305,6 +305,14 @@ impl Peers {
         }
     }
 
+    /// A peer has given us a block that nobody can verify: that is no reason to trust it, but it did not keep us
+    /// waiting for nothing.
+    pub(super) fn made_up(&mut self, place: u8) {
+        if let Some(peer) = self.get_mut(place) {
+            peer.wasted = 0;
+        }
+    }
+
     /// A peer does not have what it was thought to have, or is too busy to send it, and took so many
     /// microseconds to say so; whether it rests from now on. An honest "no" is quick; who is slow with it
     /// every time rests for as long as it has kept us waiting, which is longer each time.
@@ -332,7 +340,7 @@ impl Peers {
         }
         let rest = match cause {
             Cause::BadBlock | Cause::BadReply if certain => LIAR,
-            Cause::BadBlock | Cause::BadReply | Cause::Unreachable | Cause::Refused => ABSENT,
+            Cause::BadBlock | Cause::BadReply | Cause::Unreachable | Cause::Broken | Cause::Refused => ABSENT,
             Cause::TimedOut if peer.strikes >= SLOW_STRIKES => SLOW,
             // An honest "no", a lost frame, and what is not the peer's fault.
             Cause::TimedOut

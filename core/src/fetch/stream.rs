@@ -222,7 +222,7 @@ impl PeerStream {
     pub fn handle_eof(&mut self, now: Instant, store: &mut dyn Store) -> Option<Answer> {
         match self.conn.handle_eof() {
             Ok(Some(Event::End)) => self.end(now, store),
-            _ => self.give_up(store, Cause::Unreachable),
+            _ => self.give_up(store, Cause::Broken),
         }
     }
 

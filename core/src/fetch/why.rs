@@ -33,8 +33,10 @@ pub enum Cause {
     Shunned,
     /// The peer does not have the block, or was too busy.
     NotHeld,
-    /// No connection came about, or it broke.
+    /// No connection came about.
     Unreachable,
+    /// The connection broke.
+    Broken,
     /// The exchange took longer than the request timer allows.
     TimedOut,
     /// The peer answered that it would not, in HTTP.
@@ -57,6 +59,7 @@ impl Cause {
             Self::Shunned => "only shunned peers answered",
             Self::NotHeld => "not held",
             Self::Unreachable => "unreachable",
+            Self::Broken => "connection broke",
             Self::TimedOut => "timed out",
             Self::Refused => "refused",
             Self::BadReply => "bad reply",

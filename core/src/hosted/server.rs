@@ -6,6 +6,7 @@
 //!
 //! Whoever works through the table asks for the blocks (3.1.5), and says how that went.
 
+mod absent;
 mod asking;
 mod check;
 mod intake;
@@ -14,6 +15,8 @@ mod offers;
 
 use core::net::{IpAddr, SocketAddr};
 
+use self::absent::Absent;
+pub use self::absent::TELL_AGAIN;
 pub use self::asking::{Ended, Known, Wanted, poll_timeout};
 pub use self::message::Message;
 pub use self::offers::Offer;
@@ -55,6 +58,8 @@ pub struct Counters {
     pub messages: u32,
     /// Messages dropped: malformed, of unknown type, of the other version (3.1.5.4).
     pub dropped: u32,
+    /// Messages of which the end never came.
+    pub abandoned: u32,
     /// Segments offered.
     pub offered: u32,
     /// Of those, what is not taken: too long, without blocks, or of an algorithm nobody knows.
@@ -130,12 +135,13 @@ pub struct Key(pub u64);
 
 /// What takes messages: the server, as whoever carries them sees it.
 pub trait Desk {
-    /// A message begins, from that client, at the URL of that version; `false` if too many are arriving.
+    /// A message begins, from that client, at the URL of that version; `false` if too many are arriving. The port
+    /// that counts is the one that the message names.
     fn begin(
         &mut self,
         now: Instant,
         key: Key,
-        client: IpAddr,
+        client: SocketAddr,
         version: Version,
         infos: &mut dyn InfoStore,
     ) -> bool;
@@ -145,6 +151,9 @@ pub trait Desk {
 
     /// It is whole: the answer; `None` if it MUST be dropped (3.1.5.4).
     fn finish(&mut self, now: Instant, key: Key, infos: &mut dyn InfoStore) -> Option<ResponseCode>;
+
+    /// No more of it comes, if it has not come to its end: it is forgotten, with what it offered.
+    fn forget(&mut self, key: Key, infos: &mut dyn InfoStore);
 }
 
 /// Offers, and messages that are arriving, in tables of any size.
@@ -164,8 +173,8 @@ pub struct State {
     pub limits: Limits,
     /// What happened so far.
     pub counters: Counters,
-    /// The client that could not be reached last, until somebody was told.
-    unreachable: Option<SocketAddr>,
+    /// Clients that could not be reached.
+    absent: Absent,
     /// The client whose turn was last.
     turn: Option<IpAddr>,
     /// Whose block hashes are being looked at.
@@ -178,9 +187,10 @@ impl State {
         Self { limits, ..Self::default() }
     }
 
-    /// A client whose port could not be reached, so that its offers were given up.
+    /// A client whose port could not be reached, so that its offers were given up: the next of those that nobody was
+    /// told of, each once in [`TELL_AGAIN`].
     pub fn poll_unreachable(&mut self) -> Option<SocketAddr> {
-        self.unreachable.take()
+        self.absent.tell()
     }
 }
 
@@ -189,7 +199,7 @@ impl Desk for Server<'_> {
         &mut self,
         now: Instant,
         key: Key,
-        client: IpAddr,
+        client: SocketAddr,
         version: Version,
         infos: &mut dyn InfoStore,
     ) -> bool {
@@ -202,7 +212,7 @@ impl Desk for Server<'_> {
             bump(&mut self.state.counters.refused);
             return false;
         };
-        self.end(index, infos);
+        self.abandon(index, infos);
         if let Some(message) = self.messages.get_mut(index) {
             *message = Message::new(now, key, client, version);
         }
@@ -225,11 +235,23 @@ impl Desk for Server<'_> {
         bump(if answer.is_some() { messages } else { dropped });
         answer
     }
+
+    fn forget(&mut self, key: Key, infos: &mut dyn InfoStore) {
+        self.message(key).into_iter().for_each(|index| self.abandon(index, infos));
+    }
 }
 
 impl Server<'_> {
     fn message(&self, key: Key) -> Option<usize> {
         self.messages.iter().position(|message| message.has(key))
+    }
+
+    /// Forgets a message that is not whole, if there is one in that row.
+    fn abandon(&mut self, index: usize, infos: &mut dyn InfoStore) {
+        if self.messages.get(index).is_some_and(|message| !message.is_free()) {
+            bump(&mut self.state.counters.abandoned);
+            self.end(index, infos);
+        }
     }
 
     /// Forgets a message, and what it offered unless that counts by now.

@@ -5,7 +5,7 @@ use crate::content::SegmentId;
 use crate::discovery::Addresses;
 use crate::discovery::server::Holding;
 use crate::discovery::wire::Availability;
-use crate::hosted::server::Key;
+use crate::hosted::server::{Desk as _, Key};
 use crate::limits::SEGMENT_BLOCKS;
 use crate::serve::Offers;
 
@@ -89,8 +89,7 @@ where
             Role::Serve(upload) if P::SERVES => {
                 let busy = active >= config.max_uploads;
                 let mut hosted = service.hosted();
-                let key = Key(u64::from(id.generation) << 16 | u64::from(id.index));
-                let offers = hosted.as_mut().map(|hosted| Offers { desk: &mut hosted.server, key });
+                let offers = hosted.as_mut().map(|hosted| Offers { desk: &mut hosted.server, key: key(id) });
                 upload.handle(now, &mut common.storage, offers, &mut counters.serve, busy, data)
             }
             Role::Fetch(peer) => {
@@ -121,6 +120,7 @@ where
                 upload.handle_eof();
                 if upload.is_over() {
                     stream.dismiss(Due::Close);
+                    self.forget_offer(id);
                 }
             }
             Role::Fetch(peer) => {
@@ -141,15 +141,27 @@ where
         let Self { streams, common, .. } = self;
         let Some(stream) = row(streams, id) else { return };
         match &mut stream.role {
-            Role::Free | Role::Serve(_) => stream.end(cause),
+            Role::Free => stream.end(cause),
+            Role::Serve(_) => {
+                stream.end(cause);
+                self.forget_offer(id);
+            }
             Role::Fetch(peer) => {
                 let asked = peer.asks().filter(|_| !crowded);
-                let answer = peer.give_up(&mut common.storage, cause.unwrap_or(Cause::Unreachable));
+                let lost = if peer.is_connected() { Cause::Broken } else { Cause::Unreachable };
+                let answer = peer.give_up(&mut common.storage, cause.unwrap_or(lost));
                 stream.end(cause);
                 common.answered(now, asked, answer);
             }
             Role::Origin(..) => self.lose_origin(now, id, false, cause),
             Role::Offers(..) => self.lose_offers(now, id, false, cause),
+        }
+    }
+
+    /// A connection that served has ended: what was being offered on it never comes to its end.
+    pub(super) fn forget_offer(&mut self, id: StreamId) {
+        if let Some(Hosted { mut server, .. }) = self.service.hosted() {
+            server.forget(key(id), &mut self.common.storage);
         }
     }
 
@@ -408,6 +420,11 @@ where
         }
         None
     }
+}
+
+/// By which a hosted cache knows what comes on a connection.
+fn key(id: StreamId) -> Key {
+    Key(u64::from(id.generation) << 16 | u64::from(id.index))
 }
 
 /// Tells applications who else looks for segments.

@@ -16,7 +16,8 @@ const ASK_NEGOTIATION: &[u8] = include_bytes!("../../../tests/vectors/pccrr-nego
 const HEAD: &[u8] =
     b"POST /116B50EB-ECE2-41ac-8429-9F9E963361B7/ HTTP/1.1\r\nHost: x\r\nContent-Length: 68\r\n\r\n";
 
-const CLIENT: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 7));
+const CLIENT: SocketAddr =
+    SocketAddr::V4(core::net::SocketAddrV4::new(core::net::Ipv4Addr::new(10, 0, 0, 7), 50_000));
 
 type TestStore = RamStore<[Page; 1], [Entry; 1], [u8; 0]>;
 

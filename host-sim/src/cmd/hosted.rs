@@ -13,7 +13,7 @@ use super::{Ending, Failure, tell};
 /// Clients say by HTTP what they have got from an origin; it gets the blocks from them and hands them out to others.
 /// It has no keys: who gets a block verifies it. When it is ready it prints a line: `ready ADDR:PORT`, then how many
 /// bytes the cache has, and where it is. A client that names a port on which it cannot be reached is told of on
-/// stderr.
+/// stderr, once a minute at most.
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct Args {
@@ -35,7 +35,7 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
     let limits = server::Limits { segments: args.per_client, ..server::Limits::default() };
     let offers = |ready| format!("offers to http://{ready}{}\n", Version::V2.path());
     args.serve.run(args.bind.address, None, Hosting::Here(limits), &offers, &mut |station| {
-        if let Some(client) = station.node.hosted().and_then(|state| state.poll_unreachable()) {
+        while let Some(client) = station.node.hosted().and_then(|state| state.poll_unreachable()) {
             tell(&format!("client port unreachable: {client}; what it offers is given up"));
         }
     })

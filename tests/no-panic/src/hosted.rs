@@ -35,7 +35,7 @@ pub(crate) fn hosted_server(input: &[u8], _: &mut [u8]) {
         keep(offered::poll_timeout(offers, messages, &state.limits, now()));
         let mut server = offered::Server { offers, messages, state };
         match unknown() {
-            0 => keep(server.begin(now(), key, unknown_address().ip(), version, store)),
+            0 => keep(server.begin(now(), key, unknown_address(), version, store)),
             1 => server.take(now(), key, input, store),
             2 => keep(server.finish(now(), key, store)),
             3 => keep(server.check(store, &mut SoftCrypto)),
@@ -50,6 +50,7 @@ pub(crate) fn hosted_server(input: &[u8], _: &mut [u8]) {
                     2 => offered::Ended::Unreachable,
                     3 => offered::Ended::Bad,
                     4 => offered::Ended::Full,
+                    5 => offered::Ended::Refused,
                     _ => offered::Ended::Again,
                 };
                 server.ended(now(), unknown_u32() as usize, unknown_address(), unknown_u32(), ended);
@@ -59,6 +60,7 @@ pub(crate) fn hosted_server(input: &[u8], _: &mut [u8]) {
                 keep(pulls.work(now(), &mut server, fetch, jobs, store, &mut SoftCrypto));
                 keep(pulls.poll_timeout());
             }
+            8 => server.forget(key, store),
             _ => keep((state.poll_unreachable(), state.counters)),
         }
     }

@@ -133,6 +133,7 @@ fn cause() -> Cause {
         3 => Cause::TimedOut,
         4 => Cause::BadReply,
         5 => Cause::BadBlock,
+        6 => Cause::Broken,
         _ => Cause::StoreFull,
     }
 }
@@ -503,7 +504,7 @@ pub(crate) fn discovery_server(input: &[u8], output: &mut [u8]) {
 
 #[inline(never)]
 pub(crate) fn upload(input: &[u8], output: &mut [u8]) {
-    let (mut store, mut upload) = (ram(), Upload::new(now(), unknown_address().ip(), role(), unknown() == 0));
+    let (mut store, mut upload) = (ram(), Upload::new(now(), unknown_address(), role(), unknown() == 0));
     let mut counters = serve::Counters::default();
     let mut tables = offers();
     while unknown() > 0 {

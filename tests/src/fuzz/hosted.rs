@@ -1,6 +1,6 @@
 //! Offers to a hosted cache, and its responses.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use peerdist_core::bytes::Writer;
 use peerdist_core::crypto::SoftCrypto;
@@ -51,7 +51,7 @@ fn serve(version: Version, message: &[u8], piece: usize) -> (Counters, Option<Re
     let (mut state, now, key) = (State::default(), Instant::ZERO, Key(7));
     let mut store = RamStore::new([const { Page::EMPTY }; 1], [const { Entry::EMPTY }; 1], [0; 40_000]);
     let mut server = Server { offers: &mut offers, messages: &mut messages, state: &mut state };
-    assert!(server.begin(now, key, IpAddr::from([10, 0, 0, 1]), version, &mut store));
+    assert!(server.begin(now, key, SocketAddr::from(([10, 0, 0, 1], 5_000)), version, &mut store));
     message.chunks(piece).for_each(|piece| server.take(now, key, piece, &mut store));
     let answer = server.finish(now, key, &mut store);
     while server.check(&mut store, &mut SoftCrypto) {}

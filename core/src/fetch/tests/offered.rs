@@ -125,3 +125,26 @@ fn a_client_for_whom_there_is_no_place() {
     world.work();
     assert_eq!(world.ask().map(|ask| ask.peer), Some(peer(1)));
 }
+
+/// Who is slow to say what it does not have makes up for it with the blocks that it gives, verified or not.
+#[test]
+fn blocks_make_up_for_empty_hands() {
+    let mut world = World::new();
+    for round in 0..4 {
+        for index in 0..4 {
+            let job = world.want_as_received(index);
+            world.work();
+            let ask = world.ask().unwrap_or_else(|| panic!("shunned in round {round}"));
+            world.now += Duration::from_millis(1_900);
+            let answer =
+                if index < 3 { Answer::Failed(Cause::NotHeld) } else { world.sealed_in(apart(3), 0) };
+            world.answer(&ask, answer);
+            world.work();
+            let outcome = world.outcome(job).unwrap();
+            assert_eq!(outcome.source.is_some(), index == 3);
+        }
+        let slot = world.store.find(&apart(3)).unwrap().slot;
+        world.store.release(slot);
+    }
+    assert_eq!(world.fetch.counters.shunned, 0);
+}

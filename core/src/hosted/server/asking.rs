@@ -41,8 +41,10 @@ pub enum Ended {
     Here(u32),
     /// The client does not have it.
     NotHeld,
-    /// The client cannot be reached on the port that it names.
+    /// No connection to the client came about, on the port that it names.
     Unreachable,
+    /// The client will not, or does not speak the protocol.
+    Refused,
     /// What the client sent is not what was offered.
     Bad,
     /// There is no room for it.
@@ -96,13 +98,15 @@ impl Server<'_> {
 
     /// Tells how asking `client` for block `index` of a row's segment ended.
     pub fn ended(&mut self, now: Instant, offer: usize, client: SocketAddr, index: u32, ended: Ended) {
-        let State { counters, unreachable, .. } = &mut *self.state;
+        let State { counters, absent, .. } = &mut *self.state;
         let Some(offered) = row(self.offers, offer) else { return };
         offered.asked = offered.asked.saturating_sub(1);
-        // By now another one may be asked, who is not to blame.
-        let is_late = offered.client != client && !matches!(ended, Ended::Here(_) | Ended::Full);
+        if matches!(ended, Ended::Here(_) | Ended::NotHeld | Ended::Refused | Ended::Bad) {
+            absent.reached(client);
+        }
+        // By now another one may be asked, who is not to blame; or nobody is any more.
+        let is_late = offered.client != client || offered.stage != Stage::Wanted;
         match ended {
-            _ if is_late => {}
             Ended::Here(bytes) => {
                 bump(&mut counters.blocks);
                 let of = counters.bytes.get_mut(offered.from as usize);
@@ -112,28 +116,29 @@ impl Server<'_> {
                 rows.filter(|other| other.client == client && other.stage == Stage::Wanted)
                     .for_each(|other| other.moved = now);
             }
-            Ended::NotHeld => {}
-            Ended::Again => {
-                offered.next = offered.next.min(index);
-                offered.after = now + PAUSE;
-            }
-            Ended::Bad => {
-                bump(&mut counters.lies);
-                self.give_up(now, offer);
-            }
             Ended::Full => {
                 bump(&mut counters.refused);
                 offered.other = None;
                 offered.end();
             }
-            Ended::Unreachable => {
-                *unreachable = Some(client);
+            _ if is_late => {}
+            Ended::NotHeld => {}
+            Ended::Refused => self.give_up(now, offer),
+            Ended::Bad => {
+                bump(&mut counters.lies);
+                self.give_up(now, offer);
+            }
+            Ended::Unreachable if absent.failed(now, client) => {
                 for index in 0..self.offers.len() {
                     let of = self.offers.get(index).and_then(|row| row.offered.as_ref());
                     if of.is_some_and(|other| other.client == client && other.stage == Stage::Wanted) {
                         self.give_up(now, index);
                     }
                 }
+            }
+            Ended::Unreachable | Ended::Again => {
+                offered.next = offered.next.min(index);
+                offered.after = now + PAUSE;
             }
         }
         release(now, self.offers, offer);
@@ -143,7 +148,7 @@ impl Server<'_> {
     pub fn expire(&mut self, now: Instant, infos: &mut dyn InfoStore) {
         for index in 0..self.messages.len() {
             if self.messages.get(index).is_some_and(|message| message.is_lost(now)) {
-                self.end(index, infos);
+                self.abandon(index, infos);
             }
         }
         let patience = self.state.limits.patience;

@@ -1,6 +1,6 @@
 //! A message as it arrives.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use super::{Application, Counters, Key, Server, State, bump, remove};
 use crate::bytes::copy;
@@ -28,7 +28,8 @@ pub struct Message {
 
 struct Arriving {
     key: Key,
-    client: IpAddr,
+    /// Who sends it; of an address of one link, with the link.
+    client: SocketAddr,
     version: Version,
     /// When something of it came last.
     moved: Instant,
@@ -62,7 +63,7 @@ impl Message {
     /// A row without a message.
     pub const FREE: Self = Self { arriving: None };
 
-    pub(super) fn new(now: Instant, key: Key, client: IpAddr, version: Version) -> Self {
+    pub(super) fn new(now: Instant, key: Key, client: SocketAddr, version: Version) -> Self {
         let arriving = Arriving {
             key,
             client,
@@ -142,8 +143,15 @@ impl Arriving {
         });
     }
 
+    /// Where its client serves blocks.
     fn peer(&self) -> SocketAddr {
-        SocketAddr::new(self.client, self.port)
+        let mut peer = self.client;
+        peer.set_port(self.port);
+        if let SocketAddr::V6(peer) = &mut peer {
+            // The label of a flow (RFC 6437) makes no other client.
+            peer.set_flowinfo(0);
+        }
+        peer
     }
 }
 

@@ -57,7 +57,7 @@ impl Cache {
         let (key, now) = (Key(self.keys), self.now);
         let Self { offers, messages, state, store, .. } = self;
         let mut server = Server { offers, messages, state };
-        server.begin(now, key, client, version, store).then_some(key)
+        server.begin(now, key, SocketAddr::new(client, 50_000), version, store).then_some(key)
     }
 
     fn take(&mut self, key: Key, bytes: &[u8]) {
@@ -347,8 +347,12 @@ fn a_client_that_cannot_be_reached() {
     let mut cache = Cache::roomy();
     assert_eq!(cache.send(CLIENT, Version::V2, &batch(81, 1..4)), Some(ResponseCode::Ok));
     assert_eq!(cache.send(OTHER, Version::V2, &batch(82, 2..3)), Some(ResponseCode::Ok));
-    let wanted = cache.next().unwrap();
-    cache.ended(&wanted, Ended::Unreachable);
+    for first in [true, false] {
+        let wanted = cache.next().unwrap();
+        cache.ended(&wanted, Ended::Unreachable);
+        assert_eq!((cache.offers(), cache.state.counters.given_up), if first { (3, 0) } else { (1, 2) });
+        cache.now += Duration::from_secs(5);
+    }
     assert_eq!(cache.state.poll_unreachable(), Some(SocketAddr::new(CLIENT, 81)));
     assert_eq!(cache.state.poll_unreachable(), None);
     let wanted = cache.next().unwrap();
@@ -504,6 +508,7 @@ fn messages_that_stop() {
     cache.now += crate::limits::REQUEST_TIMEOUT;
     let c = cache.begin(OTHER, Version::V2).unwrap();
     assert_eq!(cache.offers(), 0, "of the one that gave way");
+    assert_eq!(cache.server().counters().abandoned, 1);
     // What still comes of that one is nobody's.
     cache.take(a, &message[OPENING_BYTES + DESCRIPTOR_BYTES..]);
     assert_eq!(cache.finish(a), None);
@@ -513,6 +518,7 @@ fn messages_that_stop() {
     cache.now += crate::limits::UPLOAD_TIMEOUT;
     cache.expire();
     assert!(cache.messages.iter().all(Message::is_free));
+    assert_eq!(cache.server().counters().abandoned, 2);
 }
 
 /// What a message offers counts once it is whole: until then it neither keeps back who offers the same, nor has it a
@@ -570,9 +576,11 @@ fn descriptions_of_one_segment_are_one() {
     assert_eq!(cache.offers(), 1);
     let wanted = cache.next().unwrap();
     assert_eq!(wanted.client.ip(), CLIENT);
-    cache.ended(&wanted, Ended::Unreachable);
+    // Who refuses is no liar.
+    cache.ended(&wanted, Ended::Refused);
     let wanted = cache.next().unwrap();
     assert_eq!((wanted.client.ip(), wanted.block.index), (OTHER, 0));
+    assert_eq!((cache.server().counters().lies, cache.server().counters().given_up), (0, 0));
 }
 
 /// Blocks of the one who was asked before are late: who is asked now is not to blame for them.
@@ -582,10 +590,14 @@ fn outcomes_are_those_of_whoever_was_asked() {
     for client in [CLIENT, OTHER] {
         assert_eq!(cache.send(client, Version::V2, &batch(80, 1..5)), Some(ResponseCode::Ok));
     }
-    let asked: Vec<Wanted> = (0..4).map(|_| cache.next().unwrap()).collect();
-    for wanted in &asked {
-        assert_eq!(wanted.client.ip(), CLIENT);
-        cache.ended(wanted, Ended::Unreachable);
+    for _ in 0..2 {
+        assert_eq!(cache.state.poll_unreachable(), None);
+        let asked: Vec<Wanted> = (0..4).map(|_| cache.next().unwrap()).collect();
+        for wanted in &asked {
+            assert_eq!(wanted.client.ip(), CLIENT);
+            cache.ended(wanted, Ended::Unreachable);
+        }
+        cache.now += Duration::from_secs(5);
     }
     assert_eq!(cache.state.poll_unreachable(), Some(SocketAddr::new(CLIENT, 80)));
     assert_eq!(cache.server().counters().given_up, 0);

@@ -2,6 +2,8 @@
 
 extern crate std;
 
+mod bad_clients;
+
 use std::boxed::Box;
 use std::vec;
 use std::vec::Vec;
@@ -84,8 +86,21 @@ struct Office<P: Service = Serving> {
     now: Instant,
     cache: Box<Cache>,
     clients: [Box<Client<P>>; 2],
-    /// Connections: their ends, each a node and its name for it.
+    /// Connections: their ends, each a node and its name for it; who opened it comes first.
     streams: Vec<[(usize, StreamId); 2]>,
+    /// What becomes of what a client answers to the hosted cache.
+    trick: Option<(usize, Trick)>,
+}
+
+/// What becomes of an answer.
+#[derive(Clone, Copy)]
+enum Trick {
+    /// A bit of each long piece is another one.
+    Garble,
+    /// The connection breaks in the middle of it, so many times.
+    Break(u8),
+    /// It is that instead.
+    Say(&'static [u8]),
 }
 
 impl Office {
@@ -104,7 +119,7 @@ impl<P: Service> Office<P> {
     fn with_config(clients: Config, blocks: usize) -> Self {
         let client = || Box::new(Client::new(clients.clone(), store(8), SoftCrypto, Fixed(7)));
         let cache = Box::new(Cache::new(config(), store(blocks), SoftCrypto, Fixed(5)));
-        Self { now: NOW, cache, clients: [client(), client()], streams: Vec::new() }
+        Self { now: NOW, cache, clients: [client(), client()], streams: Vec::new(), trick: None }
     }
 
     fn node(&mut self, at: usize) -> &mut dyn Machine {
@@ -149,7 +164,25 @@ impl<P: Service> Office<P> {
         for ends in self.streams.clone() {
             let Some((_, ours)) = ends.iter().find(|(node, _)| *node == at).copied() else { continue };
             let (other, theirs) = ends.into_iter().find(|(node, _)| *node != at).unwrap();
-            let sent = self.node(at).stream(now, ours, &mut buf);
+            let mut sent = self.node(at).stream(now, ours, &mut buf);
+            match &mut self.trick {
+                Some((client, trick)) if *client == at && sent > 0 && ends[0].0 == CACHE => match trick {
+                    Trick::Garble if sent == buf.len() => buf[sent / 2] ^= 1,
+                    Trick::Break(left @ 1..) => {
+                        *left -= 1;
+                        self.node(other).input(now, Input::Data { stream: theirs, data: &buf[..sent / 2] });
+                        self.lose(at, ours);
+                        self.node(at).input(now, Input::Lost { stream: ours });
+                        continue;
+                    }
+                    Trick::Say(answer) => {
+                        sent = answer.len();
+                        buf[..sent].copy_from_slice(answer);
+                    }
+                    Trick::Garble | Trick::Break(_) => {}
+                },
+                _ => {}
+            }
             let mut rest = &buf[..sent];
             while !rest.is_empty() {
                 moved = true;
@@ -185,9 +218,18 @@ impl<P: Service> Office<P> {
 
     /// Sends a message to the hosted cache, and returns the status of its answer and the body.
     fn send(&mut self, path: &str, secured: bool, message: &[u8]) -> (Vec<u8>, Vec<u8>) {
-        let from = SocketAddr::new(address(OFFERS).ip(), 50_000);
+        self.send_from(address(OFFERS), path, secured, message)
+    }
+
+    fn send_from(
+        &mut self,
+        client: SocketAddr,
+        path: &str,
+        secured: bool,
+        message: &[u8],
+    ) -> (Vec<u8>, Vec<u8>) {
         let now = self.now;
-        let stream = self.cache.admit(now, from, secured).unwrap();
+        let stream = self.cache.admit(now, client, secured).unwrap();
         let head =
             std::format!("POST {path} HTTP/1.1\r\nHost: cache\r\nContent-Length: {}\r\n\r\n", message.len());
         for piece in head.as_bytes().chunks(11).chain(message.chunks(100)) {
@@ -373,7 +415,9 @@ fn clients_that_do_not_serve() {
     let content = content();
     let mut office = Office::new();
     assert_eq!(office.send(Version::V2.path(), false, &batch(81, &content)), ok());
-    office.run(2);
+    office.run(3);
+    assert_eq!(office.counters().given_up, 0, "one attempt is none");
+    office.run(5);
     let state = office.cache.hosted().unwrap();
     assert_eq!(state.poll_unreachable(), Some(SocketAddr::new(address(OFFERS).ip(), 81)));
     assert_eq!(state.counters.given_up, 1);

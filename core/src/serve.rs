@@ -1,7 +1,7 @@
 //! The corridor of a block that somebody else wants: an HTTP request, by its path → the retrieval
 //! server → the reply, block bytes straight from the store; or an offer → the hosted cache.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use crate::bytes::{Writer, copy, path_of};
 use crate::hosted::server::{Desk, Key};
@@ -44,7 +44,9 @@ pub struct Upload {
     exchange: Exchange,
     phase: Phase,
     role: Role,
-    client: SocketAddr,
+    client: IpAddr,
+    /// The link that the client is on, where its address is one of a link (RFC 4007).
+    link: u32,
     secured: bool,
     purpose: Purpose,
     /// What an offer is answered, and how much of that has been sent.
@@ -134,7 +136,8 @@ impl Upload {
             exchange: Exchange::new(role),
             phase: Phase::Receiving,
             role,
-            client,
+            client: client.ip(),
+            link: if let SocketAddr::V6(client) = client { client.scope_id() } else { 0 },
             secured,
             purpose: Purpose::None,
             code: None,
@@ -144,6 +147,14 @@ impl Upload {
             head: Head::NONE,
             moved: now,
             deadline: now + UPLOAD_TIMEOUT,
+        }
+    }
+
+    /// The client, by whatever port.
+    fn client(&self) -> SocketAddr {
+        match self.client {
+            IpAddr::V4(ip) => SocketAddrV4::new(ip, 0).into(),
+            IpAddr::V6(ip) => SocketAddrV6::new(ip, 0, 0, self.link).into(),
         }
     }
 
@@ -216,7 +227,7 @@ impl Upload {
                             self.purpose = Purpose::None;
                             continue;
                         };
-                        if !desk.begin(now, *key, self.client, version, store) {
+                        if !desk.begin(now, *key, self.client(), version, store) {
                             self.refuse(now, counters, 503);
                         }
                     }

@@ -225,7 +225,7 @@ fn a_peer_that_closes_in_the_middle() {
         Act::SendAndClose(reply)
     };
     let (_, failures) = failures_of(1_000, script);
-    assert_eq!(failures, [[Failure { peer: Some(fake_address(0)), cause: Cause::Unreachable }]]);
+    assert_eq!(failures, [[Failure { peer: Some(fake_address(0)), cause: Cause::Broken }]]);
 }
 
 /// MS-PCCRR 3.1.2: 2 seconds for the whole exchange, however it trickles.
@@ -479,7 +479,7 @@ fn a_socket_that_goes_in_the_middle() {
         }
         net.drive_download(0, id, Duration::from_secs(20));
         assert_whole(net.seen(0, id), &content, true);
-        let failure = Failure { peer: Some(fake_address(0)), cause: Cause::Unreachable };
+        let failure = Failure { peer: Some(fake_address(0)), cause: Cause::Broken };
         assert_eq!(blocks(net.seen(0, id)), [(Source::Origin, vec![failure])]);
     }
 }

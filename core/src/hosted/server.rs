@@ -37,6 +37,8 @@ pub struct Limits {
     pub segments: u16,
     /// Bytes of those, by what it says of them.
     pub bytes: u64,
+    /// Content information of those, each of which takes a place in the store, while it arrives too.
+    pub infos: u8,
     /// Blocks asked of it at a time.
     pub blocks: u8,
     /// How long an offer is kept of which no block comes.
@@ -44,9 +46,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Four full batches, 256 MiB, 8 blocks, 30 s.
+    /// Four full batches, 256 MiB, of version 1.0 in full segments, 8 blocks, 30 s.
     fn default() -> Self {
-        Self { segments: 512, bytes: 256 << 20, blocks: 8, patience: Duration::from_secs(30) }
+        Self { segments: 512, bytes: 256 << 20, infos: 8, blocks: 8, patience: Duration::from_secs(30) }
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn hosted_server(input: &[u8], _: &mut [u8]) {
         state.limits = offered::Limits {
             segments: unknown_u32() as u16,
             bytes: unknown_u64(),
+            infos: unknown(),
             blocks: unknown(),
             patience: duration(),
         };

@@ -147,10 +147,6 @@ impl Arriving {
     fn peer(&self) -> SocketAddr {
         let mut peer = self.client;
         peer.set_port(self.port);
-        if let SocketAddr::V6(peer) = &mut peer {
-            // The label of a flow (RFC 6437) makes no other client.
-            peer.set_flowinfo(0);
-        }
         peer
     }
 }
@@ -205,9 +201,12 @@ impl Server<'_> {
 
     /// Makes room for the content information that comes next.
     fn make_info(&mut self, index: usize, infos: &mut dyn InfoStore) {
-        let mut info = infos.create_info().ok();
-        if info.is_none() && self.forget_kept(infos) {
+        let mut info = None;
+        if self.has_place(index) {
             info = infos.create_info().ok();
+            if info.is_none() && self.forget_kept(infos) {
+                info = infos.create_info().ok();
+            }
         }
         let Some(message) = arriving(self.messages, index) else {
             return remove(infos, info);
@@ -217,6 +216,17 @@ impl Server<'_> {
         }
         message.info = info;
         message.turn_to(if info.is_some() { Phase::Info } else { Phase::Ignored });
+    }
+
+    /// Whether the client of a message may have another content information here.
+    fn has_place(&self, index: usize) -> bool {
+        let message = self.messages.get(index).and_then(|message| message.arriving.as_ref());
+        let Some(client) = message.map(|message| message.client.ip()) else { return false };
+        let arriving = self.messages.iter().filter_map(|message| message.arriving.as_ref());
+        let arriving = arriving.filter(|message| message.client.ip() == client && message.info.is_some());
+        let offered = self.offers.iter().filter_map(|row| row.offered.as_ref());
+        let offered = offered.filter(|offered| offered.client.ip() == client && offered.takes_place());
+        arriving.count().saturating_add(offered.count()) < self.state.limits.infos.into()
     }
 
     fn descriptor(&mut self, now: Instant, index: usize, infos: &mut dyn InfoStore) {

@@ -81,6 +81,11 @@ impl Offered {
         self.stage == Stage::Kept && self.asked == 0
     }
 
+    /// Whether it has content information that is of use to its client.
+    pub(super) fn takes_place(&self) -> bool {
+        self.info().is_some() && !self.is_kept()
+    }
+
     pub(super) fn info(&self) -> Option<InfoId> {
         match self.what {
             What::Described(info) => Some(info),

@@ -458,6 +458,34 @@ fn offers_take_turns() {
     assert_ne!(a.client, b.client);
 }
 
+/// Content information has few places in the store: one client has some of them, arriving or whole.
+#[test]
+fn a_client_has_its_share_of_descriptions() {
+    let mut cache = Cache::new(8, Limits { infos: 2, ..Limits::default() });
+    cache.messages.extend([Message::FREE, Message::FREE]);
+    let info = vector!("segment-info-128000-fixed");
+    assert_eq!(cache.send(CLIENT, Version::V1, info), Some(ResponseCode::Ok));
+    let arriving = cache.begin(CLIENT, Version::V1).unwrap();
+    cache.take(arriving, &info[..100]);
+    // 3.1.5.2: it is answered by 0 all the same.
+    assert_eq!(cache.send(CLIENT, Version::V1, info), Some(ResponseCode::Ok));
+    assert_eq!((cache.server().counters().refused, cache.offers()), (1, 1));
+    assert_eq!(cache.send(OTHER, Version::V1, vector!("segment-info-smbtag")), Some(ResponseCode::Ok));
+    cache.take(arriving, &info[100..]);
+    assert_eq!(cache.finish(arriving), Some(ResponseCode::Ok));
+    cache.check();
+    assert_eq!((cache.server().counters().refused, cache.offers()), (1, 1), "they are one segment");
+    while let Some(wanted) = cache.next() {
+        cache.ended(&wanted, Ended::Here(5));
+    }
+    // What is only kept is nobody's share.
+    let others: [&[u8]; 2] = [info, vector!("segment-info-smbtag")];
+    for info in others {
+        assert_eq!(cache.send(CLIENT, Version::V1, info), Some(ResponseCode::Ok));
+    }
+    assert_eq!(cache.server().counters().refused, 1);
+}
+
 /// The turn is a client's and not a segment's: of two clients each has half of what is asked, whatever they offer.
 #[test]
 fn turns_are_those_of_clients() {

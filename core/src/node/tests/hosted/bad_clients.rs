@@ -18,7 +18,7 @@ impl Office {
     }
 
     /// Whether all of the content's blocks are here, verified.
-    fn has(&mut self, content: &[u8]) -> bool {
+    fn has(&self, content: &[u8]) -> bool {
         let (_, segment) = segment(content);
         (0..3).all(|index| self.cache.storage().find(&BlockId { segment, index }).is_some())
     }

@@ -41,6 +41,8 @@ pub(crate) const GONE: Duration = Duration::from_secs(90);
 /// A node, whatever it is made of: so a driver's code exists once.
 pub(crate) trait Machine {
     fn accept(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId>;
+    #[cfg(feature = "tls")]
+    fn accept_secured(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId>;
     fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize;
     fn poll_output<'b>(&mut self, now: Instant, buffer: &'b mut [u8]) -> Option<Output<'b>>;
     fn poll_stream(&mut self, now: Instant, stream: StreamId, room: &mut [u8]) -> Result<usize, StreamError>;
@@ -58,6 +60,11 @@ where
 {
     fn accept(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
         self.accept(now, remote)
+    }
+
+    #[cfg(feature = "tls")]
+    fn accept_secured(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
+        self.accept_secured(now, remote)
     }
 
     fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {
@@ -81,6 +88,11 @@ where
 impl<M: Machine> Machine for &mut M {
     fn accept(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
         (**self).accept(now, remote)
+    }
+
+    #[cfg(feature = "tls")]
+    fn accept_secured(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
+        (**self).accept_secured(now, remote)
     }
 
     fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {

@@ -19,6 +19,8 @@ mod sockets;
 #[cfg(feature = "tls")]
 mod tls;
 
+#[cfg(feature = "tls")]
+use core::cmp::Reverse;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::collections::HashMap;
@@ -28,6 +30,8 @@ use std::sync::Arc;
 use std::time;
 use std::vec::Vec;
 
+#[cfg(feature = "tls")]
+use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
 use peerdist_core::api::Application;
 use peerdist_core::crypto::Crypto;
@@ -69,12 +73,21 @@ const EVENTS: usize = 256;
 
 const WAKER: Token = Token(0);
 
-/// The tokens of a way's three sockets begin here; there are as many as there are families.
+/// The tokens of a way's sockets begin here; there are as many as there are families.
 const FIRST_WAY: usize = 1;
-const WAY_SOCKETS: usize = 3;
+const WAY_SOCKETS: usize = 4;
 
 /// The tokens of connections begin here.
 const FIRST_CONNECTION: usize = 16;
+
+/// How long a client may take to secure its connection: several round trips, and the time to look at a certificate.
+#[cfg(feature = "tls")]
+const HANDSHAKE: node_time::Duration = node_time::Duration::from_secs(10);
+
+/// Connections that are being secured at once, and half of all at most. One more makes room for itself: with it goes
+/// the oldest of the client that has most of them, so nobody is kept out by what others have abandoned.
+#[cfg(feature = "tls")]
+const HANDSHAKES: usize = 64;
 
 /// An address of this machine, with its network and the number of its interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +162,9 @@ pub struct Counters {
     pub received: u64,
     /// See `received`.
     pub sent: u64,
+    /// Connections that were to be secured, and were not: what came was no TLS, or none that we speak, or not all of
+    /// it in time.
+    pub not_secured: u64,
 }
 
 /// The sockets of a node.
@@ -163,6 +179,9 @@ pub struct Driver {
     /// Where in `connections` a stream is.
     by_stream: HashMap<StreamId, usize>,
     origins: Origins,
+    /// By what connections are secured, where that is so.
+    #[cfg(feature = "tls")]
+    secured: Option<Arc<rustls::ServerConfig>>,
     per_client: usize,
     /// Before then, no connection is taken: there was no room for the last one.
     accept_after: Instant,
@@ -179,8 +198,8 @@ impl Driver {
         let (ways, port) = any_port(options.port, || {
             let (mut ways, mut port) = (Vec::new(), options.port);
             for (index, local) in options.addresses.iter().enumerate().take(2) {
-                let first = FIRST_WAY.saturating_add(index.saturating_mul(WAY_SOCKETS));
-                let way = Way::open(local, options.serve.then_some(port), poll.registry(), first)?;
+                let port_served = options.serve.then_some(port);
+                let way = Way::open(local, port_served, poll.registry(), first_token(index))?;
                 port = way.port().unwrap_or(port);
                 ways.push(way);
             }
@@ -196,11 +215,26 @@ impl Driver {
             connections: (0..options.connections).map(|_| None).collect(),
             by_stream: HashMap::new(),
             origins: Origins::default(),
+            #[cfg(feature = "tls")]
+            secured: None,
             per_client: options.per_client,
             accept_after: Instant::ZERO,
             buffer: std::vec![0; BUFFER_BYTES],
             output: std::vec![0; BUFFER_BYTES],
             counters: Counters::default(),
+        })
+    }
+
+    /// Takes connections on one more port, at the same addresses, which are secured by TLS before the node knows of
+    /// them. Returns the port: 0 has the system choose one.
+    #[cfg(feature = "tls")]
+    pub fn listen_secured(&mut self, port: u16, config: Arc<rustls::ServerConfig>) -> Result<u16, OpenError> {
+        self.secured = Some(config);
+        let Self { ways, poll, .. } = self;
+        any_port(port, || {
+            ways.iter_mut().enumerate().try_fold(port, |port, (index, way)| {
+                way.listen_secured(port, poll.registry(), first_token(index))
+            })
         })
     }
 
@@ -325,29 +359,93 @@ impl Driver {
                     return accepted;
                 };
                 accepted = true;
-                let from = unscoped(from);
-                // Nobody gives way to a connection that the node does not want.
-                let room = self.room().filter(|_| self.connections_of(from.ip()) < self.per_client);
-                let stream = room.and_then(|room| Some((room, node.accept(now, from)?)));
-                let Some((room, stream)) = stream else {
-                    self.counters.refused += 1;
-                    Pipe::new(socket).reset();
-                    continue;
+                self.admit(now, node, Pipe::new(socket), unscoped(from));
+            }
+            #[cfg(feature = "tls")]
+            for _ in 0..ACCEPTS {
+                let Some(result) = self.ways.get_mut(index).and_then(Way::accept_secured) else { break };
+                let Ok((socket, from)) = result else {
+                    self.accept_after = now + FILES_WAIT;
+                    return accepted;
                 };
-                self.counters.accepted += 1;
-                let connection = Connection::accepted(Pipe::new(socket), stream, from.ip());
-                if !self.keep(room, connection, stream) {
-                    node.handle_input(now, Input::Lost { stream });
-                }
+                accepted = true;
+                self.greet(now, socket, unscoped(from).ip());
             }
         }
         accepted
     }
 
+    /// Offers the node a connection.
+    fn admit(&mut self, now: Instant, node: &mut dyn Machine, pipe: Pipe, from: SocketAddr) {
+        // Nobody gives way to a connection that the node does not want.
+        let room = self.room().filter(|_| self.connections_of(from.ip()) < self.per_client);
+        let stream = room.and_then(|room| Some((room, node.accept(now, from)?)));
+        let Some((room, stream)) = stream else {
+            self.counters.refused += 1;
+            return pipe.reset();
+        };
+        self.counters.accepted += 1;
+        if !self.keep(room, Connection::accepted(pipe, stream, from.ip()), Some(stream)) {
+            node.handle_input(now, Input::Lost { stream });
+        }
+    }
+
+    /// Begins to secure a connection, before the node knows of it.
+    #[cfg(feature = "tls")]
+    fn greet(&mut self, now: Instant, socket: TcpStream, client: IpAddr) {
+        let Some(config) = self.secured.clone() else { return };
+        if self.connections_of(client) >= self.per_client {
+            self.counters.refused += 1;
+            return Pipe::new(socket).reset();
+        }
+        let greeting = |connection: &Connection| Some((connection.client?, connection.greeting_deadline()?));
+        let rows = || self.connections.iter().enumerate();
+        let clients = || rows().filter_map(|(_, row)| Some(greeting(row.as_ref()?)?.0));
+        if clients().count() >= HANDSHAKES.min(self.connections.len() / 2) {
+            let mine = |client: IpAddr| clients().filter(|other| *other == client).count();
+            let oldest = rows().filter_map(|(index, row)| {
+                let (client, deadline) = greeting(row.as_ref()?)?;
+                Some((mine(client), Reverse(deadline), index))
+            });
+            let oldest = oldest.max().and_then(|(.., index)| self.connections.get_mut(index)?.take());
+            oldest.into_iter().for_each(Connection::reset);
+            self.counters.not_secured += 1;
+        }
+        let room = self.room().zip(Pipe::secured(socket, config).ok());
+        let kept = room.is_some_and(|(room, pipe)| {
+            self.keep(room, Connection::greeting(pipe, now + HANDSHAKE, client), None)
+        });
+        self.counters.refused += u64::from(!kept);
+    }
+
+    /// Tells the node of a connection that is secured; whether it takes it.
+    #[cfg(feature = "tls")]
+    fn greeted(&mut self, now: Instant, node: &mut dyn Machine, index: usize) {
+        let Some(connection) = self.connections.get_mut(index).and_then(Option::as_mut) else { return };
+        // Of whom the address is all that matters.
+        let remote = connection.client.map(|client| SocketAddr::new(client, 0));
+        match remote.and_then(|remote| node.accept_secured(now, remote)) {
+            Some(stream) => {
+                connection.open(stream);
+                self.by_stream.insert(stream, index);
+                self.counters.accepted += 1;
+            }
+            None => {
+                self.counters.refused += 1;
+                self.connections
+                    .get_mut(index)
+                    .and_then(Option::take)
+                    .into_iter()
+                    .for_each(Connection::reset);
+            }
+        }
+    }
+
     fn receive_streams(&mut self, now: Instant, node: &mut Layer<'_>) -> bool {
         let mut moved = false;
-        let Self { connections, by_stream, buffer, counters, .. } = self;
-        for slot in connections {
+        for index in 0..self.connections.len() {
+            let Self { connections, by_stream, buffer, counters, .. } = self;
+            let Some(slot) = connections.get_mut(index) else { break };
             let Some(connection) = slot else { continue };
             match connection.receive(now, node, buffer, counters) {
                 Moved::Nothing => {}
@@ -359,6 +457,16 @@ impl Driver {
                     node.lost(now, stream, error);
                 }
                 Moved::Gone => *slot = None,
+                #[cfg(feature = "tls")]
+                Moved::Greeted => {
+                    moved = true;
+                    self.greeted(now, node, index);
+                }
+                #[cfg(feature = "tls")]
+                Moved::Rejected => {
+                    counters.not_secured += 1;
+                    *slot = None;
+                }
             }
         }
         moved
@@ -429,6 +537,8 @@ impl Driver {
                     }
                 }
                 Moved::Gone => *slot = None,
+                #[cfg(feature = "tls")]
+                Moved::Greeted | Moved::Rejected => {}
             }
         }
         moved
@@ -450,7 +560,11 @@ impl Driver {
         let way = self.ways.iter().find(|way| way.local.subnet.address.is_ipv4() == remote.is_ipv4());
         let remote = way.map_or(remote, |way| way.scoped(remote));
         let connection = Connection::connecting(Pipe::connect(remote)?, stream);
-        if self.keep(room, connection, stream) { Ok(()) } else { Err(io::ErrorKind::OutOfMemory.into()) }
+        if self.keep(room, connection, Some(stream)) {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::OutOfMemory.into())
+        }
     }
 
     /// A place for a connection: an empty one, or that of one that has only to be closed.
@@ -469,14 +583,14 @@ impl Driver {
     }
 
     /// Keeps a connection in a place. What was being closed there ends.
-    fn keep(&mut self, index: usize, mut connection: Connection, stream: StreamId) -> bool {
+    fn keep(&mut self, index: usize, mut connection: Connection, stream: Option<StreamId>) -> bool {
         let token = Token(FIRST_CONNECTION.saturating_add(index));
         let kept = connection.register(self.poll.registry(), token).is_ok();
         if let (true, Some(slot)) = (kept, self.connections.get_mut(index)) {
             if let Some(closing) = slot.replace(connection) {
                 closing.reset();
             }
-            self.by_stream.insert(stream, index);
+            self.by_stream.extend(stream.map(|stream| (stream, index)));
         }
         kept
     }
@@ -488,7 +602,7 @@ impl Driver {
 
     fn deadline(&self, now: Instant) -> Option<Instant> {
         let accept = Some(self.accept_after).filter(|at| *at > now);
-        let closing = self.connections.iter().flatten().filter_map(Connection::closing_deadline).min();
+        let closing = self.connections.iter().flatten().filter_map(Connection::deadline).min();
         earliest(accept, closing)
     }
 }
@@ -553,6 +667,11 @@ impl fmt::Display for OpenError {
 }
 
 impl core::error::Error for OpenError {}
+
+/// The token of the first socket of a way.
+fn first_token(way: usize) -> usize {
+    FIRST_WAY.saturating_add(way.saturating_mul(WAY_SOCKETS))
+}
 
 /// The address as the node knows it: the number of an interface means nothing to it, and would make two
 /// peers out of one.

@@ -30,6 +30,11 @@ impl Machine for AtHand {
         None
     }
 
+    #[cfg(feature = "tls")]
+    fn accept_secured(&mut self, _: Instant, _: SocketAddr) -> Option<StreamId> {
+        None
+    }
+
     fn handle_input(&mut self, _: Instant, _: Input<'_>) -> usize {
         0
     }

@@ -16,6 +16,9 @@ use crate::machine::{LINGER, Machine};
 /// Bytes that are read from a connection in one pass, so that none starves the others.
 const PASS_BYTES: usize = 512 * 1024;
 
+/// What a read counts for that brought no plain bytes.
+const INTERRUPTED_BYTES: usize = PASS_BYTES / 4;
+
 pub(super) struct Connection {
     pipe: Pipe,
     state: State,
@@ -33,6 +36,9 @@ pub(super) struct Connection {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// The handshake of TLS is under way, and has to be over by then. The node does not know of it.
+    #[cfg(feature = "tls")]
+    Greeting(Instant),
     Open {
         stream: StreamId,
         connected: bool,
@@ -60,22 +66,33 @@ pub(super) enum Moved {
     Something,
     /// The stream has to be forgotten, and the node told.
     Lost(StreamId, io::Error),
+    /// It is secured, and the node may be told.
+    #[cfg(feature = "tls")]
+    Greeted,
+    /// It could not be secured, or not in time.
+    #[cfg(feature = "tls")]
+    Rejected,
     /// There is nothing left to do for it.
     Gone,
 }
 
 impl Connection {
     pub(super) fn accepted(pipe: Pipe, stream: StreamId, client: IpAddr) -> Self {
-        Self::new(pipe, stream, Some(client))
+        Self::new(pipe, State::opened(stream), Some(client))
     }
 
     pub(super) fn connecting(pipe: Pipe, stream: StreamId) -> Self {
-        Self::new(pipe, stream, None)
+        Self::new(pipe, State::Open { stream, connected: false, eof: false, blocked: false }, None)
     }
 
-    fn new(pipe: Pipe, stream: StreamId, client: Option<IpAddr>) -> Self {
+    /// One that has to be secured until then.
+    #[cfg(feature = "tls")]
+    pub(super) fn greeting(pipe: Pipe, deadline: Instant, client: IpAddr) -> Self {
+        Self::new(pipe, State::Greeting(deadline), Some(client))
+    }
+
+    fn new(pipe: Pipe, state: State, client: Option<IpAddr>) -> Self {
         let connected = client.is_some();
-        let state = State::Open { stream, connected, eof: false, blocked: false };
         // The first event says when it is ready; what is open may be so before.
         let (readable, writable) = (connected, connected);
         let (held, unsent) = (Vec::new(), Unsent::default());
@@ -89,6 +106,21 @@ impl Connection {
     pub(super) fn ready(&mut self, readable: bool, writable: bool) {
         self.readable |= readable;
         self.writable |= writable;
+    }
+
+    /// It is secured, and that stream of the node's.
+    #[cfg(feature = "tls")]
+    pub(super) fn open(&mut self, stream: StreamId) {
+        self.state = State::opened(stream);
+    }
+
+    /// Until when it has to be secured, if it has.
+    #[cfg(feature = "tls")]
+    pub(super) fn greeting_deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Greeting(deadline) => Some(deadline),
+            State::Open { .. } | State::Closing { .. } => None,
+        }
     }
 
     /// The node takes bytes again.
@@ -111,8 +143,18 @@ impl Connection {
 
     pub(super) fn closing_deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Open { .. } => None,
             State::Closing { deadline, .. } => Some(deadline),
+            _ => None,
+        }
+    }
+
+    /// When it ends, unless it moves on.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            #[cfg(feature = "tls")]
+            State::Greeting(deadline) => Some(deadline),
+            State::Closing { deadline, .. } => Some(deadline),
+            State::Open { .. } => None,
         }
     }
 
@@ -125,6 +167,8 @@ impl Connection {
         counters: &mut Counters,
     ) -> Moved {
         let stream = match self.state {
+            #[cfg(feature = "tls")]
+            State::Greeting(deadline) => return self.greet(now, deadline),
             State::Closing { deadline, drained } => return self.linger(now, deadline, drained, buffer),
             State::Open { stream, connected: false, .. } => {
                 if !self.readable && !self.writable {
@@ -133,7 +177,7 @@ impl Connection {
                 return match self.pipe.finish_connect() {
                     Ok(true) => {
                         (self.readable, self.writable) = (true, true);
-                        self.state = State::Open { stream, connected: true, eof: false, blocked: false };
+                        self.state = State::opened(stream);
                         node.handle_input(now, Input::Connected { stream });
                         Moved::Something
                     }
@@ -171,11 +215,32 @@ impl Connection {
                     moved = true;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    (passed, moved) = (passed.saturating_add(INTERRUPTED_BYTES), true);
+                }
                 Err(error) => return Moved::Lost(stream, error),
             }
         }
         if moved { Moved::Something } else { Moved::Nothing }
+    }
+
+    #[cfg(feature = "tls")]
+    fn greet(&mut self, now: Instant, deadline: Instant) -> Moved {
+        if now >= deadline {
+            return Moved::Rejected;
+        }
+        if !self.readable {
+            return Moved::Nothing;
+        }
+        match self.pipe.greet() {
+            Ok(()) => Moved::Greeted,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.readable = false;
+                Moved::Something
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Moved::Something,
+            Err(_) => Moved::Rejected,
+        }
     }
 
     /// Offers the node what it did not use before; whether it used any.
@@ -210,9 +275,12 @@ impl Connection {
         buffer: &mut [u8],
         counters: &mut Counters,
     ) -> Moved {
-        let State::Open { stream, connected: true, .. } = self.state else { return Moved::Nothing };
+        let State::Open { stream, connected: true, .. } = self.state else {
+            self.flush();
+            return Moved::Nothing;
+        };
         let mut moved = false;
-        while self.writable {
+        while self.flush() {
             if !self.unsent.is_empty() {
                 moved |= self.send_unsent(counters);
                 continue;
@@ -253,14 +321,31 @@ impl Connection {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.writable = false;
-                    if error.kind() != io::ErrorKind::WouldBlock {
-                        self.readable = true;
-                        self.broken = Some(error);
-                    }
+                    self.stop(error);
                     return 0;
                 }
             }
+        }
+    }
+
+    /// Writes what was encrypted and is still here; whether it takes more.
+    fn flush(&mut self) -> bool {
+        while self.writable {
+            match self.pipe.flush() {
+                Ok(()) => return true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.stop(error),
+            }
+        }
+        false
+    }
+
+    /// It takes nothing, for now or for good.
+    fn stop(&mut self, error: io::Error) {
+        self.writable = false;
+        if error.kind() != io::ErrorKind::WouldBlock {
+            self.readable = true;
+            self.broken = Some(error);
         }
     }
 
@@ -270,10 +355,14 @@ impl Connection {
             return Moved::Gone;
         }
         let mut counters = Counters::default();
-        while self.writable && !self.unsent.is_empty() {
+        while self.flush() && !self.unsent.is_empty() {
             self.send_unsent(&mut counters);
         }
-        if !drained && self.unsent.is_empty() {
+        #[cfg(feature = "tls")]
+        if self.unsent.is_empty() {
+            self.pipe.announce_end();
+        }
+        if !drained && self.unsent.is_empty() && self.flush() {
             self.pipe.shutdown();
             (drained, self.readable) = (true, true);
             self.state = State::Closing { deadline: now + LINGER, drained };
@@ -285,11 +374,20 @@ impl Connection {
                 Ok(0) => self.readable = false,
                 Ok(len) => passed = passed.saturating_add(len),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    passed = passed.saturating_add(INTERRUPTED_BYTES);
+                }
                 Err(_) => return Moved::Gone,
             }
         }
         if passed > 0 { Moved::Something } else { Moved::Nothing }
+    }
+}
+
+impl State {
+    /// A stream of the node's, on which bytes pass.
+    fn opened(stream: StreamId) -> Self {
+        Self::Open { stream, connected: true, eof: false, blocked: false }
     }
 }
 

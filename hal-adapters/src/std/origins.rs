@@ -183,6 +183,11 @@ impl Machine for Layer<'_> {
         self.node.accept(now, remote)
     }
 
+    #[cfg(feature = "tls")]
+    fn accept_secured(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
+        self.node.accept_secured(now, remote)
+    }
+
     fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {
         let (stream, len) = match input {
             Input::Data { stream, data } => (stream, data.len()),

@@ -13,8 +13,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Local, OpenError};
 
-/// Connections that wait to be taken.
-const BACKLOG: i32 = 128;
+/// Connections that wait to be taken: those of a whole office that comes to work.
+const BACKLOG: i32 = 1_024;
 
 /// Datagrams to the group that are remembered: all that can be on their way back to us.
 const ECHOES: usize = 64;
@@ -34,6 +34,9 @@ pub(super) struct Way {
     /// Hears what is meant for the group.
     group: Option<Udp>,
     listener: Option<Listener>,
+    /// Where connections are secured first.
+    #[cfg(feature = "tls")]
+    secured: Option<Listener>,
 }
 
 struct Udp {
@@ -78,7 +81,32 @@ impl Way {
             listener.map_err(|error| OpenError::Listen(at(port), error))
         });
         let own = Udp::register(own, registry, first).map_err(discovery)?;
-        Ok(Self { local: *local, own, group, listener: listener.transpose()? })
+        Ok(Self {
+            local: *local,
+            own,
+            group,
+            listener: listener.transpose()?,
+            #[cfg(feature = "tls")]
+            secured: None,
+        })
+    }
+
+    /// Listens for connections that are secured, too; the port.
+    #[cfg(feature = "tls")]
+    pub(super) fn listen_secured(
+        &mut self,
+        port: u16,
+        registry: &Registry,
+        first: usize,
+    ) -> Result<u16, OpenError> {
+        let address = scoped(SocketAddr::new(self.local.subnet.address, port), self.local.interface);
+        let listen = |error| OpenError::Listen(address, error);
+        // What was opened before gives its port free.
+        self.secured = None;
+        let listener = Listener::open(address, registry, first.saturating_add(3)).map_err(listen)?;
+        let port = listener.socket.local_addr().map_err(listen)?.port();
+        self.secured = Some(listener);
+        Ok(port)
     }
 
     /// The port of the listener.
@@ -91,6 +119,8 @@ impl Way {
     pub(super) fn ready(&mut self, socket: usize) {
         match (socket, &mut self.group, &mut self.listener) {
             (0, ..) => self.own.readable = true,
+            #[cfg(feature = "tls")]
+            (3, ..) => self.secured.iter_mut().for_each(|listener| listener.readable = true),
             (1, Some(group), _) => group.readable = true,
             (2, _, Some(listener)) => listener.readable = true,
             _ => {}
@@ -110,19 +140,13 @@ impl Way {
 
     /// The next connection. An error means that there is no room in the system's tables.
     pub(super) fn accept(&mut self) -> Option<io::Result<(TcpStream, SocketAddr)>> {
-        let listener = self.listener.as_mut().filter(|listener| listener.readable)?;
-        loop {
-            match listener.socket.accept() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    listener.readable = false;
-                    return None;
-                }
-                Err(error) if is_shortage(&error) => return Some(Err(error)),
-                // That one is gone again; there may be another behind it.
-                Err(_) => {}
-                Ok(accepted) => return Some(Ok(accepted)),
-            }
-        }
+        self.listener.as_mut()?.accept()
+    }
+
+    /// The next of those that are to be secured.
+    #[cfg(feature = "tls")]
+    pub(super) fn accept_secured(&mut self) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+        self.secured.as_mut()?.accept()
     }
 
     /// The address with the number of our interface, where it takes one.
@@ -168,6 +192,19 @@ impl Listener {
         let mut socket = TcpListener::from_std(socket.into());
         registry.register(&mut socket, Token(token), Interest::READABLE)?;
         Ok(Self { socket, readable: true })
+    }
+
+    fn accept(&mut self) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+        while self.readable {
+            match self.socket.accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if is_shortage(&error) => return Some(Err(error)),
+                // That one is gone again; there may be another behind it.
+                Err(_) => {}
+                Ok(accepted) => return Some(Ok(accepted)),
+            }
+        }
+        None
     }
 }
 

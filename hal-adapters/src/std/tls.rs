@@ -1,11 +1,15 @@
 //! TLS, between bytes that a node knows and those that a driver moves.
 
+mod served;
+
 use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
 use std::vec::Vec;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
+
+pub(super) use self::served::Served;
 
 /// Plain bytes that are taken out of a session at once: those of a record.
 const PLAIN_BYTES: usize = 16 * 1024;

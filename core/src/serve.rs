@@ -223,7 +223,8 @@ impl Upload {
                     self.purpose =
                         if method == b"POST" { purpose_of(target, self.secured) } else { Purpose::None };
                     if let Purpose::Offer(version) = self.purpose {
-                        let Some(Offers { desk, key }) = &mut offers else {
+                        let offers = offers.as_mut().filter(|offers| offers.desk.takes(version));
+                        let Some(Offers { desk, key }) = offers else {
                             self.purpose = Purpose::None;
                             continue;
                         };

@@ -36,7 +36,12 @@ impl TryCryptoRng for Fixed {}
 
 /// The content information 1.0 of a content.
 pub fn published_v1(content: &[u8]) -> Vec<u8> {
-    let (algorithm, len) = (HashAlgorithm::Sha256, content.len() as u64);
+    published_by(HashAlgorithm::Sha256, content)
+}
+
+/// The same by any algorithm.
+pub fn published_by(algorithm: HashAlgorithm, content: &[u8]) -> Vec<u8> {
+    let len = content.len() as u64;
     let mut info = vec![0; v1::info_len(algorithm, len).unwrap() as usize];
     let ks = server_secret(&mut SoftCrypto, algorithm, b"secret");
     let mut publisher = publish::v1::Publisher::new(algorithm, ks, len).unwrap();

@@ -52,6 +52,26 @@ impl Default for Limits {
     }
 }
 
+/// What a hosted cache takes, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Rules {
+    /// Offers of version 1.0.
+    pub v1: bool,
+    /// Offers of version 2.0.
+    pub v2: bool,
+    /// Blocks offered by version 1.0 are kept as they come, like those of version 2.0: faster, and whoever offers
+    /// garbage has it handed out, until those who get it find out. MS-PCCRC 2.2 demands that they are verified.
+    pub trusts: bool,
+}
+
+impl Default for Rules {
+    /// Both versions; what can be verified, is.
+    fn default() -> Self {
+        Self { v1: true, v2: true, trusts: false }
+    }
+}
+
 /// What happened, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -137,6 +157,9 @@ pub struct Key(pub u64);
 
 /// What takes messages: the server, as whoever carries them sees it.
 pub trait Desk {
+    /// Whether there is a URL of that version here.
+    fn takes(&self, version: Version) -> bool;
+
     /// A message begins, from that client, at the URL of that version; `false` if too many are arriving. The port
     /// that counts is the one that the message names.
     fn begin(
@@ -173,6 +196,8 @@ pub struct Server<'a> {
 pub struct State {
     /// What each client may do.
     pub limits: Limits,
+    /// What is taken.
+    pub rules: Rules,
     /// What happened so far.
     pub counters: Counters,
     /// Clients that could not be reached.
@@ -197,6 +222,14 @@ impl State {
 }
 
 impl Desk for Server<'_> {
+    fn takes(&self, version: Version) -> bool {
+        let Rules { v1, v2, .. } = self.state.rules;
+        match version {
+            Version::V1 => v1,
+            Version::V2 => v2,
+        }
+    }
+
     fn begin(
         &mut self,
         now: Instant,

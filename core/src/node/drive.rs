@@ -253,8 +253,8 @@ where
     /// Gives up what has run out of time.
     #[inline(never)]
     fn expire(&mut self, now: Instant) {
-        for index in 0..STREAMS {
-            let Some(stream) = self.streams.get_mut(index) else { continue };
+        for index in 0..self.streams.len() {
+            let Some(stream) = self.streams.get_mut(index) else { break };
             if stream.deadline().is_none_or(|deadline| deadline > now) {
                 continue;
             }

@@ -9,7 +9,7 @@ use peerdist_hal::file::MAX_BLOCKS;
 use peerdist_sim::net::cache::{self, Limits};
 use peerdist_sim::net::local;
 use peerdist_sim::net::peer::Peer;
-use peerdist_sim::net::station::{Hosting, Setup, Station};
+use peerdist_sim::net::station::{Hosting, PEER_STREAMS, Setup, Station};
 use peerdist_sim::net::wire::Tap;
 
 use super::admin::{self, AdminArgs};
@@ -105,19 +105,21 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
         warn_of_no_multicast(bind);
     }
     let (hosted, hosting) = (&args.hosted, args.hosted.hosting()?);
-    args.serve.run(bind, tap, hosting, &|_| String::new(), &mut |station| hosted.tell_failure(station))
+    args.serve.run::<PEER_STREAMS>(bind, tap, hosting, &|_, _| String::new(), &mut |station| {
+        hosted.tell_failure(station);
+    })
 }
 
 impl ServeArgs {
-    /// Serves at this address until a signal comes. Says that it is ready, and `more` of where it is; calls `each` in
-    /// every turn.
-    pub fn run(
+    /// Serves at this address until a signal comes. Says that it is ready, and `more` of where it is, plainly and by
+    /// TLS; calls `each` in every turn.
+    pub fn run<const STREAMS: usize>(
         self,
         bind: IpAddr,
         tap: Option<Tap>,
         hosting: Hosting,
-        more: &dyn Fn(SocketAddr) -> String,
-        each: &mut dyn FnMut(&mut Station),
+        more: &dyn Fn(SocketAddr, Option<SocketAddr>) -> String,
+        each: &mut dyn FnMut(&mut Station<STREAMS>),
     ) -> Result<Ending, Failure> {
         let addresses = if tap.is_some() { Ok(Vec::new()) } else { local::of_interface(bind) };
         let addresses = addresses.map_err(|error| Failure(format!("--bind: {error}")))?;
@@ -132,7 +134,7 @@ impl ServeArgs {
         signals::on_end(move || control.stop());
         let ready = SocketAddr::new(bind, station.driver.port());
         let mut lines = format!("ready {ready}, {size} bytes in {}\n", self.cache.display());
-        lines += &more(ready);
+        lines += &more(ready, station.tls_port.map(|port| SocketAddr::new(bind, port)));
         if let Some(admin) = admin {
             let peer = Peer { control: station.control(), cache: self.cache, limits };
             lines += &admin::start(admin, Arc::new(peer))?;

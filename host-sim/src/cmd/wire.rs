@@ -68,7 +68,7 @@ impl Bind {
 }
 
 /// Puts a node on the network. What it has to go without is told.
-pub fn open(setup: Setup) -> Result<Station, Failure> {
+pub fn open<const STREAMS: usize>(setup: Setup) -> Result<Station<STREAMS>, Failure> {
     let station = Station::open(setup).map_err(|error| Failure(error.told()))?;
     station.warning.iter().for_each(|warning| tell(warning));
     Ok(station)

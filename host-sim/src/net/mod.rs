@@ -9,7 +9,8 @@
 //!  wire local cache   └──http1──┘        sockets, addresses and files; connections and limits, by hyper
 //! ```
 //!
-//! [`holder`] says who has a port that we wanted; [`names`] asks for addresses without waiting for them.
+//! [`holder`] says who has a port that we wanted; [`names`] asks for addresses without waiting for them; [`tls`]
+//! has the certificate of a server.
 
 pub mod admin;
 pub mod cache;
@@ -22,4 +23,5 @@ pub mod origin;
 pub mod peer;
 pub mod percent;
 pub mod station;
+pub mod tls;
 pub mod wire;

@@ -15,16 +15,16 @@ use super::station::Control;
 const FORGOTTEN_AT_ONCE: usize = 64;
 
 /// A peer that can be asked how it does.
-pub struct Peer {
+pub struct Peer<const STREAMS: usize> {
     /// How its node is reached.
-    pub control: Control,
+    pub control: Control<STREAMS>,
     /// Where its cache is.
     pub cache: PathBuf,
     /// What that keeps.
     pub limits: Limits,
 }
 
-impl Administered for Peer {
+impl<const STREAMS: usize> Administered for Peer<STREAMS> {
     fn status(&self) -> Value {
         let now = self.control.snapshot();
         let addresses = now.addresses.iter().map(|local| local.subnet.address.to_string());
@@ -89,6 +89,8 @@ impl Administered for Peer {
                 "BlocksNotOffered": offers.unusable,
             })),
             "HostedCacheServer": now.offers.map(|offers| json!({
+                "HttpsPort": now.tls_port,
+                "ConnectionsNotSecured": now.sockets.not_secured,
                 "MessagesAnswered": offers.messages,
                 "MessagesDropped": offers.dropped,
                 "SegmentsOffered": offers.offered,
@@ -140,7 +142,11 @@ impl Administered for Peer {
                 "peer_connections_total",
                 "Connections from peers.",
                 "outcome",
-                &[("taken", now.sockets.accepted), ("refused", now.sockets.refused)],
+                &[
+                    ("taken", now.sockets.accepted),
+                    ("refused", now.sockets.refused),
+                    ("not_secured", now.sockets.not_secured),
+                ],
             ),
             Metric::labeled(
                 "peer_stream_bytes_total",

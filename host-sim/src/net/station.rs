@@ -11,11 +11,13 @@ use peerdist_core::discovery::server::{self as answering, Server};
 use peerdist_core::discovery::{GROUP_V4, GROUP_V6};
 use peerdist_core::encoding::InfoVersion;
 use peerdist_core::hosted::client::{self, Client, Counters as OfferingCounters, News, Place, Places};
-use peerdist_core::hosted::server::{Counters as OfferCounters, Limits};
+use peerdist_core::hosted::server::{Counters as OfferCounters, Limits, Rules};
+use peerdist_core::limits::MAX_UPLOADS;
 use peerdist_core::node::{Config, Counters, DOWNLOADS, Hosted, HostedCache, Node, Output, Service, Serving};
 use peerdist_core::retrieval::server::Role as ServerRole;
 use peerdist_core::time::{Instant, earliest};
 use peerdist_hal::file;
+use peerdist_hal::std::rustls::ServerConfig;
 use peerdist_hal::std::{Clock, Counters as SocketCounters, Driver, Local, OpenError, Options, Waker};
 #[cfg(target_os = "linux")]
 use peerdist_hal::tap;
@@ -29,17 +31,23 @@ use super::wire::{Tap, Wire};
 use crate::crypto::FastCrypto;
 
 /// Connections of a node at once: those of 64 uploads, and of our own downloads.
-const STREAMS: usize = 96;
+pub const PEER_STREAMS: usize = MAX_UPLOADS + 32;
+
+/// Uploads of a hosted cache at once (fact 48).
+const HOSTED_UPLOADS: usize = 1_024;
+
+/// Connections of a hosted cache at once: those of its uploads, and to clients that offer.
+pub const HOSTED_STREAMS: usize = HOSTED_UPLOADS + 96;
 
 /// Of these, what incoming connections never take.
 const RESERVED_STREAMS: usize = 24;
 
-/// Connections of the system: some are being closed, beside those of the node.
-const CONNECTIONS: usize = STREAMS * 2;
+/// Connections of the system for each of the node's: some are being closed, or secured.
+const CONNECTIONS_PER_STREAM: usize = 2;
 
-/// Of these, what one remote address may take: enough for several peers behind it, and not enough to
+/// The share of these that one remote address may take: enough for several peers behind it, and not enough to
 /// shut out the others.
-const CLIENT_CONNECTIONS: usize = CONNECTIONS / 4;
+const CLIENTS: usize = 4;
 
 /// Blocks that are fetched at once: what two downloads ask for.
 const BLOCKS: usize = 32;
@@ -56,11 +64,12 @@ const OFFERS: usize = 4096;
 /// Segments that wait to be offered to a hosted cache: of those that a download gets meanwhile, what comes in a second.
 const NEWS: usize = 1024;
 
-/// The node.
-pub type NetNode = Node<Storage, FastCrypto, ChaCha20Rng, STREAMS, BLOCKS, DOWNLOADS, Role>;
+/// The node, with so many connections.
+pub type NetNode<const STREAMS: usize = PEER_STREAMS> =
+    Node<Storage, FastCrypto, ChaCha20Rng, STREAMS, BLOCKS, DOWNLOADS, Role<STREAMS>>;
 
 /// What a node is to others: a peer, until it is made a hosted cache, or one that offers to hosted caches.
-pub struct Role {
+pub struct Role<const STREAMS: usize> {
     peer: Serving,
     /// Without rows, nothing is offered.
     news: Vec<News>,
@@ -68,7 +77,7 @@ pub struct Role {
     hosted: Option<Box<HostedCache<OFFERS, STREAMS>>>,
 }
 
-impl Service for Role {
+impl<const STREAMS: usize> Service for Role<STREAMS> {
     const SERVES: bool = true;
 
     fn new(config: answering::Config, instance_id: u32, rng: &mut dyn CryptoRng) -> Self {
@@ -104,7 +113,7 @@ impl Service for Role {
 }
 
 /// Something to do with the node, between two of its steps.
-pub type Command = Box<dyn FnOnce(&mut NetNode) + Send>;
+pub type Command<const STREAMS: usize> = Box<dyn FnOnce(&mut NetNode<STREAMS>) + Send>;
 
 /// How a station is set up.
 pub struct Setup {
@@ -135,8 +144,24 @@ pub enum Hosting {
         /// Whether peers are asked too, and answered.
         with_peers: bool,
     },
-    /// It is one itself, and does so much for one client.
-    Here(Limits),
+    /// It is one itself.
+    Here(HostedSetup),
+}
+
+/// How a hosted cache is offered something.
+#[derive(Clone, Debug, Default)]
+pub struct HostedSetup {
+    /// What is done for one client.
+    pub limits: Limits,
+    /// What is taken.
+    pub rules: Rules,
+    /// Where version 1 is: on one more port, where connections are secured in this way.
+    pub tls: Option<(u16, Arc<ServerConfig>)>,
+}
+
+/// Connections of the system for a node with so many, and so files.
+pub const fn connections(streams: usize) -> usize {
+    CONNECTIONS_PER_STREAM * streams
 }
 
 /// Why a station could not be set up.
@@ -173,29 +198,31 @@ impl SetupError {
 }
 
 /// A node with its sockets.
-pub struct Station {
+pub struct Station<const STREAMS: usize = PEER_STREAMS> {
     /// The sockets.
     pub driver: Wire,
     /// The node.
-    pub node: Box<NetNode>,
+    pub node: Box<NetNode<STREAMS>>,
     /// What it goes without, in a line: the second family of addresses.
     pub warning: Option<String>,
     /// The resolver of the system.
     pub names: Names,
+    /// The port where connections are secured, if there is one.
+    pub tls_port: Option<u16>,
     clock: Clock,
-    control: Control,
-    commands: Receiver<Command>,
+    control: Control<STREAMS>,
+    commands: Receiver<Command<STREAMS>>,
     /// When the snapshot was taken.
     taken: Instant,
 }
 
 /// How other threads reach a station.
 #[derive(Clone)]
-pub struct Control {
+pub struct Control<const STREAMS: usize = PEER_STREAMS> {
     waker: Waker,
     clock: Clock,
     stop: Arc<AtomicBool>,
-    commands: Sender<Command>,
+    commands: Sender<Command<STREAMS>>,
     snapshot: Arc<Mutex<Snapshot>>,
 }
 
@@ -208,6 +235,8 @@ pub struct Snapshot {
     pub addresses: Vec<Local>,
     /// The port on which it serves, if it does.
     pub port: Option<u16>,
+    /// The one where connections are secured.
+    pub tls_port: Option<u16>,
     /// What the node counted.
     pub node: Counters,
     /// What a hosted cache was offered.
@@ -228,16 +257,23 @@ pub struct Snapshot {
     pub size: u64,
 }
 
-impl Station {
+impl<const STREAMS: usize> Station<STREAMS> {
     /// Opens the sockets. Where there is an address of each family, the second may be without; then there is a
     /// [`warning`](Self::warning).
     pub fn open(setup: Setup) -> Result<Self, SetupError> {
         let Setup { addresses, tap, serve, content_info, storage, hosting } = setup;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
-        let (driver, addresses, warning) = match tap {
+        let is_hosted = matches!(hosting, Hosting::Here(_));
+        let (mut driver, addresses, warning) = match tap {
             Some(tap) => on_tap(tap, serve)?,
-            None => on_sockets(addresses, serve)?,
+            None => on_sockets(addresses, serve, connections(STREAMS))?,
+        };
+        let tls_port = match (&hosting, &mut driver) {
+            (Hosting::Here(HostedSetup { tls: Some((port, config)), .. }), Wire::Sockets(driver)) => {
+                Some(driver.listen_secured(*port, config.clone())?)
+            }
+            _ => None,
         };
         let started = SystemTime::now();
         let config = Config {
@@ -245,6 +281,7 @@ impl Station {
             // Seconds, of which those that do not fit matter to nobody.
             instance_id: started.duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs() as u32),
             reserved_streams: RESERVED_STREAMS,
+            max_uploads: if is_hosted { HOSTED_UPLOADS } else { MAX_UPLOADS },
             distributed: !addresses.is_empty()
                 && matches!(hosting, Hosting::Distributed | Hosting::At { with_peers: true, .. }),
             hosted_caches: match &hosting {
@@ -254,14 +291,14 @@ impl Station {
             content_information: content_info,
             ..Config::default()
         };
-        let mut node: Box<NetNode> =
+        let mut node: Box<NetNode<STREAMS>> =
             Box::new(Node::new(config, storage, FastCrypto, ChaCha20Rng::from_seed(seed)));
         match hosting {
             Hosting::Distributed => {}
             Hosting::At { .. } => node.service().news = (0..NEWS).map(|_| News::FREE).collect(),
-            Hosting::Here(limits) => {
+            Hosting::Here(HostedSetup { limits, rules, .. }) => {
                 node.service().hosted = Some(Box::default());
-                node.hosted().into_iter().for_each(|state| state.limits = limits);
+                node.hosted().into_iter().for_each(|state| (state.limits, state.rules) = (limits, rules));
             }
         }
         let subnets: Vec<_> = addresses.iter().map(|local| local.subnet).collect();
@@ -271,6 +308,7 @@ impl Station {
             started,
             addresses,
             port: serve.map(|_| driver.port()),
+            tls_port,
             node: node.counters(),
             offers: node.hosted().map(|state| state.counters),
             distributed: node.config().distributed,
@@ -290,11 +328,12 @@ impl Station {
             snapshot: Arc::new(Mutex::new(snapshot)),
         };
         let names = Names::new(driver.waker());
-        Ok(Self { driver, node, warning, names, clock, control, commands, taken: Instant::ZERO })
+        let taken = Instant::ZERO;
+        Ok(Self { driver, node, warning, names, tls_port, clock, control, commands, taken })
     }
 
     /// How other threads reach it.
-    pub fn control(&self) -> Control {
+    pub fn control(&self) -> Control<STREAMS> {
         self.control.clone()
     }
 
@@ -346,15 +385,19 @@ impl Station {
 type Opened = (Wire, Vec<Local>, Option<String>);
 
 /// The kernel's sockets.
-fn on_sockets(mut addresses: Vec<Local>, serve: Option<u16>) -> Result<Opened, SetupError> {
+fn on_sockets(
+    mut addresses: Vec<Local>,
+    serve: Option<u16>,
+    connections: usize,
+) -> Result<Opened, SetupError> {
     // On loopback all clients have the same address, and whoever can reach it could do worse.
     let shared = addresses.first().is_some_and(|local| local.subnet.address.is_loopback());
     let mut options = Options {
         addresses: addresses.clone(),
         serve: serve.is_some(),
         port: serve.unwrap_or(0),
-        connections: CONNECTIONS,
-        per_client: if shared { CONNECTIONS } else { CLIENT_CONNECTIONS },
+        connections,
+        per_client: if shared { connections } else { connections / CLIENTS },
     };
     let mut warning = None;
     let driver = match Driver::new(&options) {
@@ -390,7 +433,7 @@ fn on_tap(tap: Tap, _serve: Option<u16>) -> Result<Opened, SetupError> {
     match tap {}
 }
 
-impl Control {
+impl<const STREAMS: usize> Control<STREAMS> {
     /// Has it stop; who runs it sees to that.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -399,7 +442,7 @@ impl Control {
 
     /// Has it do something; `false` if it is gone. The thread of the node does it before it does
     /// anything else, so it should not take long.
-    pub fn send(&self, command: Command) -> bool {
+    pub fn send(&self, command: Command<STREAMS>) -> bool {
         let sent = self.commands.send(command).is_ok();
         self.waker.wake();
         sent
@@ -408,7 +451,7 @@ impl Control {
     /// Asks it something and waits for the answer; `None` if it is gone, or has no time.
     pub fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&mut NetNode) -> T + Send + 'static,
+        question: impl FnOnce(&mut NetNode<STREAMS>) -> T + Send + 'static,
     ) -> Option<T> {
         let (answer, answered) = channel();
         // Who asked may have given up.
@@ -442,14 +485,14 @@ mod tests {
         // Documentation's, so nobody's (RFC 3849).
         let nobodys = local([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 64);
         let ours = local([127, 0, 78, 1], 8);
-        let (_, addresses, warning) = on_sockets(vec![ours, nobodys], Some(0)).expect("the first is ours");
+        let (_, addresses, warning) = on_sockets(vec![ours, nobodys], Some(0), 4).expect("the first is ours");
         assert_eq!(addresses, [ours]);
         let warning = warning.expect("it is told");
         assert!(warning.starts_with("UDP [2001:db8::1]:3702: "), "{warning}");
         assert!(warning.ends_with(": no peers over IPv6, only over IPv4"), "{warning}");
 
-        assert!(on_sockets(vec![nobodys, nobodys], Some(0)).is_err(), "neither of them");
-        let (.., warning) = on_sockets(vec![ours], Some(0)).expect("it is ours");
+        assert!(on_sockets(vec![nobodys, nobodys], Some(0), 4).is_err(), "neither of them");
+        let (.., warning) = on_sockets(vec![ours], Some(0), 4).expect("it is ours");
         assert_eq!(warning, None);
     }
 
@@ -458,7 +501,7 @@ mod tests {
     fn who_has_the_port_of_discovery() {
         // Without the option by which sockets share a port.
         let _theirs = std::net::UdpSocket::bind("127.0.78.2:3702").expect("nobody has it");
-        let error = on_sockets(vec![local([127, 0, 78, 2], 8)], Some(0)).err().expect("it is taken");
+        let error = on_sockets(vec![local([127, 0, 78, 2], 8)], Some(0), 4).err().expect("it is taken");
         let us = format!("(process {})", std::process::id());
         let told = error.told();
         assert!(

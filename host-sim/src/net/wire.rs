@@ -101,10 +101,10 @@ impl Wire {
     }
 
     /// Moves all that can be moved.
-    pub fn poll(
+    pub fn poll<const STREAMS: usize>(
         &mut self,
         now: Instant,
-        node: &mut NetNode,
+        node: &mut NetNode<STREAMS>,
         application: &mut dyn FnMut(Output<'_>),
     ) -> Option<Instant> {
         match self {

@@ -172,7 +172,7 @@ fn a_peer_that_gives_garbage() {
 }
 
 /// How many blocks it has then.
-fn fill_with_garbage(directory: &Path, info: &[u8]) -> usize {
+pub fn fill_with_garbage(directory: &Path, info: &[u8]) -> usize {
     let crypto = &mut SoftCrypto;
     let mut store = cache::open(directory, Limits::default()).expect("a folder").blocks;
     let parsed = Info::parse(&info).expect("our own");

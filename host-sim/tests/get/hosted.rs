@@ -14,13 +14,13 @@ use peerdist_core::hosted::wire::{
     DESCRIPTOR_BYTES, Descriptor, MAX_DESCRIPTORS, MessageType, OPENING_BYTES, Opening, Version,
 };
 use peerdist_tests::check::content;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::peer::ask_json;
 use super::place::{Peer, Place, origin};
 
 /// A process that serves, and where; with the lines that it says behind `ready`.
-fn serve(
+pub fn serve(
     place: &Place,
     command: &str,
     last: u8,
@@ -39,13 +39,14 @@ fn serve(
     let ready = lines.next().expect("a line").expect("text");
     let address = ready.strip_prefix("ready ").and_then(|rest| rest.split(',').next());
     let address = address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("{ready}"));
-    let count = if command == "hosted" { 1 + usize::from(more.contains(&"--admin")) } else { 0 };
+    let urls = if more.contains(&"--tls-port") && !more.contains(&"--accept") { 2 } else { 1 };
+    let count = if command == "hosted" { urls + usize::from(more.contains(&"--admin")) } else { 0 };
     let said = lines.by_ref().take(count).map(|line| line.expect("text")).collect();
     (Peer(child), address, said)
 }
 
 /// An offer of every segment of this content information, by who serves on that port.
-fn batch(info: &[u8], port: u16) -> Vec<u8> {
+pub fn batch(info: &[u8], port: u16) -> Vec<u8> {
     let parsed = Info::parse(&info).expect("our own");
     let mut message = vec![0; OPENING_BYTES];
     let opening = Opening::new(Version::V2, MessageType::BatchedOffer, port);
@@ -68,20 +69,52 @@ fn batch(info: &[u8], port: u16) -> Vec<u8> {
 }
 
 /// Posts it as a client of that address would; the status and the body.
-fn post(place: &Place, from: Ipv4Addr, url: &str, message: &[u8]) -> (String, Vec<u8>) {
+pub fn post(place: &Place, from: Ipv4Addr, url: &str, message: &[u8]) -> (String, Vec<u8>) {
+    post_by(place, from, url, message, &[])
+}
+
+/// The same with these options of curl.
+pub fn post_by(
+    place: &Place,
+    from: Ipv4Addr,
+    url: &str,
+    message: &[u8],
+    options: &[&str],
+) -> (String, Vec<u8>) {
     let (sent, got) = (place.path("message"), place.path("answer"));
     fs::write(&sent, message).expect("room");
     let data = format!("@{}", sent.display());
     let curl = Command::new("curl")
         .args(["-sS", "--interface", &from.to_string(), "--data-binary", &data, "-w", "%{http_code}", "-o"])
         .args([got.to_str().expect("text"), url])
+        .args(options)
         .output()
         .expect("there is curl");
     assert!(curl.status.success(), "{}", String::from_utf8_lossy(&curl.stderr));
     (String::from_utf8(curl.stdout).expect("text"), fs::read(got).unwrap_or_default())
 }
 
-fn url(cache: SocketAddr, version: Version) -> String {
+/// Where the endpoint is of which the last of those lines tells.
+pub fn admin(said: &[String]) -> SocketAddr {
+    let line = said.last().expect("a line");
+    let address = line.strip_prefix("admin on http://").and_then(|rest| rest.strip_suffix('/'));
+    address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("{line}"))
+}
+
+/// What it tells of itself, once `is_so`.
+pub fn status_when(admin: SocketAddr, is_so: impl Fn(&Value) -> bool) -> Value {
+    let begun = Instant::now();
+    loop {
+        let status = ask_json(admin, "GET /status");
+        if is_so(&status) {
+            return status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{status}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+pub fn url(cache: SocketAddr, version: Version) -> String {
     format!("http://{cache}{}", version.path())
 }
 
@@ -93,24 +126,14 @@ fn what_a_client_leaves_behind() {
         place.get_of("first", &site.url(), "one", &["--no-peers"]).assert_good();
         let count = place.committed("first").len();
         let (peer, at, _) = serve(&place, "peer", 3, "first", &[]);
-        let (mut cache, hosted, said) = serve(&place, "hosted", 4, "hosted", &["--admin", "127.0.0.1:0"]);
+        let (cache, hosted, said) = serve(&place, "hosted", 4, "hosted", &["--admin", "127.0.0.1:0"]);
         assert_eq!(said[0], format!("offers to {}", url(hosted, Version::V2)));
-        let admin = said[1].strip_prefix("admin on http://").and_then(|rest| rest.strip_suffix('/'));
-        let admin: SocketAddr = admin.and_then(|admin| admin.parse().ok()).expect("an address");
+        let admin = admin(&said);
 
         let message = batch(&site.origin().info, at.port());
         let ok = ("200".to_string(), vec![0, 0, 0, 1, 0]);
         assert_eq!(post(&place, place.address(3), &url(hosted, Version::V2), &message), ok);
-        let begun = Instant::now();
-        let status = loop {
-            let status = ask_json(admin, "GET /status");
-            if status["HostedCacheServer"]["BlocksReceived"] == json!(count) {
-                break status;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(30), "{status}");
-            assert!(cache.0.try_wait().expect("ours").is_none(), "it has ended");
-            thread::sleep(Duration::from_millis(50));
-        };
+        let status = status_when(admin, |it| it["HostedCacheServer"]["BlocksReceived"] == json!(count));
         assert_eq!(status["Role"], "HostedCache");
         let received = json!({ "WinINet": len, "WebIO": 0, "BITS": 0, "SMB": 0, "Other": 0 });
         assert_eq!(status["HostedCacheServer"]["BytesReceived"], received);

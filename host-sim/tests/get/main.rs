@@ -6,3 +6,5 @@ mod hosted;
 mod peer;
 mod place;
 mod plain;
+mod secured;
+mod uploads;

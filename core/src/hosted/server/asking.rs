@@ -61,8 +61,9 @@ impl Server<'_> {
         storage: &dyn Storage,
         asked: &dyn Fn(SocketAddr) -> usize,
     ) -> Option<Wanted> {
+        let trusts = self.state.rules.trusts;
         while let Some(index) = self.turn(now, asked) {
-            let wanted = row(self.offers, index).and_then(|offered| next_of(offered, index, storage));
+            let wanted = row(self.offers, index).and_then(|offered| next_of(offered, index, storage, trusts));
             let Some(wanted) = wanted else {
                 // Whoever else offers it may have what this one has not.
                 release(now, self.offers, index);
@@ -201,26 +202,31 @@ fn release(now: Instant, offers: &mut [Offer], index: usize) {
 }
 
 /// The next block of a segment that is not here, and is counted as asked for.
-fn next_of(offered: &mut Offered, index: usize, storage: &dyn Storage) -> Option<Wanted> {
+fn next_of(offered: &mut Offered, index: usize, storage: &dyn Storage, trusts: bool) -> Option<Wanted> {
     let segment = offered.segment?;
+    let apart = segment.unverifiable();
     while offered.next < offered.blocks() {
         let block = BlockId { segment, index: offered.next };
         offered.next = offered.next.saturating_add(1);
+        if storage.find(&block).is_some() {
+            continue;
+        }
         let known = match offered.what {
-            _ if storage.find(&block).is_some() => continue,
-            What::AsReceived(algorithm) => {
-                let apart = segment.unverifiable().map(|segment| BlockId { segment, ..block });
-                if apart.is_none_or(|apart| storage.find(&apart).is_some()) {
-                    continue;
-                }
-                Known::Length(algorithm, offered.block_len(block.index))
-            }
+            What::AsReceived(algorithm) => Known::Length(algorithm, offered.block_len(block.index)),
             What::Described(id) => {
                 let source = InfoView { store: storage, id };
                 let Some((expected, secret)) = described(&source, block.index) else { continue };
-                Known::Hash(expected, secret)
+                // What has no name of its own for that is verified all the same.
+                match apart {
+                    Some(_) if trusts => Known::Length(expected.algorithm, expected.len),
+                    _ => Known::Hash(expected, secret),
+                }
             }
         };
+        let is_kept = |segment| storage.find(&BlockId { segment, ..block }).is_some();
+        if matches!(known, Known::Length(..)) && apart.is_none_or(is_kept) {
+            continue;
+        }
         offered.asked = offered.asked.saturating_add(1);
         return Some(Wanted { offer: index, client: offered.client, block, known });
     }

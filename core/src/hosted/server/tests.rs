@@ -6,6 +6,7 @@ use crate::hosted::wire::{DESCRIPTOR_BYTES, OPENING_BYTES};
 use crate::store::ram::{Entry, Page, RamStore};
 use crate::store::verify::keep_as_received;
 use crate::store::{BlockId, Store};
+use crate::tests::published_by;
 use crate::time::Duration;
 
 extern crate std;
@@ -288,6 +289,40 @@ fn a_segment_is_described() {
     // Of another, nothing is known.
     assert_eq!(cache.send(OTHER, Version::V1, vector!("initial-offer")), Some(ResponseCode::Interested));
     assert_eq!(cache.send(OTHER, Version::V1, vector!("initial-offer-48")), Some(ResponseCode::Interested));
+}
+
+/// A hosted cache that trusts keeps apart, as it comes, what it could verify; but for what has no name apart.
+#[test]
+fn what_is_described_is_kept_as_it_comes_where_that_is_wanted() {
+    let mut cache = Cache::roomy();
+    cache.state.rules.trusts = true;
+    assert_eq!(cache.send(CLIENT, Version::V1, vector!("segment-info-128000-fixed")), Some(ResponseCode::Ok));
+    cache.check();
+    let (first, second) = (cache.next().unwrap(), cache.next().unwrap());
+    for (wanted, len) in [(&first, 65_536), (&second, 62_464)] {
+        let Known::Length(HashAlgorithm::Sha256, said) = wanted.known else { panic!("it would be verified") };
+        assert_eq!(said, len);
+    }
+    cache.keep(&first);
+    cache.ended(&first, Ended::Here(65_536));
+    cache.ended(&second, Ended::NotHeld);
+    let initial = [&vector!("initial-offer")[..OPENING_BYTES], first.block.segment.as_bytes()].concat();
+    assert_eq!(cache.send(OTHER, Version::V1, &initial), Some(ResponseCode::Ok));
+    assert_eq!(cache.next().map(|wanted| wanted.block), Some(second.block), "the first is here");
+    // Without trust it is asked for again, to be verified.
+    cache.state.rules.trusts = false;
+    assert_eq!(cache.send(OTHER, Version::V1, &initial), Some(ResponseCode::Ok));
+    let again = cache.next().unwrap();
+    assert!(again.block == first.block && matches!(again.known, Known::Hash(..)));
+
+    // An id of 64 bytes has no name beside it.
+    let info = published_by(HashAlgorithm::Sha512, &[7; 10]);
+    let message = [&vector!("segment-info-128000-fixed")[..OPENING_BYTES], &[0; 16], &info].concat();
+    let mut cache = Cache::roomy();
+    cache.state.rules.trusts = true;
+    assert_eq!(cache.send(CLIENT, Version::V1, &message), Some(ResponseCode::Ok));
+    cache.check();
+    assert!(matches!(cache.next().unwrap().known, Known::Hash(..)));
 }
 
 /// Fact 44: content information that cannot be read is answered, and ignored; so is what lies about its hashes.

@@ -16,7 +16,7 @@ use crate::content::{Info, Segment, SegmentId};
 use crate::crypto::{HashAlgorithm, SoftCrypto};
 use crate::fetch::Source;
 use crate::hosted::client::Place;
-use crate::hosted::server::{Application as By, Counters};
+use crate::hosted::server::{Application as By, Counters, Rules};
 use crate::hosted::wire::{Descriptor, MessageType, OPENING_BYTES, Opening, Version};
 use crate::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
 use crate::store::{BlockId, Store};
@@ -396,6 +396,12 @@ fn each_version_has_its_url() {
     ] {
         assert_eq!(office.send(path, secured, message), empty(status), "{path} {secured}");
     }
+    // Nor is there a URL of a version that is not taken.
+    office.cache.hosted().unwrap().rules = Rules { v1: false, v2: false, trusts: false };
+    for (version, message) in [(Version::V1, &v1), (Version::V2, &v2)] {
+        assert_eq!(office.send(version.path(), version == Version::V1, message), empty(b"404"));
+    }
+    office.cache.hosted().unwrap().rules = Rules::default();
     let path = std::format!("http://cache{}/", Version::V2.path().to_uppercase());
     assert_eq!(office.send(&path, false, &v2), ok());
     assert_eq!(office.counters().dropped, 2);

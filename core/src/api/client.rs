@@ -12,7 +12,7 @@ use rand_core::CryptoRng;
 pub use super::error::{Added, ApiError, ReadError};
 use crate::content::{HodCheck, Info, InfoError, Segment, v2};
 use crate::crypto::{CipherAlgorithm, Crypto};
-use crate::fetch::{Failures, Fetch, Job, JobId, Source};
+use crate::fetch::{Cause, Failures, Fetch, Job, JobId, Source};
 use crate::limits::rows;
 use crate::store::seal::{SealError, open_at};
 use crate::store::verify::Expected;
@@ -177,6 +177,8 @@ pub struct Client {
     unpinned: bool,
     /// Blocks that came whole from an origin, which nobody was told of: where they begin.
     came: Deque<(ContentHandle, u64), CAME>,
+    /// Whether a block may be free that somebody was adding.
+    freed: bool,
 }
 
 struct Content {
@@ -245,6 +247,8 @@ enum Search {
     New,
     /// Its block is not in the store, and no job was free.
     Starved,
+    /// Somebody else is adding its block: what peers sent would find no place.
+    Barred,
     Waiting(JobId),
 }
 
@@ -312,6 +316,7 @@ impl Client {
             fresh: false,
             unpinned: false,
             came: Deque::new(),
+            freed: false,
         }
     }
 
@@ -500,9 +505,10 @@ impl Client {
     ) -> bool {
         let mut more = self.check(parts);
         self.watch_intakes(now);
+        let freed = core::mem::take(&mut self.freed);
         for index in 0..self.reads.len() {
             let before = self.search(index);
-            if let Some(completion) = self.advance(now, parts, index) {
+            if let Some(completion) = self.advance(now, parts, index, freed) {
                 completed(self, completion);
             }
             // What was just wanted has to be searched for; what has ended leaves a job.
@@ -510,7 +516,7 @@ impl Client {
         }
         self.fresh = false;
         self.end_reads(parts, Ended::Over);
-        more
+        more | (self.freed && self.is_any_barred())
     }
 
     /// When the first read runs out of time.
@@ -561,7 +567,13 @@ impl Client {
 
     /// Moves one read on; its completion if it ends.
     #[inline(never)]
-    fn advance(&mut self, now: Instant, parts: &mut Parts<'_>, index: usize) -> Option<Completion> {
+    fn advance(
+        &mut self,
+        now: Instant,
+        parts: &mut Parts<'_>,
+        index: usize,
+        freed: bool,
+    ) -> Option<Completion> {
         let (earlier, read) = self.reads.split_at_mut_checked(index)?;
         let read = read.first_mut()?;
         let Read { id, content: handle, streaming, .. } = *read;
@@ -598,7 +610,8 @@ impl Client {
             Search::Waiting(job) => match Fetch::outcome(parts.jobs, job) {
                 Some(outcome) => {
                     failures = outcome.failures;
-                    Asked::Answered(outcome.source)
+                    let on_its_way = failures.iter().any(|failure| failure.cause == Cause::OnItsWay);
+                    if on_its_way { Asked::Refused } else { Asked::Answered(outcome.source) }
                 }
                 // It was added meanwhile, and need not be asked for any more.
                 None if (is_late || self.fresh) && self.is_stored(parts, handle, offset) => {
@@ -611,9 +624,10 @@ impl Client {
                 }
                 None => return None,
             },
-            // What finding its block costs is not spent again before a job is free.
-            Search::Starved if !is_late && !Fetch::has_room(parts.jobs) => return None,
-            Search::Queued | Search::New | Search::Starved => Asked::Nobody,
+            // What finding its block costs is not spent again before there may be a change.
+            Search::Starved if !is_late && !self.fresh && !Fetch::has_room(parts.jobs) => return None,
+            Search::Barred if !is_late && !freed => return None,
+            Search::Queued | Search::New | Search::Starved | Search::Barred => Asked::Nobody,
         };
         let result = self.end(now, parts, index, asked)?;
         let read = self.reads.get_mut(index)?;
@@ -663,6 +677,7 @@ impl Client {
             }
             // Whatever the peers said, it may have been added meanwhile.
             Asked::Answered(source) => source.unwrap_or(Source::Local),
+            Asked::Refused => Source::Local,
             Asked::Nobody => {
                 self.come_near(handle, &located.segment);
                 Source::Local
@@ -678,7 +693,10 @@ impl Client {
             self.reads.get_mut(index)?.stage = Stage::Ready(ready);
             return Some(ReadResult::Data { range, source });
         }
-        let answered = !matches!(asked, Asked::Nobody);
+        let answered = match asked {
+            Asked::Refused => self.adder(parts, &located).is_none(),
+            other => !matches!(other, Asked::Nobody),
+        };
         if answered || wish.local {
             let range = self.missing(parts, handle, &wish, located.end(), described.end);
             return Some(ReadResult::Missing { range });
@@ -686,16 +704,21 @@ impl Client {
         // Who asks peers for a block gives up what was added of it.
         self.drop_data(parts.storage, handle, located.start);
         self.displace(parts, &located);
+        let barred = self.adder(parts, &located).is_some();
         let Parts { fetch, jobs, .. } = parts;
         let proven = located.kept == located.block;
         let Located { block, expected, segment, .. } = &located;
-        let job = fetch.want(now, jobs, *block, *expected, proven, segment.secret());
+        let job = match barred {
+            true => None,
+            false => fetch.want(now, jobs, *block, *expected, proven, segment.secret()),
+        };
         if job.is_none() && now >= wish.deadline {
             let range = self.missing(parts, handle, &wish, located.end(), described.end);
             return Some(ReadResult::TimedOut { range });
         }
         if let Stage::Open(wish) = &mut self.reads.get_mut(index)?.stage {
-            wish.search = job.map_or(Search::Starved, Search::Waiting);
+            let none = if barred { Search::Barred } else { Search::Starved };
+            wish.search = job.map_or(none, Search::Waiting);
         }
         None
     }
@@ -793,6 +816,8 @@ enum Asked {
     Nobody,
     /// They had it, or not.
     Answered(Option<Source>),
+    /// They may have it: what one sent found no place, since the block was on its way already.
+    Refused,
     /// The time is over.
     InVain,
 }

@@ -15,6 +15,7 @@ use crate::node::{Config, Node, Output, Serving};
 use crate::store::ram::{Entry, Page, RamStore};
 use crate::time::Instant;
 
+mod begun;
 mod cancel;
 mod client;
 mod flush;

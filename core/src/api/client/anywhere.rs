@@ -105,6 +105,7 @@ impl Client {
 
     /// The same of all contents: others do not keep a block from them any more.
     pub(super) fn unsettle_all(&mut self) {
+        self.freed = true;
         for content in self.contents.iter_mut().filter(|content| content.settling == Settling::Done) {
             content.settling = Settling::Own(0);
         }

@@ -1,7 +1,8 @@
 //! Blocks that are filled with data from the origin, in order.
 
 use super::{
-    Added, ApiError, Client, ContentHandle, DOWNLOAD_INTAKES, IDLE_INTAKE, INTAKES, Located, Parts, until,
+    Added, ApiError, Client, ContentHandle, DOWNLOAD_INTAKES, IDLE_INTAKE, INTAKES, Located, Parts, Read,
+    Search, until,
 };
 use crate::crypto::Seal;
 use crate::store::verify::{Intake, VerifyError};
@@ -165,13 +166,18 @@ impl Client {
     /// Gives up what another content has of a block and does not go on with; whether there was anything.
     #[inline(never)]
     pub(super) fn displace(&mut self, parts: &mut Parts<'_>, block: &Located) -> bool {
-        let its = |inflow: &&Inflow| {
-            let mut located = || self.locate(parts, inflow.content, inflow.start);
-            inflow.pace == Pace::Idle && located().is_ok_and(|located| located.kept == block.kept)
-        };
-        let Some(&Inflow { content, start, .. }) = self.intakes.iter().find(its) else { return false };
+        let idle = self.adder(parts, block).filter(|inflow| inflow.pace == Pace::Idle);
+        let Some(&Inflow { content, start, .. }) = idle else { return false };
         self.drop_intakes(parts.storage, content, Some(start));
         true
+    }
+
+    /// Where data of a block is being added, of whichever content.
+    pub(super) fn adder(&self, parts: &mut Parts<'_>, block: &Located) -> Option<&Inflow> {
+        self.intakes.iter().find(|inflow| {
+            let located = self.locate(parts, inflow.content, inflow.start);
+            located.is_ok_and(|located| located.kept == block.kept)
+        })
     }
 
     /// Sees which blocks are not gone on with. Those of downloads are: they come, or are given up.
@@ -217,10 +223,16 @@ impl Client {
         }
     }
 
+    /// Whether a read waits for a block that somebody else is adding.
+    pub(super) fn is_any_barred(&self) -> bool {
+        self.reads.iter().filter_map(Read::wish).any(|wish| wish.search == Search::Barred)
+    }
+
     /// When the next block that is not gone on with gives way, if anybody may wait for it.
     pub(super) fn idle_at(&self) -> Option<Instant> {
         let of_download = |of: ContentHandle| self.content(of).is_some_and(|content| content.of_download);
-        let theirs = self.intakes.iter().filter(|inflow| self.holds && !of_download(inflow.content));
+        let awaited = self.holds || self.is_any_barred();
+        let theirs = self.intakes.iter().filter(|inflow| awaited && !of_download(inflow.content));
         let quiet = theirs.filter_map(|inflow| match inflow.pace {
             Pace::Quiet(since) => Some(since + IDLE_INTAKE),
             Pace::Fresh | Pace::Idle => None,

@@ -3,8 +3,10 @@
 
 mod call;
 mod consumer;
+mod data;
 mod held;
 pub mod library;
+mod reads;
 mod server;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,8 @@ pub struct Sizes {
     pub stored_infos: usize,
     /// Blocks that are being filled.
     pub intakes: usize,
+    /// Pages of data that waits.
+    pub pages: usize,
 }
 
 /// The codes of the functions.
@@ -101,7 +105,7 @@ enum Action {
     AddInfo,
     CompleteInfo,
     AddData,
-    Read(consumer::Read),
+    Read(reads::Read),
     Flush(u8),
 }
 
@@ -125,7 +129,7 @@ struct Operation {
     /// Of the table: the first that was free.
     row: usize,
     /// What was read: of which block, from where on, how many bytes.
-    data: Option<consumer::Data>,
+    data: Option<reads::Data>,
 }
 
 struct Instance {
@@ -151,11 +155,13 @@ pub struct Model<'a> {
     /// Completions: those with the same number may come in any order, but for their lanes.
     ended: Vec<(u32, Lane, Done)>,
     turn: u32,
-    blocks: BTreeMap<(&'static str, u64), consumer::Block>,
+    blocks: BTreeMap<data::Key, data::Block>,
     held: held::Held,
     bad_blocks: u32,
-    /// Whether flushes may find something.
-    flushes: bool,
+    /// Bytes that found no room, or were given up.
+    dropped: u64,
+    /// Counts what comes of data.
+    changes: u64,
     /// Whose waiting bytes are looked through next.
     next_settled: usize,
 }
@@ -165,6 +171,7 @@ type Result<T> = core::result::Result<T, u32>;
 impl<'a> Model<'a> {
     /// A node that has just been made.
     pub fn new(library: &'a mut Library, sizes: Sizes) -> Self {
+        let held = held::Held::new(sizes.pages);
         Self {
             library,
             sizes,
@@ -179,9 +186,10 @@ impl<'a> Model<'a> {
             ended: Vec::new(),
             turn: 0,
             blocks: BTreeMap::new(),
-            held: held::Held::default(),
+            held,
             bad_blocks: 0,
-            flushes: false,
+            dropped: 0,
+            changes: 0,
             next_settled: 0,
         }
     }

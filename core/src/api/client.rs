@@ -173,10 +173,12 @@ pub struct Client {
     parted: bool,
     /// Whether a block has come whole from an origin since reads were looked at.
     fresh: bool,
-    /// Whether a block that was read has been given up.
-    unpinned: bool,
     /// Blocks that came whole from an origin, which nobody was told of: where they begin.
     came: Deque<(ContentHandle, u64), CAME>,
+    /// Whether a flush may find what it did not: a block that nobody reads any more, or one with a new label.
+    flushable: bool,
+    /// Bytes that applications added, of blocks that were given up for others who have them.
+    given_up: u64,
     /// Whether a block may be free that somebody was adding.
     freed: bool,
 }
@@ -314,8 +316,9 @@ impl Client {
             next_settled: 0,
             parted: false,
             fresh: false,
-            unpinned: false,
             came: Deque::new(),
+            flushable: false,
+            given_up: 0,
             freed: false,
         }
     }
@@ -439,9 +442,14 @@ impl Client {
         self.moved
     }
 
-    /// Whether a block that was read has been given up since this was asked last.
-    pub(super) fn has_unpinned(&mut self) -> bool {
-        core::mem::take(&mut self.unpinned)
+    /// Bytes that applications added in vain: others had their block.
+    pub fn given_up(&self) -> u64 {
+        self.given_up
+    }
+
+    /// Whether a flush may find what it did not when this was asked last.
+    pub(super) fn has_flushable(&mut self) -> bool {
+        core::mem::take(&mut self.flushable)
     }
 
     /// Whether the block of `handle` that holds `offset` is in the store.
@@ -702,7 +710,7 @@ impl Client {
             return Some(ReadResult::Missing { range });
         }
         // Who asks peers for a block gives up what was added of it.
-        self.drop_data(parts.storage, handle, located.start);
+        self.give_up(parts.storage, handle, located.start);
         self.displace(parts, &located);
         let barred = self.adder(parts, &located).is_some();
         let Parts { fetch, jobs, .. } = parts;
@@ -802,7 +810,7 @@ impl Client {
             !goes
         });
         if given_up {
-            self.unpinned = true;
+            self.flushable = true;
             // Its block may make room for what waits.
             self.unsettle_all();
         }

@@ -39,7 +39,8 @@ pub struct ContentHandle {
 pub struct Dropped {
     /// Blocks that were whole and not what content information says.
     pub bad_blocks: u32,
-    /// Bytes that would have had to wait, for which there was no room.
+    /// Bytes that would have had to wait, for which there was no room; and those of blocks that were given up, since
+    /// somebody else had them.
     pub bytes: u64,
 }
 
@@ -258,7 +259,8 @@ impl Api<'_> {
 
     /// What was added in vain.
     pub fn dropped(&self) -> Dropped {
-        self.tables.desk.dropped
+        let Dropped { bad_blocks, bytes } = self.tables.desk.dropped;
+        Dropped { bad_blocks, bytes: bytes.saturating_add(self.client.given_up()) }
     }
 
     /// Ends what is under way on a content, and what it keeps in the engine.

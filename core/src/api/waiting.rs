@@ -127,25 +127,27 @@ impl<'a> Waiting<'a> {
         Self { pages }
     }
 
-    /// Keeps `bytes` of a content, at `offset`; whether there was room for all of them. What waits
-    /// already is not kept twice. Room is made of what closed contents left, oldest first.
-    pub fn hold(&mut self, content: ContentHandle, tag: ContentTag, offset: u64, bytes: &[u8]) -> bool {
+    /// Keeps `bytes` of a content, at `offset`; for how many there was no room. What waits already is not
+    /// kept twice. Room is made of what closed contents left, oldest first.
+    #[must_use]
+    pub fn hold(&mut self, content: ContentHandle, tag: ContentTag, offset: u64, bytes: &[u8]) -> u32 {
         let of = Of::Content(content);
         if offset.checked_add(bytes.len() as u64).is_none() {
-            return false;
+            return bytes.len() as u32;
         }
-        let (mut offset, mut bytes) = (offset, bytes);
+        let (mut offset, mut bytes, mut lost) = (offset, bytes, 0u32);
         while !bytes.is_empty() {
             let known = self.run(of, offset).len().min(bytes.len());
             let fresh = bytes.get(..self.gap(of, offset).min(bytes.len())).unwrap_or_default();
-            let taken = if known > 0 { known } else { self.add(content, tag, offset, fresh) };
+            let mut taken = if known > 0 { known } else { self.add(content, tag, offset, fresh) };
             if taken == 0 {
-                return false;
+                taken = fresh.len();
+                lost = lost.saturating_add(taken as u32);
             }
             offset = offset.saturating_add(taken as u64);
             bytes = bytes.get(taken..).unwrap_or_default();
         }
-        true
+        lost
     }
 
     /// The bytes that wait from `offset` on, as far as one page has them.

@@ -1,10 +1,10 @@
 //! Calls of the API, as data: what the reference is asked, and what an application would ask a node.
 
-use super::consumer::Patience as Wait;
 use super::library::Library;
+use super::reads::Patience as Wait;
 use super::{Model, Stage};
 
-pub use super::consumer::Patience;
+pub use super::reads::Patience;
 
 /// Bytes of a body of the library; the first one is another one if they are `spoilt`.
 #[derive(Clone, Copy, Debug)]
@@ -268,7 +268,7 @@ impl Model<'_> {
             Call::Flush { instance, tag, key } => done(self.flush(instance, tag, key), Answer::Accepted),
             Call::Information { content } => done(self.information(content), Answer::Is(false)),
             Call::IsPending { operation } => Answer::Is(self.operations[operation].stage == Stage::Pending),
-            Call::Dropped => Answer::Dropped(self.bad_blocks, 0),
+            Call::Dropped => Answer::Dropped(self.bad_blocks, self.dropped),
             Call::Drive | Call::Elapse => {
                 self.drive(matches!(call, Call::Elapse));
                 Answer::Done

@@ -1,76 +1,133 @@
-//! Bytes that wait to be verified: of each content, what came first at each offset.
+//! Bytes that wait to be verified: what came first at each offset, in pages of which there are only so many.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Bytes that are kept together.
-const PIECE: u64 = 512;
+/// Bytes of a page: one run of one content.
+const PAGE: usize = 512;
 
 /// All that waits.
-#[derive(Default)]
 pub(super) struct Held {
-    rows: Vec<Holding>,
-    /// Whether anything ever did.
+    pages: Vec<Option<Page>>,
+    /// Pages that were ever begun.
+    begun: u64,
+    /// Counts what changes.
+    pub(super) changes: u64,
+    /// Whether anything ever waited.
     pub(super) is_used: bool,
 }
 
-struct Holding {
+struct Page {
     content: usize,
     tag: u8,
     is_open: bool,
-    pieces: BTreeMap<u64, [Option<u8>; PIECE as usize]>,
+    offset: u64,
+    bytes: Vec<u8>,
+    /// Bytes in front that were forgotten: their room is not used again.
+    skipped: usize,
+    age: u64,
 }
 
 /// Whose bytes are meant.
 #[derive(Clone, Copy)]
 pub(super) enum Of {
+    /// Those of an open content.
     Content(usize),
+    /// Those of one that may be closed.
+    Holder(usize),
+    /// Those of all contents of the tag, open or closed.
     Tag(u8),
 }
 
-impl Holding {
+impl Page {
     fn is(&self, of: Of) -> bool {
         match of {
             Of::Content(content) => self.is_open && self.content == content,
+            Of::Holder(content) => self.content == content,
             Of::Tag(tag) => self.tag == tag,
         }
     }
 
-    fn at(&self, offset: u64) -> Option<u8> {
-        self.pieces.get(&(offset / PIECE))?[(offset % PIECE) as usize]
+    fn end(&self) -> u64 {
+        self.offset + self.bytes.len() as u64
+    }
+
+    fn has(&self, offset: u64) -> bool {
+        (self.offset..self.end()).contains(&offset)
+    }
+
+    fn room(&self) -> usize {
+        PAGE - self.skipped - self.bytes.len()
     }
 }
 
 impl Held {
-    /// Keeps what is not there yet.
-    pub(super) fn hold(&mut self, content: usize, tag: u8, offset: u64, bytes: &[u8]) {
+    pub(super) fn new(pages: usize) -> Self {
+        let pages = std::iter::repeat_with(|| None).take(pages).collect();
+        Self { pages, begun: 0, changes: 0, is_used: false }
+    }
+
+    /// Keeps what is not there yet; for how many bytes there is no room.
+    pub(super) fn hold(&mut self, content: usize, tag: u8, mut offset: u64, mut bytes: &[u8]) -> u64 {
         self.is_used = true;
-        let place = self.rows.iter().position(|other| other.content == content).unwrap_or_else(|| {
-            self.rows.push(Holding { content, tag, is_open: true, pieces: BTreeMap::new() });
-            self.rows.len() - 1
-        });
-        for (offset, byte) in (offset..).zip(bytes) {
-            let piece = self.rows[place].pieces.entry(offset / PIECE).or_insert([None; PIECE as usize]);
-            piece[(offset % PIECE) as usize].get_or_insert(*byte);
+        let mut lost = 0;
+        while !bytes.is_empty() {
+            let own = || self.pages.iter().flatten().filter(|page| page.is(Of::Content(content)));
+            let known = own().find(|page| page.has(offset)).map(|page| page.end());
+            let next = own().map(|page| page.offset).filter(|next| *next > offset).min();
+            let until = known.or(next).map_or(bytes.len(), |end| bytes.len().min((end - offset) as usize));
+            let taken = match known {
+                Some(_) => until,
+                None => match self.add(content, tag, offset, &bytes[..until]) {
+                    0 => {
+                        lost += until as u64;
+                        until
+                    }
+                    taken => taken,
+                },
+            };
+            offset += taken as u64;
+            bytes = &bytes[taken..];
         }
+        lost
+    }
+
+    /// Adds what is new to the page that ends there, or to another; how much of it has room.
+    fn add(&mut self, content: usize, tag: u8, offset: u64, bytes: &[u8]) -> usize {
+        let grows =
+            |page: &&mut Page| page.is(Of::Content(content)) && page.end() == offset && page.room() > 0;
+        if self.pages.iter_mut().flatten().find(grows).is_none() {
+            let place = self.pages.iter().position(Option::is_none).or_else(|| {
+                // What closed contents left makes room, oldest first.
+                let closed =
+                    self.pages.iter().enumerate().filter_map(|(place, page)| Some((page.as_ref()?, place)));
+                closed
+                    .filter(|(page, _)| !page.is_open)
+                    .min_by_key(|(page, _)| page.age)
+                    .map(|(_, place)| place)
+            });
+            let Some(place) = place else { return 0 };
+            self.begun += 1;
+            let (bytes, age) = (Vec::new(), self.begun);
+            self.pages[place] = Some(Page { content, tag, is_open: true, offset, bytes, skipped: 0, age });
+        }
+        let page = self.pages.iter_mut().flatten().find(grows).unwrap();
+        let len = page.room().min(bytes.len());
+        page.bytes.extend(&bytes[..len]);
+        self.changes += 1;
+        len
     }
 
     /// The byte at an offset.
     pub(super) fn at(&self, of: Of, offset: u64) -> Option<u8> {
-        self.rows.iter().filter(|row| row.is(of)).find_map(|row| row.at(offset))
+        let page = self.pages.iter().flatten().find(|page| page.is(of) && page.has(offset))?;
+        Some(page.bytes[(offset - page.offset) as usize])
     }
 
     /// Where the first of a range is.
     pub(super) fn first(&self, of: Of, range: Range<u64>) -> Option<u64> {
-        if range.is_empty() {
-            return None;
-        }
-        let first = |row: &Holding| {
-            let pieces = row.pieces.range(range.start / PIECE..range.end.div_ceil(PIECE));
-            let held = pieces.flat_map(|(at, piece)| (at * PIECE..).zip(piece));
-            held.filter_map(|(at, byte)| byte.map(|_| at)).find(|at| range.contains(at))
-        };
-        self.rows.iter().filter(|row| row.is(of)).filter_map(first).min()
+        let pages = self.pages.iter().flatten().filter(|page| page.is(of));
+        let within = pages.filter(|page| page.offset.max(range.start) < page.end().min(range.end));
+        within.map(|page| page.offset.max(range.start)).min()
     }
 
     /// All bytes of a range, if all are there.
@@ -78,28 +135,46 @@ impl Held {
         range.map(|offset| self.at(of, offset)).collect()
     }
 
-    pub(super) fn forget(&mut self, of: Of, range: Range<u64>) {
-        for row in self.rows.iter_mut().filter(|row| row.is(of)) {
-            for (at, piece) in row.pieces.range_mut(range.start / PIECE..range.end.div_ceil(PIECE)) {
-                let held = (at * PIECE..).zip(piece).filter(|(at, _)| range.contains(at));
-                held.for_each(|(_, byte)| *byte = None);
+    /// Those of a tag that hold the byte at an offset, as their pages lie.
+    pub(super) fn holders(&self, tag: u8, offset: u64) -> Vec<usize> {
+        let pages = self.pages.iter().flatten().filter(|page| page.is(Of::Tag(tag)) && page.has(offset));
+        pages.map(|page| page.content).collect()
+    }
+
+    /// Forgets a range; how many bytes behind it are lost with it, since a page is one run.
+    pub(super) fn forget(&mut self, of: Of, range: Range<u64>) -> u64 {
+        let mut lost = 0;
+        for place in &mut self.pages {
+            let Some(page) = place.as_mut().filter(|page| page.is(of)) else { continue };
+            if page.offset >= range.end || page.end() <= range.start {
+                continue;
+            }
+            self.changes += 1;
+            if page.offset < range.start {
+                lost += page.end().saturating_sub(range.end);
+                page.bytes.truncate((range.start - page.offset) as usize);
+            } else if page.end() > range.end {
+                let gone = (range.end - page.offset) as usize;
+                page.bytes.drain(..gone);
+                (page.offset, page.skipped) = (range.end, page.skipped + gone);
+            } else {
+                *place = None;
             }
         }
+        lost
     }
 
     /// What a closed content leaves is for others of its tag.
     pub(super) fn close(&mut self, content: usize) {
-        self.rows.iter_mut().filter(|row| row.content == content).for_each(|row| row.is_open = false);
+        let pages = self.pages.iter_mut().flatten().filter(|page| page.content == content);
+        pages.for_each(|page| page.is_open = false);
     }
 
     pub(super) fn flush(&mut self, tag: u8) {
-        self.rows.iter_mut().filter(|row| row.tag == tag).for_each(|row| row.pieces.clear());
-    }
-
-    /// Whether other contents of the tag hold other bytes there: which of them is tried is not said.
-    pub(super) fn contradicts(&self, content: usize, tag: u8, offset: u64, bytes: &[u8]) -> bool {
-        let others = self.rows.iter().filter(|row| row.tag == tag && row.content != content);
-        let mut held = others.filter(|row| !row.pieces.is_empty());
-        held.any(|row| (offset..).zip(bytes).any(|(at, byte)| row.at(at).is_some_and(|other| other != *byte)))
+        for place in &mut self.pages {
+            if place.as_ref().is_some_and(|page| page.tag == tag) {
+                *place = None;
+            }
+        }
     }
 }

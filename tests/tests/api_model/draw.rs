@@ -188,10 +188,7 @@ impl Draw {
             0 => [all as u64, 1 << 40, u64::MAX / 2][self.random.below(3)],
             _ => from as u64,
         };
-        match model.is_contradicted(content, offset, &bytes.of(model.library)) {
-            true => Call::Drive,
-            false => Call::AddData { content, offset, bytes },
-        }
+        Call::AddData { content, offset, bytes }
     }
 
     fn reading(&mut self) -> (u32, Patience) {

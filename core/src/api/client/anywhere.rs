@@ -261,9 +261,7 @@ impl Client {
     fn hold(&mut self, waiting: &mut Waiting<'_>, adding: &mut Adding<'_>, len: usize) {
         let bytes = adding.bytes.get(..len).unwrap_or(adding.bytes);
         self.holds = true;
-        if !waiting.hold(adding.handle, adding.tag, adding.offset, bytes) {
-            adding.kept.lose(bytes.len() as u32);
-        }
+        adding.kept.lose(waiting.hold(adding.handle, adding.tag, adding.offset, bytes));
         // It may be the last that its block lacked.
         self.unsettle(adding.handle);
         adding.skip(bytes.len());

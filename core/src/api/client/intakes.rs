@@ -168,8 +168,17 @@ impl Client {
     pub(super) fn displace(&mut self, parts: &mut Parts<'_>, block: &Located) -> bool {
         let idle = self.adder(parts, block).filter(|inflow| inflow.pace == Pace::Idle);
         let Some(&Inflow { content, start, .. }) = idle else { return false };
-        self.drop_intakes(parts.storage, content, Some(start));
+        self.give_up(parts.storage, content, start);
         true
+    }
+
+    /// Forgets what was added of the block that begins at `start`, if there is anything, for who has it whole.
+    pub(super) fn give_up(&mut self, storage: &mut dyn Storage, handle: ContentHandle, start: u64) {
+        let of_application = self.content(handle).is_some_and(|content| !content.of_download);
+        let its = |inflow: &&Inflow| of_application && inflow.content == handle && inflow.start == start;
+        let bytes = self.intakes.iter().find(its).map_or(0, |inflow| inflow.intake.taken());
+        self.given_up = self.given_up.saturating_add(bytes.into());
+        self.drop_intakes(storage, handle, Some(start));
     }
 
     /// Where data of a block is being added, of whichever content.

@@ -31,9 +31,10 @@ impl Client {
     }
 
     /// Labels a block that a content has cached, or has found in the store.
-    pub(super) fn label(&self, storage: &mut dyn Storage, handle: ContentHandle, slot: SlotId) {
+    pub(super) fn label(&mut self, storage: &mut dyn Storage, handle: ContentHandle, slot: SlotId) {
         if let Some(label) = self.content(handle).and_then(|content| content.label) {
             storage.label(slot, label);
+            self.flushable = true;
         }
     }
 

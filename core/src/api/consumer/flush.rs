@@ -73,10 +73,11 @@ impl Api<'_> {
         Ok(operation)
     }
 
-    /// Does what flushes wait for. Nothing but reads keeps a block: until one is given up, nothing changes.
+    /// Does what flushes wait for. Nothing but reads keeps a block: until one is given up or another is cached, nothing
+    /// changes.
     pub(in crate::api) fn work_flushes(&mut self) {
-        let given_up = self.client.has_unpinned();
-        if !core::mem::take(&mut self.tables.desk.flushes) && !given_up {
+        let changed = self.client.has_flushable();
+        if !core::mem::take(&mut self.tables.desk.flushes) && !changed {
             return;
         }
         let mut last = None;

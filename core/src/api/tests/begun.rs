@@ -38,6 +38,8 @@ fn what_another_content_is_about_to_leave_is_fetched() {
             let (completion, took) = link.until_end(0);
             assert_eq!(completion.outcome, Outcome::Data { offset: 0, len: 10 }, "{version:?} {before:?}");
             assert!(took >= before);
+            // It was added in vain.
+            assert_eq!(link.nodes[0].api().dropped(), Dropped { bad_blocks: 0, bytes: 1_000 });
         }
     }
 }

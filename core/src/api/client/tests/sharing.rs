@@ -19,6 +19,7 @@ fn who_leaves_a_block_unfinished_keeps_nobody_else_out() {
     world.work(LATER);
     world.expect(other, 0..BLOCK);
     assert!(!world.waits());
+    assert_eq!(world.client.given_up(), 2_000);
     // What is verified stays, and there is nothing left to be done.
     assert_eq!(world.add(slow, 2_000..BLOCK), committed(0));
     world.expect(slow, 0..BLOCK);
@@ -47,6 +48,26 @@ fn a_block_given_up_is_free_for_those_who_wait() {
     world.with(|client, parts, _| client.close_content(first, parts)).unwrap();
     world.work(START);
     world.expect(other, 0..BLOCK);
+    // Nobody else's.
+    assert_eq!(world.client.given_up(), 0);
+}
+
+/// Who asks peers for a block adds no more to it.
+#[test]
+fn what_was_added_of_a_block_that_is_asked_for_is_counted() {
+    let mut world = World::v1(2 * BLOCK, 1_024);
+    let handle = world.open();
+    world.add(handle, 0..700);
+    assert!(matches!(world.read(handle, 0, 1, Patience::Endless), ReadResult::Missing { .. }));
+    assert_eq!(world.client.given_up(), 700);
+    // Not what a download gives up: it gets it again.
+    let download = world.client.open_download(&mut world.store).unwrap();
+    let info = world.info.clone();
+    world.describe(download, &info);
+    let piece = world.content[..900].to_vec();
+    world.with(|client, parts, _| client.add_data(parts, download, 0, &piece)).unwrap();
+    assert!(matches!(world.read(download, 0, 1, Patience::Endless), ReadResult::Missing { .. }));
+    assert_eq!(world.client.given_up(), 700);
 }
 
 #[test]
@@ -64,6 +85,7 @@ fn a_download_takes_over_and_is_not_taken_over() {
     world.now = LATER;
     world.work(LATER);
     assert_eq!(ask(&mut world), Added::Partial);
+    assert_eq!(world.client.given_up(), 1_000);
     // The origin may take its time.
     world.now = LATER + Duration::from_secs(60);
     world.work(world.now);

@@ -177,7 +177,7 @@ pub struct Client {
     came: Deque<(ContentHandle, u64), CAME>,
     /// Whether a flush may find what it did not: a block that nobody reads any more, or one with a new label.
     flushable: bool,
-    /// Bytes that applications added, of blocks that were given up for others who have them.
+    /// Bytes that applications added, of blocks that were given up: others have them, or nothing describes them.
     given_up: u64,
     /// Whether a block may be free that somebody was adding.
     freed: bool,
@@ -442,7 +442,7 @@ impl Client {
         self.moved
     }
 
-    /// Bytes that applications added in vain: others had their block.
+    /// Bytes that applications added, of blocks that were given up.
     pub fn given_up(&self) -> u64 {
         self.given_up
     }
@@ -710,7 +710,7 @@ impl Client {
             return Some(ReadResult::Missing { range });
         }
         // Who asks peers for a block gives up what was added of it.
-        self.give_up(parts.storage, handle, located.start);
+        self.give_up(parts.storage, handle, Some(located.start));
         self.displace(parts, &located);
         let barred = self.adder(parts, &located).is_some();
         let Parts { fetch, jobs, .. } = parts;

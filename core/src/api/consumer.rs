@@ -39,8 +39,8 @@ pub struct ContentHandle {
 pub struct Dropped {
     /// Blocks that were whole and not what content information says.
     pub bad_blocks: u32,
-    /// Bytes that would have had to wait, for which there was no room; and those of blocks that were given up, since
-    /// somebody else had them.
+    /// Bytes that would have had to wait, for which there was no room; and those of blocks that were given up: others
+    /// had them, or nothing describes them any more.
     pub bytes: u64,
 }
 
@@ -253,7 +253,7 @@ impl Api<'_> {
             && let Stage::Open(handle, Phase::Checking) = row.stage
         {
             row.stage = Stage::Open(handle, Phase::Collecting);
-            self.client.reopen_content_information(handle);
+            self.client.reopen_content_information(self.parts.storage, handle);
         }
     }
 

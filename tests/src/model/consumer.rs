@@ -168,6 +168,11 @@ impl Model<'_> {
             if self.operations[operation].action == Action::CompleteInfo {
                 let row = &mut self.contents[content];
                 (row.phase, row.material) = (Phase::Collecting, None);
+                // Nothing says any more of which blocks it is.
+                row.idle.clear();
+                let begun = std::mem::take(&mut row.filling);
+                self.dropped += begun.values().map(|bytes| bytes.len() as u64).sum::<u64>();
+                self.unsettle_all();
             }
             self.fail(operation, code::ABORTED);
         }

@@ -77,6 +77,7 @@ impl Model<'_> {
             Settling::Own(from) => (Of::Content(content), from, Settling::Done),
             Settling::Done => unreachable!(),
         };
+        self.contents[content].settling = Settling::Done;
         let next = match self.held.first(of, range.start.max(from)..range.end) {
             None => over,
             Some(at) => {
@@ -91,7 +92,9 @@ impl Model<'_> {
                 }
             }
         };
-        self.contents[content].settling = next;
+        if self.contents[content].settling == Settling::Done || matches!(next, Settling::Tagged(_)) {
+            self.contents[content].settling = next;
+        }
         self.next_settled = row + 1;
         true
     }
@@ -100,8 +103,8 @@ impl Model<'_> {
     fn settle_tagged(&mut self, content: usize, tag: u8, block: &Range<u64>, key: Key) {
         let holders = self.held.holders(tag, block.start).into_iter().map(Of::Holder);
         for of in std::iter::once(Of::Tag(tag)).chain(holders) {
-            let Some(bytes) = self.held.all(of, block.clone()) else { continue };
-            if !self.make_way(&key) {
+            let bytes = self.held.bytes(of, block.clone());
+            if bytes.len() < (block.end - block.start) as usize || !self.make_way(&key) {
                 continue;
             }
             // They may be of another content: only what is right is used up.
@@ -124,7 +127,8 @@ impl Model<'_> {
             return;
         }
         let is_filling = self.contents[content].filling.contains_key(&block.start);
-        if !is_filling && self.held.at(of, block.start).is_some() && self.make_way(&key) {
+        if !is_filling && !self.held.bytes(of, block.start..block.start + 1).is_empty() && self.make_way(&key)
+        {
             self.changes += 1;
             self.contents[content].filling.insert(block.start, Vec::new());
         }
@@ -178,12 +182,7 @@ impl Model<'_> {
         let mut bytes = self.contents[content].filling.remove(&block.start).unwrap();
         let is_idle = self.contents[content].idle.remove(&block.start);
         let before = bytes.len();
-        while let at = block.start + bytes.len() as u64
-            && at < block.end
-            && let Some(byte) = self.held.at(of, at)
-        {
-            bytes.push(byte);
-        }
+        bytes.extend(self.held.bytes(of, block.start + before as u64..block.end));
         let end = block.start + bytes.len() as u64;
         if bytes.len() > before {
             self.dropped += self.held.forget(of, block.start..end);
@@ -265,6 +264,9 @@ impl Model<'_> {
             row.idle.extend(row.filling.keys());
             any |= row.idle.len() > before;
         }
+        if any {
+            self.unsettle_all();
+        }
         any
     }
 
@@ -275,7 +277,7 @@ impl Model<'_> {
 
     pub(super) fn unsettle(&mut self, content: usize) {
         let settling = &mut self.contents[content].settling;
-        if *settling == Settling::Done {
+        if !matches!(settling, Settling::Tagged(_)) {
             *settling = Settling::Own(0);
         }
     }

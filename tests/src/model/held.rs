@@ -117,10 +117,10 @@ impl Held {
         len
     }
 
-    /// The byte at an offset.
-    pub(super) fn at(&self, of: Of, offset: u64) -> Option<u8> {
-        let page = self.pages.iter().flatten().find(|page| page.is(of) && page.has(offset))?;
-        Some(page.bytes[(offset - page.offset) as usize])
+    /// The bytes from an offset on that the first page has which has that one.
+    fn run(&self, of: Of, offset: u64) -> &[u8] {
+        let page = self.pages.iter().flatten().find(|page| page.is(of) && page.has(offset));
+        page.map_or(&[], |page| &page.bytes[(offset - page.offset) as usize..])
     }
 
     /// Where the first of a range is.
@@ -130,9 +130,17 @@ impl Held {
         within.map(|page| page.offset.max(range.start)).min()
     }
 
-    /// All bytes of a range, if all are there.
-    pub(super) fn all(&self, of: Of, range: Range<u64>) -> Option<Vec<u8>> {
-        range.map(|offset| self.at(of, offset)).collect()
+    /// The bytes of a range from its beginning on, as far as they are there.
+    pub(super) fn bytes(&self, of: Of, range: Range<u64>) -> Vec<u8> {
+        let (mut bytes, len) = (Vec::new(), (range.end - range.start) as usize);
+        while let run = self.run(of, range.start + bytes.len() as u64)
+            && !run.is_empty()
+            && bytes.len() < len
+        {
+            bytes.extend(run);
+        }
+        bytes.truncate(len);
+        bytes
     }
 
     /// Those of a tag that hold the byte at an offset, as their pages lie.

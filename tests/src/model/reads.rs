@@ -36,6 +36,8 @@ enum ReadStage {
     Barred,
     /// Peers are asked for its block.
     Asking,
+    /// They do not have it.
+    Asked,
 }
 
 /// What was read.
@@ -44,16 +46,6 @@ pub(super) struct Data {
     block: Key,
     body: usize,
     range: Range<u64>,
-}
-
-/// How much time has passed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
-pub(super) enum Time {
-    None,
-    /// Reads that are short of it have none left.
-    Some,
-    /// Searches for peers are over, in vain.
-    Much,
 }
 
 impl Model<'_> {
@@ -102,25 +94,31 @@ impl Model<'_> {
     /// Does all that can be done; if `elapsed`, so much time passes that nothing is left to wait for.
     pub(super) fn drive(&mut self, elapsed: bool) {
         self.turn += 1;
-        self.work(Time::None);
+        self.work(false);
         if elapsed {
-            self.work(Time::Some);
-            self.work(Time::Much);
-            while self.become_idle() {
-                self.unsettle_all();
-                self.work(Time::Much);
+            self.work(true);
+            // A search is over sooner than somebody is found not to go on.
+            while self.end_searches() || self.become_idle() {
+                self.work(true);
             }
         }
     }
 
-    fn work(&mut self, time: Time) {
-        while self.pass(time) || self.look_again() {}
+    /// Does what can be done by now; if it `is_late`, reads that are short of time have none left.
+    fn work(&mut self, is_late: bool) {
+        while self.pass(is_late) || self.look_again() {}
     }
 
-    fn pass(&mut self, time: Time) -> bool {
+    fn end_searches(&mut self) -> bool {
+        let asking = self.reads(|stage| stage == ReadStage::Asking);
+        asking.iter().for_each(|operation| self.set_stage(*operation, ReadStage::Asked));
+        !asking.is_empty()
+    }
+
+    fn pass(&mut self, is_late: bool) -> bool {
         let mut moved = self.check();
         for operation in self.reads(|stage| stage != ReadStage::Accepted) {
-            moved |= self.advance(operation, time);
+            moved |= self.advance(operation, is_late);
         }
         self.work_server();
         self.work_flushes();
@@ -161,7 +159,7 @@ impl Model<'_> {
     }
 
     /// Moves one read on; whether it has got anywhere.
-    fn advance(&mut self, operation: usize, time: Time) -> bool {
+    fn advance(&mut self, operation: usize, is_late: bool) -> bool {
         let row = &self.operations[operation];
         let (Action::Read(read), On::Content(content)) = (row.action, row.on) else { unreachable!() };
         let is_stream = |row: &Operation| {
@@ -195,24 +193,22 @@ impl Model<'_> {
             return true;
         }
         let (block, key) = self.block_at(content, offset).unwrap();
-        let is_late = read.patience == Patience::Short && time >= Time::Some;
+        let is_late = is_late && read.patience == Patience::Short;
+        let asks = matches!(read.stage, ReadStage::Issued | ReadStage::Barred);
         let (code, end) = if self.is_stored(key) {
             (0, block.end.min(offset.saturating_add(read.max.into())).min(range.end))
         } else if read.patience == Patience::Local {
             (code::MISSING, self.stretch(content, offset..range.end, false))
-        } else if read.stage != ReadStage::Asking && !self.ask(content, &block, key) {
-            if !is_late {
-                self.set_stage(operation, ReadStage::Barred);
-                return read.stage != ReadStage::Barred;
-            }
-            (code::TIMEOUT, block.end.min(range.end))
-        } else if read.stage != ReadStage::Asking {
+        } else if asks && self.ask(content, &block, key) {
             self.set_stage(operation, ReadStage::Asking);
             return true;
         } else if is_late {
             (code::TIMEOUT, block.end.min(range.end))
-        } else if time == Time::Much {
+        } else if read.stage == ReadStage::Asked {
             (code::MISSING, block.end.min(range.end))
+        } else if read.stage == ReadStage::Issued {
+            self.set_stage(operation, ReadStage::Barred);
+            return true;
         } else {
             return false;
         };

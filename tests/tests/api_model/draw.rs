@@ -3,10 +3,20 @@
 use peerdist_tests::info::Random;
 use peerdist_tests::model::{Answer, Bytes, Call, Model, Patience};
 
+/// What sequences are of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Any,
+    /// Content of more than one block of version 1.0.
+    Large,
+    /// Several contents of the same blocks, whose data comes in parts.
+    Shared,
+}
+
 /// How many handles of each kind there are, open or not.
 pub struct Draw {
     random: Random,
-    is_large: bool,
+    kind: Kind,
     shift: usize,
     instances: usize,
     streams: Vec<usize>,
@@ -18,11 +28,11 @@ pub struct Draw {
 }
 
 impl Draw {
-    pub fn new(mut random: Random, is_large: bool) -> Self {
+    pub fn new(mut random: Random, kind: Kind) -> Self {
         let shift = random.below(11);
         let planned = vec![Call::Startup { version: 2, user: 1 }];
         let streams = Vec::new();
-        Self { random, is_large, shift, instances: 0, streams, infos: 0, contents: 0, operations: 0, planned }
+        Self { random, kind, shift, instances: 0, streams, infos: 0, contents: 0, operations: 0, planned }
     }
 
     /// Counts what there is by now.
@@ -45,6 +55,7 @@ impl Draw {
         }
         match self.random.below(40) {
             0..4 => self.of_instances(),
+            4..14 if self.kind == Kind::Shared => self.of_shared(model),
             4..14 if self.streams.is_empty() || self.random.below(4) == 0 => self.publish(),
             4..9 => self.of_stream(),
             9..14 => self.of_info(),
@@ -178,6 +189,29 @@ impl Draw {
         }
     }
 
+    /// Blocks of 600 bytes, of which each has but a part.
+    fn of_shared(&mut self, model: &Model<'_>) -> Call {
+        if self.contents < 2 {
+            return self.open_content();
+        }
+        let content = recent(&mut self.random, self.contents);
+        match self.random.below(6) {
+            0 => {
+                let offset = self.random.below(4) as u64 * 300;
+                let patience = [Patience::Short, Patience::Endless][self.random.below(2)];
+                Call::BlockRead { content, offset, max: 10, patience }
+            }
+            1 if self.random.below(4) == 0 => Call::CloseContent { content },
+            1 => Call::Elapse,
+            _ => {
+                let body = model.library.materials[self.material(content)].body;
+                let (from, len) = (self.random.below(6) * 200, [100, 200, 400, 600][self.random.below(4)]);
+                let bytes = Bytes { body, from, len, spoilt: self.random.below(8) == 0 };
+                Call::AddData { content, offset: from as u64, bytes }
+            }
+        }
+    }
+
     fn add_data(&mut self, model: &Model<'_>, content: usize, body: usize) -> Call {
         let all = model.library.bodies[body].len();
         let from = [0, 0, self.random.below(all), self.random.below(all) / 600 * 600][self.random.below(4)];
@@ -223,9 +257,10 @@ impl Draw {
     /// The same content information for all of a content's life.
     fn material(&self, content: usize) -> usize {
         let number = content * 7 + self.shift;
-        match self.is_large {
-            true => [7, 0, 8, 7, 2][number % 5],
-            false => [0, 2, 1, 0, 4, 3, 0, 5, 1, 6, 2][number % 11],
+        match self.kind {
+            Kind::Large => [7, 0, 8, 7, 2][number % 5],
+            Kind::Shared => [0, 0, 1, 0][number % 4],
+            Kind::Any => [0, 2, 1, 0, 4, 3, 0, 5, 1, 6, 2][number % 11],
         }
     }
 

@@ -31,6 +31,15 @@ pub(super) enum Settling {
     Own(u64),
 }
 
+impl Settling {
+    /// All of its own may be of use. That follows what waits for any content, which is looked through once.
+    fn restart(&mut self) {
+        if !matches!(self, Self::Tagged(_)) {
+            *self = Self::Own(0);
+        }
+    }
+}
+
 impl Client {
     /// Adds bytes at `offset` of a content, as many as there are. What it is not known yet how to verify, or
     /// what lacks bytes before it in its block, is held in `waiting`. `Ok(None)`: `offset` is beyond
@@ -77,7 +86,11 @@ impl Client {
         let (index, content) = unsettled.next()?;
         let mut kept = Kept::default();
         let (handle, tag) = (ContentHandle { index, generation: content.generation }, content.tag);
-        let settling = match content.settling {
+        let settling = content.settling;
+        if let Some(content) = self.content_mut(handle) {
+            content.settling = Settling::Done;
+        }
+        let settling = match settling {
             Settling::Done => Settling::Done,
             Settling::Tagged(from) => {
                 let next = self.settle_tagged(parts, waiting, handle, tag, from, &mut kept);
@@ -87,7 +100,10 @@ impl Client {
                 self.settle_own(parts, waiting, handle, from, &mut kept).map_or(Settling::Done, Settling::Own)
             }
         };
-        if let Some(content) = self.content_mut(handle) {
+        // Whoever gave a block or a row free may have given it to what was passed over.
+        if let Some(content) = self.content_mut(handle)
+            && (content.settling == Settling::Done || matches!(settling, Settling::Tagged(_)))
+        {
             content.settling = settling;
         }
         self.next_settled = index.saturating_add(1);
@@ -96,19 +112,15 @@ impl Client {
 
     /// What waits for a content may be of use by now.
     pub(super) fn unsettle(&mut self, handle: ContentHandle) {
-        if let Some(content) = self.content_mut(handle)
-            && content.settling == Settling::Done
-        {
-            content.settling = Settling::Own(0);
+        if let Some(content) = self.content_mut(handle) {
+            content.settling.restart();
         }
     }
 
     /// The same of all contents: others do not keep a block from them any more.
     pub(super) fn unsettle_all(&mut self) {
         self.freed = true;
-        for content in self.contents.iter_mut().filter(|content| content.settling == Settling::Done) {
-            content.settling = Settling::Own(0);
-        }
+        self.contents.iter_mut().for_each(|content| content.settling.restart());
     }
 
     /// Takes what bytes of one block are in front.

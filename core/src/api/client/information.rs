@@ -43,8 +43,14 @@ impl Client {
         }
     }
 
-    /// Takes that back, as long as no read can begin: more may be added.
-    pub(in crate::api) fn reopen_content_information(&mut self, handle: ContentHandle) {
+    /// Takes that back, as long as no read can begin: more may be added. Blocks that were begun are given up, for nothing
+    /// says any more which they are.
+    pub(in crate::api) fn reopen_content_information(
+        &mut self,
+        storage: &mut dyn Storage,
+        handle: ContentHandle,
+    ) {
+        self.give_up(storage, handle, None);
         let Some(content) = self.content_mut(handle) else { return };
         if let State::Complete(Complete { info_id, .. }) = content.state {
             content.state = State::Collecting(info_id);

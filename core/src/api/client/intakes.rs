@@ -168,17 +168,18 @@ impl Client {
     pub(super) fn displace(&mut self, parts: &mut Parts<'_>, block: &Located) -> bool {
         let idle = self.adder(parts, block).filter(|inflow| inflow.pace == Pace::Idle);
         let Some(&Inflow { content, start, .. }) = idle else { return false };
-        self.give_up(parts.storage, content, start);
+        self.give_up(parts.storage, content, Some(start));
         true
     }
 
-    /// Forgets what was added of the block that begins at `start`, if there is anything, for who has it whole.
-    pub(super) fn give_up(&mut self, storage: &mut dyn Storage, handle: ContentHandle, start: u64) {
+    /// Forgets what was added of the block that begins at `start`, or of all, and counts it.
+    #[inline(never)]
+    pub(super) fn give_up(&mut self, storage: &mut dyn Storage, handle: ContentHandle, start: Option<u64>) {
         let of_application = self.content(handle).is_some_and(|content| !content.of_download);
-        let its = |inflow: &&Inflow| of_application && inflow.content == handle && inflow.start == start;
-        let bytes = self.intakes.iter().find(its).map_or(0, |inflow| inflow.intake.taken());
-        self.given_up = self.given_up.saturating_add(bytes.into());
-        self.drop_intakes(storage, handle, Some(start));
+        let its = self.intakes.iter().filter(|inflow| of_application && inflow.is(handle, start));
+        let bytes = its.map(|inflow| u64::from(inflow.intake.taken())).fold(0, u64::saturating_add);
+        self.given_up = self.given_up.saturating_add(bytes);
+        self.drop_intakes(storage, handle, start);
     }
 
     /// Where data of a block is being added, of whichever content.
@@ -221,7 +222,7 @@ impl Client {
     ) {
         let before = self.intakes.len();
         self.intakes.retain(|inflow| {
-            let goes = inflow.content == handle && start.is_none_or(|start| start == inflow.start);
+            let goes = inflow.is(handle, start);
             if goes {
                 storage.release(inflow.intake.slot());
             }
@@ -251,6 +252,11 @@ impl Client {
 }
 
 impl Inflow {
+    /// Whether it is of a content, and of the block that begins there.
+    fn is(&self, content: ContentHandle, start: Option<u64>) -> bool {
+        self.content == content && start.is_none_or(|start| start == self.start)
+    }
+
     /// Where its block ends in the content.
     pub(super) fn end(&self) -> u64 {
         self.start.saturating_add(self.intake.plain_len().into())

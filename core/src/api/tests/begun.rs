@@ -105,6 +105,24 @@ fn time_passes_while_another_content_goes_on() {
     assert_eq!(link.now.since(now), Duration::from_millis(1_500));
 }
 
+/// Content information that goes on does not say any more where the block was.
+#[test]
+fn what_was_begun_is_given_up_with_its_description() {
+    let bytes = random(100_000);
+    let (mut node, instance) = client();
+    let begun = node.api().open_content(instance, [7; 16], 0).unwrap();
+    let info = expected(&bytes, Version::V2);
+    node.api().add_content_information(begun, &info).unwrap();
+    node.api().complete_content_information(begun).unwrap();
+    node.api().add_data(begun, 0, &bytes[..1_000]).unwrap();
+    node.api().cancel_client_operation(begun, None).unwrap();
+    ended(&mut node);
+    assert_eq!(node.api().dropped().bytes, 1_000);
+    let content = open_content(&mut node, instance, &info);
+    add_data(&mut node, content, 0, &bytes);
+    assert_eq!(read(&mut node, content, 0, 0), Outcome::Stored { offset: 0, len: 100_000 });
+}
+
 /// More blocks are read than are looked for at a time.
 #[test]
 fn what_is_added_before_its_turn_to_be_looked_for_is_read_at_once() {

@@ -29,14 +29,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // The content, piece by piece.
     let mut file = File::open(&path)?;
-    let mut buffer = vec![0; 1 << 20];
+    let (mut buffer, mut total) = (vec![0; 1 << 20], 0);
     loop {
         let len = file.read(&mut buffer)?;
         if len == 0 {
             break;
         }
+        total += len;
         let operation = peer.node.api().add_to_stream(stream, &buffer[..len])?;
         succeeded(peer.finish(operation)?.outcome)?;
+    }
+    if total == 0 {
+        return Err(format!("{path} is empty: there is nothing to get from peers").into());
     }
     let operation = peer.node.api().complete_stream(stream)?;
     succeeded(peer.finish(operation)?.outcome)?;

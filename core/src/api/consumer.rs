@@ -51,6 +51,8 @@ pub struct Content {
     key: usize,
     stage: Stage,
     crowd: Crowd,
+    /// Of its stream reads, the one whose turn it is, whenever that was looked for.
+    first_stream_read: Option<OperationId>,
 }
 
 #[derive(Clone, Copy)]
@@ -96,7 +98,14 @@ impl ContentHandle {
 
 impl Content {
     pub(super) fn free() -> Self {
-        Self { generation: 0, instance: InstanceHandle::NONE, key: 0, stage: Stage::Free, crowd: Crowd::NONE }
+        Self {
+            generation: 0,
+            instance: InstanceHandle::NONE,
+            key: 0,
+            stage: Stage::Free,
+            crowd: Crowd::NONE,
+            first_stream_read: None,
+        }
     }
 
     /// The engine's content, and how far its content information is.
@@ -127,7 +136,7 @@ impl Api<'_> {
         self.client.set_label(handle, label);
         let generation = row.generation.wrapping_add(1);
         let stage = Stage::Open(handle, Phase::Collecting);
-        *row = Content { generation, instance, key, stage, crowd: Crowd::NONE };
+        *row = Content { generation, instance, key, stage, ..Content::free() };
         Ok(ContentHandle { instance, index, generation })
     }
 

@@ -10,7 +10,7 @@ use super::consumer::Reading;
 use super::error::ApiError;
 use super::instance::{InstanceHandle, StatusInfo};
 use super::server::{InfoHandle, StreamHandle};
-use super::tables::Tables;
+use super::tables::{Desk, Tables};
 use super::{Api, Handle};
 
 /// A call that was accepted. No two of a node are ever the same, as far as 32 bits go.
@@ -159,12 +159,18 @@ impl Operation {
     };
 
     pub(super) fn is_pending(&self) -> bool {
+        #[cfg(test)]
+        super::tests::count_look();
         self.stage == Stage::Pending
     }
 
     /// Whether it has not ended, or nobody has seen that yet.
     fn is_under_way(&self) -> bool {
         matches!(self.stage, Stage::Pending | Stage::Ended(..))
+    }
+
+    pub(super) fn id(&self) -> OperationId {
+        self.id
     }
 
     pub(super) fn is(&self, id: OperationId) -> bool {
@@ -214,6 +220,13 @@ impl Api<'_> {
     /// Whether an operation has not ended yet.
     pub fn is_pending(&self, operation: OperationId) -> bool {
         self.tables.operations.iter().any(|row| row.is_pending() && row.id == operation)
+    }
+}
+
+impl Desk {
+    /// How many were accepted after another.
+    pub(super) fn age(&self, operation: OperationId) -> u32 {
+        self.next_operation.wrapping_sub(operation.0)
     }
 }
 
@@ -303,8 +316,7 @@ impl Tables<'_> {
         other: Option<OperationId>,
         meant: &dyn Fn(&Operation) -> bool,
     ) -> Option<OperationId> {
-        let next = self.desk.next_operation;
-        let age = |id: OperationId| next.wrapping_sub(id.0);
+        let age = |id: OperationId| self.desk.age(id);
         let later = |row: &&Operation| other.is_none_or(|other| age(row.id) < age(other));
         let rows = self.operations.iter().filter(later).filter(|row| row.is_pending() && meant(row));
         rows.max_by_key(|row| age(row.id)).map(|row| row.id)

@@ -228,6 +228,15 @@ fn random(len: usize) -> Vec<u8> {
     core::iter::repeat_with(|| rng.next() as u8).take(len).collect()
 }
 
+std::thread_local! {
+    /// How often rows of operations were looked at.
+    static LOOKS: core::cell::Cell<usize> = const { core::cell::Cell::new(0) };
+}
+
+pub(super) fn count_look() {
+    LOOKS.with(|looks| looks.set(looks.get() + 1));
+}
+
 /// What publishing takes where it is wanted, and where it is not.
 #[test]
 fn an_application_takes_as_much_as_its_tables() {

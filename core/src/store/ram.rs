@@ -5,9 +5,9 @@
 //! made when the block is committed and checked when reading enters the page, so that memory that
 //! rots is found before its bytes leave the machine.
 
-use heapless::Vec;
-use zeroize::Zeroize;
+mod infos;
 
+use self::infos::Infos;
 use super::verify::Verified;
 use super::{
     BlockId, InfoId, InfoStore, InfoStoreFull, Label, Labels, MAX_AGE, ReserveError, SlotId, Store,
@@ -95,9 +95,7 @@ pub struct RamStore<P, E, I: AsMut<[u8]>> {
     oldest: Instant,
     /// The committed page that was read last, and found to be whole.
     whole: u32,
-    infos: I,
-    info_spans: Vec<InfoSpan, INFO_SLOTS>,
-    next_info: u8,
+    infos: Infos<I>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,13 +103,6 @@ enum State {
     Free,
     Reserved,
     Committed,
-}
-
-/// Where one content information lies in its memory; the spans follow each other without gaps, in
-/// the order of this table.
-struct InfoSpan {
-    id: InfoId,
-    len: usize,
 }
 
 /// What a store knows of a segment.
@@ -149,7 +140,6 @@ where
         }
         entries.as_mut().fill(Entry::EMPTY);
         let free = if count == 0 { NO_PAGE } else { 0 };
-        let info_spans = Vec::new();
         let now = Instant::ZERO;
         Self {
             pages,
@@ -160,9 +150,7 @@ where
             max_age: MAX_AGE,
             oldest: now,
             whole: NO_PAGE,
-            infos,
-            info_spans,
-            next_info: 0,
+            infos: Infos::new(infos),
         }
     }
 
@@ -343,33 +331,6 @@ where
             self.free = first;
             first = next;
         }
-    }
-
-    fn info_range(&self, id: InfoId) -> Option<core::ops::Range<usize>> {
-        let mut start = 0usize;
-        for span in &self.info_spans {
-            let end = start.saturating_add(span.len);
-            if span.id == id {
-                return Some(start..end);
-            }
-            start = end;
-        }
-        None
-    }
-
-    /// Moves one content information behind all others, where it can grow.
-    fn move_info_last(&mut self, id: InfoId) -> Option<usize> {
-        let position = self.info_spans.iter().position(|span| span.id == id)?;
-        let range = self.info_range(id)?;
-        let used = self.info_spans.iter().map(|span| span.len).fold(0, usize::saturating_add);
-        let tail = self.infos.as_mut().get_mut(range.start..used)?;
-        if range.len() <= tail.len() {
-            tail.rotate_left(range.len());
-        }
-        if let spans @ [_, ..] = self.info_spans.get_mut(position..)? {
-            spans.rotate_left(1);
-        }
-        Some(used)
     }
 }
 
@@ -575,48 +536,23 @@ where
     I: AsRef<[u8]> + AsMut<[u8]>,
 {
     fn create_info(&mut self) -> Result<InfoId, InfoStoreFull> {
-        while self.info_range(InfoId(self.next_info)).is_some() {
-            self.next_info = self.next_info.wrapping_add(1);
-        }
-        let id = InfoId(self.next_info);
-        self.next_info = self.next_info.wrapping_add(1);
-        self.info_spans.push(InfoSpan { id, len: 0 }).map_err(|_| InfoStoreFull)?;
-        Ok(id)
+        self.infos.create_info()
     }
 
     fn append_info(&mut self, id: InfoId, bytes: &[u8]) -> Result<(), InfoStoreFull> {
-        let used = self.move_info_last(id).ok_or(InfoStoreFull)?;
-        let end = used.checked_add(bytes.len()).ok_or(InfoStoreFull)?;
-        copy(self.infos.as_mut().get_mut(used..end).ok_or(InfoStoreFull)?, bytes);
-        let span = self.info_spans.last_mut().ok_or(InfoStoreFull)?;
-        span.len = span.len.saturating_add(bytes.len());
-        Ok(())
+        self.infos.append_info(id, bytes)
     }
 
     fn info_len(&self, id: InfoId) -> u64 {
-        self.info_range(id).map_or(0, |range| range.len() as u64)
+        self.infos.info_len(id)
     }
 
     fn read_info(&self, id: InfoId, offset: u64, buf: &mut [u8]) -> Result<(), InfoUnreadable> {
-        let unreadable = InfoUnreadable { offset };
-        let range = self.info_range(id).ok_or(unreadable)?;
-        let info = self.infos.as_ref().get(range).ok_or(unreadable)?;
-        crate::content::InfoSource::read_at(info, offset, buf)
+        self.infos.read_info(id, offset, buf)
     }
 
     fn remove_info(&mut self, id: InfoId) {
-        let Some(used) = self.move_info_last(id) else { return };
-        let Some(span) = self.info_spans.pop() else { return };
-        if let Some(bytes) = self.infos.as_mut().get_mut(used.saturating_sub(span.len)..used) {
-            bytes.zeroize();
-        }
-    }
-}
-
-/// Content information holds the keys of what it describes; none outlives its store.
-impl<P, E, I: AsMut<[u8]>> Drop for RamStore<P, E, I> {
-    fn drop(&mut self) {
-        self.infos.as_mut().zeroize();
+        self.infos.remove_info(id);
     }
 }
 

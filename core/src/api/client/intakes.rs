@@ -1,8 +1,7 @@
 //! Blocks that are filled with data from the origin, in order.
 
 use super::{
-    Added, ApiError, Client, ContentHandle, DOWNLOAD_INTAKES, IDLE_INTAKE, INTAKES, Located, Parts, Read,
-    Search, until,
+    Added, ApiError, Client, ContentHandle, DOWNLOAD_INTAKES, IDLE_INTAKE, INTAKES, Located, Parts, until,
 };
 use crate::crypto::Seal;
 use crate::store::verify::{Intake, VerifyError};
@@ -231,11 +230,6 @@ impl Client {
         if self.intakes.len() < before {
             self.unsettle_all();
         }
-    }
-
-    /// Whether a read waits for a block that somebody else is adding.
-    pub(super) fn is_any_barred(&self) -> bool {
-        self.reads.iter().filter_map(Read::wish).any(|wish| wish.search == Search::Barred)
     }
 
     /// When the next block that is not gone on with gives way, if anybody may wait for it.

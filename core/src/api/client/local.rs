@@ -2,9 +2,8 @@
 
 use core::ops::Range;
 
-use super::{
-    Client, Completion, Content, ContentHandle, ContentTag, Located, Parts, ReadResult, Stage, State, Wish,
-};
+use super::reads::{Stage, Wish};
+use super::{Client, Completion, Content, ContentHandle, ContentTag, Located, Parts, ReadResult, State};
 use crate::content::SegmentId;
 use crate::fetch::Failures;
 use crate::store::{BlockId, Label, SlotId, Storage};

@@ -16,6 +16,7 @@ use crate::fetch::Config;
 use crate::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
 use crate::store::split::Split;
 use crate::tests::{Fixed, published_v1, published_v2};
+use crate::time::Instant;
 
 mod faults;
 mod sharing;

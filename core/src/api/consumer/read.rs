@@ -8,7 +8,7 @@ use crate::api::error::ApiError;
 use crate::api::operation::{Action, Operation, OperationId, Outcome};
 use crate::api::tables::Tables;
 use crate::api::{Api, Handle};
-use crate::time::Instant;
+use crate::time::{Instant, earliest};
 
 /// A read under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,10 +126,10 @@ impl Api<'_> {
     /// Ends reads that have found no row in their time; whether there were any.
     fn expire_reads(&mut self, now: Instant) -> bool {
         let mut any = false;
-        while let Some(operation) = self
-            .tables
-            .first_pending(&|row| self.tables.read_deadline(row).is_some_and(|deadline| deadline <= now))
-        {
+        loop {
+            let (due, wakes) = self.tables.deadlines(now);
+            self.tables.desk.wakes = wakes;
+            let Some(operation) = due else { return any };
             let Some(row) = self.tables.pending(operation) else { break };
             let (Handle::Content(content), Action::Read(reading)) = (row.handle, row.action) else { break };
             let outcome = match self.tables.ready(content) {
@@ -139,8 +139,6 @@ impl Api<'_> {
             self.tables.end(operation, outcome);
             any = true;
         }
-        let rows = self.tables.operations.iter().filter(|row| row.is_pending());
-        self.tables.desk.wakes = rows.filter_map(|row| self.tables.read_deadline(row)).min();
         any
     }
 
@@ -178,19 +176,48 @@ impl Tables<'_> {
         true
     }
 
-    /// When a read runs out of time that waits for a row. A stream read first waits for those before it.
-    /// One of no bytes asks the store alone, whatever its time.
-    fn read_deadline(&self, row: &Operation) -> Option<Instant> {
-        let Action::Read(Reading { offset, max: 1.., patience: Patience::For(timeout), since, issued: None }) =
-            row.action
-        else {
-            return None;
-        };
-        let before = |other: &Operation| {
-            other.handle == row.handle && matches!(other.action, Action::Read(Reading { offset: None, .. }))
-        };
-        let its_turn = offset.is_some() || self.first_pending(&before).is_some_and(|first| row.is(first));
-        its_turn.then_some(since + timeout)
+    /// Of reads that wait for a row, the first whose time is over, and when that of the next one is. A stream read
+    /// first waits for those before it. One of no bytes asks the store alone, whatever its time.
+    fn deadlines(&mut self, now: Instant) -> (Option<OperationId>, Option<Instant>) {
+        let Self { desk, contents, operations, .. } = self;
+        if !operations.iter().any(|row| row.is_pending() && deadline(row).is_some()) {
+            return (None, None);
+        }
+        let age = |id: OperationId| desk.age(id);
+        contents.iter_mut().for_each(|content| content.first_stream_read = None);
+        for row in operations.iter().filter(|row| row.is_pending()) {
+            if let (Handle::Content(content), Action::Read(Reading { offset: None, .. })) =
+                (row.handle, row.action)
+                && let Ok(content) = content.row_mut(contents)
+                && content.first_stream_read.is_none_or(|first| age(first) < age(row.id()))
+            {
+                content.first_stream_read = Some(row.id());
+            }
+        }
+        let (mut due, mut wakes) = (None, None);
+        for row in operations.iter().filter(|row| row.is_pending()) {
+            let Some((is_stream, deadline)) = deadline(row) else { continue };
+            let Handle::Content(content) = row.handle else { continue };
+            let first = content.row(contents).ok().and_then(|content| content.first_stream_read);
+            if is_stream && first != Some(row.id()) {
+                continue;
+            }
+            if deadline <= now && due.is_none_or(|due| age(due) < age(row.id())) {
+                due = Some(row.id());
+            }
+            wakes = earliest(wakes, Some(deadline));
+        }
+        (due, wakes)
+    }
+}
+
+/// When a read that waits for a row runs out of time, and whether it is of a stream.
+fn deadline(row: &Operation) -> Option<(bool, Instant)> {
+    match row.action {
+        Action::Read(Reading { offset, max: 1.., patience: Patience::For(timeout), since, issued: None }) => {
+            Some((offset.is_none(), since + timeout))
+        }
+        _ => None,
     }
 }
 

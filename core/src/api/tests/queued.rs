@@ -95,6 +95,23 @@ fn stream_reads_without_a_row_run_out_of_time_in_order() {
     assert_eq!(link.until_end(0).0.code(), Code::NoMore);
 }
 
+/// However many there are.
+#[test]
+fn reads_that_wait_are_looked_at_a_few_times_in_each_pass() {
+    let bytes = random(150_000);
+    let mut link = Link::new(Duration::from_millis(1));
+    let (content, _) = full(&mut link, &bytes);
+    let rows = 128;
+    for _ in 0..rows - APPLICATION_READS {
+        link.nodes[0].api().stream_read(link.now, content, 10, Patience::from_millis(30)).unwrap();
+    }
+    link.settle();
+    let before = LOOKS.with(core::cell::Cell::get);
+    link.nodes[0].poll_output(link.now, &mut [0; 1_400]);
+    let looks = LOOKS.with(core::cell::Cell::get) - before;
+    assert!(looks <= 16 * rows, "{looks} looks at {rows} rows");
+}
+
 /// What of no bytes is asked for tells what is in the store, whatever its time: nobody need be asked.
 #[test]
 fn a_question_of_no_bytes_has_all_the_time() {

@@ -1,3 +1,7 @@
+extern crate std;
+
+use heapless::Vec;
+
 use super::*;
 
 type Small = RamStore<[Page; 20], [Entry; 3], [u8; 32]>;
@@ -80,13 +84,54 @@ fn content_informations_grow_side_by_side() {
 
     store.remove_info(b);
     assert_eq!(store.info_len(b), 0);
-    assert!(!store.infos.windows(3).any(|bytes| bytes == b"sec"), "removed bytes are wiped");
+    assert!(!store.infos.bytes().windows(3).any(|bytes| bytes == b"sec"), "removed bytes are wiped");
     store.read_info(a, 0, &mut text).unwrap();
     assert_eq!(&text, b"one two ");
 
     assert_eq!(store.append_info(a, &[0; 25]), Err(InfoStoreFull));
     assert_eq!(store.info_len(a), 8);
     assert_eq!(store.append_info(b, b"x"), Err(InfoStoreFull));
+}
+
+/// Bytes that were moved, and that came, of so many infos that grow by turns until nothing more has room.
+fn grown(infos: usize, room: usize) -> (usize, usize) {
+    let mut store =
+        RamStore::new([const { Page::EMPTY }; 1], [const { Entry::EMPTY }; 1], std::vec![0; room]);
+    let ids: std::vec::Vec<_> = (0..infos).map(|_| store.create_info().unwrap()).collect();
+    let piece = |info: usize, count: usize| {
+        core::array::from_fn::<u8, 16, _>(|at| (info * 7 + count * 16 + at) as u8)
+    };
+    let mut count = 0;
+    'full: loop {
+        for (info, id) in ids.iter().enumerate() {
+            if store.append_info(*id, &piece(info, count)).is_err() {
+                break 'full;
+            }
+        }
+        count += 1;
+    }
+    for (info, id) in ids.iter().enumerate() {
+        for count in 0..count {
+            let mut read = [0; 16];
+            store.read_info(*id, count as u64 * 16, &mut read).unwrap();
+            assert_eq!(read, piece(info, count));
+        }
+    }
+    (store.moved(), ids.iter().map(|id| store.info_len(*id) as usize).sum())
+}
+
+/// Publications that grow by turns.
+#[test]
+fn content_informations_that_grow_by_turns_are_moved_a_few_times() {
+    let (moved, came) = grown(2, 1 << 16);
+    assert_eq!(came, 1 << 16, "all of it is used");
+    assert!(moved <= 32 * came, "{moved} for {came}");
+    let (moved, came) = grown(INFO_SLOTS, 1 << 16);
+    assert_eq!(came, 1 << 16);
+    assert!(moved <= 128 * came, "{moved} for {came}");
+    let (moved, twice) = grown(INFO_SLOTS, 1 << 17);
+    assert_eq!(twice, 1 << 17);
+    assert!(moved <= 128 * twice, "{moved} for {twice}");
 }
 
 #[test]
@@ -132,6 +177,10 @@ where
     I: AsRef<[u8]> + AsMut<[u8]>,
 {
     /// Flips a bit of a stored byte, as failing memory would.
+    fn moved(&self) -> usize {
+        self.infos.moved
+    }
+
     pub(crate) fn rot(&mut self, slot: SlotId, offset: u32) {
         let (page, within) = self.locate(self.entry(slot).unwrap(), offset).unwrap();
         self.pages.as_mut()[page as usize].data[within] ^= 1;

@@ -93,6 +93,7 @@ impl<const STREAMS: usize> Administered for Peer<STREAMS> {
                 "ConnectionsNotSecured": now.sockets.not_secured,
                 "MessagesAnswered": offers.messages,
                 "MessagesDropped": offers.dropped,
+                "MessagesAbandoned": offers.abandoned,
                 "SegmentsOffered": offers.offered,
                 "SegmentsUnusable": offers.unusable,
                 "SegmentsRefused": offers.refused,

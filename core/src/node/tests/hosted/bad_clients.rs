@@ -97,6 +97,25 @@ fn other_bytes_for_the_right_hashes() {
     assert_eq!((office.has(&content), office.counters().blocks), (true, 3));
 }
 
+/// Fact 47: garbage is kept as it comes where nobody can tell, and no reader takes it for content. Who describes the
+/// segment has it verified, and that is handed out then.
+#[test]
+fn garbage_without_keys() {
+    let content = content();
+    let mut office = Office::new();
+    office.fill(OFFERS, &content);
+    office.trick = Some((OFFERS, Trick::Garble));
+    assert_eq!(office.send(V2, false, &batch(80, &content)), ok());
+    office.run(2);
+    assert_eq!(office.counters().blocks, 3);
+    assert_eq!(office.read(READS, &content), None);
+    office.trick = None;
+    assert_eq!(office.send(V1, true, &described(80, &content)), ok());
+    office.run(10);
+    assert!(office.has(&content));
+    assert_eq!(office.read(READS, &content), Some(Source::HostedCache(address(CACHE))));
+}
+
 /// A connection that breaks says nothing of the port: what was asked on it is asked again.
 #[test]
 fn a_connection_that_breaks() {

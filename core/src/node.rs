@@ -400,9 +400,14 @@ where
     pub fn new(config: Config, storage: S, crypto: C, mut rng: R) -> Self {
         const { Self::FITS };
         let service = P::new(config.answer.clone(), config.instance_id, &mut rng);
+        let mut hosted = Vec::new();
+        // There is room for as many. Collecting panics where there is not.
+        for place in &config.hosted_caches {
+            let _ = hosted.push(place.blocks);
+        }
         let fetch = Fetch::new(fetch::Config {
             discovery: config.discovery.clone(),
-            hosted: config.hosted_caches.iter().map(|place| place.blocks).collect(),
+            hosted,
             distributed: config.distributed,
             cipher: config.cipher,
         });

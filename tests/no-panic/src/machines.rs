@@ -172,7 +172,8 @@ fn discovery_config() -> probing::Config {
 }
 
 pub(crate) fn fetch_config() -> fetch::Config {
-    let hosted = places().iter().map(|place| place.blocks).collect();
+    let mut hosted = heapless::Vec::new();
+    places().iter().for_each(|place| keep(hosted.push(place.blocks)));
     let cipher = CipherAlgorithm::Aes256;
     fetch::Config { discovery: discovery_config(), hosted, distributed: unknown() > 0, cipher }
 }

@@ -175,7 +175,10 @@ pub struct Driver {
     ways: Vec<Way>,
     port: u16,
     echoes: Echoes,
+    /// As many places as were taken at once lately: each is looked at whenever anything moves.
     connections: Vec<Option<Connection>>,
+    /// Places at most.
+    most: usize,
     /// Where in `connections` a stream is.
     by_stream: HashMap<StreamId, usize>,
     origins: Origins,
@@ -212,7 +215,8 @@ impl Driver {
             ways,
             port,
             echoes: Echoes::default(),
-            connections: (0..options.connections).map(|_| None).collect(),
+            connections: Vec::new(),
+            most: options.connections,
             by_stream: HashMap::new(),
             origins: Origins::default(),
             #[cfg(feature = "tls")]
@@ -300,6 +304,7 @@ impl Driver {
             let next = earliest(self.deadline(now), node.poll_timeout(now));
             // What the node has left to do needs no event.
             if !more && next.is_none_or(|next| next > now) {
+                while self.connections.pop_if(|last| last.is_none()).is_some() {}
                 return next;
             }
         }
@@ -401,7 +406,7 @@ impl Driver {
         let greeting = |connection: &Connection| Some((connection.client?, connection.greeting_deadline()?));
         let rows = || self.connections.iter().enumerate();
         let clients = || rows().filter_map(|(_, row)| Some(greeting(row.as_ref()?)?.0));
-        if clients().count() >= HANDSHAKES.min(self.connections.len() / 2) {
+        if clients().count() >= HANDSHAKES.min(self.most / 2) {
             let mine = |client: IpAddr| clients().filter(|other| *other == client).count();
             let oldest = rows().filter_map(|(index, row)| {
                 let (client, deadline) = greeting(row.as_ref()?)?;
@@ -568,9 +573,13 @@ impl Driver {
     }
 
     /// A place for a connection: an empty one, or that of one that has only to be closed.
-    fn room(&self) -> Option<usize> {
+    fn room(&mut self) -> Option<usize> {
         let empty = self.connections.iter().position(Option::is_none);
         empty.or_else(|| {
+            if self.connections.len() < self.most {
+                self.connections.push(None);
+                return self.connections.len().checked_sub(1);
+            }
             let closing = self.connections.iter().enumerate();
             let deadlines = closing.filter_map(|(index, it)| Some((it.as_ref()?.closing_deadline()?, index)));
             deadlines.min().map(|(_, index)| index)

@@ -366,3 +366,110 @@ fn an_origin_that_has_moved_says_where() {
         assert_eq!((host.moved, host.ended), if moved { (there, None) } else { (None, failed) });
     }
 }
+
+/// Connections that are to be secured: their number and their time are bounded, and the node knows nothing of them
+/// before they are.
+#[cfg(feature = "tls")]
+mod secured {
+    use std::sync::Arc;
+
+    use peerdist_core::time::{Duration, Instant};
+    use peerdist_hal::std::rustls::crypto::ring::default_provider;
+    use peerdist_hal::std::rustls::pki_types::PrivatePkcs8KeyDer;
+    use peerdist_hal::std::rustls::{
+        ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
+    };
+
+    use super::*;
+
+    /// What both sides need to know of a certificate for that address.
+    fn certified(address: Ipv4Addr) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+        let made = rcgen::generate_simple_self_signed([address.to_string()]).unwrap();
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let server = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into());
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        (Arc::new(server.unwrap()), Arc::new(client))
+    }
+
+    /// A connection from that address.
+    fn connect(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+        socket.connect(&to.into()).unwrap();
+        socket.into()
+    }
+
+    impl Host {
+        /// Lets it act at that time, until it is so.
+        fn until_at(&mut self, now: Instant, done: impl Fn(&Driver) -> bool) {
+            let begun = std::time::Instant::now();
+            while !done(&self.driver) {
+                self.driver.poll(now, &mut self.node, &mut |_| {});
+                self.driver.wait(Some(std::time::Duration::from_millis(1))).unwrap();
+                assert!(begun.elapsed() < LONG, "it hangs: {:?}", self.driver.counters());
+            }
+        }
+    }
+
+    #[test]
+    fn who_only_connects() {
+        let now = Instant::from_millis(1_000);
+        let options = Options {
+            addresses: vec![local(loopback(80))],
+            serve: true,
+            port: 0,
+            connections: 16,
+            per_client: 12,
+        };
+        let mut host = Host::with_options(&options, 11, InfoVersion::V1);
+        let (server, client) = certified(loopback(80));
+        let port = host.driver.listen_secured(0, server).unwrap();
+        assert_ne!(port, host.driver.port());
+        let to = SocketAddr::from((loopback(80), port));
+
+        // Of 16 connections 8 may be secured at once: of more, the oldest go, of who has most.
+        let modest = connect(loopback(82), to);
+        host.until_at(now, |driver| driver.connections() == 1);
+        let greedy: Vec<TcpStream> = (0..12).map(|_| connect(loopback(81), to)).collect();
+        host.until_at(now, |driver| driver.counters().not_secured == 5);
+        assert_eq!(host.driver.connections(), 8);
+        let mut modest_is_there = modest.try_clone().unwrap();
+        modest_is_there.set_nonblocking(true).unwrap();
+        let kind = modest_is_there.read(&mut [0]).unwrap_err().kind();
+        assert_eq!(kind, ErrorKind::WouldBlock, "it was not first to go");
+        assert_eq!((host.driver.counters().accepted, host.node.counters().refused), (0, 0));
+
+        // Another one gets through, at once.
+        let socket = connect(loopback(83), to);
+        let session = ClientConnection::new(client, IpAddr::from(loopback(80)).into()).unwrap();
+        let exchange = std::thread::spawn(move || {
+            let mut stream = StreamOwned::new(session, socket);
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            let mut reply = Vec::new();
+            // An end that was not announced would be an error.
+            stream.read_to_end(&mut reply).map(|_| reply)
+        });
+        host.until_at(now, |_| exchange.is_finished());
+        let reply = exchange.join().unwrap().unwrap();
+        assert!(reply.starts_with(b"HTTP/1.1 404 "), "{}", String::from_utf8_lossy(&reply));
+        assert_eq!(host.driver.counters().accepted, 1);
+
+        // The others have had their time.
+        let before = host.driver.counters().not_secured;
+        host.until_at(now + Duration::from_secs(9), |driver| driver.connections() <= 7);
+        assert_eq!(host.driver.counters().not_secured, before);
+        host.until_at(now + Duration::from_secs(10), |driver| driver.connections() == 0);
+        assert_eq!(host.driver.counters().not_secured, before + 7);
+        drop((modest, greedy));
+    }
+}

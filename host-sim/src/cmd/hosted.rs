@@ -1,8 +1,10 @@
 //! `peerdist hosted`: a hosted cache on a real network.
 
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use clap::ValueEnum;
 use peerdist_core::hosted::server::{Limits, Rules};
@@ -17,6 +19,9 @@ use super::{Ending, Failure, tell};
 
 /// Files beside those of connections: of the cache, and what every process has.
 const OTHER_FILES: u64 = 256;
+
+/// Tables of that many connections lie on the stack while they are made, and some systems give a first thread 1 MiB.
+const STACK_BYTES: usize = 16 << 20;
 
 /// The port of HTTPS.
 const TLS_PORT: u16 = 443;
@@ -92,17 +97,22 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
         );
     }
     allow_files();
-    let offers = |plain: SocketAddr, secured: Option<SocketAddr>| {
+    let offers = move |plain: SocketAddr, secured: Option<SocketAddr>| {
         let v2 = rules.v2.then(|| format!("offers to http://{plain}{}\n", Version::V2.path()));
         let v1 = secured.map(|secured| format!("offers to https://{secured}{}\n", Version::V1.path()));
         v2.into_iter().chain(v1).collect()
     };
     let (bind, hosting) = (args.bind.address, Hosting::Here(setup));
-    args.serve.run::<HOSTED_STREAMS>(bind, None, hosting, &offers, &mut |station| {
-        while let Some(client) = station.node.hosted().and_then(|state| state.poll_unreachable()) {
-            tell(&format!("client port unreachable: {client}; what it offers is given up"));
-        }
-    })
+    let serve = move || {
+        args.serve.run::<HOSTED_STREAMS>(bind, None, hosting, &offers, &mut |station| {
+            while let Some(client) = station.node.hosted().and_then(|state| state.poll_unreachable()) {
+                tell(&format!("client port unreachable: {client}; what it offers is given up"));
+            }
+        })
+    };
+    let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(serve);
+    let thread = thread.map_err(|error| Failure(format!("a thread: {error}")))?;
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 impl Args {

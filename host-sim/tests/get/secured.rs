@@ -2,15 +2,19 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use peerdist_core::bytes::Writer;
 use peerdist_core::content::Info;
 use peerdist_core::crypto::SoftCrypto;
 use peerdist_core::hosted::wire::{MessageType, OPENING_BYTES, Opening, Version};
+use peerdist_hal::std::rustls::crypto::ring;
+use peerdist_hal::std::rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use peerdist_hal::std::rustls::{ClientConfig, ClientConnection, RootCertStore};
 use peerdist_tests::check::content;
 use serde_json::json;
 
@@ -249,6 +253,40 @@ fn garbage_and_what_is_abandoned() {
     drop(abandoned);
     status_when(admin, |it| not_secured(it) == Some(404));
     assert_eq!(offer(), answered(INTERESTED));
+}
+
+/// More secured connections on which nothing comes than there are uploads: who asks something has a place.
+#[test]
+fn secured_and_silent() {
+    let (place, info) = (Place::new(68), origin(70_000, false).info);
+    let (cert, key) = certify(&place);
+    let options = ["--tls-port", "0", "--cert", &cert, "--key", &key, "--admin", "127.0.0.1:0"];
+    let (_cache, secured, plain, admin) = hosted(&place, "hosted", &options);
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&cert).expect("ours")).expect("a certificate");
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has both");
+    let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+    let silent: Vec<_> = (0..1_200)
+        .map(|_| {
+            let mut socket = TcpStream::connect(at(&secured)).expect("somebody listens");
+            let name = IpAddr::from(place.address(4)).into();
+            let mut session = ClientConnection::new(config.clone(), name).expect("a name");
+            while session.is_handshaking() {
+                session.complete_io(&mut socket).expect("it answers");
+            }
+            (session, socket)
+        })
+        .collect();
+    status_when(admin, |it| it["NetworkConfiguration"]["ConnectionsTaken"].as_u64() == Some(1_200));
+    let from = place.address(3);
+    assert_eq!(post_by(&place, from, &secured, &initial(&info, 9), ANY), answered(INTERESTED));
+    assert_eq!(post(&place, from, &url(plain, Version::V2), &batch(&info, 9)), answered(OK));
+    let status = ask_json(admin, "GET /status");
+    assert_eq!(status["NetworkConfiguration"]["ConnectionsRefused"], 0);
+    assert_eq!(status["HostedCacheServer"]["ConnectionsNotSecured"], 0);
+    drop(silent);
 }
 
 /// One line says which file, and what is wrong with it.

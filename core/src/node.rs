@@ -399,24 +399,31 @@ where
     #[inline(always)]
     pub fn new(config: Config, storage: S, crypto: C, mut rng: R) -> Self {
         const { Self::FITS };
-        let service = P::new(config.answer.clone(), config.instance_id, &mut rng);
         let mut hosted = Vec::new();
         // There is room for as many. Collecting panics where there is not.
         for place in &config.hosted_caches {
             let _ = hosted.push(place.blocks);
         }
-        let fetch = Fetch::new(fetch::Config {
+        let fetch = fetch::Config {
             discovery: config.discovery.clone(),
             hosted,
             distributed: config.distributed,
             cipher: config.cipher,
-        });
+        };
         let cipher = config.cipher;
+        // What is large is made where it stays: nothing of it lies on the stack beside.
         Self {
+            service: P::new(config.answer.clone(), config.instance_id, &mut rng),
             config,
-            common: Common { storage, crypto, rng, fetch, jobs: [const { Job::FREE }; BLOCKS], cipher },
+            common: Common {
+                storage,
+                crypto,
+                rng,
+                fetch: Fetch::new(fetch),
+                jobs: [const { Job::FREE }; BLOCKS],
+                cipher,
+            },
             streams: Vec::new(),
-            service,
             application: A::new(),
             client: Client::new(DOWNLOADS),
             downloads: Place::all_free(),
@@ -468,6 +475,11 @@ where
         let answer = self.service.server().map(|server| server.counters()).unwrap_or_default();
         let probe = self.common.fetch.probe_counters();
         Counters { fetch, probe, answer, ..self.counters }
+    }
+
+    /// What it keeps for applications.
+    pub fn application(&mut self) -> &mut A {
+        &mut self.application
     }
 
     /// What the node does for others.

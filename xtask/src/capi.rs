@@ -115,6 +115,16 @@ fn examples(out: &Path) -> Result<()> {
     exchange(out, &rust_publisher, &rust_consumer, &c_consumer)?;
     println!("    the examples in C and in Rust gave each other {FILE_BYTES} bytes, both ways");
 
+    fs::write(out.join("empty"), []).map_err(|error| format!("an empty file: {error}"))?;
+    for publisher in [&c_publisher, &rust_publisher] {
+        let (success, told) = output(
+            Command::new(publisher).args(["127.0.99.1", "empty", "info-of-nothing"]).current_dir(out),
+        )?;
+        if success || !told.contains("empty is empty: there is nothing to get from peers") {
+            return Err(format!("an empty file was published: {told}"));
+        }
+    }
+
     // Too slow there for peers to wait, so without any.
     let valgrind = |program: &Path| {
         let mut command = Command::new("valgrind");
@@ -206,7 +216,14 @@ fn bare_on_host(out: &Path) -> Result<()> {
     let mut command = compiler();
     command.args(["host.c", "wire.c", "main.c"].map(|name| sources.join(name))).args(machines);
     run(command.args(["-lpthread", "-ldl", "-lm"]).arg("-o").arg(&program))?;
-    run(Command::new("valgrind").args(VALGRIND).args(LEAKS).arg(&program))
+    let alone = out.join("alone-on-host");
+    let mut command = compiler();
+    command.arg(format!("-I{}", sources.display())).args([sources.join("host.c"), example()]).arg(&archive);
+    run(command.args(["-lpthread", "-ldl", "-lm"]).arg("-o").arg(&alone))?;
+    for program in [&program, &alone] {
+        run(Command::new("valgrind").args(VALGRIND).args(LEAKS).arg(program))?;
+    }
+    Ok(())
 }
 
 /// Two programs for a Cortex-M3 in one, each with a static library of its own: one publishes a stream and reads it
@@ -237,12 +254,24 @@ fn bare(out: &Path) -> Result<()> {
     command.args(["start.c", "wire.c", "main.c"].map(|name| sources.join(name))).args(machines);
     // Once more, for the functions of C that a compiler takes for granted.
     run(command.arg(&archive).arg("-lgcc").arg("-o").arg(&program))?;
-    let mut qemu = Command::new("timeout");
-    qemu.args(["120", "qemu-system-arm", "-machine", "mps2-an385", "-nographic"]);
-    qemu.args(["-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"]);
-    run(qemu.arg("-kernel").arg(&program))?;
+    let alone = out.join("alone.elf");
+    let mut command = compiler();
+    command.args(["-Wl,-z,noexecstack", "-T"]).arg(sources.join("link.ld"));
+    command.arg(format!("-I{}", sources.display())).args([sources.join("start.c"), example()]);
+    run(command.arg(&archive).arg("-lgcc").arg("-o").arg(&alone))?;
+    for program in [&alone, &program] {
+        let mut qemu = Command::new("timeout");
+        qemu.args(["120", "qemu-system-arm", "-machine", "mps2-an385", "-nographic"]);
+        qemu.args(["-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"]);
+        run(qemu.arg("-kernel").arg(program))?;
+    }
     println!("    a Cortex-M3 has published a stream, read it back, and given it to another");
     Ok(())
+}
+
+/// The example for bare metal.
+fn example() -> PathBuf {
+    repository().join(PACKAGE).join("examples/bare/alone.c")
 }
 
 fn bare_sources() -> PathBuf {

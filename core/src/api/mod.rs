@@ -27,7 +27,7 @@ pub use consumer::{BasicInfo, CROWD, CROWD_LASTS, ContentHandle, Dropped, TAGS};
 pub use error::{Added, ApiError, ReadError};
 pub use instance::{InstanceHandle, SUPPORTED_VERSION, Status, StatusInfo, UserId};
 pub use server::{InfoHandle, InfoVersions, PublicationOptions, Published, StreamHandle};
-pub use tables::{Application, Installed, NoApplication, Standard, Tabled, Tables};
+pub use tables::{Application, Installed, Lending, NoApplication, Standard, Tabled, Tables};
 
 use client::{Client, Parts};
 use operation::Operation;

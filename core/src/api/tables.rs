@@ -34,6 +34,7 @@ pub trait Installed {
 }
 
 impl<T: Installed> Application for T {
+    #[inline(always)]
     fn new() -> Self {
         T::new()
     }
@@ -113,6 +114,35 @@ pub struct Tabled<
     pages: [Page; PAGES],
 }
 
+/// Tables whose pages are lent once the node is made: those are most of it, and need never lie on the stack on which
+/// it is made.
+pub struct Lending<'a, A> {
+    tables: A,
+    pages: &'a mut [Page],
+}
+
+impl<'a, A> Lending<'a, A> {
+    /// Lends pages, in place of those that there are: what waits there is forgotten.
+    pub fn lend_pages(&mut self, pages: &'a mut [Page]) {
+        self.pages = pages;
+    }
+}
+
+impl<A: Installed> Installed for Lending<'_, A> {
+    #[inline(always)]
+    fn new() -> Self {
+        Self { tables: A::new(), pages: &mut [] }
+    }
+
+    fn lend(&mut self) -> Tables<'_> {
+        Tables { pages: self.pages, ..self.tables.lend() }
+    }
+
+    fn wakes(&self) -> Option<Instant> {
+        self.tables.wakes()
+    }
+}
+
 /// What suits a host, in 381 KiB. Each publication keeps one or two content informations in the store.
 /// A node with it belongs on the heap.
 pub type Standard = Tabled<8, 64, 8, 32, { client::CONTENTS }, 128, 512>;
@@ -127,6 +157,8 @@ impl<
     const PAGES: usize,
 > Installed for Tabled<INSTANCES, PUBLICATIONS, STREAMS, INFOS, CONTENTS, OPERATIONS, PAGES>
 {
+    // Inlined, they are built where the node is, and never lie on the stack beside it.
+    #[inline(always)]
     fn new() -> Self {
         Self {
             desk: Desk {

@@ -653,8 +653,8 @@ DWORD peerdist_trouble(char *pBuffer,
 // Sets up the library on bare metal: with memory that is its own from now on, the larger the more blocks it keeps.
 // ERROR_NOT_ENOUGH_MEMORY if it is too small; PEERDIST_ERROR_ALREADY_INITIALIZED the second time.
 //
-// All calls of the library have to come from one context, and none from an interrupt. This one makes a node on the
-// stack, and needs some 87 KB of that on a Cortex-M3.
+// All calls of the library have to come from one context, and none from an interrupt. On a Cortex-M3 this one takes
+// 12,000 bytes of the stack at most, peerdist_poll some 13,000 without the callbacks, and all others less: 16 KiB do.
 //
 //
 // `memory` is valid for so many bytes, for ever, and nobody else uses it. `platform` is valid until this returns,

@@ -354,3 +354,6 @@ pub(crate) fn status_info(info: StatusInfo) -> PEERDIST_STATUS_INFO {
         dwMaxVer: info.max_version,
     }
 }
+
+#[cfg(all(test, feature = "std"))]
+pub(crate) mod tests;

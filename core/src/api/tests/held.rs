@@ -207,3 +207,22 @@ fn data_that_overlaps_is_taken_once() {
     }
     assert!(is_whole(&mut node, content, &bytes));
 }
+
+/// Pages may be lent once the node is made. Until then nothing waits.
+#[test]
+fn pages_are_lent() {
+    type Lent = NodeOf<Lending<'static, Tabled<2, 1, 1, 1, 2, 8, 0>>>;
+    assert!(size_of::<Lent>() < size_of::<NodeOf<Tabled<2, 1, 1, 1, 2, 8, 4>>>());
+    let mut node: Lent = node_of(1 << 16, 1);
+    let instance = start(&mut node);
+    let content = node.api().open_content(instance, [7; 16], 0).unwrap();
+    let hold = |node: &mut Lent| {
+        let operation = node.api().add_data(content, 1_000, &[1; 700]);
+        assert_eq!(outcome(node, operation), Outcome::Taken(700));
+        node.api().dropped().bytes
+    };
+    assert_eq!(hold(&mut node), 700);
+    let pages: Vec<_> = (0..2).map(|_| waiting::Page::EMPTY).collect();
+    node.application().lend_pages(pages.leak());
+    assert_eq!(hold(&mut node), 700);
+}

@@ -5,9 +5,11 @@ mod memory;
 
 use core::convert::Infallible;
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::net::{IpAddr, SocketAddr};
 
-use peerdist_core::api::{Published, Tabled, client};
+use peerdist_core::api::waiting::Page as WaitingPage;
+use peerdist_core::api::{Lending, Published, Tabled, client};
 use peerdist_core::crypto::SoftCrypto;
 use peerdist_core::discovery::Subnet;
 use peerdist_core::node::{Config, Input, Node, Output, Serving, StreamId};
@@ -49,7 +51,7 @@ const BUFFER_BYTES: usize = 1_472;
 const ROUNDS: usize = 16;
 
 type Store = RamStore<&'static mut [Page], &'static mut [Entry], &'static mut [u8]>;
-type Application = Tabled<INSTANCES, PUBLICATIONS, STREAMS, INFOS, CONTENTS, OPERATIONS, WAITING_PAGES>;
+type Application = Lending<'static, Tabled<INSTANCES, PUBLICATIONS, STREAMS, INFOS, CONTENTS, OPERATIONS, 0>>;
 type BareNode = Node<Store, SoftCrypto, Entropy, CONNECTIONS, BLOCKS, 0, Serving, Application>;
 
 pub(crate) type Machine = &'static mut BareNode;
@@ -181,8 +183,8 @@ pub(crate) fn set_status(status: PEERDIST_STATUS) -> Answer<()> {
 /// Sets up the library on bare metal: with memory that is its own from now on, the larger the more blocks it keeps.
 /// ERROR_NOT_ENOUGH_MEMORY if it is too small; PEERDIST_ERROR_ALREADY_INITIALIZED the second time.
 ///
-/// All calls of the library have to come from one context, and none from an interrupt. This one makes a node on the
-/// stack, and needs some 87 KB of that on a Cortex-M3.
+/// All calls of the library have to come from one context, and none from an interrupt. On a Cortex-M3 this one takes
+/// 12,000 bytes of the stack at most, peerdist_poll some 13,000 without the callbacks, and all others less: 16 KiB do.
 ///
 /// # Safety
 /// `memory` is valid for so many bytes, for ever, and nobody else uses it. `platform` is valid until this returns,
@@ -206,7 +208,8 @@ pub unsafe extern "C" fn peerdist_init(
         }
         // SAFETY: the caller promises it.
         let mut memory = unsafe { Memory::new(memory.cast(), memory_bytes) };
-        match Board::new(&mut memory, &platform) {
+        let made = Places::of(&mut memory).ok_or(ERROR_NOT_ENOUGH_MEMORY);
+        match made.and_then(|places| Board::new(places, &platform)) {
             Ok(made) => {
                 *board = Some(made);
                 ERROR_SUCCESS
@@ -297,9 +300,32 @@ pub extern "C" fn peerdist_lost(connection: DWORD) {
     });
 }
 
+/// Where things are put.
+struct Places {
+    board: &'static mut MaybeUninit<Board>,
+    node: &'static mut MaybeUninit<BareNode>,
+    waiting: &'static mut [WaitingPage],
+    /// Of all the memory that is left.
+    store: Store,
+}
+
+impl Places {
+    /// By itself: what this takes of the stack is not taken beside what making a node takes.
+    #[inline(never)]
+    fn of(memory: &mut Memory) -> Option<Self> {
+        Some(Self {
+            board: memory.room()?,
+            node: memory.room()?,
+            waiting: memory.slice(WAITING_PAGES, || WaitingPage::EMPTY)?,
+            store: store(memory)?,
+        })
+    }
+}
+
 impl Board {
-    /// Made in the memory that is given, with a store in all that is left of it.
-    fn new(memory: &mut Memory, platform: &peerdist_platform) -> Answer<&'static mut Self> {
+    /// Made where it stays.
+    #[inline(never)]
+    fn new(places: Places, platform: &peerdist_platform) -> Answer<&'static mut Self> {
         let (callbacks, entropy) = callbacks(platform).ok_or(ERROR_INVALID_PARAMETER)?;
         let address = socket(&platform.address).ok_or(ERROR_INVALID_PARAMETER)?;
         // SAFETY: the caller of peerdist_init promises that what is not NULL has so many bytes.
@@ -310,9 +336,7 @@ impl Board {
             2 => Published::V2,
             _ => return Err(ERROR_INVALID_PARAMETER),
         };
-        let (board, node) =
-            memory.room::<Self>().zip(memory.room::<BareNode>()).ok_or(ERROR_NOT_ENOUGH_MEMORY)?;
-        let store = store(memory).ok_or(ERROR_NOT_ENOUGH_MEMORY)?;
+        let Places { board, node, waiting, store } = places;
         let config = Config {
             port: address.port(),
             instance_id: platform.instance,
@@ -321,6 +345,7 @@ impl Board {
             ..Config::default()
         };
         let node = node.write(Node::new(config, store, SoftCrypto, entropy));
+        node.application().lend_pages(waiting);
         node.set_addresses(&[Subnet { address: address.ip(), prefix: platform.address.prefix }]);
         node.api().set_published(published);
         if !secret.is_empty() {
@@ -464,14 +489,14 @@ fn number(stream: StreamId) -> DWORD {
 
 /// A store in all the memory that is left: an eighth for content information, the rest for blocks.
 fn store(memory: &mut Memory) -> Option<Store> {
-    let infos = memory.slice(memory.left() / 8, 0u8)?;
+    let infos = memory.slice(memory.left() / 8, || 0u8)?;
     // Segments of content information 2.0 have fewer pages than a block of 1.0 has.
     const PAGES_OF_ENTRY: usize = 8;
     let pages = memory.left() / (size_of::<Page>() + size_of::<Entry>().div_ceil(PAGES_OF_ENTRY));
     // One of each is lost to alignment at most.
     let pages = pages.checked_sub(2)?;
-    let entries = memory.slice(pages.div_ceil(PAGES_OF_ENTRY), Entry::EMPTY)?;
-    let pages = memory.slice(pages, Page::EMPTY)?;
+    let entries = memory.slice(pages.div_ceil(PAGES_OF_ENTRY), || Entry::EMPTY)?;
+    let pages = memory.slice(pages, || Page::EMPTY)?;
     Some(RamStore::new(pages, entries, infos))
 }
 

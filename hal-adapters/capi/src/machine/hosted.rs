@@ -442,6 +442,7 @@ mod tests {
 
     #[test]
     fn what_waits_ends_when_the_thread_fails() {
+        let _turn = lock(&crate::service::tests::TURN);
         lock(&LIFE).settings = Settings { address: Some(IpAddr::from([127, 0, 97, 1])), ..DEFAULTS };
         let instance = startup(PEERDIST_VERSION).unwrap();
         let mut operation =

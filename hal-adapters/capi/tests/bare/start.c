@@ -1,7 +1,7 @@
 /* What runs before main on a Cortex-M3, and what speaks to QEMU. */
 #include "board.h"
 
-extern uint32_t data_start, data_end, data_from, bss_start, bss_end, stack_top;
+extern uint32_t data_start, data_end, data_from, bss_start, bss_end, stack_bottom, stack_top;
 
 int main(void);
 
@@ -26,21 +26,21 @@ void leave(uint32_t code)
 
 /* A pattern that nobody writes. */
 #define PAINT 0x5AFEC0DEu
-#define PAINTED_WORDS (256u * 1024 / 4)
 
 static volatile uint32_t *painted_end;
 
 __attribute__((noinline)) void paint_stack(void)
 {
     /* What is nearer is the frame of this. */
-    volatile uint32_t *word = painted_end = (uint32_t *)__builtin_frame_address(0) - 16;
-    while (word > painted_end - PAINTED_WORDS)
-        *--word = PAINT;
+    volatile uint32_t *word = &stack_bottom;
+    painted_end = (uint32_t *)__builtin_frame_address(0) - 16;
+    while (word < painted_end)
+        *word++ = PAINT;
 }
 
 uint32_t painted_stack(void)
 {
-    volatile uint32_t *word = painted_end - PAINTED_WORDS;
+    volatile uint32_t *word = &stack_bottom;
     while (word < painted_end && *word == PAINT)
         word++;
     return (uint32_t)(painted_end - word) * 4 + 64;

@@ -21,18 +21,35 @@ static const uint8_t name[] = {'n', 'a', 'm', 'e'};
 static const PEERDIST_CONTENT_TAG tag = {{'t', 'a', 'g'}};
 static uint8_t bytes[64];
 
+/* Where completions of the handles that are open would come. */
+static HANDLE packets;
+
+/* Whatever is refused changes nothing: neither what is to be filled, nor does anything follow. */
+static void nothing_followed(const OVERLAPPED *o, HANDLE made)
+{
+    DWORD count;
+    ULONG_PTR key;
+    OVERLAPPED *taken = NULL;
+    size_t index;
+    for (index = 0; index < sizeof bytes; index++)
+        CHECK(bytes[index] == 0xA5);
+    CHECK(made == NULL && o->Internal == 0 && o->InternalHigh == 0 && o->Offset == 0 && o->OffsetHigh == 0);
+    CHECK(packets == NULL || !peerdist_queue_get(packets, &count, &key, &taken, 0));
+}
+
 /* Calls every function that takes an instance, with parameters that are fine but for the handles: each has to be
  * refused. */
 static void all_refused(PEERDIST_INSTANCE_HANDLE instance, HANDLE stream, HANDLE info, HANDLE content)
 {
     const DWORD refused = ERROR_INVALID_HANDLE;
     const PEERDIST_RETRIEVAL_OPTIONS options = {sizeof options, 1, 2, 0};
-    PEERDIST_STATUS status;
-    PEERDIST_STATUS_INFO status_info = {sizeof status_info, 0, 0, 0};
-    PEERDIST_CLIENT_BASIC_INFO basic;
+    PEERDIST_STATUS status = 77;
+    PEERDIST_STATUS_INFO status_info = {sizeof status_info, 77, 77, 77};
+    PEERDIST_CLIENT_BASIC_INFO basic = {77};
     OVERLAPPED o;
     HANDLE made = NULL;
     memset(&o, 0, sizeof o);
+    memset(bytes, 0xA5, sizeof bytes);
 
     CHECK(PeerDistServerPublishAddToStream(instance, stream, sizeof bytes, bytes, &o) == refused);
     CHECK(PeerDistServerPublishCompleteStream(instance, stream, &o) == refused);
@@ -49,6 +66,8 @@ static void all_refused(PEERDIST_INSTANCE_HANDLE instance, HANDLE stream, HANDLE
           == refused);
     CHECK(PeerDistClientCancelAsyncOperation(instance, content, NULL) == refused);
     CHECK(PeerDistClientCancelAsyncOperation(instance, content, &o) == refused);
+    CHECK(basic.fFlashCrowd == 77);
+    nothing_followed(&o, made);
     if (stream != NULL)
         return; /* The instance is fine, and so would the others be. */
     CHECK(PeerDistShutdown(instance) == refused);
@@ -65,7 +84,8 @@ static void all_refused(PEERDIST_INSTANCE_HANDLE instance, HANDLE stream, HANDLE
     CHECK(PeerDistServerCancelAsyncOperation(instance, sizeof name, name, &o) == refused);
     CHECK(PeerDistClientOpenContent(instance, &tag, NULL, 0, &made) == refused);
     CHECK(PeerDistClientFlushContent(instance, &tag, NULL, 0, &o) == refused);
-    CHECK(made == NULL && o.Internal == 0 && o.InternalHigh == 0);
+    CHECK(status == 77 && status_info.status == 77 && status_info.dwMinVer == 77 && status_info.dwMaxVer == 77);
+    nothing_followed(&o, made);
 }
 
 /* NULL where there has to be something. */
@@ -122,7 +142,7 @@ static void nulls(PEERDIST_INSTANCE_HANDLE instance, HANDLE stream, HANDLE info,
     CHECK(PeerDistClientFlushContent(instance, NULL, NULL, 0, &o) == refused);
     CHECK(PeerDistClientFlushContent(instance, &tag, NULL, 0, NULL) == refused);
     CHECK(PeerDistClientGetInformationByHandle(instance, content, PeerDistClientBasicInfo, 4, NULL) == refused);
-    CHECK(made == NULL && o.Internal == 0 && o.InternalHigh == 0);
+    nothing_followed(&o, made);
 }
 
 struct rest {
@@ -233,14 +253,26 @@ int main(void)
     CHECK(finish(PeerDistServerPublishAddToStream(instance, stream, sizeof bytes, bytes, &o), &o) == 0);
     memset(&o, 0, sizeof o);
     CHECK(finish(PeerDistServerPublishCompleteStream(instance, stream, &o), &o) == 0);
-    CHECK(PeerDistServerPublishStream(instance, 1, name, 0, NULL, NULL, 0, &open) == ERROR_SUCCESS);
-    CHECK(PeerDistServerOpenContentInformation(instance, sizeof name, name, 0, 0, NULL, 0, &info) == 0);
-    CHECK(PeerDistClientOpenContent(instance, &tag, NULL, 0, &content) == ERROR_SUCCESS);
+    packets = peerdist_queue_create();
+    CHECK(PeerDistServerPublishStream(instance, 1, name, 0, NULL, packets, 1, &open) == ERROR_SUCCESS);
+    CHECK(PeerDistServerOpenContentInformation(instance, sizeof name, name, 0, 0, packets, 2, &info) == 0);
+    CHECK(PeerDistClientOpenContent(instance, &tag, packets, 3, &content) == ERROR_SUCCESS);
 
     nulls(instance, open, info, content);
-    all_refused(instance, info, content, stream);       /* Of another kind. */
-    all_refused(other, open, info, content);            /* Of another instance. */
+    all_refused(instance, info, content, stream); /* Of another kind, */
+    all_refused(instance, content, stream, info);
     all_refused(instance, instance, instance, instance);
+    all_refused(other, open, info, content); /* of another instance, */
+    all_refused(open, NULL, NULL, NULL);     /* or none of an instance at all. */
+    all_refused(content, NULL, NULL, NULL);
+
+    /* And they are still good for what they are. */
+    memset(&o, 0, sizeof o);
+    CHECK(finish(PeerDistServerPublishAddToStream(instance, open, sizeof bytes, bytes, &o), &o) == 0);
+    memset(&o, 0, sizeof o);
+    CHECK(finish(PeerDistServerRetrieveContentInformation(instance, info, 1, bytes, &o), &o) == 0);
+    CHECK(peerdist_queue_close(packets));
+    packets = NULL;
 
     CHECK(PeerDistServerCloseStreamHandle(instance, stream) == ERROR_SUCCESS);
     CHECK(PeerDistServerCloseContentInformation(instance, info) == ERROR_SUCCESS);

@@ -1,7 +1,6 @@
 //! How operations end: codes, packets, events.
 
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use peerdist::exports::client::*;
@@ -344,27 +343,4 @@ fn more_reads_than_there_are_rows() {
         assert_eq!((packet.code, packet.bytes), (ERROR_SUCCESS, len));
     }
     assert!(reads.iter().all(|(_, buffer)| *buffer == all));
-}
-
-/// Who sees that an operation has ended has its packet, too, and its event is set.
-#[test]
-fn an_end_is_told_all_at_once() {
-    let (desk, event) = (Desk::new(), peerdist_event_create());
-    desk.publish_whole(b"name", b"content");
-    let read = desk.open_ready(&desk.info(b"name"), 0);
-    let mut buffer = [0; 10];
-    for _ in 0..5_000 {
-        let mut operation = Operation::with_event(event);
-        // SAFETY: it ends before they go.
-        assert_eq!(unsafe { desk.block_read(read, &mut buffer, 0, operation.get()) }, ERROR_IO_PENDING);
-        // As HasOverlappedIoCompleted looks.
-        // SAFETY: it is there, and others write to it as to an atomic.
-        let internal = unsafe { AtomicUsize::from_ptr(&raw mut (*operation.get()).Internal) };
-        while internal.load(Ordering::Acquire) == STATUS_PENDING as usize {
-            thread::yield_now();
-        }
-        assert_eq!(peerdist_event_wait(event, 0), WAIT_OBJECT_0);
-        assert_eq!(desk.packet(0).map(|packet| packet.operation), Some(operation.get()));
-    }
-    peerdist_event_close(event);
 }

@@ -27,12 +27,12 @@ impl Memory {
         Some(unsafe { &mut *at })
     }
 
-    /// So many copies of a value; `None` if there is not enough room.
-    pub(super) fn slice<T: Clone>(&mut self, len: usize, value: T) -> Option<&'static mut [T]> {
+    /// So many of a value; `None` if there is not enough room.
+    pub(super) fn slice<T>(&mut self, len: usize, value: impl Fn() -> T) -> Option<&'static mut [T]> {
         let at = self.take(size_of::<T>().checked_mul(len)?, align_of::<T>())?.cast::<T>();
         for index in 0..len {
             // SAFETY: it lies within what `take` has given, which is aligned like this.
-            unsafe { at.add(index).write(value.clone()) };
+            unsafe { at.add(index).write(value()) };
         }
         // SAFETY: all of them were written, and nobody else has them.
         Some(unsafe { core::slice::from_raw_parts_mut(at, len) })
@@ -57,14 +57,14 @@ mod tests {
         let bytes: &'static mut [u8] = Box::leak(Box::new([0; 100]));
         // SAFETY: they were leaked, and are used here only.
         let mut memory = unsafe { Memory::new(bytes.as_mut_ptr(), bytes.len()) };
-        let one = memory.slice(3, 7u8).unwrap();
+        let one = memory.slice(3, || 7u8).unwrap();
         let two = memory.room::<u64>().unwrap().write(u64::MAX);
-        let three = memory.slice(2, 5u32).unwrap();
+        let three = memory.slice(2, || 5u32).unwrap();
         assert_eq!((&one[..], *two, &three[..]), (&[7, 7, 7][..], u64::MAX, &[5, 5][..]));
         assert!(memory.left() < 100 - 3 - 8 - 8 + 1);
-        assert!(memory.slice(memory.left() + 1, 0u8).is_none());
-        assert!(memory.slice(usize::MAX, 0u64).is_none());
-        assert_eq!(memory.slice(memory.left(), 0u8).map(|rest| rest.len()).is_some(), true);
+        assert!(memory.slice(memory.left() + 1, || 0u8).is_none());
+        assert!(memory.slice(usize::MAX, || 0u64).is_none());
+        assert_eq!(memory.slice(memory.left(), || 0u8).map(|rest| rest.len()).is_some(), true);
         assert!(memory.room::<u8>().is_none());
     }
 }

@@ -2,11 +2,10 @@
 #![allow(unsafe_code, reason = "memory, and functions that are called back")]
 
 mod memory;
+mod platform;
 
-use core::convert::Infallible;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
-use core::net::{IpAddr, SocketAddr};
 
 use peerdist_core::api::waiting::Page as WaitingPage;
 use peerdist_core::api::{Lending, Published, Tabled, client};
@@ -15,9 +14,9 @@ use peerdist_core::discovery::Subnet;
 use peerdist_core::node::{Config, Input, Node, Output, Serving, StreamId};
 use peerdist_core::store::ram::{Entry, Page, RamStore};
 use peerdist_core::time::Instant;
-use rand_core::{TryCryptoRng, TryRng};
 
 use self::memory::Memory;
+use self::platform::{Entropy, Platform, address, callbacks, socket};
 use crate::caller;
 use crate::service::{Answer, Service};
 use crate::sync::Shared;
@@ -113,27 +112,6 @@ pub struct peerdist_platform {
     pub entropy: Option<unsafe extern "C" fn(context: *mut c_void, buffer: *mut u8, len: usize)>,
     /// The library has found a mistake of its own, and can do nothing more; this should not return.
     pub fatal: Option<unsafe extern "C" fn(context: *mut c_void)>,
-}
-
-/// The callbacks, each of which is there.
-#[derive(Clone, Copy)]
-struct Platform {
-    context: *mut c_void,
-    send_datagram: unsafe extern "C" fn(*mut c_void, *const peerdist_address, *const u8, usize),
-    open: unsafe extern "C" fn(*mut c_void, DWORD, *const peerdist_address) -> BOOL,
-    close: unsafe extern "C" fn(*mut c_void, DWORD),
-    reset: unsafe extern "C" fn(*mut c_void, DWORD),
-    room: unsafe extern "C" fn(*mut c_void, DWORD) -> usize,
-    send: unsafe extern "C" fn(*mut c_void, DWORD, *const u8, usize),
-    resume: unsafe extern "C" fn(*mut c_void, DWORD),
-    #[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "a host has a panic handler of its own"))]
-    fatal: unsafe extern "C" fn(*mut c_void),
-}
-
-/// Random bytes, by the callback.
-pub(crate) struct Entropy {
-    context: *mut c_void,
-    fill: unsafe extern "C" fn(*mut c_void, *mut u8, usize),
 }
 
 /// The service with its surroundings.
@@ -500,40 +478,6 @@ fn store(memory: &mut Memory) -> Option<Store> {
     Some(RamStore::new(pages, entries, infos))
 }
 
-fn callbacks(platform: &peerdist_platform) -> Option<(Platform, Entropy)> {
-    let context = platform.context;
-    let callbacks = Platform {
-        context,
-        send_datagram: platform.send_datagram?,
-        open: platform.open?,
-        close: platform.close?,
-        reset: platform.reset?,
-        room: platform.room?,
-        send: platform.send?,
-        resume: platform.resume?,
-        fatal: platform.fatal?,
-    };
-    Some((callbacks, Entropy { context, fill: platform.entropy? }))
-}
-
-fn address(socket: SocketAddr) -> peerdist_address {
-    let mut address = peerdist_address { family: 4, prefix: 0, port: socket.port(), bytes: [0; 16] };
-    match socket.ip() {
-        IpAddr::V4(ip) => address.bytes[..4].copy_from_slice(&ip.octets()),
-        IpAddr::V6(ip) => (address.family, address.bytes) = (6, ip.octets()),
-    }
-    address
-}
-
-fn socket(address: &peerdist_address) -> Option<SocketAddr> {
-    let ip = match (address.family, address.bytes) {
-        (4, [a, b, c, d, ..]) => IpAddr::from([a, b, c, d]),
-        (6, bytes) => IpAddr::from(bytes),
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, address.port))
-}
-
 /// # Safety
 /// What is not NULL points to so many bytes, which nobody writes to for as long as they are used.
 unsafe fn bytes<'a>(data: *const u8, len: usize) -> &'a [u8] {
@@ -543,30 +487,6 @@ unsafe fn bytes<'a>(data: *const u8, len: usize) -> &'a [u8] {
     // SAFETY: the caller promises it.
     unsafe { core::slice::from_raw_parts(data, len) }
 }
-
-impl TryRng for Entropy {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u32::from_ne_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut bytes = [0; 8];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u64::from_ne_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        // SAFETY: who gave the callback promises that it can be called like this.
-        unsafe { (self.fill)(self.context, bytes.as_mut_ptr(), bytes.len()) };
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Entropy {}
 
 /// A mistake of the library's: the platform is told, and nothing goes on.
 #[cfg(target_os = "none")]

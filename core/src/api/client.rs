@@ -55,7 +55,7 @@ const HOD_STEP: u32 = 64;
 pub const NEAR_SEGMENTS: u32 = 256;
 
 /// Blocks from origins that are told of together.
-const CAME: usize = rows(16, 2);
+const CAME: usize = rows(8, 4);
 
 /// What a read waits for by default (PEERDIST_READ_TIMEOUT_DEFAULT).
 pub const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(5);

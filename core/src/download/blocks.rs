@@ -215,7 +215,7 @@ impl Blocks {
             self.enter(now, client, parts)?;
         }
         if let Some(surveyed) = &mut self.surveyed {
-            surveyed.look(now, parts.fetch, &mut self.sweep);
+            surveyed.look(now, parts.fetch, parts.rng, &mut self.sweep);
         }
         // Reads beyond the jobs there are would only wait.
         let window = WINDOW.min(parts.jobs.len());
@@ -246,7 +246,11 @@ impl Blocks {
         for index in client.stored_blocks(parts.storage, segment_id) {
             self.sweep.is_here(index);
         }
-        self.surveyed = Some(Surveyed::new(now, segment_id, segment.algorithm(), segment.block_count()));
+        let surveyed = Surveyed::new(now, segment_id, segment.algorithm(), segment.block_count());
+        self.surveyed = Some(match parts.fetch.is_hosted_alone() {
+            true => surveyed.with_unseen(now, parts.rng),
+            false => surveyed,
+        });
         Ok(())
     }
 
@@ -333,7 +337,8 @@ impl Blocks {
         let Some(surveyed) = &mut self.surveyed else { return self.sweep.wanted(parts.rng, &|_| 0, 0) };
         let latest = surveyed.patience(now, self.pace)?;
         let crowd = parts.fetch.crowd(now, surveyed.segment(), self.pace);
-        let block = self.sweep.wanted(parts.rng, &|block| crowd.turn(block), latest);
+        let turn = |block| surveyed.unseen_turn(block).unwrap_or_else(|| crowd.turn(block));
+        let block = self.sweep.wanted(parts.rng, &turn, latest);
         if block.is_none() {
             surveyed.rest(now);
         }
@@ -405,6 +410,9 @@ impl Blocks {
                     // It is read like any other.
                     hole.place = Place::Stored { fetched: true };
                     self.pace = now.since(hole.since);
+                    if let Some(surveyed) = &mut self.surveyed {
+                        surveyed.got(now, hole.block, parts.rng);
+                    }
                     self.full = None;
                     self.wake();
                 }

@@ -17,6 +17,7 @@ mod pieces;
 mod stage;
 mod stretch;
 mod sweep;
+mod unseen;
 
 use core::ops::Range;
 

@@ -124,6 +124,12 @@ impl Sweep {
         news
     }
 
+    /// Blocks that peers have by now and did not have before, of those that are still to come.
+    pub(super) fn newly_held(&self, survey: &Survey) -> u32 {
+        let words = self.marks.iter().zip(survey.held.words());
+        words.map(|([todo, .., held], now)| (now & !held & todo).count_ones()).sum()
+    }
+
     /// Whether a request to the origin can be given up, since a peer has the block and has not
     /// failed to give it; that can be done once.
     pub(super) fn give_up(&mut self, block: u32) -> bool {

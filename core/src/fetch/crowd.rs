@@ -12,7 +12,7 @@ use core::net::IpAddr;
 use heapless::Vec;
 
 use super::Fetch;
-use super::holdings::LONGEST_WATCH;
+use super::holdings::{self, LONGEST_WATCH};
 use super::peers::{PeerSet, Peers, only, places};
 use super::tick::{Tick, least};
 use crate::content::SegmentId;
@@ -307,6 +307,7 @@ impl Fetch {
         blocks: u32,
         since: Instant,
     ) -> Survey {
+        let hosted = self.meet_hosted(Tick::of(now));
         let Self { holdings, peers, lists, .. } = self;
         let mut survey = Survey { held: IndexSet::EMPTY, anybody: false, settled: false, again: None };
         let (tick, since) = (Tick::of(now), Tick::of(since));
@@ -317,15 +318,21 @@ impl Fetch {
         };
         survey.settled = !self.distributed || holding.watch(tick, since);
         let willing = peers.willing(tick, holding.holders);
-        let in_parts = if blocks > FEW_BLOCKS { willing & holding.partial } else { 0 };
+        let mut in_parts = if blocks > FEW_BLOCKS { willing & holding.partial } else { 0 };
         survey.anybody = holding.holders != 0;
         let mut again = if self.distributed { holding.search_in(tick) } else { None };
-        if willing & !in_parts != 0 || !self.hosted.is_empty() {
+        // A hosted cache may have any part of it.
+        let hosted = hosted.map_or(0, only);
+        if willing & !in_parts != 0 || (hosted != 0 && blocks <= FEW_BLOCKS) {
             survey.held = IndexSet::up_to(blocks);
         }
         let key = key(segment);
         let us = self.us.map_or(0, |us| rank(0, us.ip()));
-        for place in places(neighbours(tick, in_parts, lists, peers, key, us)) {
+        in_parts = neighbours(tick, in_parts & !hosted, lists, peers, key, us);
+        if blocks > FEW_BLOCKS {
+            in_parts |= hosted;
+        }
+        for place in places(in_parts) {
             let Some(list) = lists.get_or_make(tick, key, place) else { break };
             let left = LIST_AGAIN.saturating_sub(list.at.age(tick));
             if list.state == State::New || (list.state == State::Known && left == 0) {
@@ -338,6 +345,24 @@ impl Fetch {
         }
         survey.again = again.map(|again| now + Duration::from_millis(again.into()));
         survey
+    }
+
+    /// The place of the first hosted cache that can be asked.
+    fn meet_hosted(&mut self, now: Tick) -> Option<u8> {
+        let Self { hosted, peers, lists, holdings, .. } = self;
+        hosted.iter().find_map(|hosted| {
+            let (place, instead) = peers.meet(now, *hosted)?;
+            if instead {
+                holdings::forget(&mut holdings.table, place);
+                lists.forget(place);
+            }
+            (peers.willing(now, only(place)) != 0).then_some(place)
+        })
+    }
+
+    /// Whether whoever else gets something is not seen, since what all of them get goes through a hosted cache.
+    pub fn is_hosted_alone(&self) -> bool {
+        !self.distributed && !self.hosted.is_empty()
     }
 
     /// The segment is not surveyed any more: the lists of it make room for others'.

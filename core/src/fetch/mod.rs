@@ -836,7 +836,10 @@ impl Fetch {
         {
             holding.partial &= !only(place);
         }
-        self.lists.known(now, segment, place, list);
+        // A hosted cache that does not tell what it has is asked for each block.
+        let all = IndexSet::up_to(SEGMENT_BLOCKS);
+        let is_hosted = self.peers.address(place).is_some_and(|peer| self.hosted.contains(&peer));
+        self.lists.known(now, segment, place, list.or(is_hosted.then_some(&all)));
         self.news = self.news.wrapping_add(1);
     }
 }

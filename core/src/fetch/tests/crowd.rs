@@ -197,3 +197,34 @@ fn a_survey_settles_without_those_who_come_later() {
     world.after(3_701);
     assert!(world.survey(64).settled);
 }
+
+/// A hosted cache tells which blocks it has; one that does not is thought to have all, and one that is not there is
+/// not waited for.
+#[test]
+fn a_hosted_cache_is_asked_for_its_list() {
+    let mut world = World::new();
+    let hosted = [peer(9), peer(8)].into_iter().collect();
+    world.fetch = Fetch::new(Config { hosted, distributed: false, ..Config::default() });
+    assert!(world.fetch.is_hosted_alone());
+    let survey = world.survey(64);
+    assert!(!survey.settled && survey.held.is_empty(), "its list may come");
+    let ask = world.ask().unwrap();
+    assert_eq!(ask.peer, peer(9));
+    assert!(matches!(ask.question, Question::List { blocks: 64, .. }));
+    world.answer(&ask, Answer::Listed(IndexSet::up_to(5)));
+    let survey = world.survey(64);
+    assert!(survey.settled && survey.held == IndexSet::up_to(5));
+
+    world.after(1_000);
+    world.survey(64);
+    let ask = world.ask().unwrap();
+    world.answer(&ask, Answer::Failed(Cause::Refused));
+    assert_eq!(world.survey(64).held.count(), 64);
+
+    world.after(1_000);
+    world.survey(64);
+    let ask = world.ask().unwrap();
+    world.answer(&ask, Answer::Failed(Cause::Unreachable));
+    world.survey(64);
+    assert_eq!(world.ask().unwrap().peer, peer(8), "the next one stands in");
+}

@@ -41,7 +41,7 @@ pub(crate) const GONE: Duration = Duration::from_secs(90);
 /// A node, whatever it is made of: so a driver's code exists once.
 pub(crate) trait Machine {
     fn accept(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId>;
-    #[cfg(feature = "tls")]
+    #[cfg(any(feature = "tls", all(feature = "smoltcp", feature = "std")))]
     fn accept_secured(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId>;
     fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize;
     fn poll_output<'b>(&mut self, now: Instant, buffer: &'b mut [u8]) -> Option<Output<'b>>;
@@ -62,7 +62,7 @@ where
         self.accept(now, remote)
     }
 
-    #[cfg(feature = "tls")]
+    #[cfg(any(feature = "tls", all(feature = "smoltcp", feature = "std")))]
     fn accept_secured(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
         self.accept_secured(now, remote)
     }
@@ -90,7 +90,7 @@ impl<M: Machine> Machine for &mut M {
         (**self).accept(now, remote)
     }
 
-    #[cfg(feature = "tls")]
+    #[cfg(any(feature = "tls", all(feature = "smoltcp", feature = "std")))]
     fn accept_secured(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
         (**self).accept_secured(now, remote)
     }

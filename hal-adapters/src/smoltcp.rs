@@ -40,6 +40,8 @@ pub struct Driver<const SOCKETS: usize> {
     udp: SocketHandle,
     tcp: [Tcp; SOCKETS],
     port: u16,
+    #[cfg(feature = "std")]
+    secured: Option<u16>,
     next_local_port: u16,
     hints: Hints,
     /// Datagrams that found no room in the socket.
@@ -92,10 +94,19 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
             udp,
             tcp: tcp.map(|handle| Tcp { handle, state: State::Idle }),
             port,
+            #[cfg(feature = "std")]
+            secured: None,
             next_local_port: local_port | FIRST_EPHEMERAL,
             hints: Hints::default(),
             dropped_datagrams: 0,
         })
+    }
+
+    /// Listens on one more port, whose connections count as secured by something below: a simulation has no TLS.
+    #[cfg(feature = "std")]
+    #[must_use]
+    pub fn with_secured(self, port: u16) -> Self {
+        Self { secured: Some(port), ..self }
     }
 
     /// Moves everything that can be moved at `now` between the network and the node. `buffer`
@@ -177,7 +188,11 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
             let before = tcp.state;
             match tcp.state {
                 State::Idle => {}
-                State::Listening => tcp.accept(now, socket, node),
+                #[cfg(feature = "std")]
+                State::Listening if socket.listen_endpoint().port != self.port => {
+                    tcp.accept(now, socket, &mut |remote| node.accept_secured(now, remote));
+                }
+                State::Listening => tcp.accept(now, socket, &mut |remote| node.accept(now, remote)),
                 State::Open { .. } => received |= tcp.receive(now, socket, node),
                 State::Closing { deadline, drained } => tcp.close(now, socket, deadline, drained),
             }
@@ -273,20 +288,29 @@ impl<const SOCKETS: usize> Driver<SOCKETS> {
 
     /// Keeps a part of the sockets listening.
     fn listen(&mut self, sockets: &mut SocketSet<'_>) {
+        self.listen_on(sockets, self.port, listening(SOCKETS));
+        #[cfg(feature = "std")]
+        if let Some(port) = self.secured {
+            self.listen_on(sockets, port, listening(SOCKETS));
+        }
+    }
+
+    fn listen_on(&mut self, sockets: &mut SocketSet<'_>, port: u16, count: usize) {
         // One that a connection has begun on is no backlog any more, however long it takes.
         let is_open = |tcp: &&Tcp| {
             let socket = sockets.get::<tcp::Socket>(tcp.handle);
-            tcp.state == State::Listening && socket.state() == tcp::State::Listen
+            let listens = socket.state() == tcp::State::Listen && socket.listen_endpoint().port == port;
+            tcp.state == State::Listening && listens
         };
         let open = self.tcp.iter().filter(is_open).count();
-        let mut missing = listening(SOCKETS).saturating_sub(open);
+        let mut missing = count.saturating_sub(open);
         for tcp in self.tcp.iter_mut().filter(|tcp| tcp.state == State::Idle) {
             if missing == 0 {
                 break;
             }
             let socket = sockets.get_mut::<tcp::Socket>(tcp.handle);
             prepare(socket);
-            if socket.listen(IpListenEndpoint { addr: None, port: self.port }).is_ok() {
+            if socket.listen(IpListenEndpoint { addr: None, port }).is_ok() {
                 tcp.state = State::Listening;
                 missing -= 1;
             }
@@ -373,14 +397,19 @@ impl Tcp {
         }
     }
 
-    fn accept(&mut self, now: Instant, socket: &mut tcp::Socket<'_>, node: &mut dyn Machine) {
+    fn accept(
+        &mut self,
+        now: Instant,
+        socket: &mut tcp::Socket<'_>,
+        accept: &mut dyn FnMut(SocketAddr) -> Option<StreamId>,
+    ) {
         match socket.state() {
             tcp::State::Listen | tcp::State::SynReceived => {}
             tcp::State::Closed => self.state = State::Idle,
             _ => {
                 let remote =
                     socket.remote_endpoint().map(|remote| SocketAddr::new(remote.addr.into(), remote.port));
-                match remote.and_then(|remote| node.accept(now, remote)) {
+                match remote.and_then(accept) {
                     Some(stream) => {
                         self.state = State::Open { stream, connected: true, eof: false, blocked: false };
                     }

@@ -13,7 +13,7 @@ use peerdist_core::download::{DownloadEvent, Url};
 use peerdist_core::encoding::InfoVersion;
 use peerdist_core::fetch::{Failures, Source};
 use peerdist_core::limits::{BLOCK_BYTES, MAX_SEGMENT_V2_BYTES};
-use peerdist_core::node::{self, Node, Output};
+use peerdist_core::node::{self, DOWNLOADS, Node, Offering, Output};
 use peerdist_core::store::ram::{BLOCK_PAGES, Entry, PAGE_BYTES, Page, RamStore};
 use peerdist_core::store::verify::Verified;
 use peerdist_core::store::{
@@ -26,12 +26,14 @@ use smoltcp::iface::SocketHandle;
 
 use crate::check::{Blocks, Content, Delivery};
 use crate::crypto::{Counters, HostCrypto};
+use crate::hosted::{self, Cache};
 use crate::origin::{Origin, PATH, PORT, max_info_len_v2, max_segments_v2};
 use crate::report::Sources;
 use crate::rng::Rng;
 use crate::run::{
     ClientHost, ClientOutcome, Given, Giver, HostFactory, Nature, OriginHost, PREFIX_LEN, Seat,
 };
+use crate::scenario::Caching;
 use crate::stack::Stack;
 use crate::world::{Frame, Host};
 
@@ -40,6 +42,9 @@ pub const STREAMS: usize = 48;
 
 /// Blocks that a node fetches at once.
 pub const BLOCKS: usize = 16;
+
+/// Segments that wait to be offered to a hosted cache.
+const NEWS: usize = 256;
 
 /// Sockets: some more than streams, since a closed connection keeps its socket for a while.
 const SOCKETS: usize = 64;
@@ -54,7 +59,7 @@ const SOCKET_BYTES: usize = 68 * 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// The node of a simulated host.
-pub type SimNode = Node<HostStore, HostCrypto, Rng, STREAMS, BLOCKS>;
+pub type SimNode = Node<HostStore, HostCrypto, Rng, STREAMS, BLOCKS, DOWNLOADS, Offering<NEWS>>;
 
 /// A client.
 pub struct Client {
@@ -91,18 +96,24 @@ struct Application {
 pub struct Nodes {
     clients: usize,
     content_info: InfoVersion,
+    caching: Caching,
     blocks: Option<Rc<Blocks>>,
 }
 
 impl Nodes {
     /// For a branch of so many clients, which ask for content information 1.0.
     pub fn new(clients: usize) -> Self {
-        Self { clients, content_info: InfoVersion::V1, blocks: None }
+        Self { clients, content_info: InfoVersion::V1, caching: Caching::Distributed, blocks: None }
     }
 
     /// The same with clients that ask for content information up to that version.
     pub fn with_content_info(self, content_info: InfoVersion) -> Self {
         Self { content_info, ..self }
+    }
+
+    /// The same with clients that look for blocks there.
+    pub fn with_caching(self, caching: Caching) -> Self {
+        Self { caching, ..self }
     }
 }
 
@@ -120,8 +131,22 @@ impl HostFactory for Nodes {
         delivery: Delivery,
         nature: Nature,
     ) -> Box<dyn ClientHost> {
-        let config = node::Config { content_information: self.content_info, ..node::Config::default() };
+        let (distributed, hosted) = match self.caching {
+            Caching::None => (false, None),
+            Caching::Distributed => (true, None),
+            Caching::Hosted { version, with_peers } => (with_peers, Some(hosted::place(version))),
+        };
+        let config = node::Config {
+            content_information: self.content_info,
+            distributed,
+            hosted_caches: hosted.into_iter().collect(),
+            ..node::Config::default()
+        };
         Box::new(Client::with_config(seat, origin.clone(), delivery, nature, config, self.blocks.clone()))
+    }
+
+    fn hosted(&mut self, seat: Seat, content: &Content) -> Option<Box<dyn Host>> {
+        Some(Box::new(Cache::new(&seat, content.size(), self.content_info)))
     }
 }
 
@@ -153,11 +178,9 @@ impl Client {
         let lying = Rc::new(Cell::new(false));
         let wrong_blocks = Rc::new(Cell::new(0));
         let store = HostStore {
-            ram: memory_for(delivery.expected(), config.content_information, seat.store),
             lying: lying.clone(),
-            checker,
-            reserved: HashMap::new(),
             wrong: wrong_blocks.clone(),
+            ..HostStore::new(memory_for(delivery.expected(), config.content_information, seat.store), checker)
         };
         let crypto = HostCrypto::default();
         let counters = crypto.counters();
@@ -269,11 +292,13 @@ impl Application {
     }
 
     fn account(&mut self, now: Instant, bytes: u64, source: Source, failures: &Failures) {
-        let Sources { local, peer, origin, .. } = &mut self.outcome.bytes;
-        let Sources { local: locals, peer: peers, origin: origins, .. } = &mut self.outcome.blocks;
+        let Sources { local, peer, hosted, origin } = &mut self.outcome.bytes;
+        let Sources { local: locals, peer: peers, hosted: cached, origin: origins } =
+            &mut self.outcome.blocks;
         let (bytes_of, blocks_of) = match source {
             Source::Local => (local, locals),
-            Source::Peer(_) | Source::HostedCache(_) => (peer, peers),
+            Source::Peer(_) => (peer, peers),
+            Source::HostedCache(_) => (hosted, cached),
             Source::Origin => (origin, origins),
         };
         *bytes_of += bytes;
@@ -314,12 +339,12 @@ fn driver<const COUNT: usize>(stack: &mut Stack, udp: SocketHandle, ports: (u16,
         .expect("a fresh interface has room for a group")
 }
 
-/// Memory for a whole content and its content information, or for `store` bytes of its blocks.
-fn memory_for(
-    content: u64,
-    version: InfoVersion,
-    store: Option<u64>,
-) -> RamStore<Vec<Page>, Vec<Entry>, Vec<u8>> {
+/// Memory for blocks and content information.
+pub(crate) type Memory = RamStore<Vec<Page>, Vec<Entry>, Vec<u8>>;
+
+/// Memory for a whole content and its content information, of which a hosted cache may be told once more; or for
+/// `store` bytes of its blocks.
+pub(crate) fn memory_for(content: u64, version: InfoVersion, store: Option<u64>) -> Memory {
     let (blocks, pages, info) = match version {
         InfoVersion::V1 => {
             let blocks = content.div_ceil(BLOCK_BYTES.into()) as usize + BLOCKS;
@@ -336,19 +361,26 @@ fn memory_for(
     };
     let room = store.map_or(pages, |store| (store / u64::from(BLOCK_BYTES)) as usize * BLOCK_PAGES);
     let pages = pages.min(room);
-    RamStore::new(vec![Page::EMPTY; pages], vec![Entry::EMPTY; blocks.min(pages)], vec![0; info])
+    RamStore::new(vec![Page::EMPTY; pages], vec![Entry::EMPTY; blocks.min(pages)], vec![0; 2 * info])
 }
 
 /// The store of a simulated host: memory, which can be made to lie about every block it serves, and whose
 /// committed blocks a checker looks at.
 pub struct HostStore {
-    ram: RamStore<Vec<Page>, Vec<Entry>, Vec<u8>>,
+    ram: Memory,
     lying: Rc<Cell<bool>>,
     checker: Option<Rc<Blocks>>,
     /// What the slots were reserved for, by their indices.
     reserved: HashMap<u32, BlockId>,
     /// Blocks that were committed and that the checker found wrong.
     wrong: Rc<Cell<u64>>,
+}
+
+impl HostStore {
+    /// An honest one, whose blocks `checker` looks at.
+    pub(crate) fn new(ram: Memory, checker: Option<Rc<Blocks>>) -> Self {
+        Self { ram, lying: Rc::default(), checker, reserved: HashMap::new(), wrong: Rc::default() }
+    }
 }
 
 impl Store for HostStore {

@@ -64,6 +64,7 @@ pub mod check;
 pub mod crypto;
 pub mod hashing;
 pub mod host;
+pub mod hosted;
 pub mod hostile;
 #[cfg(target_arch = "x86_64")]
 mod lanes;

@@ -42,6 +42,11 @@ pub trait HostFactory {
         delivery: Delivery,
         nature: Nature,
     ) -> Box<dyn ClientHost>;
+
+    /// The hosted cache, with room for `content`; `None` where this makes none.
+    fn hosted(&mut self, _seat: Seat, _content: &Content) -> Option<Box<dyn Host>> {
+        None
+    }
 }
 
 /// Where a host sits.
@@ -221,8 +226,8 @@ pub enum RunError {
 
 /// Runs `scenario` with this project's hosts: a node each, and an origin.
 pub fn run(scenario: &Scenario, options: &RunOptions, watch: &mut dyn Watch) -> Result<Report, RunError> {
-    let mut nodes =
-        Nodes::new(scenario.clients + options.jacks.len()).with_content_info(scenario.content_info);
+    let nodes = Nodes::new(scenario.clients + options.jacks.len()).with_content_info(scenario.content_info);
+    let mut nodes = nodes.with_caching(scenario.caching);
     run_with(scenario, options, &mut nodes, watch)
 }
 
@@ -262,7 +267,10 @@ impl<'s> Prepared<'s> {
         let capture = match &options.pcap {
             Some(folder) => {
                 let (machines, hostiles) = (options.jacks.len(), options.hostiles(scenario));
-                Capture::create(folder, &seats::names(scenario.clients, machines, hostiles))?
+                Capture::create(
+                    folder,
+                    &seats::names(scenario.clients, machines, scenario.is_hosted(), hostiles),
+                )?
             }
             None => Capture::default(),
         };

@@ -12,14 +12,15 @@ use std::fmt;
 use std::path::PathBuf;
 
 use peerdist_core::encoding::InfoVersion;
+use peerdist_core::hosted::wire::Version;
 use peerdist_core::time::Duration;
 
 use self::check::{check_clients, check_size};
 pub use self::file::{FileError, LoadError, member as parse_member};
 pub use self::swarm::CALM;
 pub use self::units::{
-    parse_clients, parse_content_info, parse_delay, parse_line, parse_loss, parse_rate, parse_room,
-    parse_seed, parse_size, parse_time,
+    parse_caching, parse_clients, parse_content_info, parse_delay, parse_line, parse_loss, parse_rate,
+    parse_room, parse_seed, parse_size, parse_time,
 };
 use crate::link::{DEFAULT_QUEUE, LinkConfig, Probability};
 use crate::services::MAX_LEASES;
@@ -57,8 +58,12 @@ pub const TOGETHER: Duration = Duration::from_millis(100);
 
 /// The scenarios that come with the package, by name. The first is the default, and every other file is laid
 /// over it.
-pub const PRESETS: [(&str, &str); 2] =
-    [("branch", include_str!("../presets/branch.toml")), ("rough", include_str!("../presets/rough.toml"))];
+pub const PRESETS: [(&str, &str); 4] = [
+    ("branch", include_str!("../presets/branch.toml")),
+    ("rough", include_str!("../presets/rough.toml")),
+    ("hosted", include_str!("../presets/hosted.toml")),
+    ("hosted-v1", include_str!("../presets/hosted-v1.toml")),
+];
 
 /// Losses in per cent that a run is given more time for.
 const MAX_COUNTED_LOSS: f64 = 30.0;
@@ -72,6 +77,8 @@ pub struct Scenario {
     pub content: ContentSource,
     /// Up to which version they ask for content information.
     pub content_info: InfoVersion,
+    /// Where clients look for blocks before they turn to the origin.
+    pub caching: Caching,
     /// The line between the branch's switch and the origin, in each direction.
     pub wan: Line,
     /// The cable between the branch's switch and each client, in each direction.
@@ -92,6 +99,22 @@ pub struct Scenario {
     pub time_limit: Option<Duration>,
     /// How many events the run may take.
     pub event_limit: u64,
+}
+
+/// Where clients look for blocks before they turn to the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caching {
+    /// Nowhere.
+    None,
+    /// Among each other.
+    Distributed,
+    /// In a hosted cache.
+    Hosted {
+        /// The protocol's version, by which they offer it what comes from the origin.
+        version: Version,
+        /// Whether they look among each other as well, and first.
+        with_peers: bool,
+    },
 }
 
 /// Where the content comes from.
@@ -260,6 +283,8 @@ pub enum Member {
     Machine(usize),
     /// Where there are machines, the host that gives them addresses, and that of the origin by its name.
     Services,
+    /// The hosted cache, if there is one.
+    Hosted,
 }
 
 impl fmt::Display for Member {
@@ -270,6 +295,7 @@ impl fmt::Display for Member {
             Self::Client(index) => write!(f, "client-{:02}", index + 1),
             Self::Machine(index) => write!(f, "machine-{:02}", index + 1),
             Self::Services => f.write_str("services"),
+            Self::Hosted => f.write_str("hosted-cache"),
         }
     }
 }
@@ -309,9 +335,14 @@ impl Scenario {
         Self::preset(PRESETS[0].0).expect("it comes with the package")
     }
 
+    /// Whether there is a hosted cache.
+    pub fn is_hosted(&self) -> bool {
+        matches!(self.caching, Caching::Hosted { .. })
+    }
+
     /// How much memory the copies of content of `size` bytes take.
     pub fn memory(&self, size: u64) -> u64 {
-        size.saturating_mul(self.clients as u64 + 2)
+        size.saturating_mul(self.clients as u64 + 2 + u64::from(self.is_hosted()))
     }
 
     /// How much virtual time the run may take, for content of `size` bytes.
@@ -411,6 +442,14 @@ impl fmt::Display for Scenario {
         if self.content_info == InfoVersion::V2 {
             f.write_str(", content information 2.0")?;
         }
+        f.write_str(match self.caching {
+            Caching::Distributed => "",
+            Caching::None => ", no caching",
+            Caching::Hosted { version: Version::V1, with_peers: false } => ", a hosted cache (1.0)",
+            Caching::Hosted { version: Version::V2, with_peers: false } => ", a hosted cache",
+            Caching::Hosted { version: Version::V1, with_peers: true } => ", peers and a hosted cache (1.0)",
+            Caching::Hosted { version: Version::V2, with_peers: true } => ", peers and a hosted cache",
+        })?;
         write!(f, "\nWAN {wan}, LAN {lan}")?;
         if *loss != Probability::NEVER {
             write!(f, ", {} % loss", (loss.percent() * 1e6).round() / 1e6)?;

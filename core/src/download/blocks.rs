@@ -15,7 +15,7 @@ use crate::api::client::{
     Added, ApiError, Client, Completion, ContentHandle, DEFAULT_READ_TIMEOUT, Parts, ReadId, ReadResult,
 };
 use crate::fetch::{Failure, Source};
-use crate::limits::rows;
+use crate::limits::{BLOCK_BYTES, rows};
 use crate::store::Storage;
 use crate::time::{Duration, Instant, earliest};
 
@@ -34,6 +34,9 @@ const QUICK: Duration = Duration::from_secs(2);
 
 /// How long the origin is thought to take for a block before it has given one.
 const FIRST_PACE: Duration = Duration::from_secs(5);
+
+/// Bytes that might have come in the round trips before content information does.
+const ROUND_TRIP_BYTES: u64 = 16 * 1_024;
 
 /// Blocks that are got at a time while the store has room for any number.
 const ALL_ROOM: usize = WINDOW + ORIGIN_STREAMS;
@@ -72,6 +75,9 @@ pub(super) struct Blocks {
     room: usize,
     /// How long the origin took for the latest block.
     pace: Duration,
+    /// How long it may take for a block, by what it took for content information, of which there are so many bytes.
+    expected_pace: Duration,
+    pub(super) info_bytes: u32,
     /// Before then, no block is asked for that needs room.
     full_until: Instant,
     /// Since when the store is full, and how much had moved in it then.
@@ -100,6 +106,8 @@ impl Blocks {
             sweep: Sweep::default(),
             surveyed: None,
             pace: FIRST_PACE,
+            expected_pace: FIRST_PACE,
+            info_bytes: 0,
             reads: Vec::new(),
             ready: Deque::new(),
             missed: Vec::new(),
@@ -113,6 +121,14 @@ impl Blocks {
             contradicted: None,
             more: false,
         }
+    }
+
+    /// Content information has come in that time: blocks will come no faster, though what a connection takes to come
+    /// about says nothing of that.
+    pub(super) fn expect_pace(&mut self, took: Duration) {
+        let bytes = u64::from(self.info_bytes).saturating_add(ROUND_TRIP_BYTES);
+        let pace = took.micros().saturating_mul(BLOCK_BYTES.into()).checked_div(bytes).unwrap_or(0);
+        self.expected_pace = Duration::from_micros(pace);
     }
 
     /// Whether `read` is one of its reads.
@@ -248,7 +264,7 @@ impl Blocks {
         }
         let surveyed = Surveyed::new(now, segment_id, segment.algorithm(), segment.block_count());
         self.surveyed = Some(match parts.fetch.is_hosted_alone() {
-            true => surveyed.with_unseen(now, parts.rng),
+            true => surveyed.with_unseen(now, self.expected_pace, parts.rng),
             false => surveyed,
         });
         Ok(())
@@ -339,8 +355,9 @@ impl Blocks {
         let crowd = parts.fetch.crowd(now, surveyed.segment(), self.pace);
         let turn = |block| surveyed.unseen_turn(block).unwrap_or_else(|| crowd.turn(block));
         let block = self.sweep.wanted(parts.rng, &turn, latest);
-        if block.is_none() {
-            surveyed.rest(now);
+        match block {
+            Some(block) => surveyed.takes(block),
+            None => surveyed.rest(now),
         }
         block
     }
@@ -411,7 +428,7 @@ impl Blocks {
                     hole.place = Place::Stored { fetched: true };
                     self.pace = now.since(hole.since);
                     if let Some(surveyed) = &mut self.surveyed {
-                        surveyed.got(now, hole.block, parts.rng);
+                        surveyed.got(now, parts.rng);
                     }
                     self.full = None;
                     self.wake();

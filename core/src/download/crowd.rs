@@ -42,9 +42,9 @@ impl Surveyed {
         Self { segment, algorithm, blocks, begun: now, news, again, grown: now, look_at: now, unseen }
     }
 
-    /// The others will not be seen, as they share a hosted cache.
-    pub(super) fn with_unseen(self, now: Instant, rng: &mut dyn CryptoRng) -> Self {
-        Self { unseen: Some(Unseen::new(now, self.blocks, rng)), ..self }
+    /// The others will not be seen, as they share a hosted cache. `pace` is how long we expect to take for a block.
+    pub(super) fn with_unseen(self, now: Instant, pace: Duration, rng: &mut dyn CryptoRng) -> Self {
+        Self { unseen: Some(Unseen::new(now, self.blocks, pace, rng)), ..self }
     }
 
     /// Looks around, if there may be something new.
@@ -104,9 +104,16 @@ impl Surveyed {
     }
 
     /// We have got a block from the origin.
-    pub(super) fn got(&mut self, now: Instant, block: u32, rng: &mut dyn CryptoRng) {
+    pub(super) fn got(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
         if let Some(unseen) = &mut self.unseen {
-            unseen.got(now, block, rng);
+            unseen.got(now, rng);
+        }
+    }
+
+    /// We ask the origin for a block.
+    pub(super) fn takes(&mut self, block: u32) {
+        if let Some(unseen) = &mut self.unseen {
+            unseen.takes(block);
         }
     }
 

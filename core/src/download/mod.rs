@@ -455,11 +455,15 @@ impl Download {
                     (self.len, self.begun) = (Some(content_len), Some(true));
                 })
             }
-            (OriginEvent::Info(bytes), Work::Blocks(blocks)) => client
-                .add_content_information(parts.storage, blocks.content, bytes)
-                .map_err(|_| DownloadError::Full),
+            (OriginEvent::Info(bytes), Work::Blocks(blocks)) => {
+                blocks.info_bytes = blocks.info_bytes.saturating_add(bytes.len() as u32);
+                client
+                    .add_content_information(parts.storage, blocks.content, bytes)
+                    .map_err(|_| DownloadError::Full)
+            }
             (OriginEvent::InfoEnd, Work::Blocks(blocks)) => {
                 self.phase = Phase::Reading;
+                blocks.expect_pace(now.since(self.retry_at));
                 client
                     .complete_content_information(parts.storage, blocks.content)
                     .map_err(DownloadError::from)

@@ -319,7 +319,7 @@ impl Fetch {
         survey.settled = !self.distributed || holding.watch(tick, since);
         let willing = peers.willing(tick, holding.holders);
         let mut in_parts = if blocks > FEW_BLOCKS { willing & holding.partial } else { 0 };
-        survey.anybody = holding.holders != 0;
+        survey.anybody = holding.holders != 0 || hosted.is_some();
         let mut again = if self.distributed { holding.search_in(tick) } else { None };
         // A hosted cache may have any part of it.
         let hosted = hosted.map_or(0, only);

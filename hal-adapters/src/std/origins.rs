@@ -183,7 +183,7 @@ impl Machine for Layer<'_> {
         self.node.accept(now, remote)
     }
 
-    #[cfg(feature = "tls")]
+    #[cfg(any(feature = "tls", all(feature = "smoltcp", feature = "std")))]
     fn accept_secured(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
         self.node.accept_secured(now, remote)
     }

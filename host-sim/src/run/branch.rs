@@ -9,11 +9,12 @@ use rand_core::Rng as _;
 
 use super::notice::{Notice, Step};
 use super::orders::{Order, Orders};
-use super::seats::{hostile_seat, seat, services_seat};
+use super::seats::{hosted_seat, hostile_seat, seat, services_seat};
 use super::{
     ClientHost, ClientOutcome, Given, Giver, HostFactory, Nature, OriginHost, Prepared, Progress, Seat, Watch,
 };
 use crate::check::{Content, Delivery, Verdict};
+use crate::hosted;
 use crate::hostile::{Flood, Hostile, Stage};
 use crate::pcap::Capture;
 use crate::port::{Lag, Lan, Machine};
@@ -38,6 +39,7 @@ pub(super) struct Branch {
     /// Real machines, if there are any, and the host that is there for them.
     machines: Vec<PortId>,
     services: Option<PortId>,
+    hosted: Option<PortId>,
     hostiles: Vec<Enemy>,
     lan: Option<Lan<Station>>,
     orders: Option<Orders>,
@@ -59,6 +61,7 @@ enum Station {
     Machine(Machine),
     Services(Box<Services>),
     Hostile(Box<Hostile>),
+    Hosted(Box<dyn Host>),
 }
 
 struct Client {
@@ -131,6 +134,11 @@ impl Branch {
             let services = Services::new(&services_seat(&seed), &origin_seat, scenario.lease);
             world.attach(Station::Services(Box::new(services)), cable, cable)
         });
+        let hosted = scenario.is_hosted().then(|| hosted_seat(&seed));
+        let hosted = hosted.and_then(|seat| factory.hosted(seat, &content)).map(|host| {
+            let cable = scenario.cable(Member::Hosted);
+            world.attach(Station::Hosted(host), cable, cable)
+        });
         let hostiles = (0..options.hostiles(scenario)).map(|index| {
             let seat = hostile_seat(index, &seed);
             let port = world.attach(Station::Hostile(Box::new(Hostile::new(&seat))), cable, cable);
@@ -145,6 +153,7 @@ impl Branch {
             origin,
             machines,
             services,
+            hosted,
             hostiles,
             lan,
             held: orders.is_some(),
@@ -347,6 +356,7 @@ impl Branch {
             Member::Client(index) => self.clients.get(index).map(|client| client.port),
             Member::Machine(index) => self.machines.get(index).copied(),
             Member::Services => self.services,
+            Member::Hosted => self.hosted,
         }
     }
 
@@ -357,6 +367,7 @@ impl Branch {
                 IpAddr::V4(address) => Some(address),
                 IpAddr::V6(_) => None,
             },
+            (Member::Hosted, Some(_)) => Some(hosted::ADDRESS),
             (_, Some(Station::Machine(machine))) => machine.addresses().last().copied(),
             _ => None,
         }
@@ -370,7 +381,9 @@ impl Branch {
                 | Action::Kill(client)
                 | Action::Plug { member: Member::Client(client), .. } => (*at, 0, client),
                 Action::Part { partition, .. } => (*at, 1, partition),
-                Action::Plug { member: Member::Origin | Member::Services, .. } => (*at, 2, 0),
+                Action::Plug { member: Member::Origin | Member::Services | Member::Hosted, .. } => {
+                    (*at, 2, 0)
+                }
                 Action::Plug { member: Member::Machine(machine), .. } => (*at, 3, machine),
                 Action::Flood(index) => (*at, 4, index),
             })
@@ -418,7 +431,8 @@ impl Branch {
             };
             addresses.iter().map(move |address| (IpAddr::V4(*address), Member::Machine(index).to_string()))
         });
-        let names: BTreeMap<IpAddr, String> = machines.chain(clients).collect();
+        let hosted = self.hosted.map(|_| (hosted::ADDRESS.into(), Member::Hosted.to_string()));
+        let names: BTreeMap<IpAddr, String> = machines.chain(clients).chain(hosted).collect();
         let mut timeline = Vec::new();
         for client in &self.clients {
             let given = client.host(&self.world).map(|host| host.outcome().given).unwrap_or_default();
@@ -523,6 +537,7 @@ impl Host for Station {
             Self::Machine(machine) => machine.receive(now, frame),
             Self::Services(services) => services.receive(now, frame),
             Self::Hostile(hostile) => hostile.receive(now, frame),
+            Self::Hosted(host) => host.receive(now, frame),
         }
     }
 
@@ -533,6 +548,7 @@ impl Host for Station {
             Self::Machine(machine) => machine.poll(now, send),
             Self::Services(services) => services.poll(now, send),
             Self::Hostile(hostile) => hostile.poll(now, send),
+            Self::Hosted(host) => host.poll(now, send),
         }
     }
 }

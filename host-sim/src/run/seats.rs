@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::{PREFIX_LEN, Seat};
+use crate::hosted::ADDRESS;
 use crate::rng::Seed;
 use crate::scenario::Member;
 
@@ -36,6 +37,13 @@ pub(super) fn services_seat(seed: &Seed) -> Seat {
     }
 }
 
+/// Only where there is one.
+pub(super) fn hosted_seat(seed: &Seed) -> Seat {
+    let seed = seed.child("hosted", 0);
+    let (name, ip) = (Member::Hosted.to_string(), ADDRESS.octets());
+    Seat { name, mac: [0x02, 0, 0, 3, 0, 0], ip, seed, store: None }
+}
+
 /// Hostile hosts, from zero.
 pub(super) fn hostile_seat(index: usize, seed: &Seed) -> Seat {
     let [high, low] = (index as u16).to_be_bytes();
@@ -45,10 +53,12 @@ pub(super) fn hostile_seat(index: usize, seed: &Seed) -> Seat {
 }
 
 /// The names of all hosts, in the order of their ports.
-pub(super) fn names(clients: usize, machines: usize, hostiles: usize) -> Vec<String> {
+pub(super) fn names(clients: usize, machines: usize, hosted: bool, hostiles: usize) -> Vec<String> {
     let services = (machines > 0).then(|| Member::Services.to_string());
     let machines = (0..machines).map(|index| Member::Machine(index).to_string());
-    (0..=clients).map(name).chain(machines).chain(services).chain((0..hostiles).map(hostile_name)).collect()
+    let hosted = hosted.then(|| Member::Hosted.to_string());
+    let few = services.into_iter().chain(hosted);
+    (0..=clients).map(name).chain(machines).chain(few).chain((0..hostiles).map(hostile_name)).collect()
 }
 
 fn name(number: usize) -> String {
@@ -78,6 +88,7 @@ mod tests {
         let seed = Seed::new(1);
         let mut seats: Vec<_> = (0..=1_000).map(|number| seat(number, &seed)).collect();
         seats.push(services_seat(&seed));
+        seats.push(hosted_seat(&seed));
         seats.extend((0..1_000).map(|index| hostile_seat(index, &seed)));
         for of in [|seat: &Seat| seat.ip.to_vec(), |seat: &Seat| seat.mac.to_vec()] {
             let mut all: Vec<_> = seats.iter().map(of).collect();

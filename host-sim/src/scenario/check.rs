@@ -122,8 +122,10 @@ impl Scenario {
             Fault::Cable { member, lan } => self.check_cable(index, *member, lan),
             Fault::Flood { member, connections, port, .. } => {
                 self.check_member(*member)?;
-                if !matches!(member, Member::Client(_) | Member::Machine(_)) {
-                    return invalid(format!("a flood is for a client or a machine, not for {member}"));
+                if matches!(member, Member::Origin | Member::Services) {
+                    return invalid(format!(
+                        "a flood is for a client, a machine or a hosted cache, not for {member}"
+                    ));
                 }
                 if *connections == 0 || *connections > MAX_FLOOD {
                     return invalid(format!("a flood has 1 to {MAX_FLOOD} connections, not {connections}"));
@@ -200,7 +202,8 @@ impl Scenario {
             Member::Machine(index) if index >= MAX_MACHINES => {
                 invalid(format!("there is no {member}: at most {MAX_MACHINES} machines can be attached"))
             }
-            Member::Machine(_) | Member::Origin | Member::Services => Ok(()),
+            Member::Hosted if !self.is_hosted() => invalid("there is no hosted cache"),
+            Member::Machine(_) | Member::Origin | Member::Services | Member::Hosted => Ok(()),
         }
     }
 
@@ -231,7 +234,7 @@ impl Scenario {
     fn check_cable(&self, index: usize, member: Member, lan: &LineChange) -> Result<(), InvalidScenario> {
         self.check_member(member)?;
         match member {
-            Member::Client(_) | Member::Machine(_) => {}
+            Member::Client(_) | Member::Machine(_) | Member::Hosted => {}
             Member::Origin => return invalid("the cable of the origin is the `wan`"),
             Member::Services => return invalid(format!("the cable of {member} is as the `lan`")),
         }

@@ -19,11 +19,11 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use self::words::{
-    Clients, Connections, ContentInfo, Delay, Events, Names, Port, Rate, Room, SeedValue, Share, Size,
-    StartValue, Time,
+    CachingValue, Clients, Connections, ContentInfo, Delay, Events, Names, Port, Rate, Room, SeedValue,
+    Share, Size, StartValue, Time,
 };
 use super::{
-    Clock, ContentSource, FLOOD, FLOOD_HOLD, FLOOD_PORT, Fault, Group, InvalidScenario, LEASE, Line,
+    Caching, Clock, ContentSource, FLOOD, FLOOD_HOLD, FLOOD_PORT, Fault, Group, InvalidScenario, LEASE, Line,
     LineChange, Member, PRESETS, Part, Scenario, Start, invalid, parse_line,
 };
 use crate::link::{DEFAULT_QUEUE, Probability};
@@ -76,6 +76,8 @@ struct Document {
     lying: Option<Spanned<Names>>,
     #[serde(rename = "content-info")]
     content_info: Option<ContentInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caching: Option<CachingValue>,
     content: Option<Spanned<ContentKeys>>,
     wan: Option<Spanned<LineValue>>,
     lan: Option<Spanned<LineValue>>,
@@ -283,6 +285,7 @@ impl Scenario {
             clients: 0,
             content: ContentSource::Generated(0),
             content_info: InfoVersion::V1,
+            caching: Caching::Distributed,
             wan: Line::new(0, Duration::ZERO),
             lan: Line::new(0, Duration::ZERO),
             loss: Probability::NEVER,
@@ -376,6 +379,9 @@ impl Document {
         }
         if let Some(ContentInfo(version)) = self.content_info {
             scenario.content_info = version;
+        }
+        if let Some(CachingValue(caching)) = self.caching {
+            scenario.caching = caching;
         }
         if let Some(content) = self.content {
             let place = content.span();
@@ -488,6 +494,8 @@ impl Document {
             group: groups.iter().map(|group| unplaced(GroupKeys::of(group))).collect(),
             ..Self::default()
         };
+        let usual = scenario.caching == Caching::Distributed;
+        document.caching = (!usual).then_some(CachingValue(scenario.caching));
         let lease = (scenario.lease != LEASE).then_some(Time(scenario.lease));
         document.services = lease.map(|lease| unplaced(ServicesKeys { lease }));
         let standard = Scenario::blank().event_limit;
@@ -656,13 +664,15 @@ impl Names {
         let clients = self.members(groups)?.into_iter().map(|member| match member {
             Member::Client(client) => Ok(client),
             Member::Origin => invalid("the origin is no client"),
-            Member::Machine(_) | Member::Services => invalid(format!("{member} is no client")),
+            Member::Machine(_) | Member::Services | Member::Hosted => {
+                invalid(format!("{member} is no client"))
+            }
         });
         clients.collect()
     }
 }
 
-/// The host of that name: `origin`, `services`, `client-01`, `machine-01` and so on.
+/// The host of that name: `origin`, `services`, `hosted-cache`, `client-01`, `machine-01` and so on.
 pub fn member(name: &str) -> Option<Member> {
     let numbered = |prefix| {
         let digits: &str = name.strip_prefix(prefix)?;
@@ -672,6 +682,7 @@ pub fn member(name: &str) -> Option<Member> {
     match name {
         "origin" => Some(Member::Origin),
         "services" => Some(Member::Services),
+        "hosted-cache" => Some(Member::Hosted),
         _ => {
             let client = numbered("client-").map(Member::Client);
             client.or_else(|| numbered("machine-").map(Member::Machine))

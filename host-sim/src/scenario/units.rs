@@ -1,9 +1,10 @@
 //! What people write for rates, delays, sizes and shares of frames, in netem's words: read and written.
 
 use peerdist_core::encoding::InfoVersion;
+use peerdist_core::hosted::wire::Version;
 use peerdist_core::time::Duration;
 
-use super::{InvalidScenario, Line, MAX_CLIENTS, MAX_FLOOD, check_clients, check_size, invalid};
+use super::{Caching, InvalidScenario, Line, MAX_CLIENTS, MAX_FLOOD, check_clients, check_size, invalid};
 use crate::link::Probability;
 
 /// The slowest delay that a line can have; anything longer is a slip of the pen.
@@ -51,6 +52,28 @@ pub fn parse_content_info(text: &str) -> Result<InfoVersion, InvalidScenario> {
         "2" => Ok(InfoVersion::V2),
         other => invalid(format!("`{other}` is not a version of content information: 1 or 2")),
     }
+}
+
+/// The names of the ways of caching.
+const CACHING: [(&str, Caching); 6] = [
+    ("distributed", Caching::Distributed),
+    ("none", Caching::None),
+    ("hosted", Caching::Hosted { version: Version::V2, with_peers: false }),
+    ("hosted-v1", Caching::Hosted { version: Version::V1, with_peers: false }),
+    ("both", Caching::Hosted { version: Version::V2, with_peers: true }),
+    ("both-v1", Caching::Hosted { version: Version::V1, with_peers: true }),
+];
+
+/// Reads where clients look for blocks: `distributed`, `none`, `hosted`, `hosted-v1`, `both` or `both-v1`.
+pub fn parse_caching(text: &str) -> Result<Caching, InvalidScenario> {
+    let known = CACHING.iter().find(|(name, _)| *name == text.trim());
+    known.map_or_else(
+        || {
+            let names = CACHING.map(|(name, _)| name).join(", ");
+            invalid(format!("`{text}` is no way of caching, which are {names}"))
+        },
+        |(_, caching)| Ok(*caching),
+    )
 }
 
 /// Reads how many frames something happens to in per cent, such as `5`, `0.1` or `2 %`.
@@ -175,6 +198,11 @@ fn duration(text: &str, units: &[(&str, f64)]) -> Option<Duration> {
 pub fn rate(rate: u64) -> String {
     let units = [("Tbit/s", 1_000_000_000_000), ("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000)];
     exactly(rate, &[&units[..], &[("kbit/s", 1_000)]].concat(), "bit/s")
+}
+
+/// Writes a way of caching so that [`parse_caching`] reads the same.
+pub fn caching(caching: Caching) -> String {
+    CACHING.iter().find(|(_, known)| *known == caching).map_or("", |(name, _)| name).into()
 }
 
 /// Writes a version of content information so that [`parse_content_info`] reads the same.

@@ -7,7 +7,7 @@ use peerdist_core::time::Duration;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::super::{Start, units};
+use super::super::{Caching, Start, units};
 use crate::link::Probability;
 
 /// A value that is written as text, mostly with a unit, or as a bare number where that is one too.
@@ -41,6 +41,7 @@ quantity!(
     units::parse_content_info,
     units::content_info
 );
+quantity!(CachingValue(Caching): "a way of caching such as \"hosted\"", units::parse_caching, units::caching);
 quantity!(Share(Probability): "a share of frames such as \"2 %\"", units::parse_loss, units::share);
 
 /// Text, or a number as text.

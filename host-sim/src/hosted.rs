@@ -1,0 +1,104 @@
+//! The host of a hosted cache: a real smoltcp stack running a node that takes what clients offer.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use peerdist_core::encoding::InfoVersion;
+use peerdist_core::hosted::client::Place;
+use peerdist_core::hosted::wire::Version;
+use peerdist_core::node::{self, HostedCache, Node};
+use peerdist_core::time::Instant;
+use peerdist_hal::smoltcp::Driver;
+use rand_core::Rng as _;
+
+use crate::crypto::HostCrypto;
+use crate::host::{HostStore, memory_for};
+use crate::rng::Rng;
+use crate::run::Seat;
+use crate::stack::Stack;
+use crate::world::{Frame, Host};
+
+/// Where it is. No client of a scenario has that address.
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
+
+/// Where it serves blocks, and takes offers of version 2.0.
+const PORT: u16 = 80;
+
+/// Where it takes offers of version 1.0. TLS is not simulated: whatever comes to this port counts as secured.
+const SECURED_PORT: u16 = 443;
+
+/// Connections at once.
+const STREAMS: usize = 512;
+
+/// Of these, what incoming ones never take: it fetches what is offered.
+const RESERVED: usize = 32;
+
+/// Blocks that it fetches at a time.
+const BLOCKS: usize = 24;
+
+/// Segments on offer at a time.
+const OFFERS: usize = 4_096;
+
+/// Messages that arrive at a time.
+const MESSAGES: usize = 256;
+
+/// Bytes of a socket's buffers: what comes are questions, offers and some blocks, what goes are blocks.
+const RECEIVE_BYTES: usize = 16 * 1_024;
+const SEND_BYTES: usize = 68 * 1_024;
+
+/// Bytes that the node hands out at a time.
+const BUFFER_BYTES: usize = 4 * 1_024;
+
+type CacheNode = Node<HostStore, HostCrypto, Rng, STREAMS, BLOCKS, 0, HostedCache<OFFERS, MESSAGES>>;
+
+/// A hosted cache.
+pub struct Cache {
+    stack: Stack,
+    driver: Driver<STREAMS>,
+    node: Box<CacheNode>,
+    buffer: Vec<u8>,
+}
+
+/// How clients reach it.
+pub fn place(version: Version) -> Place {
+    let at = |port| SocketAddr::from((ADDRESS, port));
+    match version {
+        Version::V1 => Place { blocks: at(PORT), offers: at(SECURED_PORT), version },
+        Version::V2 => Place::v2(at(PORT)),
+    }
+}
+
+impl Cache {
+    /// At `seat`, with room for content of so many bytes, which clients know by that content information.
+    pub fn new(seat: &Seat, content: u64, info: InfoVersion) -> Self {
+        let mut stack = Stack::new(seat);
+        let udp = stack.add_udp();
+        let tcp = std::array::from_fn(|_| stack.add_tcp(RECEIVE_BYTES, SEND_BYTES));
+        let local_port = 49_152 + (seat.seed.child("port", 0).rng().next_u32() % 16_384) as u16;
+        let driver = Driver::new(&mut stack.interface, udp, tcp, PORT, local_port)
+            .expect("a fresh interface has room for a group")
+            .with_secured(SECURED_PORT);
+        let config = node::Config {
+            distributed: false,
+            max_uploads: STREAMS,
+            reserved_streams: RESERVED,
+            ..node::Config::default()
+        };
+        let store = HostStore::new(memory_for(content, info, seat.store), None);
+        let rng = seat.seed.child("node", 0).rng();
+        let node = Box::new(Node::new(config, store, HostCrypto::default(), rng));
+        Self { stack, driver, node, buffer: vec![0; BUFFER_BYTES] }
+    }
+}
+
+impl Host for Cache {
+    fn receive(&mut self, _now: Instant, frame: Frame) {
+        self.stack.card.incoming.push_back(frame);
+    }
+
+    fn poll(&mut self, now: Instant, send: &mut dyn FnMut(Frame)) -> Option<Instant> {
+        let Self { stack: Stack { interface, card, sockets }, driver, node, buffer } = self;
+        let next = driver.poll(now, interface, card, sockets, node, buffer, &mut |_| {});
+        card.outgoing.drain(..).for_each(send);
+        next
+    }
+}

@@ -36,10 +36,10 @@ const RESERVED: usize = 32;
 const BLOCKS: usize = 24;
 
 /// Segments on offer at a time.
-const OFFERS: usize = 4_096;
+const OFFERS: usize = 512;
 
 /// Messages that arrive at a time.
-const MESSAGES: usize = 256;
+const MESSAGES: usize = 64;
 
 /// Bytes of a socket's buffers: what comes are questions, offers and some blocks, what goes are blocks.
 const RECEIVE_BYTES: usize = 16 * 1_024;

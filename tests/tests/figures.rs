@@ -52,3 +52,14 @@ fn a_crowd_fetches_the_content_about_once() {
         assert!(factor <= most, "{factor} times the content");
     }
 }
+
+/// Nobody sees the others; what they bring to the hosted cache is all that they know of each other.
+#[test]
+fn a_crowd_that_shares_a_hosted_cache_fetches_the_content_about_once() {
+    let hosted = Scenario::preset("hosted").expect("it comes with the package");
+    let content = ContentSource::Generated(20 << 20);
+    let report = report(&Scenario { clients: 100, content, start: Start::Together, ..hosted });
+    let factor = report.wan.bytes as f64 / report.content.bytes as f64;
+    assert!(factor <= 1.3, "{factor} times the content");
+    assert!(report.clients.iter().all(|client| client.bytes.peer == 0));
+}

@@ -31,7 +31,10 @@ fn consistent(report: &Report) {
         let name = client.name.as_str();
         assert_eq!(sum(&|from| from == "origin"), (bytes.origin, blocks.origin), "{name}");
         assert_eq!(sum(&|from| from == name), (bytes.local, blocks.local), "{name}");
-        assert_eq!(sum(&|from| from != "origin" && from != name), (bytes.peer, blocks.peer), "{name}");
+        let hosted = |from: &str| from == "hosted-cache";
+        assert_eq!(sum(&hosted), (bytes.hosted, blocks.hosted), "{name}");
+        let peers = sum(&|from| from != "origin" && from != name && !hosted(from));
+        assert_eq!(peers, (bytes.peer, blocks.peer), "{name}");
     }
     for service in &report.timeline {
         assert!(service.first_ms <= service.last_ms && service.last_ms <= report.virtual_ms, "{service:?}");
@@ -61,6 +64,38 @@ fn everything_at_once_repeats_itself_from_the_file_and_from_what_is_printed() {
     assert!(first.ok(), "{}", first.to_json());
     let printed = Scenario::from_toml(&rough.to_toml().expect("no file is named")).expect("a scenario");
     assert_eq!(first.to_json(), report(&printed).to_json());
+}
+
+/// In both versions of the protocol: what the first client got, the others have from the hosted cache.
+#[test]
+fn a_hosted_cache_gives_what_one_client_got() {
+    for name in ["hosted", "hosted-v1"] {
+        let scenario = Scenario { clients: 3, ..Scenario::preset(name).expect("it comes with the package") };
+        let report = report(&scenario);
+        assert!(report.ok(), "{}", report.to_json());
+        let [first, others @ ..] = &report.clients[..] else { panic!() };
+        assert_eq!((first.bytes.origin, first.bytes.hosted), (report.content.bytes, 0), "{name}");
+        assert!(others.iter().all(|other| other.bytes.hosted == report.content.bytes), "{}", report.to_json());
+    }
+}
+
+/// It is switched off while it gives: who has no hosted cache any more has the origin.
+#[test]
+fn a_hosted_cache_may_go() {
+    let text = "caching = 'hosted'\nclients = 3\n[[leave]]\nwho = 'hosted-cache'\nat = '20.6 s'";
+    let report = report(&Scenario::from_toml(text).expect("a scenario"));
+    assert!(report.ok(), "{}", report.to_json());
+    let second = report.clients[1].bytes;
+    assert!(second.hosted > 0 && second.origin > 0, "{second:?}");
+    assert_eq!(report.clients[2].bytes.origin, report.content.bytes);
+}
+
+/// With peers as well, who is near is asked first.
+#[test]
+fn peers_come_before_a_hosted_cache() {
+    let report = report(&Scenario::from_toml("caching = 'both'\nclients = 3").expect("a scenario"));
+    assert!(report.ok(), "{}", report.to_json());
+    assert_eq!(report.clients[2].bytes.peer, report.content.bytes);
 }
 
 #[test]

@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn the_first_wait() {
         for (blocks, pace, longest) in
-            [(512, 1, 250), (512, 1_000, 10_000), (512, 99_000, 60_000), (4, 99_000, 160)]
+            [(512, 1, 250), (512, 1_000, 10_000), (512, 99_000, 20_480), (4, 99_000, 160)]
         {
             assert_eq!(begins(blocks, pace, u32::MAX), longest);
         }

@@ -215,7 +215,8 @@ fn what_is_written_gives_the_same_run() {
     let more = "start = 'together'\nseed = 7\nwan = { loss = 0.1, reorder = '3 %', queue = 1000 }\n\
                 limit = { time = '90 s', events = 12 }\ncontent = { file = '/there/it \"is\"' }";
     let times = "clients = 2\ncontent-info = 2\nstart = ['1 s', 0]\nseed = '9999999999999999999'\nloss = '0.0000001 %'";
-    for text in ["", PRESETS[1].1, more, times, GROUPS, MACHINES] {
+    let hosted = "caching = 'both-v1'\nleave = [{ who = 'hosted-cache', at = 1 }]";
+    for text in ["", PRESETS[1].1, PRESETS[3].1, more, times, GROUPS, MACHINES, hosted] {
         let scenario = read(text);
         let written = scenario.to_toml().unwrap();
         assert_eq!(read(&written), scenario, "{written}");
@@ -233,6 +234,8 @@ fn what_is_written_gives_the_same_run() {
 fn what_is_wrong_is_told_with_its_place() {
     for (text, place, words) in [
         ("clients = 10\nspeed = 9", "2:1: ", "unknown field `speed`"),
+        ("caching = 'some'", "1:11: ", "`some` is no way of caching, which are distributed, none, hosted"),
+        ("leave = [{ who = 'hosted-cache', at = 1 }]", "1:18: ", "there is no hosted cache"),
         ("[wan]\nrate = '2 Mbit'\n  latency = 5", "3:3: ", "unknown field `latency`, expected one of `rate`"),
         ("[wan]\nrate = '2 furlongs'", "2:8: ", "`2 furlongs` is not a rate"),
         ("[wan]\nrate = '2 Mbps'", "2:8: ", "bps is bytes to tc"),

@@ -150,6 +150,7 @@ pub mod hosted;
 pub mod http;
 pub mod limits;
 pub mod node;
+pub mod offering;
 pub mod pull;
 pub mod retrieval;
 pub mod serve;

@@ -2,13 +2,17 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use peerdist_core::discovery::server as answering;
 use peerdist_core::encoding::InfoVersion;
-use peerdist_core::hosted::client::Place;
+use peerdist_core::hosted::client::{Place, Places};
+use peerdist_core::hosted::server::{self, Message, Offer, Server, State};
 use peerdist_core::hosted::wire::Version;
-use peerdist_core::node::{self, HostedCache, Node};
-use peerdist_core::time::Instant;
+use peerdist_core::node::{self, Hosted, Node, Service};
+use peerdist_core::pull::Pulls;
+use peerdist_core::retrieval::server::Role;
+use peerdist_core::time::{Instant, earliest};
 use peerdist_hal::smoltcp::Driver;
-use rand_core::Rng as _;
+use rand_core::{CryptoRng, Rng as _};
 
 use crate::crypto::HostCrypto;
 use crate::host::{HostStore, memory_for};
@@ -36,10 +40,10 @@ const RESERVED: usize = 32;
 const BLOCKS: usize = 24;
 
 /// Segments on offer at a time.
-const OFFERS: usize = 512;
+const OFFERS: usize = 4_096;
 
 /// Messages that arrive at a time.
-const MESSAGES: usize = 64;
+const MESSAGES: usize = 256;
 
 /// Bytes of a socket's buffers: what comes are questions, offers and some blocks, what goes are blocks.
 const RECEIVE_BYTES: usize = 16 * 1_024;
@@ -48,7 +52,47 @@ const SEND_BYTES: usize = 68 * 1_024;
 /// Bytes that the node hands out at a time.
 const BUFFER_BYTES: usize = 4 * 1_024;
 
-type CacheNode = Node<HostStore, HostCrypto, Rng, STREAMS, BLOCKS, 0, HostedCache<OFFERS, MESSAGES>>;
+type CacheNode = Node<HostStore, HostCrypto, Rng, STREAMS, BLOCKS, 0, Tables>;
+
+/// What a hosted cache knows of offers; a stack has no room for as much.
+struct Tables {
+    offers: Vec<Offer>,
+    messages: Vec<Message>,
+    state: State,
+    pulls: Pulls,
+}
+
+impl Service for Tables {
+    const SERVES: bool = true;
+
+    fn role(&self) -> Role {
+        Role::HostedCache
+    }
+
+    fn new(_: answering::Config, _: u32, _: &mut dyn CryptoRng) -> Self {
+        let offers = (0..OFFERS).map(|_| Offer::FREE).collect();
+        let messages = (0..MESSAGES).map(|_| Message::FREE).collect();
+        Self { offers, messages, state: State::default(), pulls: Pulls::default() }
+    }
+
+    fn server(&self) -> Option<&answering::Server> {
+        None
+    }
+
+    fn server_mut(&mut self) -> Option<&mut answering::Server> {
+        None
+    }
+
+    fn hosted(&mut self) -> Option<Hosted<'_>> {
+        let Self { offers, messages, state, pulls } = self;
+        Some(Hosted { server: Server { offers, messages, state }, pulls })
+    }
+
+    fn poll_timeout(&self, now: Instant, _: &Places) -> Option<Instant> {
+        let Self { offers, messages, state, pulls } = self;
+        earliest(server::poll_timeout(offers, messages, &state.limits, now), pulls.poll_timeout())
+    }
+}
 
 /// A hosted cache.
 pub struct Cache {

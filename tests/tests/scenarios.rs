@@ -75,7 +75,11 @@ fn a_hosted_cache_gives_what_one_client_got() {
         assert!(report.ok(), "{}", report.to_json());
         let [first, others @ ..] = &report.clients[..] else { panic!() };
         assert_eq!((first.bytes.origin, first.bytes.hosted), (report.content.bytes, 0), "{name}");
-        assert!(others.iter().all(|other| other.bytes.hosted == report.content.bytes), "{}", report.to_json());
+        assert!(
+            others.iter().all(|other| other.bytes.hosted == report.content.bytes),
+            "{}",
+            report.to_json()
+        );
     }
 }
 

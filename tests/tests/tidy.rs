@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     // Rooms: one per protocol. The corridors above join them.
     &["discovery", "retrieval", "hosted", "encoding", "http"],
     &["fetch"],
-    &["api", "serve", "pull"],
+    &["api", "serve", "pull", "offering"],
     &["download"],
     &["node"],
 ];
@@ -51,7 +51,7 @@ const READERS: &[&str] = &[
 ];
 
 /// What a reader names of the store is lent to the engine; of `fetch`, it asks who has and wants a segment.
-const SURVEYS: &[&str] = &["crowd", "end_survey", "news", "survey"];
+const SURVEYS: &[&str] = &["crowd", "end_survey", "news", "survey", "is_hosted_alone"];
 
 const MAX_FILE_LINES: usize = 900;
 

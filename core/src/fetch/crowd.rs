@@ -321,6 +321,10 @@ impl Fetch {
         let mut in_parts = if blocks > FEW_BLOCKS { willing & holding.partial } else { 0 };
         survey.anybody = holding.holders != 0 || hosted.is_some();
         let mut again = if self.distributed { holding.search_in(tick) } else { None };
+        if hosted.is_none() && !self.hosted.is_empty() {
+            // All of them rest: nothing else tells when one has rested.
+            again = Some(again.map_or(LIST_AGAIN, |again| again.min(LIST_AGAIN)));
+        }
         // A hosted cache may have any part of it.
         let hosted = hosted.map_or(0, only);
         if willing & !in_parts != 0 || (hosted != 0 && blocks <= FEW_BLOCKS) {

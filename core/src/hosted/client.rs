@@ -10,7 +10,6 @@
 
 mod message;
 mod news;
-mod stream;
 
 use core::net::SocketAddr;
 
@@ -18,7 +17,6 @@ use heapless::Vec;
 
 use self::news::Sent;
 pub use self::news::{Came, News};
-pub use self::stream::OfferStream;
 use super::wire::{ContentTag, MAX_DESCRIPTORS, MessageType, ResponseCode, Version};
 pub use crate::limits::HOSTED_CACHES;
 use crate::store::InfoStore;
@@ -45,7 +43,6 @@ pub const LONG_REST: Duration = Duration::from_secs(600);
 
 /// A hosted cache, and where it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Place {
     /// Where it serves blocks, over HTTP.
     pub blocks: SocketAddr,

@@ -16,7 +16,7 @@
 //! | 3.2.1 | what is kept of segments to offer | [`client::News`]; blocks are the store's |
 //! | 3.2.2, 3.2.6 | the request timer | [`client::Client::work`] |
 //! | 3.2.4 | when blocks are news | [`client::News`] |
-//! | 3.2.5 | what a response means | [`client::OfferStream`], [`client::Client::answered`] |
+//! | 3.2.5 | what a response means | [`OfferStream`](crate::offering::OfferStream), [`client::Client::answered`] |
 //!
 //! # Facts of `docs/FACTS.md`
 //!

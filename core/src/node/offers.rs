@@ -3,6 +3,7 @@
 use super::*;
 use crate::hosted::client::{Came, DOWNLOAD_TAG, Failure, Place};
 use crate::hosted::wire::{ResponseCode, Version};
+use crate::offering::OfferStream;
 
 impl<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P, A>
     Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P, A>

@@ -2,8 +2,9 @@
 
 use peerdist_core::api::client::Client as Engine;
 use peerdist_core::content::{Info, SegmentId};
-use peerdist_core::hosted::client::{Came, Client, Failure, News, OfferStream, Place, Places, State, poll_timeout};
+use peerdist_core::hosted::client::{Came, Client, Failure, News, Place, Places, State, poll_timeout};
 use peerdist_core::hosted::wire::{ResponseCode, Version};
+use peerdist_core::offering::OfferStream;
 use peerdist_core::store::{InfoId, InfoStore, InfoView};
 
 use crate::codecs::checksum;

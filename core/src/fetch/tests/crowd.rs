@@ -226,5 +226,12 @@ fn a_hosted_cache_is_asked_for_its_list() {
     let ask = world.ask().unwrap();
     world.answer(&ask, Answer::Failed(Cause::Unreachable));
     world.survey(64);
-    assert_eq!(world.ask().unwrap().peer, peer(8), "the next one stands in");
+    let ask = world.ask().unwrap();
+    assert_eq!(ask.peer, peer(8), "the next one stands in");
+    world.answer(&ask, Answer::Failed(Cause::Unreachable));
+    let survey = world.survey(64);
+    assert_eq!(survey.again, Some(world.now + Duration::from_secs(1)), "somebody may have rested by then");
+    world.after(5_001);
+    world.survey(64);
+    assert_eq!(world.ask().unwrap().peer, peer(9));
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 impl Client<'_> {
     /// The path that the message goes to, and how many bytes it has; `None` without one.
-    pub(super) fn message(&self, infos: &dyn InfoStore) -> Option<(&'static str, u64)> {
+    pub(crate) fn message(&self, infos: &dyn InfoStore) -> Option<(&'static str, u64)> {
         let request = self.state.request.as_ref()?;
         let (version, len) = match request.what {
             What::Batch(count) => (Version::V2, u64::from(count).saturating_mul(DESCRIPTOR_BYTES as u64)),
@@ -25,7 +25,7 @@ impl Client<'_> {
 
     /// Fills the front of `buf` with the message from `offset` on, and returns how much; 0 where it cannot be
     /// read any more. The client says that it serves its blocks at `port` (2.2.1.2: MUST be set).
-    pub(super) fn read_message(
+    pub(crate) fn read_message(
         &self,
         port: u16,
         infos: &dyn InfoStore,

@@ -4,13 +4,14 @@ use std::vec;
 use std::vec::Vec;
 
 use super::{
-    Came, Client, Counters, Duration, Failure, INTERVAL, Instant, LONG_REST, News, OfferStream, Place,
-    Places, REST, ResponseCode, SocketAddr, State, Version, poll_timeout,
+    Came, Client, Counters, Duration, Failure, INTERVAL, Instant, LONG_REST, News, Place, Places, REST,
+    ResponseCode, SocketAddr, State, Version, poll_timeout,
 };
 use crate::content::segmenter::{SegmentLen, Segmentation};
 use crate::content::{Info, SegmentId};
 use crate::crypto::SoftCrypto;
 use crate::hosted::wire::{DESCRIPTOR_BYTES, OPENING_BYTES};
+use crate::offering::OfferStream;
 use crate::store::ram::{Entry, Page, RamStore};
 use crate::store::{InfoId, InfoStore, InfoView};
 use crate::tests::{published_v1, published_v2};

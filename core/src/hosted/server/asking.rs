@@ -119,7 +119,7 @@ impl Server<'_> {
             }
             Ended::Full => {
                 bump(&mut counters.refused);
-                offered.other = None;
+                offered.others.clear();
                 offered.end();
             }
             _ if is_late => {}

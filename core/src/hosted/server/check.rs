@@ -49,14 +49,14 @@ impl Server<'_> {
         if check.step(&source, crypto, HOD_STEP)? == Progress::More {
             return Ok(Progress::More);
         }
-        let (client, other, moved) = (offered.client, offered.other, offered.moved);
+        let (client, others, moved) = (offered.client, offered.others.clone(), offered.moved);
         let segment = segment(&source)?.id(crypto);
         let known = self.offers.iter_mut().filter_map(|row| row.offered.as_mut()).find(|offered| {
             offered.segment == Some(segment) && offered.info().is_some() && offered.stage != Stage::Over
         });
         if let Some(known) = known {
             known.also(moved, client);
-            other.into_iter().for_each(|other| known.also(moved, other));
+            others.iter().for_each(|other| known.also(moved, *other));
             infos.remove_info(id);
             self.offers.get_mut(index).into_iter().for_each(Offer::clear);
         } else if let Some(offered) = row(self.offers, index) {

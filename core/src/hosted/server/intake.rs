@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use super::offers::{Offer, Offered, Stage, What};
+use super::offers::{Offer, Offered, Others, Stage, What};
 use super::{Application, Key, Limits, MAX_OFFERED_BYTES, Server, bump, remove};
 use crate::content::{Info, SegmentId};
 use crate::hosted::wire::{Descriptor, ResponseCode};
@@ -32,7 +32,7 @@ impl Server<'_> {
             stage: Stage::Arriving(key),
             segment: Some(segment),
             client,
-            other: None,
+            others: Others::new(),
             from: Application::of(tag),
             what: What::AsReceived(algorithm),
             bytes: segment_bytes,
@@ -116,7 +116,7 @@ impl Server<'_> {
                 stage: Stage::Fresh,
                 segment: None,
                 client,
-                other: None,
+                others: Others::new(),
                 from,
                 what: What::Described(info),
                 bytes: segment.byte_len(),

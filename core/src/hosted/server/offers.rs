@@ -2,14 +2,20 @@
 
 use core::net::SocketAddr;
 
+use heapless::Deque;
+
 use super::{Application, Key};
 use crate::content::SegmentId;
 use crate::crypto::HashAlgorithm;
+use crate::limits::rows;
 use crate::store::InfoId;
 use crate::time::{Duration, Instant};
 
 /// How long a segment may wait for its turn, and then be asked for as any other.
 const QUEUE: Duration = Duration::from_secs(300);
+
+/// Who offers a segment beside the one who is asked for it: in a crowd, each has got a part.
+pub(super) type Others = Deque<SocketAddr, { rows(8, 2) }>;
 
 /// A row of the table of offers: one segment, whoever offers it.
 pub struct Offer {
@@ -20,9 +26,9 @@ pub(super) struct Offered {
     pub(super) stage: Stage,
     /// Not known of content information that was not looked at yet.
     pub(super) segment: Option<SegmentId>,
-    /// Whom it is asked of, and who offers it as well.
+    /// Whom it is asked of, and who offers it as well, the next first.
     pub(super) client: SocketAddr,
-    pub(super) other: Option<SocketAddr>,
+    pub(super) others: Others,
     pub(super) from: Application,
     pub(super) what: What,
     /// Bytes of the segment, and of each block but the last.
@@ -119,19 +125,22 @@ impl Offered {
     pub(super) fn also(&mut self, now: Instant, client: SocketAddr) {
         match self.stage {
             Stage::Kept | Stage::Over => {
-                (self.client, self.other, self.next, self.moved) = (client, None, 0, now);
+                (self.client, self.next, self.moved) = (client, 0, now);
+                self.others.clear();
                 (self.stage, self.tried) = (Stage::Wanted, false);
             }
             // It may have more of it by now.
             Stage::Wanted if client == self.client => self.next = 0,
             _ if client == self.client => {}
-            _ => self.other = self.other.or(Some(client)),
+            _ if self.others.iter().any(|other| *other == client) => {}
+            // Where there is no room, it will offer it again with what comes next.
+            _ => drop(self.others.push_back(client)),
         }
     }
 
     /// Turns to whoever offers it as well; `false` if that is nobody.
     pub(super) fn turn(&mut self, now: Instant) -> bool {
-        let Some(other) = self.other.take() else { return false };
+        let Some(other) = self.others.pop_front() else { return false };
         (self.client, self.next, self.moved, self.after) = (other, 0, now, now);
         self.tried = false;
         true

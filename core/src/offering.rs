@@ -1,10 +1,11 @@
-//! A connection to a hosted cache that takes offers: one message at a time, and its response.
+//! The corridor of what is offered to a hosted cache: from the room's message to a connection, one at a time, and its
+//! response back again.
 
 use core::net::SocketAddr;
 
-use super::{Client, Failure, Place};
 use crate::bytes::{Writer, copy};
 use crate::fetch::stream::emit_host;
+use crate::hosted::client::{Client, Failure, Place};
 use crate::hosted::wire::{RESPONSE_BYTES, ResponseCode, Version};
 use crate::http::conn::{Conn, Event};
 use crate::http::wire as http;

@@ -1,5 +1,7 @@
 //! What a run came to: as one JSON object for machines, and as a table for people.
 
+mod compare;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
@@ -11,6 +13,7 @@ use comfy_table::{
 };
 use serde::{Serialize, Serializer};
 
+pub use self::compare::{comparison_json, comparison_text};
 use crate::scenario::Scenario;
 use crate::world::Outcome;
 

@@ -72,6 +72,24 @@ fn what_cannot_be_attached_is_refused() {
 
 /// What is drawn can be changed like any preset, and what is printed gives the same run.
 #[test]
+fn ways_of_caching_are_compared() {
+    let few = ["sim", "--preset", "compare", "--clients", "3", "--size", "512KiB"];
+    let json: serde_json::Value =
+        serde_json::from_str(&prints(&[&few[..], &["--json"]].concat())).expect("one JSON object");
+    let wan = |way: &str| json[way]["wan"]["bytes"].as_u64().expect("a number");
+    let content = 512 << 10;
+    assert!(wan("none") >= 3 * content, "{}", wan("none"));
+    assert!(wan("distributed") < 2 * content && wan("hosted") < 2 * content);
+    let of = |way: &str, from: &str| json[way]["clients"][2]["bytes"][from].as_u64();
+    assert_eq!((of("distributed", "peer"), of("distributed", "hosted")), (Some(content), Some(0)));
+    assert_eq!((of("hosted", "peer"), of("hosted", "hosted")), (Some(0), Some(content)));
+    let text = prints(&few);
+    for way in ["none", "distributed", "hosted"] {
+        assert!(text.lines().any(|line| line.starts_with(way) && line.ends_with("right")), "{text}");
+    }
+}
+
+#[test]
 fn a_swarm_is_drawn_from_the_seed() {
     let stdout = |args: &[&str]| {
         let mut command = Command::cargo_bin("peerdist").expect("the binary is built");

@@ -15,6 +15,9 @@ pub trait Service {
     /// Whether probes are answered, and connections of peers accepted.
     const SERVES: bool;
 
+    /// Whether anything is offered to hosted caches.
+    const OFFERS: bool = false;
+
     /// As what it serves.
     fn role(&self) -> Role {
         Role::Peer
@@ -83,6 +86,7 @@ pub struct Offering<const NEWS: usize> {
 
 impl<const NEWS: usize> Service for Offering<NEWS> {
     const SERVES: bool = true;
+    const OFFERS: bool = true;
 
     #[inline(always)]
     fn new(config: Config, instance_id: u32, rng: &mut dyn CryptoRng) -> Self {

@@ -21,6 +21,12 @@ use super::{Ending, Failure, print};
 /// The preset that is drawn from the seed.
 const SWARM: &str = "swarm";
 
+/// The preset that runs a scenario in three ways.
+const COMPARE: &str = "compare";
+
+/// Those ways.
+const WAYS: [&str; 3] = ["none", "distributed", "hosted"];
+
 /// The seed if none is given.
 const DEFAULT_SEED: u64 = 1;
 
@@ -46,7 +52,8 @@ pub struct Args {
     #[arg(value_name = "FILE.toml", conflicts_with = "preset")]
     file: Option<PathBuf>,
 
-    /// A scenario that comes with the program, or `swarm` for one that is drawn from the seed
+    /// A scenario that comes with the program, or `swarm` for one that is drawn from the seed, or `compare` for the branch
+    /// without caching, in distributed mode and with a hosted cache, one after the other
     #[arg(long, value_name = "NAME", value_parser = presets())]
     preset: Option<String>,
 
@@ -145,6 +152,7 @@ enum Start {
 /// Runs it and prints the result.
 pub fn run(args: Args) -> Result<Ending, Failure> {
     let Args { json, timeline, print: only_print, .. } = args;
+    let compares = args.preset.as_deref() == Some(COMPARE);
     let options =
         RunOptions { pcap: args.pcap.clone(), jacks: jacks(&args.attach)?, orders: orders(args.hold) };
     let base = args.base();
@@ -167,6 +175,9 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
         let text = scenario.to_toml().map_err(|error| Failure(format!("--print {error}")))?;
         print(&text)?;
         return Ok(Ending::Good);
+    }
+    if compares {
+        return compare(&scenario, json, &failure);
     }
     let mut bar = Bar::new();
     let ran = run::run(&scenario, &options, &mut bar);
@@ -197,6 +208,27 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
     Ok(if report.ok() { Ending::Good } else { Ending::Bad })
 }
 
+/// Runs it in each of the ways, and prints the results beside each other.
+fn compare(
+    scenario: &Scenario,
+    json: bool,
+    failure: &dyn Fn(RunError) -> Failure,
+) -> Result<Ending, Failure> {
+    let mut reports = Vec::new();
+    for way in WAYS {
+        let caching = scenario::parse_caching(way).map_err(|error| failure(error.into()))?;
+        let mut bar = Bar::new();
+        let ran = run::run(&Scenario { caching, ..scenario.clone() }, &RunOptions::default(), &mut bar);
+        bar.clear();
+        reports.push((way, ran.map_err(failure)?));
+    }
+    print(&match json {
+        true => report::comparison_json(&reports) + "\n",
+        false => report::comparison_text(&reports, scenario, colour()),
+    })?;
+    Ok(if reports.iter().all(|(_, report)| report.ok()) { Ending::Good } else { Ending::Bad })
+}
+
 impl Args {
     /// What the options are laid over, if somebody said so.
     fn base(&self) -> Option<String> {
@@ -208,6 +240,7 @@ impl Args {
     fn scenario(self) -> Result<Scenario, Failure> {
         let mut scenario = match (&self.file, &self.preset) {
             (Some(file), _) => Scenario::load(file).map_err(|error| Failure(error.to_string()))?,
+            (None, Some(name)) if name == COMPARE => Scenario::branch(),
             (None, Some(name)) if name == SWARM => Scenario::swarm(self.seed.unwrap_or(DEFAULT_SEED)),
             (None, Some(name)) => Scenario::preset(name).unwrap_or_else(Scenario::branch),
             (None, None) => Scenario::branch(),
@@ -314,7 +347,7 @@ fn parse_order(line: &str) -> Result<Order, String> {
 }
 
 fn presets() -> PossibleValuesParser {
-    PossibleValuesParser::new(PRESETS.map(|(name, _)| name).into_iter().chain([SWARM]))
+    PossibleValuesParser::new(PRESETS.map(|(name, _)| name).into_iter().chain([SWARM, COMPARE]))
 }
 
 /// Progress on stderr, if that is a terminal: a spinner first, and a bar as soon as there is something to show.

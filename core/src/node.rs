@@ -622,7 +622,7 @@ where
                 let max_info = config.content_information;
                 Ok(download.map_or(0, |download| download.poll_origin(origin, max_info, buf)))
             }
-            Role::Offers(stream) => Ok(service
+            Role::Offers(stream) if P::OFFERS => Ok(service
                 .offers()
                 .map_or(0, |client| stream.poll(&client, config.port, &common.storage, buf))),
             Role::Serve(upload) if P::SERVES => {
@@ -634,7 +634,7 @@ where
                 }
                 result.map_err(|_: StoreError| StreamError)
             }
-            Role::Free | Role::Serve(_) => Err(StreamError),
+            Role::Free | Role::Serve(_) | Role::Offers(_) => Err(StreamError),
         };
         if result.is_err() {
             row.free();

@@ -105,8 +105,8 @@ where
                 common.answered(now, asked, answer);
                 if idle_talk { data.len() } else { used }
             }
-            Role::Offers(..) => self.handle_response(now, id, data),
-            Role::Free | Role::Serve(_) | Role::Origin(..) => data.len(),
+            Role::Offers(..) if P::OFFERS => self.handle_response(now, id, data),
+            Role::Free | Role::Serve(_) | Role::Origin(..) | Role::Offers(..) => data.len(),
         }
     }
 
@@ -130,7 +130,8 @@ where
                 common.answered(now, asked, answer);
             }
             Role::Origin(..) => self.lose_origin(now, id, true, None),
-            Role::Offers(..) => self.lose_offers(now, id, true, None),
+            Role::Offers(..) if P::OFFERS => self.lose_offers(now, id, true, None),
+            Role::Offers(..) => {}
         }
     }
 
@@ -154,7 +155,8 @@ where
                 common.answered(now, asked, answer);
             }
             Role::Origin(..) => self.lose_origin(now, id, false, cause),
-            Role::Offers(..) => self.lose_offers(now, id, false, cause),
+            Role::Offers(..) if P::OFFERS => self.lose_offers(now, id, false, cause),
+            Role::Offers(..) => {}
         }
     }
 

@@ -16,6 +16,9 @@ where
 {
     /// Notes what has come from origins.
     pub(super) fn take_came(&mut self, now: Instant) {
+        if !P::OFFERS {
+            return;
+        }
         let Self { service, client, common, config, .. } = self;
         let Some(mut offers) = service.offers().filter(|_| !config.hosted_caches.is_empty()) else { return };
         let describes = config.hosted_caches.iter().any(|place| place.version == Version::V1);
@@ -30,6 +33,9 @@ where
     /// Moves offers on: a message that waits gets a connection.
     #[inline(never)]
     pub(super) fn work_offers(&mut self, now: Instant) {
+        if !P::OFFERS {
+            return;
+        }
         let Self { service, common, config, streams, dial_after, .. } = self;
         let Some(mut offers) = service.offers() else { return };
         let before = offers.state.is_under_way();

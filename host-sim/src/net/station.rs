@@ -79,6 +79,7 @@ pub struct Role<const STREAMS: usize> {
 
 impl<const STREAMS: usize> Service for Role<STREAMS> {
     const SERVES: bool = true;
+    const OFFERS: bool = true;
 
     fn new(config: answering::Config, instance_id: u32, rng: &mut dyn CryptoRng) -> Self {
         let peer = Serving::new(config, instance_id, rng);

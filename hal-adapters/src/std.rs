@@ -36,7 +36,7 @@ use mio::{Events, Poll, Token};
 use peerdist_core::api::Application;
 use peerdist_core::crypto::Crypto;
 use peerdist_core::discovery::Subnet;
-use peerdist_core::node::{Input, Node, Output, Service, StreamId};
+use peerdist_core::node::{Input, Node, Output, Purpose, Service, StreamId};
 use peerdist_core::store::Storage;
 use peerdist_core::time::{self as node_time, Instant, earliest};
 use rand_core::CryptoRng;
@@ -484,7 +484,7 @@ impl Driver {
             drained = true;
             match output {
                 Output::Datagram { to, data } => self.send_datagram(to, data),
-                Output::Connect { stream, remote, .. } => match self.connect(stream, remote) {
+                Output::Connect { stream, remote, purpose } => match self.connect(stream, remote, purpose) {
                     Ok(()) => {}
                     // No address of ours for that family is no want of sockets: it does not pass.
                     Err(error)
@@ -560,11 +560,19 @@ impl Driver {
     }
 
     /// Begins to connect. An error may be a shortage, which passes.
-    fn connect(&mut self, stream: StreamId, remote: SocketAddr) -> io::Result<()> {
+    fn connect(&mut self, stream: StreamId, remote: SocketAddr, purpose: Purpose) -> io::Result<()> {
         let room = self.room().ok_or(io::ErrorKind::OutOfMemory)?;
         let way = self.ways.iter().find(|way| way.local.subnet.address.is_ipv4() == remote.is_ipv4());
         let remote = way.map_or(remote, |way| way.scoped(remote));
-        let connection = Connection::connecting(Pipe::connect(remote)?, stream);
+        let pipe = match (purpose, way) {
+            // A hosted cache comes for what it is offered to where the offer came from.
+            (Purpose::Offers(_), Some(way)) => {
+                let local = way.local.subnet.address;
+                Pipe::connect_from(local, remote).or_else(|_| Pipe::connect(remote))
+            }
+            _ => Pipe::connect(remote),
+        };
+        let connection = Connection::connecting(pipe?, stream);
         if self.keep(room, connection, Some(stream)) {
             Ok(())
         } else {

@@ -1,6 +1,6 @@
 //! A TCP connection of the system, secured by TLS or not.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
@@ -10,7 +10,7 @@ use std::{boxed::Box, sync::Arc};
 use mio::event::Source as _;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 #[cfg(feature = "tls")]
 use super::tls::Served;
@@ -50,6 +50,18 @@ impl Pipe {
     /// Begins to connect.
     pub(super) fn connect(remote: SocketAddr) -> io::Result<Self> {
         TcpStream::connect(remote).map(Self::new)
+    }
+
+    /// Begins to connect from an address of this machine, which the other side will remember.
+    pub(super) fn connect_from(local: IpAddr, remote: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(remote), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&SocketAddr::new(local, 0).into())?;
+        match socket.connect(&remote.into()) {
+            Err(error) if !is_under_way(&error) => return Err(error),
+            _ => {}
+        }
+        Ok(Self::new(TcpStream::from_std(socket.into())))
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -111,4 +123,11 @@ impl Pipe {
     pub(super) fn reset(self) {
         let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
     }
+}
+
+/// Whether a connection is only not open yet.
+fn is_under_way(error: &io::Error) -> bool {
+    // EINPROGRESS, on Linux and on the systems of BSD; Windows says that it would block.
+    let under_way = cfg!(unix) && matches!(error.raw_os_error(), Some(115 | 36));
+    under_way || error.kind() == io::ErrorKind::WouldBlock
 }

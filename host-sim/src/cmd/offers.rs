@@ -1,12 +1,19 @@
 //! The options by which a node uses hosted caches, and what is said of those that fail.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peerdist_core::hosted::client::{Failure as Offers, HOSTED_CACHES, Place};
-use peerdist_core::hosted::wire::Version;
+use peerdist_core::content::SegmentId;
+use peerdist_core::crypto::HashAlgorithm;
+use peerdist_core::hosted::client::{DOWNLOAD_TAG, Failure as Offers, HOSTED_CACHES, Place};
+use peerdist_core::hosted::wire::{Descriptor, ID_BYTES, Version};
+use peerdist_core::limits::BLOCK_BYTES;
+use peerdist_core::store::{BlockId, Store as _};
 use peerdist_core::time::Instant;
+use peerdist_hal::file;
 use peerdist_hal::std::rustls::ClientConfig;
 use peerdist_hal::std::rustls::pki_types::ServerName;
 use peerdist_sim::net::station::{Hosting, Station};
@@ -147,6 +154,58 @@ impl Named {
             Version::V2 => Place::v2(self.address),
         }
     }
+}
+
+/// What a cache has when its peer starts, to be offered to a hosted cache.
+pub struct Holdings(Vec<Descriptor>);
+
+impl Holdings {
+    /// What lies in the blocks of `cache`, by its segments: of each, as much as its last block tells.
+    pub fn of(cache: &Path) -> Result<Self, Failure> {
+        let blocks = file::committed(&cache.join("blocks"));
+        let blocks = blocks.map_err(|error| Failure(format!("--cache {error}")))?;
+        let mut last: HashMap<SegmentId, u32> = HashMap::new();
+        for BlockId { segment, index } in blocks.into_iter().filter(|it| !it.segment.is_unverifiable()) {
+            let known = last.entry(segment).or_default();
+            *known = index.max(*known);
+        }
+        // What has another length has no descriptor (2.2.1.5).
+        let known =
+            last.iter().filter_map(|(id, last)| Some(describe(id.as_bytes().try_into().ok()?, *last)));
+        Ok(Self(known.collect()))
+    }
+
+    /// Has as much of it offered as there is room for; whether anything was.
+    pub fn offer<const STREAMS: usize>(&mut self, station: &mut Station<STREAMS>) -> bool {
+        let (before, now) = (self.0.len(), station.now());
+        while let Some(mut descriptor) = self.0.pop() {
+            let last = descriptor.segment_bytes;
+            let block =
+                SegmentId::from_slice(&descriptor.segment).map(|segment| BlockId { segment, index: last });
+            let stored = block.and_then(|block| station.node.storage().find(&block));
+            // It may have gone meanwhile.
+            let Some(stored) = stored else { continue };
+            descriptor.segment_bytes = last.saturating_mul(BLOCK_BYTES).saturating_add(stored.plain_len);
+            if last == 0 {
+                // The only block of a segment, of either version.
+                descriptor.block_bytes = stored.plain_len;
+            }
+            let Some(mut offers) = station.node.offers() else { break };
+            if !offers.here(now, &descriptor) {
+                descriptor.segment_bytes = last;
+                self.0.push(descriptor);
+                break;
+            }
+        }
+        self.0.len() < before
+    }
+}
+
+/// A segment by its name; instead of its size, the index of its last block, whose length is still to be found.
+fn describe(segment: [u8; ID_BYTES], last: u32) -> Descriptor {
+    // Where there is one block, that may be content information 2.0; a hosted cache cannot tell.
+    let algorithm = if last == 0 { HashAlgorithm::TruncatedSha512 } else { HashAlgorithm::Sha256 };
+    Descriptor { block_bytes: BLOCK_BYTES, segment_bytes: last, tag: DOWNLOAD_TAG, algorithm, segment }
 }
 
 /// Whether who is about to end still gives a hosted cache what it was offered.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use peerdist_core::encoding::InfoVersion;
 use peerdist_hal::file::MAX_BLOCKS;
@@ -13,7 +14,7 @@ use peerdist_sim::net::station::{Hosting, PEER_STREAMS, Setup, Station};
 use peerdist_sim::net::wire::Tap;
 
 use super::admin::{self, AdminArgs};
-use super::offers::HostedArgs;
+use super::offers::{Holdings, HostedArgs};
 use super::wire::{self, Bind, WireArgs};
 use super::{Ending, Failure, print, signals, tell};
 
@@ -105,21 +106,31 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
         warn_of_no_multicast(bind);
     }
     let (hosted, hosting) = (&args.hosted, args.hosted.hosting()?);
+    let (cache, mut holdings) = (args.serve.cache.clone(), None);
     args.serve.run::<PEER_STREAMS>(bind, tap, hosting, &|_, _| String::new(), &mut |station| {
         hosted.tell_failure(station);
+        if !hosted.any() {
+            return Ok(false);
+        }
+        let holdings = match &mut holdings {
+            Some(holdings) => holdings,
+            // The folder is there by now, and what is damaged in it is gone.
+            none => none.insert(Holdings::of(&cache)?),
+        };
+        Ok(holdings.offer(station))
     })
 }
 
 impl ServeArgs {
     /// Serves at this address until a signal comes. Says that it is ready, and `more` of where it is, plainly and by
-    /// TLS; calls `each` in every turn.
+    /// TLS; calls `each` in every turn, which tells whether it has given the node something to do.
     pub fn run<const STREAMS: usize>(
         self,
         bind: IpAddr,
         tap: Option<Tap>,
         hosting: Hosting,
         more: &dyn Fn(SocketAddr, Option<SocketAddr>) -> String,
-        each: &mut dyn FnMut(&mut Station<STREAMS>),
+        each: &mut dyn FnMut(&mut Station<STREAMS>) -> Result<bool, Failure>,
     ) -> Result<Ending, Failure> {
         let addresses = if tap.is_some() { Ok(Vec::new()) } else { local::of_interface(bind) };
         let addresses = addresses.map_err(|error| Failure(format!("--bind: {error}")))?;
@@ -142,7 +153,7 @@ impl ServeArgs {
         print(&lines)?;
         while !station.is_stopped() {
             let wait = station.poll(&mut |_| {});
-            each(&mut station);
+            let wait = if each(&mut station)? { Some(Duration::ZERO) } else { wait };
             station.wait(wait).map_err(|error| Failure(format!("waiting for the network: {error}")))?;
         }
         Ok(Ending::Good)

@@ -216,3 +216,22 @@ fn who_cannot_offer_ends() {
     assert!(begun.elapsed() < Duration::from_secs(20), "it waits for nobody");
     assert!(got.errors.contains(&format!("hosted cache {gone}: ")), "{}", got.errors);
 }
+
+/// A peer offers what its cache has when it starts, so that the hosted cache has it when the peer is gone.
+#[test]
+fn a_peer_offers_its_cache() {
+    for (net, v2) in [(47, false), (48, true)] {
+        let (place, len) = (Place::new(net), 700_000);
+        let site = place.site(origin(len, v2));
+        place.get_of("first", &site.url(), "one", &["--no-peers"]).assert_good();
+        let count = place.committed("first").len();
+        let (_cache, hosted, said) = serve(&place, "hosted", 4, "hosted", &["--admin", "127.0.0.1:0"]);
+        let hosted = hosted.to_string();
+        let (peer, ..) = serve(&place, "peer", 3, "first", &["--hosted", &hosted]);
+        status_when(admin(&said), |it| it["HostedCacheServer"]["BlocksReceived"] == json!(count));
+        drop(peer);
+        let got = place.get_of("second", &site.url(), "two", &["--hosted", &hosted]);
+        got.assert_good();
+        assert_eq!(got.source("hosted"), len as u64, "{}", got.json);
+    }
+}

@@ -3,7 +3,7 @@
 use peerdist_core::api::client::Client as Engine;
 use peerdist_core::content::{Info, SegmentId};
 use peerdist_core::hosted::client::{Came, Client, Failure, News, Place, Places, State, poll_timeout};
-use peerdist_core::hosted::wire::{ResponseCode, Version};
+use peerdist_core::hosted::wire::{Descriptor, ResponseCode, Version};
 use peerdist_core::offering::OfferStream;
 use peerdist_core::store::{InfoId, InfoStore, InfoView};
 
@@ -49,6 +49,10 @@ pub(crate) fn hosted_client(input: &[u8], output: &mut [u8]) {
             3 => client.answered(now(), ResponseCode::Ok, store),
             4 => client.failed(now(), &places, failure()),
             5 => keep(client.has_news()),
+            6 => {
+                let descriptor = input.first_chunk().and_then(|bytes| Descriptor::parse(bytes).ok());
+                keep(descriptor.map(|descriptor| client.here(now(), &descriptor)));
+            }
             _ => {
                 let opened = places.first().map(|place| OfferStream::new(now(), unknown(), place));
                 stream = opened.or(stream);

@@ -171,6 +171,24 @@ impl Client<'_> {
         });
     }
 
+    /// A segment is here, wherever it came from, with all the blocks that it is said to have: hosted caches of version 2.0
+    /// are offered it, which have no need of more. `false` without a free row, for nothing gives way to it.
+    pub fn here(&mut self, now: Instant, descriptor: &Descriptor) -> bool {
+        let &Descriptor { block_bytes, segment_bytes, tag, algorithm, ref segment } = descriptor;
+        let Some((id, fresh)) = SegmentId::from_slice(segment).zip(descriptor.blocks()) else { return true };
+        if self.news.iter().any(|row| row.segment.as_ref().is_some_and(|known| known.id == id)) {
+            return true;
+        }
+        let free = self.news.iter_mut().find(|row| row.segment.is_none());
+        let is_room = free.is_some();
+        free.into_iter().for_each(|row| {
+            let (info, sent, moved) = (None, 0, now);
+            row.segment =
+                Some(Fresh { id, algorithm, segment_bytes, block_bytes, tag, info, fresh, sent, moved });
+        });
+        is_room
+    }
+
     /// A row that is free, or that of which nothing came for longest and which no message is about.
     fn room(&mut self, infos: &mut dyn InfoStore) -> Option<&mut News> {
         let free = self.news.iter().position(|row| row.segment.is_none());

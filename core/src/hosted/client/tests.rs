@@ -9,8 +9,8 @@ use super::{
 };
 use crate::content::segmenter::{SegmentLen, Segmentation};
 use crate::content::{Info, SegmentId};
-use crate::crypto::SoftCrypto;
-use crate::hosted::wire::{DESCRIPTOR_BYTES, OPENING_BYTES};
+use crate::crypto::{HashAlgorithm, SoftCrypto};
+use crate::hosted::wire::{DESCRIPTOR_BYTES, Descriptor, OPENING_BYTES};
 use crate::offering::OfferStream;
 use crate::store::ram::{Entry, Page, RamStore};
 use crate::store::{InfoId, InfoStore, InfoView};
@@ -326,4 +326,29 @@ fn the_connection_ends() {
     assert!(used > 0 && result.is_none());
     assert_eq!(stream.handle_eof(NOW), Some(Err(Failure::Unreachable)));
     assert_eq!(stream.handle_eof(NOW), None, "it is told once");
+}
+
+/// What is here is offered at once, where a row is free for it; a hosted cache of version 1.0 has no use for it.
+#[test]
+fn what_is_here_already() {
+    let descriptor = |n| Descriptor {
+        block_bytes: 65_536,
+        segment_bytes: 70_000,
+        tag: *b"0123456789abcdef",
+        algorithm: HashAlgorithm::Sha256,
+        segment: [n; 32],
+    };
+    let mut world = World::new(&blocks(1), 2, &[v2()]);
+    let here = |world: &mut World, n| {
+        let now = world.now;
+        world.client().here(now, &descriptor(n))
+    };
+    assert_eq!([1, 1, 2, 3].map(|n| here(&mut world, n)), [true, true, true, false]);
+    assert!(world.work());
+    let (mut stream, sent) = world.carry();
+    assert_eq!(body(&sent).len(), OPENING_BYTES + 2 * DESCRIPTOR_BYTES);
+    assert_eq!(world.answer(&mut stream, &response(0)), Some(Ok(ResponseCode::Ok)));
+    assert!(here(&mut world, 3));
+    let mut world = World::new(&blocks(1), 2, &[v1()]);
+    assert!(here(&mut world, 1) && !world.work() && !world.client().has_news());
 }

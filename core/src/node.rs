@@ -343,6 +343,8 @@ pub struct Node<
     for_application: Deque<Completion, APPLICATION_READS>,
     /// Whether work is left that needs no input.
     busy: bool,
+    /// When it was moved on last.
+    worked: Instant,
     /// Before then, no connection is asked for: there was no socket for the last one.
     dial_after: Instant,
     counters: Counters,
@@ -430,6 +432,7 @@ where
             downloads: Place::all_free(),
             for_application: Deque::new(),
             busy: false,
+            worked: Instant::ZERO,
             dial_after: Instant::ZERO,
             counters: Counters::default(),
         }
@@ -708,7 +711,7 @@ where
     /// Closes a content (PeerDistClientCloseContent).
     pub fn close_content(&mut self, content: ContentHandle) -> Result<(), ApiError> {
         // What came of it is known here for the last time.
-        self.take_came(Instant::ZERO);
+        self.take_came(self.worked);
         self.client.close_content(content, &mut self.common.lend())
     }
 

@@ -264,7 +264,12 @@ impl Blocks {
         }
         let surveyed = Surveyed::new(now, segment_id, segment.algorithm(), segment.block_count());
         self.surveyed = Some(match parts.fetch.is_hosted_alone() {
-            true => surveyed.with_unseen(now, self.expected_pace, parts.rng),
+            true => {
+                // What blocks took says more, once there were any.
+                let known = self.pace != FIRST_PACE;
+                let pace = if known { self.pace } else { self.expected_pace };
+                surveyed.with_unseen(now, pace, parts.rng)
+            }
             false => surveyed,
         });
         Ok(())

@@ -124,8 +124,12 @@ impl Sweep {
         news
     }
 
-    /// Blocks that peers have by now and did not have before, of those that are still to come.
+    /// Blocks that peers have by now and did not have before, of those that are still to come; none where it was not known
+    /// what they had.
     pub(super) fn newly_held(&self, survey: &Survey) -> u32 {
+        if !self.settled || !self.anybody {
+            return 0;
+        }
         let words = self.marks.iter().zip(survey.held.words());
         words.map(|([todo, .., held], now)| (now & !held & todo).count_ones()).sum()
     }
@@ -404,6 +408,25 @@ mod tests {
     fn take(sweep: &mut Sweep, block: u32) -> Failures {
         sweep.take(block);
         sweep.why(block, true)
+    }
+
+    /// What a hosted cache had all along was not brought just now.
+    #[test]
+    fn what_is_newly_held() {
+        let mut sweep = sweep(0..8);
+        sweep.expect_survey();
+        let held =
+            |count, settled, anybody| Survey { held: IndexSet::up_to(count), anybody, settled, again: None };
+        let mut newly = |survey| {
+            let newly = sweep.newly_held(&survey);
+            sweep.survey(&survey);
+            newly
+        };
+        let told = [held(0, false, true), held(3, true, true), held(5, true, true)].map(&mut newly);
+        assert_eq!(told, [0, 0, 2]);
+        // It rests, and then tells again.
+        let rested = [held(0, true, false), held(6, true, true), held(9, true, true)].map(&mut newly);
+        assert_eq!(rested, [0, 0, 2], "the ninth is not wanted");
     }
 
     #[test]

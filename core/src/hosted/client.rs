@@ -139,10 +139,8 @@ struct Request {
     what: What,
     /// Whom it goes to, by its number in the list.
     to: u8,
-    /// When it expires.
-    until: Instant,
-    /// Whether a connection has it.
-    carried: bool,
+    /// When it expires, once a connection has it.
+    until: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,14 +189,27 @@ impl State {
 
     /// The number of the hosted cache for which a message waits that no connection has yet.
     pub(crate) fn waits_for(&self) -> Option<u8> {
-        self.request.filter(|request| !request.carried).map(|request| request.to)
+        self.request.filter(|request| request.until.is_none()).map(|request| request.to)
     }
 
-    /// A connection has the message, or has lost it before anything was sent.
-    pub(crate) fn carried(&mut self, is_so: bool) {
+    /// A connection has the message.
+    pub(crate) fn carried(&mut self, now: Instant) {
         if let Some(request) = &mut self.request {
-            request.carried = is_so;
+            // 3.2.2: the request timer is started when a message is sent.
+            request.until = Some(now + EXPIRY);
         }
+    }
+
+    /// It has lost it before anything was sent.
+    pub(crate) fn not_carried(&mut self) {
+        if let Some(request) = &mut self.request {
+            request.until = None;
+        }
+    }
+
+    /// When the first of the hosted caches has rested; `None` without any.
+    pub fn rested_at(&self, places: &Places) -> Option<Instant> {
+        places.iter().zip(self.rests).map(|(_, rests)| rests).min()
     }
 }
 
@@ -211,17 +222,17 @@ impl Client<'_> {
     /// Gives up a message that has expired; then makes the next, if it is time. Whether a message waits for a
     /// connection.
     pub fn work(&mut self, now: Instant, places: &Places, infos: &mut dyn InfoStore) -> bool {
-        if self.state.request.is_some_and(|request| request.until <= now) {
+        if self.state.request.is_some_and(|request| request.until.is_some_and(|until| until <= now)) {
             // 3.2.6: the outstanding request MUST be removed.
             self.failed(now, places, Failure::Expired);
         }
         if self.state.request.is_none() && self.state.after <= now {
             let rests = self.state.rests;
-            let awake = (0u8..).zip(places).zip(rests).find(|(_, rests)| *rests <= now);
-            if let Some(((to, place), _)) = awake
-                && let Some(what) = self.choose(now, place.version, infos)
-            {
-                self.send(now, what, to);
+            for ((to, place), _) in (0u8..).zip(places).zip(rests).filter(|(_, rests)| *rests <= now) {
+                if let Some(what) = self.choose(now, place.version, places, infos) {
+                    self.send(what, to);
+                    break;
+                }
             }
         }
         self.state.waits_for().is_some()
@@ -235,7 +246,7 @@ impl Client<'_> {
         if code == ResponseCode::Interested && request.what == What::Initial {
             // 3.2.5.1: the client MUST respond with a SEGMENT_INFO_MESSAGE, which has a timer of its own.
             bump(&mut self.state.counters.described, 1);
-            self.send(now, What::Described, request.to);
+            self.send(What::Described, request.to);
             return;
         }
         let taken = self.news.iter_mut().map(|row| u32::from(row.taken(infos))).sum();
@@ -257,13 +268,18 @@ impl Client<'_> {
         self.state.failure = to.map(|place| (place.offers, failure)).or(self.state.failure);
     }
 
-    fn send(&mut self, now: Instant, what: What, to: u8) {
-        // 3.2.2: the request timer is started when a message is sent.
-        self.state.request = Some(Request { what, to, until: now + EXPIRY, carried: false });
+    fn send(&mut self, what: What, to: u8) {
+        self.state.request = Some(Request { what, to, until: None });
     }
 
     /// Marks what the next message to a hosted cache of that version is about.
-    fn choose(&mut self, now: Instant, version: Version, infos: &mut dyn InfoStore) -> Option<What> {
+    fn choose(
+        &mut self,
+        now: Instant,
+        version: Version,
+        places: &Places,
+        infos: &mut dyn InfoStore,
+    ) -> Option<What> {
         let mut marked = 0u8;
         // 2.2.1.5: MUST NOT contain more than 128; version 1.0 has one in a message.
         let most = if version == Version::V2 { MAX_DESCRIPTORS } else { 1 };
@@ -271,7 +287,7 @@ impl Client<'_> {
             if usize::from(marked) >= most {
                 break;
             }
-            match row.send(now, version) {
+            match row.send(now, version, places) {
                 Some(Sent::Marked) => marked = marked.saturating_add(1),
                 Some(Sent::Never(blocks)) => {
                     bump(&mut self.state.counters.unusable, blocks);
@@ -291,11 +307,16 @@ impl Client<'_> {
 /// When [`Client::work`] has something to do without new input.
 pub fn poll_timeout(news: &[News], state: &State, places: &Places) -> Option<Instant> {
     if let Some(request) = &state.request {
-        return Some(request.until);
+        return request.until;
     }
-    let due = news.iter().fold(None, |next, row| earliest(next, row.due_at()))?;
-    let awake = places.iter().zip(state.rests).map(|(_, rests)| rests).min()?;
-    Some(due.max(awake).max(state.after))
+    let next = news.iter().fold(None, |next, row| {
+        let fits = |(place, _): &(&Place, Instant)| row.fits(place.version);
+        let awake = || places.iter().zip(state.rests).filter(fits).map(|(_, rests)| rests).min();
+        // What fits nobody is thrown away by the first that is awake.
+        let awake = || awake().or_else(|| state.rested_at(places));
+        earliest(next, row.due_at().map(|due| due.max(awake().unwrap_or(due))))
+    });
+    next.map(|next| next.max(state.after)).filter(|_| !places.is_empty())
 }
 
 fn bump(counter: &mut u32, by: u32) {

@@ -216,6 +216,7 @@ where
     #[inline(never)]
     pub(super) fn work(&mut self, now: Instant) {
         self.expire(now);
+        self.worked = now;
         self.common.storage.set_time(now);
         self.take_came(now);
         if let Some(server) = self.service.server_mut() {

@@ -48,7 +48,9 @@ where
         let Some(number) = offers.state.waits_for() else { return };
         let Some(place) = config.hosted_caches.get(usize::from(number)) else { return };
         if let Some(carried) = streams.iter_mut().find_map(|stream| stream.carry_offer(number)) {
-            offers.state.carried(carried);
+            if carried {
+                offers.state.carried(now);
+            }
             return;
         }
         if now < *dial_after {
@@ -62,7 +64,7 @@ where
         });
         if let Some(stream) = index.and_then(|index| streams.get_mut(index)) {
             stream.open_offers(now, number, place);
-            offers.state.carried(true);
+            offers.state.carried(now);
         }
     }
 
@@ -100,7 +102,7 @@ where
 
     /// There is no socket for a connection to a hosted cache: the message waits for another.
     pub(super) fn not_offered(&mut self) {
-        self.service.offers().into_iter().for_each(|offers| offers.state.carried(false));
+        self.service.offers().into_iter().for_each(|offers| offers.state.not_carried());
     }
 
     fn offered(&mut self, now: Instant, result: Option<Result<ResponseCode, Failure>>) {

@@ -82,9 +82,10 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["bind", "serve", "hosted"])]
     no_peers: bool,
 
-    /// The newest version of content information that the origin is asked for
-    #[arg(long, value_name = "VERSION", default_value = "2", value_parser = scenario::parse_content_info)]
-    content_info: InfoVersion,
+    /// The newest version of content information that the origin is asked for [default: 2; 1 where all hosted caches are
+    /// of version 1, which know no other]
+    #[arg(long, value_name = "VERSION", value_parser = scenario::parse_content_info)]
+    content_info: Option<InfoVersion>,
 
     /// Serve peers meanwhile what is here already
     #[arg(long)]
@@ -186,6 +187,10 @@ fn give(hosted: &HostedArgs, station: &mut Station) -> Result<(), Failure> {
         let wait = wait.map_or(most, |wait| wait.min(most));
         station.wait(Some(wait)).map_err(|error| Failure(format!("waiting for the network: {error}")))?;
     }
+    let counters = station.node.offers().map(|offers| offers.state.counters);
+    if let Some(blocks) = counters.map(|it| it.unusable).filter(|blocks| *blocks > 0) {
+        tell(&format!("{blocks} blocks could not be offered: the hosted caches have no message for them"));
+    }
     Ok(())
 }
 
@@ -259,7 +264,8 @@ impl Args {
         // A hosted cache comes for what it is offered.
         let serve = (self.serve || hosted.any()).then_some(0);
         let hosting = hosted.hosting()?;
-        let content_info = self.content_info;
+        let usual = if hosted.is_old() { InfoVersion::V1 } else { InfoVersion::V2 };
+        let content_info = self.content_info.unwrap_or(usual);
         let station = wire::open(Setup { addresses, tap, serve, content_info, storage, hosting })?;
         Ok((station, place))
     }

@@ -94,6 +94,11 @@ impl HostedArgs {
         self.with_peers || !self.any()
     }
 
+    /// Whether all of them are of version 1, which can be offered nothing but content information 1.0.
+    pub fn is_old(&self) -> bool {
+        self.any() && self.hosted.iter().all(|named| named.version == Version::V1)
+    }
+
     /// Our address, as the first of them sees it: where it finds what it was offered.
     pub fn ours(&self) -> Option<IpAddr> {
         let to = self.hosted.first()?.address;
@@ -211,30 +216,32 @@ fn describe(segment: [u8; ID_BYTES], last: u32) -> Descriptor {
 /// Whether who is about to end still gives a hosted cache what it was offered.
 pub struct Giving {
     until: Instant,
-    /// Blocks that it had, and when that changed.
-    had: u32,
+    /// Bytes that went out and messages that were answered, and when that changed.
+    seen: (u64, u32),
     moved: Instant,
 }
 
 impl Giving {
     /// From now on.
     pub fn new(now: Instant) -> Self {
-        Self { until: now + core_time(GIVING), had: 0, moved: now }
+        Self { until: now + core_time(GIVING), seen: (0, 0), moved: now }
     }
 
     /// How long to wait at most before this is asked again; `None` once there is nothing to wait for.
     pub fn wait(&mut self, station: &mut Station) -> Option<Duration> {
         let now = station.now();
-        let had = station.node.counters().serve.blocks;
+        let sent = station.driver.counters().sent;
+        let places = station.node.config().hosted_caches.clone();
         let offers = station.node.offers()?;
         let (news, counters) = (offers.has_news(), offers.state.counters);
-        if had != self.had {
-            (self.had, self.moved) = (had, now);
+        if (sent, counters.messages) != self.seen {
+            (self.seen, self.moved) = ((sent, counters.messages), now);
         }
+        // Nobody takes it before the time is over.
+        let in_vain = offers.state.rested_at(&places).is_none_or(|at| at > self.until);
         // Where nothing was offered, nobody comes for it.
         let quiet = now >= self.moved + core_time(QUIET) || counters.messages == 0;
-        let in_vain = counters.failed > 0 && counters.messages == 0;
-        if now >= self.until || in_vain || (!news && quiet) {
+        if now >= self.until || (!news || in_vain) && quiet {
             return None;
         }
         Some(Duration::from_millis(100))

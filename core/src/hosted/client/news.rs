@@ -1,10 +1,10 @@
 //! Of which segments blocks came from an origin that were not offered yet.
 
-use super::{Client, bump};
+use super::{Client, Places, bump};
 use crate::content::{EndForm, Info, InfoSource, Segment, SegmentId};
 use crate::crypto::HashAlgorithm;
 use crate::hosted::wire::{ContentTag, Descriptor, ID_BYTES, Version};
-use crate::limits::PIECE_BYTES;
+use crate::limits::{PIECE_BYTES, rows};
 use crate::store::{InfoId, InfoStore, InfoView};
 use crate::time::{Duration, Instant};
 use zeroize::Zeroizing;
@@ -12,6 +12,10 @@ use zeroize::Zeroizing;
 /// A segment is offered once so many hundredths of its blocks came since it was last (3.2.4 SHOULD be a
 /// sufficient number; as Windows does).
 const ENOUGH: u32 = 20;
+
+/// Segments that are described for hosted caches of version 1.0 at a time: each takes a place for content information,
+/// of which contents need some.
+const DESCRIBED: usize = rows(4, 1);
 
 /// Or if no block came for so long.
 const QUIET: Duration = Duration::from_secs(1);
@@ -72,14 +76,16 @@ impl News {
     }
 
     /// Marks a row that is news as part of the next message.
-    pub(super) fn send(&mut self, now: Instant, version: Version) -> Option<Sent> {
+    pub(super) fn send(&mut self, now: Instant, version: Version, places: &Places) -> Option<Sent> {
         let due = self.due_at().is_some_and(|due| due <= now);
         let segment = self.segment.as_mut().filter(|_| due)?;
-        if version == Version::V1 && segment.info.is_none() {
-            return Some(Sent::Never(segment.fresh));
+        if segment.fits(version) {
+            segment.sent = segment.fresh;
+            return Some(Sent::Marked);
         }
-        segment.sent = segment.fresh;
-        Some(Sent::Marked)
+        // Another one may take it.
+        let fits = places.iter().any(|place| segment.fits(place.version));
+        (!fits).then_some(Sent::Never(segment.fresh))
     }
 
     /// The message that it was part of was taken; whether it was part of one.
@@ -107,6 +113,11 @@ impl News {
         }
     }
 
+    /// Whether a message of that version can be about it.
+    pub(super) fn fits(&self, version: Version) -> bool {
+        self.segment.as_ref().is_some_and(|segment| segment.fits(version))
+    }
+
     /// The segment, if the message under way is about it.
     pub(super) fn sent(&self) -> Option<&Fresh> {
         self.segment.as_ref().filter(|segment| segment.sent > 0)
@@ -117,6 +128,17 @@ impl Fresh {
     fn is_enough(&self) -> bool {
         let blocks = self.segment_bytes.div_ceil(self.block_bytes.max(1));
         self.fresh.saturating_mul(100) >= blocks.saturating_mul(ENOUGH)
+    }
+
+    /// Whether that version has a message for it: 2.2.1.5 numbers two algorithms, and version 1.0 has it described.
+    pub(super) fn fits(&self, version: Version) -> bool {
+        match version {
+            Version::V1 => self.info.is_some(),
+            Version::V2 => {
+                matches!(self.algorithm, HashAlgorithm::Sha256 | HashAlgorithm::TruncatedSha512)
+                    && self.id.as_bytes().len() == ID_BYTES
+            }
+        }
     }
 
     /// The name of the segment, HoHoDk.
@@ -144,6 +166,9 @@ impl Client<'_> {
             return;
         }
         let (algorithm, segment_bytes) = (came.segment.algorithm(), came.segment.byte_len());
+        let described =
+            self.news.iter().filter(|row| row.segment.as_ref().is_some_and(|it| it.info.is_some()));
+        let source = source.filter(|_| described.count() < DESCRIBED);
         let info = source.and_then(|source| describe(came, source, infos));
         // 2.2.1.5: there is a number for no other algorithm.
         let named = matches!(algorithm, HashAlgorithm::Sha256 | HashAlgorithm::TruncatedSha512);

@@ -88,7 +88,7 @@ impl World {
 
     fn begin(&mut self, stream: &mut OfferStream) -> Vec<u8> {
         assert!(stream.begin());
-        self.state.carried(true);
+        self.state.carried(self.now);
         stream.handle_connected(self.now);
         let Self { news, state, store, .. } = self;
         let client = Client { news, state };
@@ -351,4 +351,23 @@ fn what_is_here_already() {
     assert!(here(&mut world, 3));
     let mut world = World::new(&blocks(1), 2, &[v1()]);
     assert!(here(&mut world, 1) && !world.work() && !world.client().has_news());
+}
+
+/// Of two hosted caches, each gets what there is a message for; what fits neither is thrown away, and nobody waits for
+/// what the one that is awake cannot take.
+#[test]
+fn each_gets_what_it_can_take() {
+    let mut world = World::new(&segments(2), 4, &[v1(), v2()]);
+    world.came(0);
+    assert!(world.work());
+    assert_eq!(world.state.waits_for(), Some(1));
+    let (mut stream, _) = world.carry();
+    assert_eq!(world.answer(&mut stream, b"HTTP/1.1 503 No\r\n\r\n"), None);
+    assert_eq!(stream.handle_eof(world.now), Some(Err(Failure::Status(503))));
+    let (now, places) = (world.now, world.places.clone());
+    world.client().failed(now, &places, Failure::Status(503));
+    assert_eq!((world.work(), world.wakes()), (false, Some(NOW + REST)), "the other one is awake");
+    assert!(world.client().has_news());
+    assert!(world.after(REST));
+    assert_eq!(world.state.waits_for(), Some(1));
 }

@@ -15,6 +15,7 @@
 //!                           lanes         SHA-512 of several messages at once
 //!
 //!   net                                   what serves on the sockets of this machine
+//!   package                               blocks of a cache in a file, for another one
 //! ```
 //!
 //! [`net`] takes the same node to real networks. [`port`] takes real machines into the simulated one, in real time,
@@ -71,6 +72,7 @@ mod lanes;
 pub mod link;
 pub mod net;
 pub mod origin;
+pub mod package;
 pub mod pcap;
 pub mod port;
 pub mod publish;

@@ -195,6 +195,38 @@ impl FileBlocks {
         rows.len()
     }
 
+    /// The slots of all committed blocks, in the order of their names: 8 bytes for each.
+    pub fn slots(&self) -> Vec<SlotId> {
+        let mut rows: Vec<u32> = self.index.by_name().collect();
+        let name = |row: u32| self.index.block(row).map(|block| (block.id.segment, block.id.index));
+        // Nearly sorted as they are, which a stable sort makes use of.
+        rows.sort_by_key(|&row| name(row));
+        rows.iter().map(|&row| self.index.slot(row)).collect()
+    }
+
+    /// The name of the committed block in a slot, and how it is stored.
+    pub fn committed_at(&self, slot: SlotId) -> Option<(BlockId, Stored)> {
+        let is_reserved = self.reserved.contains_key(&slot.index);
+        let Block { id, seal, len, plain_len, .. } = self.index.at(slot).filter(|_| !is_reserved)?;
+        Some((id, Stored { slot, seal, len, plain_len }))
+    }
+
+    /// Reads a whole committed block, whose bytes are all in `buf` then, without counting it as a use: who
+    /// copies all blocks does not change the order in which they go.
+    pub fn peek(&mut self, slot: SlotId, buf: &mut Vec<u8>) -> Result<(), StoreError> {
+        let block = self.block(slot)?;
+        if self.reserved.contains_key(&slot.index) {
+            return Err(StoreError::Stale);
+        }
+        buf.resize(block.len as usize, 0);
+        let read = self.opened.read(slot.index, &block, 0, buf, &mut self.packs);
+        self.take_spare();
+        read.map_err(|error| {
+            self.opened.forget(slot.index);
+            self.failed(self.packs.path(block.place.pack), true, error)
+        })
+    }
+
     /// What became of blocks.
     pub fn counters(&self) -> Counters {
         self.counters

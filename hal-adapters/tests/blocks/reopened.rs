@@ -174,3 +174,32 @@ fn one_at_a_time() {
     drop(store);
     assert!(has(&mut FileBlocks::open(directory.path(), ROOM, NOW).unwrap(), 1, 100));
 }
+
+/// All blocks in the order of their names, read without a use: those go first that would have gone.
+#[test]
+fn copied_as_they_are() {
+    let (_directory, mut store) = fresh(Options { max_size: 4 * (4_096 + 256), ..ROOM });
+    let apart = BlockId { segment: segment(7).unverifiable().unwrap(), index: 0 };
+    let other = BlockId { segment: segment(6), index: 9 };
+    for id in [block(3), apart, block(1), other] {
+        put_block(&mut store, id, 100).unwrap();
+    }
+    let slots = store.slots();
+    let names: Vec<BlockId> = slots.iter().map(|&slot| store.committed_at(slot).unwrap().0).collect();
+    assert_eq!(names, [other, block(1), block(3), apart]);
+    let (mut peeked, mut read) = (vec![7; 500], vec![0; 112]);
+    for &slot in &slots {
+        store.peek(slot, &mut peeked).unwrap();
+        assert_eq!(store.committed_at(slot).map(|(_, stored)| stored.len), Some(peeked.len() as u32));
+    }
+    // By use, the first to come is the first to go still; with one that was read it is otherwise.
+    put(&mut store, 4, 100).unwrap();
+    assert_eq!(store.peek(slots[2], &mut peeked), Err(StoreError::Stale));
+    store.read(slots[3], 0, &mut read).unwrap();
+    store.peek(slots[3], &mut peeked).unwrap();
+    assert_eq!(peeked, read);
+    let reserved = reserve(&mut store, &block(8), 100).unwrap();
+    assert_eq!((store.committed_at(reserved), which(&store, 0..9)), (None, vec![4]));
+    assert_eq!(store.peek(reserved, &mut peeked), Err(StoreError::Stale));
+    assert_eq!(store.slots().len(), 3);
+}

@@ -1,6 +1,6 @@
 //! `peerdist get`: fetches URLs through peers.
 
-mod part;
+pub mod part;
 mod report;
 mod task;
 

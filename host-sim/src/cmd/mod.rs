@@ -13,6 +13,7 @@ mod inspect;
 mod key;
 mod offers;
 mod origin;
+mod package;
 mod peer;
 mod secret;
 mod signals;
@@ -56,6 +57,7 @@ enum Command {
     Inspect(inspect::Args),
     Verify(verify::Args),
     Key(key::Args),
+    Package(package::Args),
     Origin(origin::Args),
     Status(status::Args),
 }
@@ -82,6 +84,7 @@ pub fn main() -> ExitCode {
             Command::Peer(args) => peer::run(args),
             Command::Hosted(args) => hosted::run(args),
             Command::Key(args) => key::run(args),
+            Command::Package(args) => package::run(args),
             Command::Origin(args) => origin::run(args),
             Command::Status(args) => status::run(args),
             Command::Sim(args) => sim::run(args),

@@ -201,6 +201,11 @@ impl Index {
         blocks.filter(move |(_, block)| block.id.segment == *segment)
     }
 
+    /// The committed rows, by the beginnings of their segments, and by their indices among those.
+    pub fn by_name(&self) -> impl Iterator<Item = u32> {
+        self.names.iter().map(|&(.., row)| row)
+    }
+
     /// The committed rows, oldest first.
     pub fn by_age(&self) -> impl Iterator<Item = u32> {
         self.ages.iter().map(|&(_, row)| row)

@@ -64,7 +64,7 @@ impl Part {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Err(io::Error::other("another process is fetching it"));
+                    return Err(io::Error::other("another process is writing it"));
                 }
                 Err(TryLockError::Error(error)) => return Err(error),
             }

@@ -33,7 +33,7 @@ use crate::rng::Rng;
 use crate::run::{
     ClientHost, ClientOutcome, Given, Giver, HostFactory, Nature, OriginHost, PREFIX_LEN, Seat,
 };
-use crate::scenario::Caching;
+use crate::scenario::{Caching, Member};
 use crate::stack::Stack;
 use crate::world::{Frame, Host};
 
@@ -97,13 +97,15 @@ pub struct Nodes {
     clients: usize,
     content_info: InfoVersion,
     caching: Caching,
+    hosted_cache: Member,
     blocks: Option<Rc<Blocks>>,
 }
 
 impl Nodes {
     /// For a branch of so many clients, which ask for content information 1.0.
     pub fn new(clients: usize) -> Self {
-        Self { clients, content_info: InfoVersion::V1, caching: Caching::Distributed, blocks: None }
+        let (content_info, caching) = (InfoVersion::V1, Caching::Distributed);
+        Self { clients, content_info, caching, hosted_cache: Member::Hosted, blocks: None }
     }
 
     /// The same with clients that ask for content information up to that version.
@@ -111,9 +113,9 @@ impl Nodes {
         Self { content_info, ..self }
     }
 
-    /// The same with clients that look for blocks there.
-    pub fn with_caching(self, caching: Caching) -> Self {
-        Self { caching, ..self }
+    /// The same with clients that look for blocks there; `hosted_cache`: who that is, if they use one.
+    pub fn with_caching(self, caching: Caching, hosted_cache: Member) -> Self {
+        Self { caching, hosted_cache, ..self }
     }
 }
 
@@ -134,7 +136,9 @@ impl HostFactory for Nodes {
         let (distributed, hosted) = match self.caching {
             Caching::None => (false, None),
             Caching::Distributed => (true, None),
-            Caching::Hosted { version, with_peers } => (with_peers, Some(hosted::place(version))),
+            Caching::Hosted { version, with_peers } => {
+                (with_peers, Some(hosted::place(version, self.hosted_cache)))
+            }
         };
         let config = node::Config {
             content_information: self.content_info,

@@ -18,6 +18,8 @@ use crate::crypto::HostCrypto;
 use crate::host::{HostStore, memory_for};
 use crate::rng::Rng;
 use crate::run::Seat;
+use crate::scenario::Member;
+use crate::services::FIRST_ADDRESS;
 use crate::stack::Stack;
 use crate::world::{Frame, Host};
 
@@ -102,9 +104,10 @@ pub struct Cache {
     buffer: Vec<u8>,
 }
 
-/// How clients reach it.
-pub fn place(version: Version) -> Place {
-    let at = |port| SocketAddr::from((ADDRESS, port));
+/// How clients reach `member`, a hosted cache of that version: a machine has the first address that is given away.
+pub fn place(version: Version, member: Member) -> Place {
+    let address = if let Member::Machine(_) = member { FIRST_ADDRESS } else { ADDRESS };
+    let at = |port| SocketAddr::from((address, port));
     match version {
         Version::V1 => Place { blocks: at(PORT), offers: at(SECURED_PORT), version },
         Version::V2 => Place::v2(at(PORT)),

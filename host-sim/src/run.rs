@@ -227,7 +227,7 @@ pub enum RunError {
 /// Runs `scenario` with this project's hosts: a node each, and an origin.
 pub fn run(scenario: &Scenario, options: &RunOptions, watch: &mut dyn Watch) -> Result<Report, RunError> {
     let nodes = Nodes::new(scenario.clients + options.jacks.len()).with_content_info(scenario.content_info);
-    let mut nodes = nodes.with_caching(scenario.caching);
+    let mut nodes = nodes.with_caching(scenario.caching, scenario.hosted_cache);
     run_with(scenario, options, &mut nodes, watch)
 }
 

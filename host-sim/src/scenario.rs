@@ -79,6 +79,8 @@ pub struct Scenario {
     pub content_info: InfoVersion,
     /// Where clients look for blocks before they turn to the origin.
     pub caching: Caching,
+    /// Who is the hosted cache, where there is one: a simulated host, or the first machine.
+    pub hosted_cache: Member,
     /// The line between the branch's switch and the origin, in each direction.
     pub wan: Line,
     /// The cable between the branch's switch and each client, in each direction.
@@ -319,6 +321,7 @@ enum Part {
     Lan,
     Start,
     Services,
+    HostedCache,
     Group(usize),
     Fault(usize),
 }
@@ -335,9 +338,9 @@ impl Scenario {
         Self::preset(PRESETS[0].0).expect("it comes with the package")
     }
 
-    /// Whether there is a hosted cache.
+    /// Whether there is a simulated hosted cache.
     pub fn is_hosted(&self) -> bool {
-        matches!(self.caching, Caching::Hosted { .. })
+        matches!(self.caching, Caching::Hosted { .. }) && self.hosted_cache == Member::Hosted
     }
 
     /// How much memory the copies of content of `size` bytes take.
@@ -450,6 +453,9 @@ impl fmt::Display for Scenario {
             Caching::Hosted { version: Version::V1, with_peers: true } => ", peers and a hosted cache (1.0)",
             Caching::Hosted { version: Version::V2, with_peers: true } => ", peers and a hosted cache",
         })?;
+        if self.hosted_cache != Member::Hosted {
+            write!(f, ": {}", self.hosted_cache)?;
+        }
         write!(f, "\nWAN {wan}, LAN {lan}")?;
         if *loss != Probability::NEVER {
             write!(f, ", {} % loss", (loss.percent() * 1e6).round() / 1e6)?;
@@ -566,6 +572,9 @@ mod tests {
         assert!(text.starts_with("1 client\nWAN") && text.contains(", 0.1 % loss\n"), "{text}");
         let text = Scenario { content_info: InfoVersion::V2, ..Scenario::branch() }.to_string();
         assert!(text.contains(", content information 2.0\nWAN"), "{text}");
+        let hosted = Scenario::preset("hosted").unwrap();
+        let text = Scenario { hosted_cache: Member::Machine(0), ..hosted }.to_string();
+        assert!(text.contains(", a hosted cache: machine-01\nWAN"), "{text}");
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! What of a scenario can be run.
 
 use peerdist_core::encoding::InfoVersion;
+use peerdist_core::hosted::wire::Version;
 use peerdist_core::limits::{BLOCK_BYTES, MAX_SEGMENT_V2_BYTES};
 use peerdist_core::time::Duration;
 
 use super::{
-    ContentSource, Fault, Group, InvalidScenario, Line, LineChange, MAX_CLIENTS, MAX_CONTENT, MAX_FLOOD,
-    MAX_MACHINES, MAX_MEMORY, Member, Part, Scenario, Start, count, file, invalid, units,
+    Caching, ContentSource, Fault, Group, InvalidScenario, Line, LineChange, MAX_CLIENTS, MAX_CONTENT,
+    MAX_FLOOD, MAX_MACHINES, MAX_MEMORY, Member, Part, Scenario, Start, count, file, invalid, units,
 };
 use crate::link::Probability;
 use crate::report;
@@ -29,6 +30,7 @@ impl Scenario {
             let error = format!("a lease takes whole seconds, from 1 to {}", MAX_LEASE.micros() / 1_000_000);
             return invalid(error).map_err(|error| error.of(Part::Services));
         }
+        self.check_hosted_cache().map_err(|error| error.of(Part::HostedCache))?;
         if let Start::At(times) = &self.start
             && times.len() != self.clients
         {
@@ -42,6 +44,23 @@ impl Scenario {
             self.check_fault(index).map_err(|error| error.of(Part::Fault(index)))?;
         }
         Ok(())
+    }
+
+    /// Clients know where it is from the beginning, so it has to be the machine that gets the first address.
+    fn check_hosted_cache(&self) -> Result<(), InvalidScenario> {
+        match (self.hosted_cache, self.caching) {
+            (Member::Hosted, _) | (Member::Machine(0), Caching::Hosted { version: Version::V2, .. }) => {
+                Ok(())
+            }
+            (Member::Machine(0), Caching::Hosted { version: Version::V1, .. }) => {
+                invalid("a machine is a hosted cache of version 2 only, as TLS is not simulated")
+            }
+            (Member::Machine(0), _) => invalid("without `caching = \"hosted\"` nobody asks a hosted cache"),
+            (member, _) => {
+                let (hosted, machine) = (Member::Hosted, Member::Machine(0));
+                invalid(format!("the hosted cache is `{hosted}`, or `{machine}`, and cannot be {member}"))
+            }
+        }
     }
 
     fn check_group(&self, index: usize) -> Result<(), InvalidScenario> {
@@ -178,7 +197,13 @@ impl Scenario {
 
     /// Whether so many machines are all that it speaks of.
     pub fn check_attached(&self, machines: usize) -> Result<(), InvalidScenario> {
-        for member in self.faults.iter().flat_map(Fault::members) {
+        if matches!(self.hosted_cache, Member::Machine(_)) && machines > 1 {
+            return invalid(format!(
+                "with {} as the hosted cache no other machine can be attached: the first address is its own",
+                self.hosted_cache
+            ));
+        }
+        for member in self.faults.iter().flat_map(Fault::members).chain([self.hosted_cache]) {
             match member {
                 Member::Machine(index) if index >= machines => {
                     let attached = match machines {
@@ -201,6 +226,9 @@ impl Scenario {
             Member::Client(client) => self.check_client(client),
             Member::Machine(index) if index >= MAX_MACHINES => {
                 invalid(format!("there is no {member}: at most {MAX_MACHINES} machines can be attached"))
+            }
+            Member::Hosted if self.hosted_cache != Member::Hosted => {
+                invalid(format!("the hosted cache is {}", self.hosted_cache))
             }
             Member::Hosted if !self.is_hosted() => invalid("there is no hosted cache"),
             Member::Machine(_) | Member::Origin | Member::Services | Member::Hosted => Ok(()),
@@ -330,6 +358,15 @@ mod tests {
         assert_eq!(checked(&both, 1), Err("there is no machine-02: 1 machine is attached".into()));
         assert_eq!(checked(&both[..1], 0), Err("there is no machine-02: no machine is attached".into()));
         assert_eq!(checked(&both[1..], 0), Err("there is no host `services`: no machine is attached".into()));
+        let hosted = Scenario { hosted_cache: Member::Machine(0), ..Scenario::preset("hosted").unwrap() };
+        let hosted =
+            [0, 1, 2].map(|machines| hosted.check_attached(machines).map_err(|error| error.to_string()));
+        assert_eq!(hosted[0], Err("there is no machine-01: no machine is attached".into()));
+        assert_eq!(hosted[1], Ok(()));
+        assert!(
+            matches!(&hosted[2], Err(error) if error.contains("no other machine can be attached")),
+            "{hosted:?}"
+        );
         let between = [vec![Member::Machine(0)], vec![Member::Origin]];
         assert!(checked(&[Fault::Partition { between, from: seconds(1), to: None }], 0).is_err());
     }

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use self::words::{
-    CachingValue, Clients, Connections, ContentInfo, Delay, Events, Names, Port, Rate, Room, SeedValue,
-    Share, Size, StartValue, Time,
+    CachingValue, Clients, Connections, ContentInfo, Delay, Events, HostName, Names, Port, Rate, Room,
+    SeedValue, Share, Size, StartValue, Time,
 };
 use super::{
     Caching, Clock, ContentSource, FLOOD, FLOOD_HOLD, FLOOD_PORT, Fault, Group, InvalidScenario, LEASE, Line,
@@ -78,6 +78,8 @@ struct Document {
     content_info: Option<ContentInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     caching: Option<CachingValue>,
+    #[serde(rename = "hosted-cache", skip_serializing_if = "Option::is_none")]
+    hosted_cache: Option<Spanned<HostName>>,
     content: Option<Spanned<ContentKeys>>,
     wan: Option<Spanned<LineValue>>,
     lan: Option<Spanned<LineValue>>,
@@ -286,6 +288,7 @@ impl Scenario {
             content: ContentSource::Generated(0),
             content_info: InfoVersion::V1,
             caching: Caching::Distributed,
+            hosted_cache: Member::Hosted,
             wan: Line::new(0, Duration::ZERO),
             lan: Line::new(0, Duration::ZERO),
             loss: Probability::NEVER,
@@ -322,6 +325,7 @@ struct Places {
     lan: Option<Range<usize>>,
     start: Option<Range<usize>>,
     services: Option<Range<usize>>,
+    hosted_cache: Option<Range<usize>>,
     groups: Vec<Range<usize>>,
     faults: Vec<Range<usize>>,
 }
@@ -336,6 +340,7 @@ impl Places {
             Part::Lan => self.lan.as_ref(),
             Part::Start => self.start.as_ref().or(self.clients.as_ref()),
             Part::Services => self.services.as_ref(),
+            Part::HostedCache => self.hosted_cache.as_ref(),
             Part::Group(index) => self.groups.get(index),
             Part::Fault(index) => self.faults.get(index),
         };
@@ -357,6 +362,7 @@ impl Document {
             lan: self.lan.as_ref().map(Spanned::span),
             start: self.start.as_ref().map(Spanned::span),
             services: self.services.as_ref().map(Spanned::span),
+            hosted_cache: self.hosted_cache.as_ref().map(Spanned::span),
             groups: self.group.iter().map(Spanned::span).collect(),
             faults: Vec::new(),
         };
@@ -382,6 +388,10 @@ impl Document {
         }
         if let Some(CachingValue(caching)) = self.caching {
             scenario.caching = caching;
+        }
+        if let Some(host) = self.hosted_cache {
+            let HostName(member) = host.into_inner();
+            scenario.hosted_cache = member;
         }
         if let Some(content) = self.content {
             let place = content.span();
@@ -496,6 +506,8 @@ impl Document {
         };
         let usual = scenario.caching == Caching::Distributed;
         document.caching = (!usual).then_some(CachingValue(scenario.caching));
+        let usual = scenario.hosted_cache == Member::Hosted;
+        document.hosted_cache = (!usual).then(|| unplaced(HostName(scenario.hosted_cache)));
         let lease = (scenario.lease != LEASE).then_some(Time(scenario.lease));
         document.services = lease.map(|lease| unplaced(ServicesKeys { lease }));
         let standard = Scenario::blank().event_limit;

@@ -215,8 +215,10 @@ fn what_is_written_gives_the_same_run() {
     let more = "start = 'together'\nseed = 7\nwan = { loss = 0.1, reorder = '3 %', queue = 1000 }\n\
                 limit = { time = '90 s', events = 12 }\ncontent = { file = '/there/it \"is\"' }";
     let times = "clients = 2\ncontent-info = 2\nstart = ['1 s', 0]\nseed = '9999999999999999999'\nloss = '0.0000001 %'";
-    let hosted = "caching = 'both-v1'\nleave = [{ who = 'hosted-cache', at = 1 }]";
-    for text in ["", PRESETS[1].1, PRESETS[3].1, more, times, GROUPS, MACHINES, hosted] {
+    let hosted = "caching = 'both-v1'\nleave = [{ who = 'hosted-cache', at = '1 s' }]";
+    let machine =
+        "caching = 'hosted'\nhosted-cache = 'machine-01'\nleave = [{ who = 'machine-01', at = '1 s' }]";
+    for text in ["", PRESETS[1].1, PRESETS[3].1, more, times, GROUPS, MACHINES, hosted, machine] {
         let scenario = read(text);
         let written = scenario.to_toml().unwrap();
         assert_eq!(read(&written), scenario, "{written}");
@@ -235,7 +237,21 @@ fn what_is_wrong_is_told_with_its_place() {
     for (text, place, words) in [
         ("clients = 10\nspeed = 9", "2:1: ", "unknown field `speed`"),
         ("caching = 'some'", "1:11: ", "`some` is no way of caching, which are distributed, none, hosted"),
-        ("leave = [{ who = 'hosted-cache', at = 1 }]", "1:18: ", "there is no hosted cache"),
+        ("leave = [{ who = 'hosted-cache', at = '1 s' }]", "1:18: ", "there is no hosted cache"),
+        ("caching = 'hosted'\nhosted-cache = 'machine'", "2:16: ", "nobody is called `machine`"),
+        (
+            "caching = 'hosted'\nhosted-cache = 'client-01'",
+            "2:16: ",
+            "the hosted cache is `hosted-cache`, or `machine-01`, and cannot be client-01",
+        ),
+        ("caching = 'hosted'\nhosted-cache = 'machine-02'", "2:16: ", "cannot be machine-02"),
+        ("hosted-cache = 'machine-01'", "1:16: ", "without `caching = \"hosted\"` nobody asks"),
+        ("caching = 'both-v1'\nhosted-cache = 'machine-01'", "2:16: ", "of version 2 only"),
+        (
+            "caching = 'hosted'\nhosted-cache = 'machine-01'\nleave = [{ who = 'hosted-cache', at = '1 s' }]",
+            "3:18: ",
+            "the hosted cache is machine-01",
+        ),
         ("[wan]\nrate = '2 Mbit'\n  latency = 5", "3:3: ", "unknown field `latency`, expected one of `rate`"),
         ("[wan]\nrate = '2 furlongs'", "2:8: ", "`2 furlongs` is not a rate"),
         ("[wan]\nrate = '2 Mbps'", "2:8: ", "bps is bytes to tc"),
@@ -327,7 +343,7 @@ fn what_is_wrong_is_told_with_its_place() {
             "5:7: ",
             "machine-01 has two cables",
         ),
-        ("[[flood]]\nwho = 'origin'\nat = 0", "2:7: ", "for a client or a machine, not for origin"),
+        ("[[flood]]\nwho = 'origin'\nat = 0", "2:7: ", "a machine or a hosted cache, not for origin"),
         ("[[flood]]\nwho = 'client-01'", "1:1: ", "missing field `at`"),
         ("[[flood]]\nwho = 'client-01'\nat = 0\nconnections = 10001", "2:7: ", "1 to 10000 connections"),
         (

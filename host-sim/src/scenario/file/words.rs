@@ -7,7 +7,8 @@ use peerdist_core::time::Duration;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::super::{Caching, Start, units};
+use super::super::{Caching, Member, Start, invalid, units};
+use super::member;
 use crate::link::Probability;
 
 /// A value that is written as text, mostly with a unit, or as a bare number where that is one too.
@@ -42,6 +43,11 @@ quantity!(
     units::content_info
 );
 quantity!(CachingValue(Caching): "a way of caching such as \"hosted\"", units::parse_caching, units::caching);
+quantity!(
+    HostName(Member): "the name of a host such as \"machine-01\"",
+    |text: &str| member(text).map_or_else(|| invalid(format!("nobody is called `{text}`")), Ok),
+    |member: Member| member.to_string()
+);
 quantity!(Share(Probability): "a share of frames such as \"2 %\"", units::parse_loss, units::share);
 
 /// Text, or a number as text.

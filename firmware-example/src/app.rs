@@ -1,5 +1,5 @@
 //! The appliance: a node that answers, serves and preloads, with a page of its numbers, on any board and over
-//! any TCP/IP stack.
+//! any TCP/IP stack. With the feature `hosted-cache` it answers no probes, and gets what clients offer.
 //!
 //! It is a machine without a world, as the node is that it is about: nothing here waits, or knows a register
 //! or a socket.
@@ -29,6 +29,8 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use peerdist_core::crypto::SoftCrypto;
 use peerdist_core::discovery::Subnet;
+#[cfg(feature = "hosted-cache")]
+use peerdist_core::hosted::server::Counters as OfferCounters;
 use peerdist_core::node::{self, Node, Output};
 use peerdist_core::time::{Instant, earliest};
 use rand_core::CryptoRng;
@@ -53,7 +55,15 @@ const RESERVED: usize = 2;
 pub const FETCHES: usize = 2;
 
 /// The node of an appliance, over a store `S` and a source of entropy `R`.
-pub type Peer<S, R> = Node<S, SoftCrypto, R, STREAMS, FETCHES, PRELOADS>;
+pub type Peer<S, R> = Node<S, SoftCrypto, R, STREAMS, FETCHES, PRELOADS, Service>;
+
+/// What it is to others.
+#[cfg(not(feature = "hosted-cache"))]
+type Service = node::Serving;
+
+/// The same: segments on offer at a time, and messages that are arriving.
+#[cfg(feature = "hosted-cache")]
+type Service = node::HostedCache<32, 4>;
 
 /// URLs that are preloaded at once.
 const PRELOADS: usize = 1;
@@ -65,6 +75,8 @@ pub fn node_config(config: &Config, start: &Start) -> node::Config {
         // Fact 30: peers forget where we are when it falls.
         instance_id: start.starts,
         max_uploads: STREAMS - RESERVED,
+        // Whoever uses a hosted cache knows where it is.
+        distributed: cfg!(not(feature = "hosted-cache")),
         reserved_streams: RESERVED,
         ..node::Config::default()
     }
@@ -187,7 +199,13 @@ impl App {
     ) -> Option<Action<'_>> {
         if self.watch.is_due(now) {
             let stock = node.storage().numbers();
-            self.watch.look(now, &node.counters(), &stock);
+            self.watch.look(
+                now,
+                &node.counters(),
+                &stock,
+                #[cfg(feature = "hosted-cache")]
+                offers(node).blocks,
+            );
             self.preload.wonder(&stock);
         }
         if let Some(place) = self.address.poll(now) {
@@ -228,13 +246,25 @@ impl App {
     pub fn answer<S: Shelf, R: CryptoRng>(
         &self,
         now: Instant,
-        node: &Peer<S, R>,
+        node: &mut Peer<S, R>,
         dropped: u32,
         request: &Request,
         reply: &mut [u8],
     ) -> usize {
         let (counters, store) = (node.counters(), node.storage().numbers());
-        request.answer(reply, |json| self.tell(now, &counters, &store, dropped, json))
+        #[cfg(feature = "hosted-cache")]
+        let offers = offers(node);
+        request.answer(reply, |json| {
+            self.tell(
+                now,
+                &counters,
+                &store,
+                #[cfg(feature = "hosted-cache")]
+                &offers,
+                dropped,
+                json,
+            );
+        })
     }
 
     /// The numbers.
@@ -243,6 +273,7 @@ impl App {
         now: Instant,
         counters: &node::Counters,
         store: &store::Numbers,
+        #[cfg(feature = "hosted-cache")] offers: &OfferCounters,
         dropped: u32,
         json: &mut Writer<'_>,
     ) {
@@ -314,6 +345,32 @@ impl App {
             "malformed_datagrams dropped_datagrams",
             &[counters.malformed_datagrams.into(), dropped.into()],
         );
+        #[cfg(feature = "hosted-cache")]
+        tell_offers(offers, json);
         json.close();
     }
+}
+
+/// What clients have offered so far, and what came of it.
+#[cfg(feature = "hosted-cache")]
+fn offers<S: Shelf, R: CryptoRng>(node: &mut Peer<S, R>) -> OfferCounters {
+    node.hosted().map(|state| state.counters).unwrap_or_default()
+}
+
+#[cfg(feature = "hosted-cache")]
+fn tell_offers(offers: &OfferCounters, json: &mut Writer<'_>) {
+    json.object("offers");
+    json.numbers(
+        "messages segments unusable refused given_up blocks block_bytes",
+        &[
+            offers.messages.into(),
+            offers.offered.into(),
+            offers.unusable.into(),
+            offers.refused.into(),
+            offers.given_up.into(),
+            offers.blocks.into(),
+            offers.bytes.iter().fold(0, |sum, bytes| sum.wrapping_add(*bytes)),
+        ],
+    );
+    json.close();
 }

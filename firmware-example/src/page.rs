@@ -8,7 +8,7 @@ use crate::json::Writer;
 pub const PORT: u16 = 3780;
 
 /// Bytes of a reply at most.
-pub const REPLY_BYTES: usize = 1_536;
+pub const REPLY_BYTES: usize = if cfg!(feature = "hosted-cache") { 1_792 } else { 1_536 };
 
 /// Bytes of the part of a request that says what it wants.
 const LINE_BYTES: usize = 64;

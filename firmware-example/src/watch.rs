@@ -10,8 +10,11 @@ use crate::store;
 /// How often the numbers are looked at: so many lines a second at most has each of them.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// How many there are: a hosted cache has one more.
+const COUNT: usize = if cfg!(feature = "hosted-cache") { 9 } else { 8 };
+
 /// What the numbers count.
-const WORDS: [&str; 8] = [
+const WORDS: [&str; COUNT] = [
     "connections closed for others, as all streams are in use",
     "connections refused, as all streams are busy",
     "uploads ended, as nobody took them",
@@ -20,12 +23,14 @@ const WORDS: [&str; 8] = [
     "operations of the flash failed",
     "blocks of peers that do not verify",
     "datagrams that are no messages",
+    #[cfg(feature = "hosted-cache")]
+    "blocks came that clients offered",
 ];
 
 /// The numbers as they were.
 pub struct Watch {
     next: Instant,
-    seen: [u32; WORDS.len()],
+    seen: [u32; COUNT],
 }
 
 impl Watch {
@@ -40,7 +45,13 @@ impl Watch {
     }
 
     /// Says what has grown.
-    pub fn look(&mut self, now: Instant, counters: &node::Counters, store: &store::Numbers) {
+    pub fn look(
+        &mut self,
+        now: Instant,
+        counters: &node::Counters,
+        store: &store::Numbers,
+        #[cfg(feature = "hosted-cache")] offered: u32,
+    ) {
         self.next = now + EVERY;
         let numbers = [
             counters.gave_way,
@@ -51,6 +62,8 @@ impl Watch {
             store.failures,
             counters.fetch.bad_blocks,
             counters.malformed_datagrams,
+            #[cfg(feature = "hosted-cache")]
+            offered,
         ];
         for ((seen, number), words) in self.seen.iter_mut().zip(numbers).zip(WORDS) {
             if number != *seen {

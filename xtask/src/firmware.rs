@@ -9,6 +9,7 @@ mod pace;
 mod report;
 mod runs;
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -16,17 +17,23 @@ use std::path::{Path, PathBuf};
 use self::appliance::Appliance;
 use self::log::PATIENCE;
 use crate::bare_metal::{CORTEX_M3, CORTEX_M7, FIRMWARE, Toolchain};
-use crate::run::{cargo, first_program, run};
+use crate::run::{cargo, first_program, run, target_dir};
 use crate::{Result, apt, size};
 
 /// The image's name.
 pub const IMAGE: &str = "peerdist-firmware";
+
+/// The image that is a hosted cache.
+const HOSTED_CACHE: &str = "hosted-cache";
 
 /// The emulator.
 pub const QEMU: &str = "qemu-system-arm";
 
 /// What its page has where nobody knows the origin's name: the address that QEMU gives, and that it failed once.
 const NUMBERS: &str = r#""address":"10.0.2.15","preload":{"state":"waiting","bytes":0,"origin_bytes":0,"failures":1,"failure":"the name has no address""#;
+
+/// What that of a hosted cache has as well, where nobody has offered anything.
+const OFFERS: &str = r#""offers":{"messages":0,"segments":0,"unusable":0,"refused":0,"given_up":0,"blocks":0,"block_bytes":0}"#;
 
 /// A board of the appliance: its feature, and its processor.
 struct Board {
@@ -53,11 +60,15 @@ pub fn check(options: &[&str]) -> Result<()> {
         ["--run"] => {}
         _ => return Err(format!("`firmware {}`: only --run and --board are known", options.join(" "))),
     }
+    // First, so that the usual one is left there.
+    let hosted_cache =
+        image_aside(&Toolchain::find(qemu.target)?, &["--features", HOSTED_CACHE], HOSTED_CACHE)?;
     let elf = image(qemu)?;
     deepest_stack(&elf)?;
     println!("    2 clients have the content from the appliance, and nothing of it from the origin");
-    runs::all(&elf)?;
-    tells_its_numbers(&elf)
+    runs::all(&elf, &hosted_cache)?;
+    tells_its_numbers(&elf, &[NUMBERS])?;
+    tells_its_numbers(&hosted_cache, &[NUMBERS, OFFERS])
 }
 
 /// Runs `elf` until it has preloaded, and served two clients; and returns how deep its stack was at most, in bytes.
@@ -73,6 +84,15 @@ pub fn deepest_stack(elf: &Path) -> Result<u64> {
 /// Installs QEMU where it is missing.
 pub fn need_qemu() -> Result<()> {
     if first_program(&[QEMU]).is_some() { Ok(()) } else { apt::install(&[QEMU]) }
+}
+
+/// Builds the image of QEMU's board with other features, and keeps it apart from the usual one.
+pub fn image_aside(toolchain: &Toolchain, options: &[&str], name: &str) -> Result<PathBuf> {
+    run(toolchain.build(FIRMWARE).args(options))?;
+    let aside = target_dir().join(format!("{IMAGE}-{name}"));
+    let built = toolchain.artifact(FIRMWARE, IMAGE);
+    fs::copy(&built, &aside).map_err(|error| format!("{}: {error}", built.display()))?;
+    Ok(aside)
 }
 
 /// Builds the image of a board.
@@ -97,14 +117,14 @@ fn image(board: &Board) -> Result<PathBuf> {
 }
 
 /// In QEMU's own network, where nobody knows the origin's name, the appliance has an address and a page.
-fn tells_its_numbers(elf: &Path) -> Result<()> {
+fn tells_its_numbers(elf: &Path, numbers: &[&str]) -> Result<()> {
     runs::in_time(|_| {
         // The port is for the system to choose, so nobody else has it.
         let appliance = Appliance::start(elf, "user,id=lan,hostfwd=tcp:127.0.0.1:0-:3780")?;
         let ports = appliance.monitor.command("info usernet")?;
         let port = forwarded(&ports).ok_or_else(|| format!("QEMU forwards no port: {ports}"))?;
         appliance.says("preloading failed: ")?;
-        Ok(ask_for_numbers(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?)
+        Ok(ask_for_numbers(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), numbers)?)
     })
 }
 
@@ -115,7 +135,7 @@ fn forwarded(table: &str) -> Option<u16> {
     line.split_whitespace().nth(3)?.parse().ok()
 }
 
-fn ask_for_numbers(page: SocketAddr) -> Result<()> {
+fn ask_for_numbers(page: SocketAddr, wanted: &[&str]) -> Result<()> {
     let ask = || {
         let mut stream = TcpStream::connect(page)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -128,7 +148,9 @@ fn ask_for_numbers(page: SocketAddr) -> Result<()> {
     for _ in 0..3 {
         let reply = ask().map_err(|error| format!("http://{page}/status: {error}"))?;
         match reply.split_once("\r\n\r\n") {
-            Some((head, body)) if head.starts_with("HTTP/1.1 200 ") && body.contains(NUMBERS) => {
+            Some((head, body))
+                if head.starts_with("HTTP/1.1 200 ") && wanted.iter().all(|words| body.contains(words)) =>
+            {
                 numbers = body.trim().to_owned();
             }
             _ => return Err(format!("http://{page}/status: {reply:?}")),

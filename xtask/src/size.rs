@@ -99,12 +99,10 @@ fn measure() -> Result<Table> {
     let mut figures = Vec::new();
 
     // The image for which memory counts goes first, so that the usual one is left there.
-    run(toolchain.build(FIRMWARE).args(["--no-default-features", "--features", SMALL_FEATURES]))?;
-    let small = target_dir().join(format!("{IMAGE}-{SMALL}"));
-    let built = toolchain.artifact(FIRMWARE, IMAGE);
-    fs::copy(&built, &small).map_err(|error| format!("{}: {error}", built.display()))?;
+    let options = ["--no-default-features", "--features", SMALL_FEATURES];
+    let small = firmware::image_aside(&toolchain, &options, SMALL)?;
     run(&mut toolchain.build(FIRMWARE))?;
-    let image = read(&built)?;
+    let image = read(&toolchain.artifact(FIRMWARE, IMAGE))?;
     figures.push(Figure::new("image flash", image.flash, symbols(&image, Memory::Flash)));
 
     let image = read(&small)?;

@@ -17,6 +17,9 @@ const DEFMT_PRINT_VERSION: &str = "1.2.0";
 const MACHINE: &str = "-M mps2-an385 -nographic -serial none \
     -semihosting-config enable=on,target=native -net nic,model=lan9118,netdev=lan";
 
+/// Where its flash begins, and on it the owner's settings.
+const SETTINGS: u32 = 0x2100_0000;
+
 /// The appliance, running.
 pub struct Appliance {
     qemu: Running,
@@ -31,8 +34,17 @@ pub struct Appliance {
 impl Appliance {
     /// Switches it on, with its cable in that network device of QEMU.
     pub fn start(elf: &Path, netdev: &str) -> Result<Self> {
+        Self::start_as_set(elf, netdev, None)
+    }
+
+    /// The same with the owner's settings of that file, if there is one.
+    pub fn start_as_set(elf: &Path, netdev: &str, settings: Option<&Path>) -> Result<Self> {
         let mut command = dies_with_us(QEMU);
         command.args(MACHINE.split_whitespace()).args(["-netdev", netdev, "-kernel"]).arg(elf);
+        if let Some(file) = settings {
+            let device = format!("loader,file={},addr={SETTINGS:#x},force-raw=on", file.display());
+            command.args(["-device", &device]);
+        }
         let monitor = Monitor::add(&mut command);
         let mut qemu = Running::start(command.stdin(Stdio::null()))?;
         let mut command = Command::new(defmt_print());

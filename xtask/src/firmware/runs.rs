@@ -31,9 +31,11 @@ const LEASE_OVER: &str = "the lease of DHCP is over";
 /// How often something is run at most while this computer is too slow for it.
 const TRIES: u32 = 3;
 
-/// One run after the other.
-pub fn all(elf: &Path) -> Result<()> {
-    for (name, run) in RUNS {
+/// One run after the other; the last is of the image that is a hosted cache.
+pub fn all(elf: &Path, hosted_cache: &Path) -> Result<()> {
+    let runs = RUNS.map(|(name, run)| (name, run, elf));
+    let last = ("a hosted cache between two clients", serve_offered as Run, hosted_cache);
+    for (name, run, elf) in runs.into_iter().chain([last]) {
         println!("  run: {name}");
         let start = Instant::now();
         in_time(|held_up| run(elf, held_up)).map_err(|reason| format!("{name}: {reason}"))?;
@@ -203,6 +205,31 @@ fn full_store(elf: &Path, held_up: &Cell<bool>) -> Result<(), Failure> {
         return Err(format!("client-01 has {given} bytes from the appliance: {}", report.json).into());
     }
     println!("    of {LARGE} bytes it still had {given}");
+    Ok(())
+}
+
+/// A client has the content from the origin and offers it to the appliance, which preloads nothing. Once all of it
+/// is there, that client is gone, and another one has everything from the appliance.
+fn serve_offered(elf: &Path, held_up: &Cell<bool>) -> Result<(), Failure> {
+    let mut lan = Lan::start(&folder().join("hosted.toml"), None)?;
+    let settings = folder().join("hosted.settings");
+    let mut appliance = Appliance::start_as_set(elf, &lan.netdev(), Some(&settings))?;
+    appliance.says("10.0.9.1/16 by DHCP")?;
+    lan.order("start")?;
+    appliance.says(" 16 blocks came that clients offered")?;
+    lan.order("leave client-01")?;
+    if lan.log.rest().iter().any(|line| line.contains("client-02")) {
+        return Err(Failure::Late("client-02 began before all was offered".to_owned()));
+    }
+    let report = end(lan, &mut appliance, held_up)?;
+    if report.bytes("client-01")?.origin != CONTENT {
+        return Err(format!("client-01 has not all from the origin: {}", report.json).into());
+    }
+    report.all_from_hosted_cache(APPLIANCE, "client-02", CONTENT)?;
+    let bytes = appliance.monitor.deepest_stack(elf)?;
+    println!(
+        "    the second client has everything from the appliance, whose stack was {bytes} bytes deep at most"
+    );
     Ok(())
 }
 

@@ -86,7 +86,8 @@ fn a_hosted_cache_gives_what_one_client_got() {
 /// It is switched off while it gives: who has no hosted cache any more has the origin.
 #[test]
 fn a_hosted_cache_may_go() {
-    let text = "caching = 'hosted'\nclients = 3\n[[leave]]\nwho = 'hosted-cache'\nat = '20.6 s'";
+    let text = "caching = 'hosted'\nclients = 3\nlan = '10Mbit/1ms'\n\
+                [[leave]]\nwho = 'hosted-cache'\nat = '24 s'";
     let report = report(&Scenario::from_toml(text).expect("a scenario"));
     assert!(report.ok(), "{}", report.to_json());
     let second = report.clients[1].bytes;

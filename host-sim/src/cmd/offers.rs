@@ -21,7 +21,7 @@ use peerdist_sim::net::station::{Hosting, Station};
 use super::{Failure, tell};
 
 /// How long who is about to end gives a hosted cache what it was offered.
-const GIVING: Duration = Duration::from_secs(30);
+const GIVING: Duration = Duration::from_secs(20);
 
 /// After how long without a block asked for it has all that it wants.
 const QUIET: Duration = Duration::from_secs(2);

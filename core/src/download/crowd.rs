@@ -60,9 +60,10 @@ impl Surveyed {
         }
         let survey = fetch.survey(now, &self.segment, self.algorithm, self.blocks, self.begun);
         (self.news, self.again) = (Some(fetch.news()), survey.again);
-        let brought = sweep.newly_held(&survey);
         if let Some(unseen) = &mut self.unseen {
-            unseen.brought(now, brought, rng);
+            // Of who does not tell, all is thought to be there: nobody brings more of that.
+            let more = survey.held.count() < self.blocks;
+            unseen.brought(now, if more { sweep.newly_held(&survey) } else { 0 }, rng);
         }
         if sweep.survey(&survey) {
             self.wake();

@@ -7,6 +7,7 @@ use super::*;
 use crate::api::client::{Added, ReadResult};
 use crate::crypto::{CipherAlgorithm, SoftCrypto};
 use crate::encoding::InfoVersion;
+use crate::fetch::stream::Answer;
 use crate::fetch::{Cause, Config, Failure, Failures, Fetch, Job};
 use crate::store::ram::{BLOCK_PAGES, Entry, Page, RamStore};
 use crate::store::{BlockId, Store};
@@ -29,6 +30,10 @@ struct World {
 impl World {
     /// The content information is here, and no peer has any of it.
     fn reading() -> Self {
+        Self::reading_by(Config { distributed: false, ..Config::default() })
+    }
+
+    fn reading_by(config: Config) -> Self {
         let now = Instant::from_millis(1_000);
         let (host, path) = ("origin".try_into().unwrap(), "/".try_into().unwrap());
         let url = Url { origin: ([10, 1, 0, 1], 80).into(), host, path };
@@ -38,7 +43,7 @@ impl World {
             now,
             download: Download::new(now, url.clone(), 0..u64::MAX),
             client: Client::new(1),
-            fetch: Fetch::new(Config { distributed: false, ..Config::default() }),
+            fetch: Fetch::new(config),
             jobs: [const { Job::FREE }; 4],
             store: RamStore::new(pages, vec![Entry::EMPTY; BLOCKS], vec![0; 8_192]),
             info: published_v1(&content),
@@ -95,6 +100,17 @@ impl World {
                 fetch.work(now, jobs, *storage, *crypto, *rng);
             });
         }
+    }
+
+    /// Whoever is asked for a block does not have it.
+    fn nobody_has_it(&mut self) {
+        self.with(|_, _, parts, now| {
+            let Parts { storage, crypto, rng, fetch, jobs, .. } = parts;
+            while let Some(ask) = fetch.next_ask(now, jobs, *rng, &|_| true) {
+                fetch.answered(now, jobs, *storage, *crypto, &ask, Answer::Failed(Cause::NotHeld));
+            }
+        });
+        self.settle();
     }
 
     /// Another download brings all blocks.
@@ -154,5 +170,19 @@ fn what_landed_and_has_no_room_is_forgotten() {
     world.download.handle_completion(world.now, &world.client, &completion);
     assert!(world.need().is_none(), "not before there may be room");
     world.now += blocks::ASK_LATER;
+    assert!(world.need().is_some());
+}
+
+/// A hosted cache that is thought to have everything, as it does not tell, has been brought nothing: who finds that out
+/// does not wait for others.
+#[test]
+fn a_guess_is_nothing_that_others_brought() {
+    let hosted = [([10, 1, 0, 9], 80).into()].into_iter().collect();
+    let mut world = World::reading_by(Config { distributed: false, hosted, ..Config::default() });
+    for _ in 0..BLOCKS {
+        world.nobody_has_it();
+    }
+    world.now += Duration::from_millis(200);
+    world.settle();
     assert!(world.need().is_some());
 }

@@ -144,6 +144,8 @@ impl HostedArgs {
         {
             why = trouble.error.to_string();
         }
+        // An error of a connection that never came about names where to.
+        let why = why.strip_prefix(&format!("{address}: ")).unwrap_or(&why);
         tell(&format!("hosted cache {address}: {why}; for now it is offered nothing"));
     }
 }

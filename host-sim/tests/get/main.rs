@@ -3,6 +3,7 @@
 mod bad;
 mod fetch;
 mod hosted;
+mod offered;
 mod package;
 mod peer;
 mod place;

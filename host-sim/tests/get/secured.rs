@@ -66,7 +66,7 @@ fn described(info: &[u8], port: u16) -> Vec<u8> {
 
 /// A hosted cache with these options and that cache, at address 4: its URL of version 1, its plain address, and
 /// where it tells how it does.
-fn hosted(place: &Place, cache: &str, options: &[&str]) -> (Peer, String, SocketAddr, SocketAddr) {
+pub fn hosted(place: &Place, cache: &str, options: &[&str]) -> (Peer, String, SocketAddr, SocketAddr) {
     let (peer, plain, said) = serve(place, "hosted", 4, cache, options);
     let secured = said.iter().find_map(|line| line.strip_prefix("offers to https://"));
     let secured = format!("https://{}", secured.unwrap_or_else(|| panic!("{said:?}")));
@@ -79,13 +79,13 @@ fn other_path(secured: &str) -> String {
     secured.replace(Version::V1.path(), Version::V2.path())
 }
 
-fn at(secured: &str) -> SocketAddr {
+pub fn at(secured: &str) -> SocketAddr {
     let rest = secured.strip_prefix("https://").and_then(|rest| rest.split('/').next());
     rest.and_then(|address| address.parse().ok()).expect("an address")
 }
 
 /// Writes a certificate for that address, and its key; the folder of both.
-fn certify(place: &Place) -> (String, String) {
+pub fn certify(place: &Place) -> (String, String) {
     let made = rcgen::generate_simple_self_signed([place.address(4).to_string()]).expect("a certificate");
     let (cert, key) = (place.path("cert.pem"), place.path("key.pem"));
     fs::write(&cert, made.cert.pem()).expect("room");

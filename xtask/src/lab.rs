@@ -153,6 +153,35 @@ impl Lab {
         self.start(self.peerdist(host, &[&["peer"], options].concat()), || true)
     }
 
+    /// A hosted cache that is ready, and tells how it does.
+    pub fn hosted(&self, host: &str, options: &[&str]) -> Result<Running> {
+        self.start(self.peerdist(host, &[&["hosted", "--admin"], options].concat()), || true)
+    }
+
+    /// A certificate for the addresses of these hosts, and its key: the names of both files.
+    pub fn certificate(&self, name: &str, numbers: &[u16]) -> Result<(String, String)> {
+        if first_program(&["openssl"]).is_none() {
+            apt::install(&["openssl"])?;
+        }
+        let files = (format!("{name}.cert"), format!("{name}.key"));
+        let addresses = numbers.iter().flat_map(|&number| [false, true].map(|ipv6| address(number, ipv6)));
+        let addresses: Vec<String> = addresses.map(|address| format!("IP:{address}")).collect();
+        let mut openssl = Command::new("openssl");
+        openssl.current_dir(&self.folder).args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=lab"]);
+        openssl.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-addext"]);
+        openssl.arg(format!("subjectAltName={}", addresses.join(",")));
+        match output(openssl.args(["-out", &files.0, "-keyout", &files.1]))? {
+            (true, _) => Ok(files),
+            (false, why) => Err(format!("{}: {}", shown(&openssl), line(&why))),
+        }
+    }
+
+    /// Plugs the cable of a host in, or pulls it out.
+    pub fn plug(&self, number: u16, is_in: bool) -> Result<()> {
+        self.ip(SWITCH, &["link", "set", &format!("p{number}"), if is_in { "up" } else { "down" }])
+    }
+
     /// Starts a server, and waits until it has said so and `ready`.
     fn start(&self, mut command: Command, ready: impl Fn() -> bool) -> Result<Running> {
         let name = shown(&command);
@@ -179,7 +208,12 @@ impl Lab {
 
     /// A number of the origin's status, the first of that name.
     pub fn status(&self, name: &str) -> Option<u64> {
-        let (true, text) = output(&mut self.peerdist(ORIGIN, &["status", "--json"])).ok()? else {
+        self.status_of(ORIGIN, name)
+    }
+
+    /// The same of another host's.
+    pub fn status_of(&self, host: &str, name: &str) -> Option<u64> {
+        let (true, text) = output(&mut self.peerdist(host, &["status", "--json"])).ok()? else {
             return None;
         };
         number(&text, name)

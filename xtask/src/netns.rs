@@ -1,6 +1,9 @@
 //! The whole on real sockets: an origin behind a slow line, three clients on the kernel's sockets and one
 //! on a TAP device. What the first has fetched, the others get from it, and not from the origin. Then the TAP
-//! device joins them to a simulated branch, whose clients get from one of them what it has.
+//! device joins them to a simulated branch, whose clients get from one of them what it has. With a hosted cache, the
+//! first client can be gone.
+
+mod hosted;
 
 use std::fs;
 use std::io::Read as _;
@@ -27,7 +30,7 @@ pub fn check() -> Result<()> {
     let Some(lab) = Lab::build(&CLIENTS, LINE_MBIT)? else { return Ok(()) };
     fs::create_dir_all(lab.folder.join("root")).map_err(|error| error.to_string())?;
     let content = write_content(&lab.folder.join("root/content"), FILE_BYTES, 5)?;
-    let (mut passes, mut without) = (0, Vec::new());
+    let (mut passes, mut without, mut hosted) = (0, Vec::new(), 0);
     for ipv6 in [false, true].into_iter().filter(|ipv6| !ipv6 || lab.ipv6) {
         let _origin = lab.origin(&socket(100, 8000, ipv6), &["--admin"], || lab.hashed())?;
         for version in ["1", "2"] {
@@ -37,9 +40,14 @@ pub fn check() -> Result<()> {
                 without.push(name(version, ipv6));
             }
         }
+        hosted += hosted::passes(&lab, &content, ipv6)?;
     }
     let clients = clients(passes, &without);
     println!("    {passes} passes, {clients}: the origin gave its content once in each");
+    println!(
+        "    {hosted} passes with a hosted cache, by HTTP and by TLS: when the first client is gone, the second has \
+         everything from there, and from the origin nothing"
+    );
     if lab.tap {
         real_in_simulated(&lab)?;
     }

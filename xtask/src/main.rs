@@ -42,7 +42,8 @@ usage: cargo xtask <chore>
   capi        compiles and runs the tests and examples of the C interface, also under valgrind, and on a Cortex-M3
   no-panic    links every codec and machine without a panic path; checks that the proof can fail
   net         in namespaces of Linux: clients, one on a TAP device, get a file from each other, not from
-              the origin; simulated ones get another from a real one; then a short `soak --net`
+              the origin; simulated ones get another from a real one; a hosted cache has what a client
+              got that is gone; then a short `soak --net`, without hosted caches and with them
   large-file  describes and verifies a file of more than 4 GiB with the command as it is released
   page        renders the status page in headless Chromium, with scripts and without
   firmware [--board NAME | --run]
@@ -52,9 +53,9 @@ usage: cargo xtask <chore>
               runs every fuzz target, or one, for 10 seconds, or N: on random bytes, so not in test
   soak [--seeds N] [--from SEED]
               simulates 1,000 branches, or N, each drawn from its seed, and names the seeds that fail
-  soak --net [--seconds N] [--seed SEED]
+  soak --net [--hosted] [--seconds N] [--seed SEED]
               for 60 seconds, or N: 64 clients at once in namespaces of Linux, while processes are killed
-              and disks are full
+              and disks are full; with two hosted caches, one of which is killed as well
   bench [net | target]
               runs the benchmarks; compares `peerdist hash` with openssl and `peerdist peer` with nginx, and
               measures `peerdist get`, in time and memory; and counts the instructions that core takes for a byte

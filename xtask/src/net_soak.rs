@@ -1,5 +1,8 @@
 //! A soak on real sockets: 64 clients at once, while clients, peers and an origin are killed, and disks are
-//! full. No file of a client is ever wrong, every failure says why, and what runs on does not grow.
+//! full; with `--hosted` they share two hosted caches, one of which is killed as well. No file of a client is ever
+//! wrong, every failure says why, and what runs on does not grow.
+
+mod hosted;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::hosted::Hosted;
 use crate::Result;
 use crate::lab::{Lab, Random, Running, address, line, socket, write_content};
 use crate::run::{cargo, output, run as command};
@@ -51,34 +55,48 @@ const NETWORK: i32 = 3;
 struct Options {
     seconds: u64,
     seed: u64,
+    hosted: bool,
 }
 
 impl Options {
-    /// Reads `[--seconds N] [--seed SEED]`, in any order.
+    /// Reads `[--hosted] [--seconds N] [--seed SEED]`, in any order.
     fn parse(arguments: &[&str]) -> Option<Self> {
-        let mut options = Self { seconds: SECONDS, seed: 0 };
-        for pair in arguments.chunks(2) {
-            match *pair {
-                ["--seconds", number] => options.seconds = number.parse().ok().filter(|&n| n > 0)?,
-                ["--seed", seed] => options.seed = seed.parse().ok()?,
+        let mut options = Self { seconds: SECONDS, seed: 0, hosted: false };
+        let mut rest = arguments;
+        loop {
+            rest = match *rest {
+                [] => return Some(options),
+                ["--hosted", ref rest @ ..] => {
+                    options.hosted = true;
+                    rest
+                }
+                ["--seconds", number, ref rest @ ..] => {
+                    options.seconds = number.parse().ok().filter(|&n| n > 0)?;
+                    rest
+                }
+                ["--seed", seed, ref rest @ ..] => {
+                    options.seed = seed.parse().ok()?;
+                    rest
+                }
                 _ => return None,
-            }
+            };
         }
-        Some(options)
     }
 }
 
 /// As long as was asked for.
 pub fn soak(arguments: &[&str]) -> Result<()> {
-    let options =
-        Options::parse(arguments).ok_or("usage: cargo xtask soak --net [--seconds N] [--seed SEED]")?;
+    let usage = "usage: cargo xtask soak --net [--hosted] [--seconds N] [--seed SEED]";
+    let options = Options::parse(arguments).ok_or(usage)?;
     command(cargo().args(["build", "--release", "--package", "peerdist-sim"]))?;
     run(&options)
 }
 
-/// A short one with the command that has been built.
+/// Two short ones with the command that has been built.
 pub fn check() -> Result<()> {
-    run(&Options { seconds: SECONDS_OF_TEST, seed: 0 })
+    [false, true]
+        .into_iter()
+        .try_for_each(|hosted| run(&Options { seconds: SECONDS_OF_TEST, seed: 0, hosted }))
 }
 
 /// What came of it.
@@ -100,6 +118,8 @@ struct Client {
     /// Whether its disk is small.
     small: bool,
     random: Random,
+    /// The certificate of hosted caches, if it uses them.
+    hosted: Option<String>,
 }
 
 /// How a client ended.
@@ -111,21 +131,26 @@ enum Ended {
 }
 
 fn run(options: &Options) -> Result<()> {
-    let Some(mut lab) = Lab::build(&HOSTS, LINE_MBIT)? else { return Ok(()) };
+    let hosts = if options.hosted { [&HOSTS[..], &hosted::HOSTS].concat() } else { HOSTS.to_vec() };
+    let Some(mut lab) = Lab::build(&hosts, LINE_MBIT)? else { return Ok(()) };
     fs::create_dir_all(lab.folder.join("root")).map_err(|error| error.to_string())?;
     let mut contents = Vec::new();
     for (index, len) in FILES.iter().enumerate() {
         contents.push(write_content(&lab.folder.join(format!("root/{index}")), *len, index as u64)?);
     }
-    let mut clients = clients(&mut lab, options.seed)?;
-    let lab = &lab;
+    let hosted = options.hosted.then(|| Hosted::new(&mut lab)).transpose()?;
+    let mut clients = clients(&mut lab, options.seed, hosted.as_ref())?;
+    let (lab, hosted) = (&lab, hosted.as_ref());
     let stable = lab.origin(&socket(100, PORTS[0], false), &["--admin"], || lab.hashed())?;
     let peer = peer(lab, 0)?;
+    let cache = hosted.map(|hosted| hosted.start(lab, 0, Path::new("hosted-a"))).transpose()?;
+    let watched = [("origin", &stable), ("peer", &peer)].into_iter();
+    let watched: Vec<_> = watched.chain(cache.as_ref().map(|cache| ("hosted cache", cache))).collect();
 
     let (tally, start) = (Tally::default(), Instant::now());
     let end = start + Duration::from_secs(options.seconds);
     let (tally_ref, contents_ref) = (&tally, &contents);
-    let memory = thread::scope(|scope| {
+    let (memory, blocks) = thread::scope(|scope| {
         let mut random = Random(options.seed ^ 1);
         let disturbers = [
             scope.spawn(move || disturb_origin(lab, end, tally_ref)),
@@ -135,11 +160,15 @@ fn run(options: &Options) -> Result<()> {
             .iter_mut()
             .map(|client| scope.spawn(move || client.run_until(lab, end, contents_ref, tally_ref)))
             .collect();
-        let memory = watch(start, end, [&stable, &peer]);
+        let mut random = Random(options.seed ^ 2);
+        let hosted =
+            hosted.map(|hosted| scope.spawn(move || hosted.disturb(lab, end, &mut random, tally_ref)));
+        let memory = watch(start, end, &watched);
         for thread in clients.into_iter().chain(disturbers) {
             thread.join().map_err(|_| "a thread panicked")??;
         }
-        Ok::<_, String>(memory)
+        let blocks = hosted.map(|thread| thread.join().map_err(|_| "a thread panicked")?).transpose()?;
+        Ok::<_, String>((memory, blocks))
     })?;
 
     // In peace, each client gets everything that its disk has room for.
@@ -166,14 +195,22 @@ fn run(options: &Options) -> Result<()> {
         count(&tally.lost),
         count(&tally.restarts)
     );
-    for (name, samples) in ["origin", "peer"].iter().zip(memory) {
+    for ((name, _), samples) in watched.iter().zip(memory) {
         flat(name, &samples)?;
+    }
+    let kept = || lab.status_of(hosted::HOSTS[0].0, "NumberOfBlocks").unwrap_or(0);
+    match blocks.map(|blocks| (kept(), blocks)) {
+        Some((0, _) | (_, 0)) => return Err("a hosted cache has nothing".into()),
+        Some((kept, blocks)) => println!(
+            "    hosted caches: one has {kept} blocks; the other came back with all that it had, {blocks} in the end"
+        ),
+        None => {}
     }
     Ok(())
 }
 
 /// All clients, each with an address of its own.
-fn clients(lab: &mut Lab, seed: u64) -> Result<Vec<Client>> {
+fn clients(lab: &mut Lab, seed: u64, hosted: Option<&Hosted>) -> Result<Vec<Client>> {
     let mut clients = Vec::new();
     for (host, number) in HOSTS {
         for index in 0..CLIENTS_A_HOST {
@@ -198,6 +235,7 @@ fn clients(lab: &mut Lab, seed: u64) -> Result<Vec<Client>> {
                 file,
                 small: full.is_some(),
                 random: Random(seed << 16 | u64::from(own)),
+                hosted: hosted.map(|hosted| hosted.certificate().to_string()),
             });
         }
     }
@@ -244,6 +282,9 @@ impl Client {
         if self.random.below(2) == 0 {
             command.arg("--serve");
         }
+        if let Some(certificate) = &self.hosted {
+            command.args(hosted::options(&mut self.random)).env("SSL_CERT_FILE", certificate);
+        }
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut running = Running(child.map_err(|error| error.to_string())?);
         let start = Instant::now();
@@ -256,7 +297,10 @@ impl Client {
             }
             thread::sleep(Duration::from_millis(10));
         }
-        let said = running.errors();
+        // That a hosted cache does not take an offer is no error.
+        let is_error = |line: &&str| !line.starts_with("peerdist: hosted cache ");
+        let said: Vec<_> = running.errors().lines().filter(is_error).map(String::from).collect();
+        let said = said.join("\n");
         let code = running.0.wait().map_err(|error| error.to_string())?.code();
         // Whatever happened: under its name there is the whole file, or nothing.
         match fs::read(&self.file) {
@@ -320,10 +364,10 @@ fn peer(lab: &Lab, index: usize) -> Result<Running> {
 }
 
 /// The memory of processes, in KiB, four times a second.
-fn watch(start: Instant, end: Instant, processes: [&Running; 2]) -> [Vec<u64>; 2] {
-    let mut samples = [vec![], vec![]];
+fn watch(start: Instant, end: Instant, processes: &[(&str, &Running)]) -> Vec<Vec<u64>> {
+    let mut samples = vec![vec![]; processes.len()];
     while Instant::now() < end {
-        for (samples, process) in samples.iter_mut().zip(processes) {
+        for (samples, (_, process)) in samples.iter_mut().zip(processes) {
             samples.extend(process.memory());
         }
         thread::sleep(Duration::from_millis(250).min((end - start) / 40));
@@ -352,10 +396,11 @@ mod tests {
 
     #[test]
     fn options_in_any_order() {
-        let options = |seconds, seed| Some(Options { seconds, seed });
-        assert_eq!(Options::parse(&[]), options(SECONDS, 0));
-        assert_eq!(Options::parse(&["--seed", "7", "--seconds", "5"]), options(5, 7));
-        for bad in [&["--seconds"][..], &["--seconds", "0"], &["5"], &["--seed", "-1"]] {
+        let options = |seconds, seed, hosted| Some(Options { seconds, seed, hosted });
+        assert_eq!(Options::parse(&[]), options(SECONDS, 0, false));
+        assert_eq!(Options::parse(&["--seed", "7", "--seconds", "5"]), options(5, 7, false));
+        assert_eq!(Options::parse(&["--seed", "7", "--hosted"]), options(SECONDS, 7, true));
+        for bad in [&["--seconds"][..], &["--seconds", "0"], &["5"], &["--seed", "-1"], &["--hosted", "5"]] {
             assert_eq!(Options::parse(bad), None, "{bad:?}");
         }
     }

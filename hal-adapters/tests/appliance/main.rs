@@ -77,7 +77,7 @@ fn appliance(url: &str) -> (TestPeer, App) {
     (node, App::new(Instant::ZERO, START, (config, None)))
 }
 
-fn status(now: Instant, node: &TestPeer, app: &App) -> serde_json::Value {
+fn status(now: Instant, node: &mut TestPeer, app: &App) -> serde_json::Value {
     let mut request = Request::default();
     assert_eq!(request.take(b"GET /status HTTP/1.1\r\nHost: a\r\n"), Progress::More);
     assert_eq!(request.take(b"\r\n"), Progress::Whole);
@@ -111,14 +111,14 @@ fn an_address_with_and_without_a_server() {
     assert_eq!(app.poll(at(5), &mut node), Some(Action::Address(fallback)));
     assert_eq!(app.poll(at(5), &mut node), None);
     assert_eq!(app.poll_timeout(), None);
-    assert_eq!(status(at(5), &node, &app)["network"]["address_by"], "config");
+    assert_eq!(status(at(5), &mut node, &app)["network"]["address_by"], "config");
     // Somebody comes, and goes.
     app.handle_lease(at(60), Some(place(5)));
     assert_eq!(app.poll(at(60), &mut node), Some(Action::Address(place(5))));
-    assert_eq!(status(at(60), &node, &app)["address"], "10.0.0.5");
+    assert_eq!(status(at(60), &mut node, &app)["address"], "10.0.0.5");
     app.handle_lease(at(99), None);
     assert_eq!(app.poll(at(99), &mut node), Some(Action::Address(fallback)));
-    let numbers = status(at(99), &node, &app);
+    let numbers = status(at(99), &mut node, &app);
     assert_eq!(numbers["network"]["address_by"], "config");
     assert_eq!(numbers["network"]["lease_losses"], 1);
 }
@@ -133,7 +133,7 @@ fn the_cable_is_pulled() {
     app.handle_lease(at(3), None);
     assert_eq!(app.poll(at(30), &mut node), None);
     assert_eq!(app.poll_timeout(), None);
-    assert_eq!(status(at(30), &node, &app)["network"]["link"], "down");
+    assert_eq!(status(at(30), &mut node, &app)["network"]["link"], "down");
     app.handle_link(at(40), true);
     app.handle_link(at(41), true);
     assert_eq!(app.poll(at(41), &mut node), None);
@@ -141,7 +141,7 @@ fn the_cable_is_pulled() {
     app.handle_lease(at(42), Some(place(6)));
     assert_eq!(app.poll(at(42), &mut node), Some(Action::Address(place(6))));
     assert_eq!(app.poll_timeout(), None);
-    assert_eq!(status(at(42), &node, &app)["network"]["link_losses"], 1);
+    assert_eq!(status(at(42), &mut node, &app)["network"]["link_losses"], 1);
     // Back in another network, where nobody gives addresses.
     app.handle_link(at(50), false);
     app.handle_link(at(60), true);
@@ -157,7 +157,7 @@ fn a_cable_that_comes_with_the_start_was_not_pulled() {
     assert_eq!(app.poll_timeout(), Some(at(7)));
     app.handle_lease(at(3), Some(place(5)));
     assert_eq!(app.poll(at(3), &mut node), Some(Action::Address(place(5))));
-    assert_eq!(status(at(3), &node, &app)["network"]["link_losses"], 0);
+    assert_eq!(status(at(3), &mut node, &app)["network"]["link_losses"], 0);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn pauses_grow_while_there_is_no_origin() {
         now = next;
     }
     assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 640, 640]);
-    let numbers = status(now, &node, &app);
+    let numbers = status(now, &mut node, &app);
     assert_eq!(numbers["preload"]["failure"], "the name has no address");
     assert_eq!(
         (&numbers["preload"]["failures"], &numbers["preload"]["state"]),
@@ -191,12 +191,12 @@ fn an_origin_that_refuses_connections() {
     // An address needs no name server.
     assert_eq!(app.poll(at(0), &mut node), Some(Action::Node));
     let mut now = at(0);
-    while status(now, &node, &app)["preload"]["state"] == "running" {
+    while status(now, &mut node, &app)["preload"]["state"] == "running" {
         refuse_connections(now, &mut node, &mut app);
         now += Duration::from_millis(500);
         assert!(now < at(300), "it gives up");
     }
-    let numbers = status(now, &node, &app);
+    let numbers = status(now, &mut node, &app);
     assert_eq!(numbers["preload"]["failure"], "the origin cannot be reached");
     // The eighth attempt ended it.
     assert_eq!(numbers["preload"]["origin_failures"], 7);
@@ -223,7 +223,7 @@ fn an_origin_that_falls_silent() {
                 other => app.handle_output(now, other),
             }
         }
-        let preload = &status(now, &node, &app)["preload"];
+        let preload = &status(now, &mut node, &app)["preload"];
         assert_eq!((&preload["state"], &preload["failures"]), (&"running".into(), &0.into()));
         let expected = if second < 60 { None } else { Some("the origin fell silent") };
         assert_eq!(preload["origin_failure"].as_str(), expected, "{second}");
@@ -243,7 +243,7 @@ fn an_origin_without_content_information() {
     for _ in 0..3 {
         assert_eq!(app.poll(now, &mut node), Some(Action::Node));
         let mut open = Vec::new();
-        while status(now, &node, &app)["preload"]["state"] == "running" {
+        while status(now, &mut node, &app)["preload"]["state"] == "running" {
             while let Some(output) = node.poll_output(now, &mut buffer) {
                 match output {
                     Output::Connect { stream, .. } => open.push(stream),
@@ -259,9 +259,9 @@ fn an_origin_without_content_information() {
                 }
             }
             now += Duration::from_millis(50);
-            assert!(now < at(300), "{}", status(now, &node, &app));
+            assert!(now < at(300), "{}", status(now, &mut node, &app));
         }
-        let numbers = status(now, &node, &app);
+        let numbers = status(now, &mut node, &app);
         assert_eq!(numbers["preload"]["failure"], "the origin has no content information: nothing is kept");
         assert_eq!((&numbers["preload"]["bytes"], &numbers["store"]["blocks"]), (&5.into(), &0.into()));
         let next = app.poll_timeout().unwrap();
@@ -286,7 +286,7 @@ fn a_peer_that_opens_a_thousand_connections() {
         }
         assert!(open <= app::STREAMS);
     }
-    let numbers = status(at(3), &node, &app);
+    let numbers = status(at(3), &mut node, &app);
     let count = |name: &str| numbers["serve"][name].as_u64().unwrap();
     assert_eq!(count("refused") + count("gave_way") + open as u64, 1_000);
     assert!(open > 1, "{numbers}");
@@ -325,12 +325,12 @@ fn what_an_owner_sets() {
 
 #[test]
 fn a_page_for_whoever_asks_properly() {
-    let (node, app) = appliance("");
-    let ask = |text: &[u8]| {
+    let (mut node, app) = appliance("");
+    let mut ask = |text: &[u8]| {
         let mut request = Request::default();
         assert_eq!(request.take(text), Progress::Whole);
         let mut reply = [0; REPLY_BYTES];
-        let len = app.answer(at(1), &node, 0, &request, &mut reply);
+        let len = app.answer(at(1), &mut node, 0, &request, &mut reply);
         String::from_utf8(reply[..len].to_vec()).unwrap()
     };
     assert!(ask(b"GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
@@ -344,7 +344,7 @@ fn a_page_for_whoever_asks_properly() {
     let more = (0..100).map(|_| endless.take(&[b'a'; 100])).take_while(|it| *it == Progress::More).count();
     assert_eq!(more, 20, "2 KiB and not more");
 
-    let numbers = status(at(9), &node, &app);
+    let numbers = status(at(9), &mut node, &app);
     assert_eq!((&numbers["starts"], &numbers["last_reset"]), (&7.into(), &"fault".into()));
     assert_eq!((&numbers["reset_at"], &numbers["uptime_ms"]), (&0x830.into(), &9_000.into()));
     assert_eq!(numbers["address"], serde_json::Value::Null);
@@ -354,7 +354,7 @@ fn a_page_for_whoever_asks_properly() {
     let mut small = [0; 100];
     let mut request = Request::default();
     request.take(b"GET /status HTTP/1.1\r\n\r\n");
-    let len = app.answer(at(1), &node, 0, &request, &mut small);
+    let len = app.answer(at(1), &mut node, 0, &request, &mut small);
     assert!(small[..len].starts_with(b"HTTP/1.1 500 "));
 }
 

@@ -59,7 +59,13 @@ pub(crate) fn hosted_client(input: &[u8], output: &mut [u8]) {
             }
         }
         let Some(stream) = forget(&mut stream) else { continue };
-        keep((stream.place(), stream.remote(), stream.is_secured(), stream.is_connected(), stream.deadline()));
+        keep((
+            stream.place(),
+            stream.remote(),
+            stream.is_secured(),
+            stream.is_connected(),
+            stream.deadline(),
+        ));
         match unknown() {
             0 => stream.handle_connected(now()),
             1 => keep((stream.is_idle(), stream.keeps_open(), stream.begin())),

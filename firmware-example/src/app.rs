@@ -243,6 +243,13 @@ impl App {
 
     /// Writes the reply to a whole request, and returns its length: [`REPLY_BYTES`](crate::page::REPLY_BYTES)
     /// at most. `dropped`: datagrams that found no room in the socket.
+    #[cfg_attr(
+        not(feature = "hosted-cache"),
+        allow(
+            clippy::needless_pass_by_ref_mut,
+            reason = "only a hosted cache lends what it knows of offers"
+        )
+    )]
     pub fn answer<S: Shelf, R: CryptoRng>(
         &self,
         now: Instant,

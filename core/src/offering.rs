@@ -31,6 +31,8 @@ pub struct OfferStream {
     sent: Option<u64>,
     conn: Conn,
     asking: bool,
+    /// It has carried a message before this one, and nothing has come in reply to this one.
+    stale: bool,
     status: u16,
     body: [u8; RESPONSE_BYTES],
     body_len: usize,
@@ -48,6 +50,7 @@ impl OfferStream {
             sent: None,
             conn: Conn::client(),
             asking: false,
+            stale: false,
             status: 0,
             body: [0; RESPONSE_BYTES],
             body_len: 0,
@@ -96,6 +99,7 @@ impl OfferStream {
             return false;
         }
         (self.asking, self.sent, self.status, self.body_len) = (true, Some(0), 0, 0);
+        self.stale = self.connected;
         true
     }
 
@@ -135,6 +139,7 @@ impl OfferStream {
     /// Takes bytes from the hosted cache. Returns how many were used, and what came of the message once that is
     /// known.
     pub fn handle(&mut self, now: Instant, bytes: &[u8]) -> (usize, Option<Result<ResponseCode, Failure>>) {
+        self.stale &= bytes.is_empty();
         let mut used = 0usize;
         loop {
             let (taken, event) = self.conn.handle(bytes.get(used..).unwrap_or_default());
@@ -164,6 +169,12 @@ impl OfferStream {
             _ => Err(Failure::Unreachable),
         };
         self.end(now, result)
+    }
+
+    /// Whether the hosted cache may have closed a connection that was kept before it saw the message on it: that is sent
+    /// again on another.
+    pub const fn is_stale(&self) -> bool {
+        self.asking && self.stale
     }
 
     /// Whether another message can follow on this connection.

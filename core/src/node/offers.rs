@@ -88,6 +88,16 @@ where
     pub(super) fn lose_offers(&mut self, now: Instant, id: StreamId, is_end: bool, cause: Option<Cause>) {
         let Some(stream) = row(&mut self.streams, id) else { return };
         let Role::Offers(offers) = &mut stream.role else { return };
+        if offers.is_stale() {
+            if is_end {
+                stream.dismiss(Due::Abort);
+            } else {
+                stream.end(cause);
+            }
+            self.not_offered();
+            self.busy = true;
+            return;
+        }
         let result = match is_end {
             true => offers.handle_eof(now),
             false => (!offers.is_idle()).then_some(Err(Failure::Unreachable)),

@@ -66,6 +66,7 @@ pub(crate) fn hosted_client(input: &[u8], output: &mut [u8]) {
             stream.is_connected(),
             stream.deadline(),
         ));
+        keep(stream.is_stale());
         match unknown() {
             0 => stream.handle_connected(now()),
             1 => keep((stream.is_idle(), stream.keeps_open(), stream.begin())),

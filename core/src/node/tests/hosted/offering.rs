@@ -156,3 +156,41 @@ fn messages_are_apart() {
     while office.act(OFFERS) || office.act(CACHE) {}
     assert_eq!((office.counters().messages, office.counters().offered), (2, 4));
 }
+
+/// A hosted cache may close a connection that was kept when the next message is on its way: that goes out on a new one,
+/// and nobody is to blame. On that one, it is.
+#[test]
+fn a_kept_connection_may_be_gone() {
+    let mut office = Offers::with_config(config(), 8);
+    let mut buf = [0; 4_096];
+    let mut now = office.now;
+    office.fill(OFFERS, &[1; 70_000]);
+    let node = &mut office.clients[OFFERS - 1];
+    let Some(Output::Connect { stream: first, .. }) = node.poll_output(now, &mut buf) else { panic!() };
+    node.handle_input(now, Input::Connected { stream: first });
+    assert!(node.poll_stream(now, first, &mut buf).unwrap() > 0);
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\0\0\0\x01\0";
+    node.handle_input(now, Input::Data { stream: first, data: answer });
+    assert!(node.poll_output(now, &mut buf).is_none());
+    now += INTERVAL;
+    office.now = now;
+    office.fill(OFFERS, &[2; 70_000]);
+    let node = &mut office.clients[OFFERS - 1];
+    now += INTERVAL;
+    assert!(node.poll_output(now, &mut buf).is_none(), "it goes out on the same");
+    let sent = node.poll_stream(now, first, &mut buf).unwrap();
+    assert!(sent > 0);
+    node.handle_input(now, Input::Eof { stream: first });
+    let second = loop {
+        match node.poll_output(now, &mut buf) {
+            Some(Output::Connect { stream, .. }) => break stream,
+            Some(Output::Abort { stream }) if stream == first => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(node.offers().unwrap().state.counters.failed, 0);
+    node.handle_input(now, Input::Connected { stream: second });
+    assert_eq!(node.poll_stream(now, second, &mut buf), Ok(sent));
+    node.handle_input(now, Input::Eof { stream: second });
+    assert_eq!(node.offers().unwrap().state.poll_failure(), Some((address(CACHE), Failure::Unreachable)));
+}

@@ -154,6 +154,13 @@ enum What {
 }
 
 impl What {
+    const fn version(self) -> Version {
+        match self {
+            Self::Batch(_) => Version::V2,
+            Self::Initial | Self::Described => Version::V1,
+        }
+    }
+
     const fn message(self) -> MessageType {
         match self {
             Self::Batch(_) => MessageType::BatchedOffer,

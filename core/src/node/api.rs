@@ -14,6 +14,8 @@ where
     /// The calls of the PeerDist API. Like every call that changes something, they want to be followed
     /// by draining: what has ended then is told by [`Api::poll_operation`].
     pub fn api(&mut self) -> Api<'_> {
+        // What the call before this one added: this one may close its content.
+        self.take_came(self.worked);
         let reads_left = self.reads_left();
         let Self { application, common, client, busy, .. } = self;
         Api::new(application.lend(), common.lend(), client, reads_left, busy)

@@ -70,6 +70,8 @@ where
     }
 
     pub(super) fn drop_download(&mut self, id: DownloadId) {
+        // What came of it is known here for the last time.
+        self.take_came(self.worked);
         let Self { downloads, client, common, streams, .. } = self;
         let Some(place) = downloads.get_mut(usize::from(id.index)) else { return };
         if place.generation != id.generation {

@@ -47,10 +47,8 @@ where
         }
         let Some(number) = offers.state.waits_for() else { return };
         let Some(place) = config.hosted_caches.get(usize::from(number)) else { return };
-        if let Some(carried) = streams.iter_mut().find_map(|stream| stream.carry_offer(number)) {
-            if carried {
-                offers.state.carried(now);
-            }
+        if streams.iter_mut().any(|stream| stream.carry_offer(number)) {
+            offers.state.carried(now);
             return;
         }
         if now < *dial_after {
@@ -128,13 +126,11 @@ where
 }
 
 impl Stream {
-    /// Whether an idle connection to that hosted cache takes the message; `None` if it is not one.
-    fn carry_offer(&mut self, number: u8) -> Option<bool> {
+    /// Whether it is a connection to that hosted cache that takes the message.
+    fn carry_offer(&mut self, number: u8) -> bool {
         match &mut self.role {
-            Role::Offers(offers) if offers.place() == number && offers.is_connected() && offers.is_idle() => {
-                offers.begin().then_some(true)
-            }
-            _ => None,
+            Role::Offers(offers) if offers.place() == number && offers.is_connected() => offers.begin(),
+            _ => false,
         }
     }
 

@@ -8,6 +8,8 @@ pub(crate) use bare::Shared;
 
 #[cfg(feature = "std")]
 mod hosted {
+    #[cfg(test)]
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
     use std::time::{Duration, Instant};
 
@@ -17,11 +19,19 @@ mod hosted {
     pub(crate) struct Shared<T> {
         value: Mutex<T>,
         changed: Condvar,
+        /// How many threads wait for their turn.
+        #[cfg(test)]
+        waiting: AtomicUsize,
     }
 
     impl<T> Shared<T> {
         pub(crate) const fn new(value: T) -> Self {
-            Self { value: Mutex::new(value), changed: Condvar::new() }
+            Self {
+                value: Mutex::new(value),
+                changed: Condvar::new(),
+                #[cfg(test)]
+                waiting: AtomicUsize::new(0),
+            }
         }
 
         /// Does something with the value. Who waits for it is not told.
@@ -57,7 +67,18 @@ mod hosted {
         }
 
         fn lock(&self) -> MutexGuard<'_, T> {
-            self.value.lock().unwrap_or_else(PoisonError::into_inner)
+            #[cfg(test)]
+            self.waiting.fetch_add(1, Ordering::AcqRel);
+            let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+            #[cfg(test)]
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+            value
+        }
+
+        /// Whether a thread waits for its turn.
+        #[cfg(test)]
+        pub(crate) fn is_waited_for(&self) -> bool {
+            self.waiting.load(Ordering::Acquire) > 0
         }
     }
 }

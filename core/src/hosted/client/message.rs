@@ -3,7 +3,7 @@
 use super::news::Fresh;
 use super::{Client, News, What};
 use crate::bytes::{Writer, copy};
-use crate::hosted::wire::{DESCRIPTOR_BYTES, OPENING_BYTES, Opening, TAG_BYTES, Version};
+use crate::hosted::wire::{DESCRIPTOR_BYTES, OPENING_BYTES, Opening, TAG_BYTES};
 use crate::limits::PIECE_BYTES;
 use crate::store::InfoStore;
 use zeroize::Zeroizing;
@@ -12,15 +12,12 @@ impl Client<'_> {
     /// The path that the message goes to, and how many bytes it has; `None` without one.
     pub(crate) fn message(&self, infos: &dyn InfoStore) -> Option<(&'static str, u64)> {
         let request = self.state.request.as_ref()?;
-        let (version, len) = match request.what {
-            What::Batch(count) => (Version::V2, u64::from(count).saturating_mul(DESCRIPTOR_BYTES as u64)),
-            What::Initial => (Version::V1, self.segment()?.id().len() as u64),
-            What::Described => {
-                let info = infos.info_len(self.segment()?.info?);
-                (Version::V1, info.saturating_add(TAG_BYTES as u64))
-            }
+        let len = match request.what {
+            What::Batch(count) => u64::from(count).saturating_mul(DESCRIPTOR_BYTES as u64),
+            What::Initial => self.segment()?.id().len() as u64,
+            What::Described => infos.info_len(self.segment()?.info?).saturating_add(TAG_BYTES as u64),
         };
-        Some((version.path(), len.saturating_add(OPENING_BYTES as u64)))
+        Some((request.what.version().path(), len.saturating_add(OPENING_BYTES as u64)))
     }
 
     /// Fills the front of `buf` with the message from `offset` on, and returns how much; 0 where it cannot be
@@ -33,9 +30,9 @@ impl Client<'_> {
         buf: &mut [u8],
     ) -> usize {
         let Some(request) = &self.state.request else { return 0 };
-        let version = if matches!(request.what, What::Batch(_)) { Version::V2 } else { Version::V1 };
         let mut opening = [0; OPENING_BYTES];
-        let _ = Opening::new(version, request.what.message(), port).emit(&mut Writer::new(&mut opening));
+        let _ = Opening::new(request.what.version(), request.what.message(), port)
+            .emit(&mut Writer::new(&mut opening));
         let Some(behind) = offset.checked_sub(OPENING_BYTES as u64) else {
             return copy(buf, opening.get(offset as usize..).unwrap_or_default());
         };

@@ -13,12 +13,12 @@ use zeroize::Zeroizing;
 /// sufficient number; as Windows does).
 const ENOUGH: u32 = 20;
 
+/// Or if no block came for so long.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// Segments that are described for hosted caches of version 1.0 at a time: each takes a place for content information,
 /// of which contents need some.
 const DESCRIBED: usize = rows(4, 1);
-
-/// Or if no block came for so long.
-const QUIET: Duration = Duration::from_secs(1);
 
 /// A row of the table of news: one segment.
 pub struct News {

@@ -5,7 +5,6 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use crate::exports::common::*;
 use crate::exports::signals::*;
@@ -52,7 +51,9 @@ fn an_end_is_told_all_at_once() {
     register();
     let changer = SIGNALS.change(|_| {
         let changer = thread::spawn(|| peerdist_set_status(PEERDIST_STATUS_DISABLED));
-        thread::sleep(Duration::from_millis(200));
+        while !SIGNALS.is_waited_for() {
+            thread::yield_now();
+        }
         assert_eq!(internal.load(Ordering::Acquire), STATUS_PENDING as usize);
         changer
     });

@@ -17,6 +17,7 @@ use std::io;
 use peerdist_core::content::SegmentId;
 use peerdist_core::crypto::{CipherAlgorithm, Seal};
 use peerdist_core::limits::{MAX_DIGEST_BYTES, MAX_SEGMENT_V2_BYTES, SEGMENT_BLOCKS};
+use peerdist_core::retrieval::wire::CryptoAlgoId;
 use peerdist_core::store::BlockId;
 
 pub use self::known::{Known, MAX_SEGMENTS};
@@ -159,22 +160,14 @@ impl Head {
 }
 
 /// CryptoAlgoId of MS-PCCRR 2.2.3.
-const fn code(algorithm: CipherAlgorithm) -> u8 {
-    match algorithm {
-        CipherAlgorithm::None => 0,
-        CipherAlgorithm::Aes128 => 1,
-        CipherAlgorithm::Aes192 => 2,
-        CipherAlgorithm::Aes256 => 3,
-    }
+fn code(algorithm: CipherAlgorithm) -> u8 {
+    // No value is greater than 3.
+    CryptoAlgoId::from(algorithm).0 as u8
 }
 
+/// Those that encrypt.
 fn cipher(code: u8) -> Option<CipherAlgorithm> {
-    match code {
-        1 => Some(CipherAlgorithm::Aes128),
-        2 => Some(CipherAlgorithm::Aes192),
-        3 => Some(CipherAlgorithm::Aes256),
-        _ => None,
-    }
+    CryptoAlgoId(code.into()).algorithm().filter(|algorithm| *algorithm != CipherAlgorithm::None)
 }
 
 /// The order of the records: by segment, and by block within it.

@@ -12,7 +12,7 @@ use peerdist_core::hosted::client::{DOWNLOAD_TAG, Failure as Offers, HOSTED_CACH
 use peerdist_core::hosted::wire::{Descriptor, ID_BYTES, Version};
 use peerdist_core::limits::BLOCK_BYTES;
 use peerdist_core::store::{BlockId, Store as _};
-use peerdist_core::time::Instant;
+use peerdist_core::time::{Duration as CoreDuration, Instant};
 use peerdist_hal::file;
 use peerdist_hal::std::rustls::ClientConfig;
 use peerdist_hal::std::rustls::pki_types::ServerName;
@@ -21,10 +21,10 @@ use peerdist_sim::net::station::{Hosting, Station};
 use super::{Failure, tell};
 
 /// How long who is about to end gives a hosted cache what it was offered.
-const GIVING: Duration = Duration::from_secs(20);
+const GIVING: CoreDuration = CoreDuration::from_secs(20);
 
 /// After how long without a block asked for it has all that it wants.
-const QUIET: Duration = Duration::from_secs(2);
+const QUIET: CoreDuration = CoreDuration::from_secs(2);
 
 /// Hosted caches to use.
 #[derive(clap::Args)]
@@ -226,7 +226,7 @@ pub struct Giving {
 impl Giving {
     /// From now on.
     pub fn new(now: Instant) -> Self {
-        Self { until: now + core_time(GIVING), seen: (0, 0), moved: now }
+        Self { until: now + GIVING, seen: (0, 0), moved: now }
     }
 
     /// How long to wait at most before this is asked again; `None` once there is nothing to wait for.
@@ -242,16 +242,12 @@ impl Giving {
         // Nobody takes it before the time is over.
         let in_vain = offers.state.rested_at(&places).is_none_or(|at| at > self.until);
         // Where nothing was offered, nobody comes for it.
-        let quiet = now >= self.moved + core_time(QUIET) || counters.messages == 0;
+        let quiet = now >= self.moved + QUIET || counters.messages == 0;
         if now >= self.until || (!news || in_vain) && quiet {
             return None;
         }
         Some(Duration::from_millis(100))
     }
-}
-
-fn core_time(duration: Duration) -> peerdist_core::time::Duration {
-    peerdist_core::time::Duration::from_micros(duration.as_micros() as u64)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use peerdist_core::hosted::wire::{
     DESCRIPTOR_BYTES, Descriptor, MAX_DESCRIPTORS, MessageType, OPENING_BYTES, Opening, Version,
 };
 use peerdist_tests::check::content;
+use peerdist_tests::site::Site;
 use serde_json::{Value, json};
 
 use super::peer::ask_json;
@@ -118,6 +119,16 @@ pub fn url(cache: SocketAddr, version: Version) -> String {
     format!("http://{cache}{}", version.path())
 }
 
+/// A second client has all of the content from that hosted cache, and from the origin only what describes it.
+fn has_all_from(place: &Place, site: &Site, len: usize, hosted: &str) {
+    let before = site.origin().body_bytes;
+    let got = place.get_of("second", &site.url(), "two", &["--hosted", hosted]);
+    got.assert_good();
+    assert_eq!(got.source("hosted"), len as u64, "{}", got.json);
+    assert_eq!(site.origin().body_bytes, before, "nothing but content information");
+    assert!(place.read("two") == content(len));
+}
+
 #[test]
 fn what_a_client_leaves_behind() {
     for (net, v2) in [(40, false), (41, true)] {
@@ -142,12 +153,7 @@ fn what_a_client_leaves_behind() {
         // It is started again, and has it still.
         drop(cache);
         let (_cache, hosted, _) = serve(&place, "hosted", 4, "hosted", &[]);
-        let before = site.origin().body_bytes;
-        let got = place.get_of("second", &site.url(), "two", &["--hosted", &hosted.to_string()]);
-        got.assert_good();
-        assert_eq!(got.source("hosted"), len as u64, "{}", got.json);
-        assert_eq!(site.origin().body_bytes, before, "nothing but content information");
-        assert!(place.read("two") == content(len));
+        has_all_from(&place, &site, len, &hosted.to_string());
     }
 }
 
@@ -179,12 +185,7 @@ fn a_client_offers_what_it_got() {
         let first = place.get_of("first", &site.url(), "one", &["--hosted", &hosted]);
         first.assert_good();
         assert_eq!((first.source("origin"), first.source("hosted")), (len as u64, 0), "{}", first.json);
-        let before = site.origin().body_bytes;
-        let got = place.get_of("second", &site.url(), "two", &["--hosted", &hosted]);
-        got.assert_good();
-        assert_eq!(got.source("hosted"), len as u64, "{}", got.json);
-        assert_eq!(site.origin().body_bytes, before, "nothing but content information");
-        assert!(place.read("two") == content(len));
+        has_all_from(&place, &site, len, &hosted);
     }
 }
 
@@ -199,9 +200,7 @@ fn the_next_hosted_cache_stands_in() {
     assert_eq!(first.code, 0, "{}", first.errors);
     let said = format!("peerdist: hosted cache {gone}: cannot be reached");
     assert!(first.errors.starts_with(&said), "{}", first.errors);
-    let got = place.get_of("second", &site.url(), "two", &["--hosted", &hosted]);
-    got.assert_good();
-    assert_eq!(got.source("hosted"), len as u64, "{}", got.json);
+    has_all_from(&place, &site, len, &hosted);
 }
 
 /// Without any hosted cache to take it, a client does not wait.
@@ -230,8 +229,6 @@ fn a_peer_offers_its_cache() {
         let (peer, ..) = serve(&place, "peer", 3, "first", &["--hosted", &hosted]);
         status_when(admin(&said), |it| it["HostedCacheServer"]["BlocksReceived"] == json!(count));
         drop(peer);
-        let got = place.get_of("second", &site.url(), "two", &["--hosted", &hosted]);
-        got.assert_good();
-        assert_eq!(got.source("hosted"), len as u64, "{}", got.json);
+        has_all_from(&place, &site, len, &hosted);
     }
 }

@@ -18,7 +18,6 @@ use crate::store::verify::Expected;
 use crate::store::{BlockId, InfoId, InfoView, Label, Storage, Stored};
 use crate::time::Duration;
 use anywhere::Settling;
-pub use came::Came;
 use intakes::Inflow;
 use reads::{Ended, Read};
 

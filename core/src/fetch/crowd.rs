@@ -12,7 +12,7 @@ use core::net::IpAddr;
 use heapless::Vec;
 
 use super::Fetch;
-use super::holdings::{self, LONGEST_WATCH};
+use super::holdings::LONGEST_WATCH;
 use super::peers::{PeerSet, Peers, only, places};
 use super::tick::{Tick, least};
 use crate::content::SegmentId;
@@ -353,14 +353,9 @@ impl Fetch {
 
     /// The place of the first hosted cache that can be asked.
     fn meet_hosted(&mut self, now: Tick) -> Option<u8> {
-        let Self { hosted, peers, lists, holdings, .. } = self;
-        hosted.iter().find_map(|hosted| {
-            let (place, instead) = peers.meet(now, *hosted)?;
-            if instead {
-                holdings::forget(&mut holdings.table, place);
-                lists.forget(place);
-            }
-            (peers.willing(now, only(place)) != 0).then_some(place)
+        (0..self.hosted.len()).find_map(|index| {
+            let place = self.meet(now, *self.hosted.get(index)?)?;
+            (self.peers.willing(now, only(place)) != 0).then_some(place)
         })
     }
 

@@ -693,10 +693,7 @@ impl Fetch {
         }
         if let Some(hosted) = self.next_hosted(now, work) {
             work.to_hosted = work.to_hosted.saturating_add(1);
-            if let Some((place, true)) = self.peers.meet(now, hosted) {
-                holdings::forget(&mut self.holdings.table, place);
-                self.lists.forget(place);
-            }
+            self.meet(now, hosted);
             return true;
         }
         if work.asked == 0 {
@@ -721,18 +718,24 @@ impl Fetch {
         self.hosted.get(usize::from(work.to_hosted)).copied().filter(|_| !answered)
     }
 
+    /// A place for a peer; what was noted of whoever has lost it is forgotten.
+    #[inline(never)]
+    fn meet(&mut self, now: Tick, peer: SocketAddr) -> Option<u8> {
+        let (place, instead) = self.peers.meet(now, peer)?;
+        if instead {
+            holdings::forget(&mut self.holdings.table, place);
+            self.lists.forget(place);
+        }
+        Some(place)
+    }
+
     /// Gets to know the only one who is asked, or gives up: it was asked, or is not asked for a while.
     fn search_one(&mut self, now: Tick, work: &mut Work, only: SocketAddr) -> bool {
         if work.asked == 0 && self.peers.place(only).is_none() {
-            let Some((place, instead)) = self.peers.meet(now, only) else {
+            if self.meet(now, only).is_none() {
                 // All whom we know are at work. Who waits here would keep others from being asked.
                 note(work, None, Cause::NoPeer);
                 work.state = State::Ended(None);
-                return true;
-            };
-            if instead {
-                holdings::forget(&mut self.holdings.table, place);
-                self.lists.forget(place);
             }
             return true;
         }

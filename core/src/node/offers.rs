@@ -1,7 +1,7 @@
 //! The node as a client of hosted caches: what came from an origin is offered (MS-PCHC 3.2).
 
 use super::*;
-use crate::hosted::client::{Came, DOWNLOAD_TAG, Failure, Place};
+use crate::hosted::client::{Failure, Place};
 use crate::hosted::wire::{ResponseCode, Version};
 use crate::offering::OfferStream;
 
@@ -22,12 +22,7 @@ where
         let Self { service, client, common, config, .. } = self;
         let Some(mut offers) = service.offers().filter(|_| !config.hosted_caches.is_empty()) else { return };
         let describes = config.hosted_caches.iter().any(|place| place.version == Version::V1);
-        client.take_came(&mut common.lend(), &mut |came, infos| {
-            let source = describes.then_some(came.info_id);
-            let tag = came.tag.unwrap_or(DOWNLOAD_TAG);
-            let came = Came { info: came.info, segment: came.segment, id: came.id, tag };
-            offers.came(now, &came, source, infos);
-        });
+        client.take_came(&mut common.lend(), &mut |came, infos| offers.came(now, came, describes, infos));
     }
 
     /// Moves offers on: a message that waits gets a connection.

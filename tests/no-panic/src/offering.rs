@@ -86,8 +86,8 @@ fn came(client: &mut Client<'_>, id: &[u8], store: &mut dyn InfoStore) {
     let Ok(info) = Info::parse(&view) else { return };
     let Ok(segment) = info.segment(&view, unknown_u32()) else { return };
     let Some(id) = SegmentId::from_slice(id) else { return };
-    let came = Came { info: &info, segment: &segment, id, tag: unknown_array() };
-    client.came(now(), &came, (unknown() > 0).then_some(source), store);
+    let came = Came { info: &info, info_id: source, segment: &segment, id, tag: unknown_array() };
+    client.came(now(), &came, unknown() > 0, store);
 }
 
 #[inline(never)]

@@ -53,6 +53,8 @@ pub(super) enum Sent {
 pub struct Came<'a> {
     /// Content information of which its segment is part.
     pub info: &'a Info,
+    /// Where that is kept.
+    pub info_id: InfoId,
     /// That segment.
     pub segment: &'a Segment,
     /// Its name.
@@ -155,9 +157,9 @@ impl Fresh {
 }
 
 impl Client<'_> {
-    /// A block came from an origin. What describes its segment is copied for a hosted cache of version 1.0 if `source`
-    /// says where in `infos` content information is.
-    pub fn came(&mut self, now: Instant, came: &Came<'_>, source: Option<InfoId>, infos: &mut dyn InfoStore) {
+    /// A block came from an origin. For hosted caches of version 1.0, if there are any, what `describes` its segment is
+    /// copied.
+    pub fn came(&mut self, now: Instant, came: &Came<'_>, describes: bool, infos: &mut dyn InfoStore) {
         bump(&mut self.state.counters.blocks, 1);
         let same = |row: &&mut News| row.segment.as_ref().is_some_and(|segment| segment.id == came.id);
         if let Some(segment) = self.news.iter_mut().find(same).and_then(|row| row.segment.as_mut()) {
@@ -168,8 +170,8 @@ impl Client<'_> {
         let (algorithm, segment_bytes) = (came.segment.algorithm(), came.segment.byte_len());
         let described =
             self.news.iter().filter(|row| row.segment.as_ref().is_some_and(|it| it.info.is_some()));
-        let source = source.filter(|_| described.count() < DESCRIBED);
-        let info = source.and_then(|source| describe(came, source, infos));
+        let describes = describes && described.count() < DESCRIBED;
+        let info = if describes { describe(came, infos) } else { None };
         // 2.2.1.5: there is a number for no other algorithm.
         let named = matches!(algorithm, HashAlgorithm::Sha256 | HashAlgorithm::TruncatedSha512);
         if !named && info.is_none() {
@@ -236,8 +238,8 @@ impl Client<'_> {
 
 /// Content information 1.0 of one whole segment alone, in a place of its own; `None` for that of version 2.0,
 /// which has no message, for a segment whose block hashes are not all known, and without room.
-fn describe(came: &Came<'_>, source: InfoId, infos: &mut dyn InfoStore) -> Option<InfoId> {
-    let Info::V1(info) = came.info else { return None };
+fn describe(came: &Came<'_>, infos: &mut dyn InfoStore) -> Option<InfoId> {
+    let (Info::V1(info), source) = (came.info, came.info_id) else { return None };
     let segment = came.segment;
     // MS-PCCRC 2.2: who gets it MUST be able to hold the block hashes against HoD.
     if !segment.is_whole() {

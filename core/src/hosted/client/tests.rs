@@ -63,8 +63,9 @@ impl World {
         let segment = info.segment(&source, index).unwrap();
         let name = segment.id(&mut SoftCrypto);
         let describes = places.iter().any(|place| place.version == Version::V1);
-        let came = Came { info: &info, segment: &segment, id: name, tag: *b"0123456789abcdef" };
-        Client { news, state }.came(*now, &came, describes.then_some(*id), store);
+        let tag = *b"0123456789abcdef";
+        let came = Came { info: &info, info_id: *id, segment: &segment, id: name, tag };
+        Client { news, state }.came(*now, &came, describes, store);
         name
     }
 

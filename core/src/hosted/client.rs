@@ -5,7 +5,8 @@
 //! segment is news, and goes into the next message: version 2.0 offers up to 128 segments in one, version 1.0 one
 //! segment, and then what describes it if the hosted cache asks for that.
 //!
-//! One message is under way at a time, and messages are [`INTERVAL`] apart. It goes to the first hosted cache of
+//! One message is under way at a time, and messages are [`INTERVAL`] apart, or [`SHORT_INTERVAL`] where each is about one
+//! segment. It goes to the first hosted cache of
 //! a list that is not at rest; whoever does not take a message rests, and what was in it is offered to the next.
 
 mod message;
@@ -34,6 +35,9 @@ const EXPIRY: Duration = Duration::from_micros(TICK.micros() * 3);
 
 /// How long it takes from one message to the next.
 pub const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The same after a message of version 1.0.
+pub const SHORT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long a hosted cache rests that failed.
 pub const REST: Duration = Duration::from_secs(30);
@@ -258,7 +262,11 @@ impl Client<'_> {
         }
         let taken = self.news.iter_mut().map(|row| u32::from(row.taken(infos))).sum();
         bump(&mut self.state.counters.segments, taken);
-        self.state.after = now + INTERVAL;
+        self.state.after = now
+            + match request.what.version() {
+                Version::V1 => SHORT_INTERVAL,
+                Version::V2 => INTERVAL,
+            };
     }
 
     /// The message under way was not taken: whom it went to rests, and what was in it is news again.

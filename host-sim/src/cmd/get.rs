@@ -189,7 +189,9 @@ fn give(hosted: &HostedArgs, station: &mut Station) -> Result<(), Failure> {
     }
     let counters = station.node.offers().map(|offers| offers.state.counters);
     if let Some(blocks) = counters.map(|it| it.unusable).filter(|blocks| *blocks > 0) {
-        tell(&format!("{blocks} blocks could not be offered: the hosted caches have no message for them"));
+        tell(&format!(
+            "hosted caches were not offered {blocks} blocks: they have no message for them, or there was no room to describe them"
+        ));
     }
     Ok(())
 }

@@ -232,3 +232,18 @@ fn a_peer_offers_its_cache() {
         has_all_from(&place, &site, len, &hosted);
     }
 }
+
+/// Version 1 has no message for content information 2.0, which is not asked for unless somebody says so.
+#[test]
+fn what_cannot_be_offered_is_told() {
+    let (place, len) = (Place::new(49), 70_000);
+    let site = place.site(origin(len, true));
+    let gone = format!("https://{}:9", place.address(5));
+    let options = ["--hosted", &gone, "--content-info", "2"];
+    let got = place.get_of("first", &site.url(), "one", &options);
+    assert_eq!(got.code, 0, "{}", got.errors);
+    let blocks = got.json["files"][0]["parts"].as_array().expect("blocks").len();
+    let told =
+        format!("peerdist: hosted caches were not offered {blocks} blocks: they have no message for them");
+    assert!(got.errors.starts_with(&told) && got.errors.lines().count() == 1, "{}", got.errors);
+}

@@ -4,8 +4,8 @@ use std::vec;
 use std::vec::Vec;
 
 use super::{
-    Came, Client, Counters, Duration, Failure, INTERVAL, Instant, LONG_REST, News, Place, Places, REST,
-    ResponseCode, SocketAddr, State, Version, poll_timeout,
+    Came, Client, Counters, Duration, Failure, Instant, LONG_REST, News, Place, Places, REST, ResponseCode,
+    SHORT_INTERVAL, SocketAddr, State, Version, poll_timeout,
 };
 use crate::content::segmenter::{SegmentLen, Segmentation};
 use crate::content::{Info, SegmentId};
@@ -202,7 +202,8 @@ fn an_initial_offer_and_what_describes_it() {
     assert_eq!(message[46..], info[14..]);
     assert_eq!(world.answer(&mut stream, &response(0)), Some(Ok(ResponseCode::Ok)));
     assert!(world.client().has_news());
-    assert!(world.after(INTERVAL));
+    let short = SHORT_INTERVAL.micros();
+    assert!(!world.after(Duration::from_micros(short - 1)) && world.after(Duration::from_micros(1)));
     let sent = world.begin(&mut stream);
     assert_eq!(body(&sent), [&opening(1), id.as_bytes()].concat());
     assert_eq!(world.answer(&mut stream, &response(0)), Some(Ok(ResponseCode::Ok)));

@@ -7,6 +7,7 @@
 
 mod crowd;
 mod holdings;
+mod job;
 mod peers;
 pub mod stream;
 mod tick;
@@ -19,6 +20,7 @@ use rand_core::CryptoRng;
 
 pub use self::crowd::{Crowd, GETTERS, MAX_LISTS, Survey};
 pub use self::holdings::{MAX_SEGMENTS, SEARCH_AGAIN};
+pub use self::job::{Job, JobId};
 pub use self::peers::{MAX_PEERS, MAX_WINDOW};
 pub use self::why::{Cause, FAILURES_KEPT, Failure, Failures, Outcome, Source};
 use crate::content::SegmentId;
@@ -28,10 +30,11 @@ use crate::discovery::wire::ProbeMatches;
 use crate::limits::{BLOCK_BYTES, HOSTED_CACHES, SEGMENT_BLOCKS, VERIFY_STEP_BYTES};
 use crate::retrieval::set::IndexSet;
 use crate::store::verify::{Expected, Intake, Verifier, VerifyError, keep_as_received};
-use crate::store::{BlockId, ReserveError, SlotId, Store};
+use crate::store::{BlockId, ReserveError, Store};
 use crate::time::Instant;
 use crowd::{Heard, Lists};
 use holdings::Holdings;
+use job::{State, Trust, Work, job, note, work};
 use peers::{PeerSet, Peers, only, places};
 use stream::Answer;
 use tick::Tick;
@@ -59,61 +62,6 @@ impl Default for Config {
             cipher: CipherAlgorithm::Aes128,
         }
     }
-}
-
-/// A block being looked for: an index into the table of jobs, and its use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct JobId {
-    index: u16,
-    generation: u32,
-}
-
-/// A row of the table of jobs.
-pub struct Job {
-    generation: u32,
-    work: Option<Work>,
-}
-
-struct Work {
-    block: BlockId,
-    expected: Expected,
-    trust: Trust,
-    kp: Secret,
-    /// The only one who is asked, if nobody is looked for.
-    only: Option<SocketAddr>,
-    since: Tick,
-    /// How many readers wait for the outcome.
-    readers: u8,
-    state: State,
-    /// Whom it was asked of already. Who loses its place meanwhile may be asked twice.
-    asked: PeerSet,
-    /// Nobody else has it: so many hosted caches may be asked.
-    to_hosted: u8,
-    failures: Failures,
-}
-
-/// What a block is held against.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Trust {
-    /// A hash that is known to be one of the segment's.
-    Proven,
-    /// A hash that is only said to be.
-    Said,
-    /// Nothing: a hosted cache without keys keeps it as it comes (fact 47).
-    AsReceived,
-}
-
-#[allow(clippy::large_enum_variant, reason = "there is no heap to put the large variant on")]
-enum State {
-    Searching,
-    /// A peer, by its place, which it keeps meanwhile, and since when.
-    Asking(u8, Instant),
-    /// The peer sends it unencrypted: it is sealed and verified as it comes, and `None` is left once
-    /// it is in the store.
-    Taking(u8, Option<Intake>),
-    Verifying(u8, SlotId, Verifier),
-    Ended(Option<Source>),
 }
 
 /// A question to carry to a peer.
@@ -186,35 +134,6 @@ pub struct Fetch {
     news: u32,
     /// Counters of what happened so far.
     pub counters: Counters,
-}
-
-impl Job {
-    /// A row without a job.
-    pub const FREE: Self = Self { generation: 0, work: None };
-
-    /// A reader leaves, and if it is the last one the row is free, with what it has in `store`.
-    #[inline(never)]
-    fn leave(&mut self, store: Option<&mut dyn Store>) {
-        let Some(work) = &mut self.work else { return };
-        work.readers = work.readers.saturating_sub(1);
-        if work.readers == 0 {
-            store.into_iter().for_each(|store| work.release(store));
-            self.work = None;
-        }
-    }
-}
-
-impl Work {
-    /// For how long it is being asked for already, in microseconds.
-    fn took(&self, now: Instant) -> Option<u32> {
-        let State::Asking(_, since) = self.state else { return None };
-        Some(u32::try_from(now.since(since).micros()).unwrap_or(u32::MAX))
-    }
-
-    /// Whether it is being asked of the peer in `place`.
-    fn is_asking(&self, place: u8) -> bool {
-        matches!(self.state, State::Asking(asked, _) | State::Taking(asked, _) if asked == place)
-    }
 }
 
 impl Fetch {
@@ -845,44 +764,6 @@ impl Fetch {
         self.lists.known(now, segment, place, list.or(is_hosted.then_some(&all)));
         self.news = self.news.wrapping_add(1);
     }
-}
-
-impl Work {
-    /// The name under which it is kept; `None` if it cannot be kept.
-    fn kept_as(&self, crypto: &mut dyn Crypto) -> Option<BlockId> {
-        match self.trust {
-            Trust::AsReceived => {
-                self.block.segment.unverifiable().map(|segment| BlockId { segment, ..self.block })
-            }
-            trust => Some(self.expected.kept_as(crypto, &self.block, trust == Trust::Proven)),
-        }
-    }
-
-    /// Gives the slot free that it has in the store.
-    fn release(&self, store: &mut dyn Store) {
-        match &self.state {
-            State::Verifying(_, slot, _) => store.release(*slot),
-            State::Taking(_, Some(intake)) => store.release(intake.slot()),
-            State::Taking(_, None) | State::Searching | State::Asking(..) | State::Ended(_) => {}
-        }
-    }
-}
-
-#[inline(never)]
-fn job(jobs: &mut [Job], id: JobId) -> Option<&mut Job> {
-    jobs.get_mut(usize::from(id.index)).filter(|job| job.generation == id.generation)
-}
-
-/// The work that waits for the answer to `ask`.
-#[inline(never)]
-fn work<'a>(jobs: &'a mut [Job], ask: &Ask) -> Option<&'a mut Work> {
-    let Question::Block { job: id, .. } = ask.question else { return None };
-    job(jobs, id)?.work.as_mut().filter(|work| work.is_asking(ask.place))
-}
-
-fn note(work: &mut Work, peer: Option<SocketAddr>, cause: Cause) {
-    // Past the bound the first ones stay: they are why it went wrong.
-    let _ = work.failures.push(Failure { peer, cause });
 }
 
 const fn why(error: &VerifyError) -> Cause {

@@ -9,3 +9,4 @@ pub mod origin;
 pub mod pair;
 pub mod shared;
 pub mod site;
+pub mod tables;

@@ -1,29 +1,14 @@
 //! The table of the 28 functions in `docs/API.md`: what it names is there.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// All that stands in the files of a folder, tests or not.
-fn sources(folder: &Path) -> String {
-    let mut entries: Vec<PathBuf> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    entries.sort();
-    entries
-        .iter()
-        .map(|path| if path.is_dir() { sources(path) } else { fs::read_to_string(path).unwrap() })
-        .collect()
-}
-
-/// What stands between backticks.
-fn quoted(cell: &str) -> impl Iterator<Item = &str> {
-    cell.split('`').skip(1).step_by(2)
-}
+use peerdist_tests::tables::{cells, quoted, sources};
 
 /// What a row says that is not so.
 fn complaints(row: &str, sources: &str) -> Vec<String> {
     let mut complaints = Vec::new();
-    let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-    let [_, number, function, here, tested, _] = cells[..] else {
+    let [number, function, here, tested] = cells(row)[..] else {
         return vec![format!("{row}: not four cells")];
     };
     for name in quoted(here).filter_map(|name| name.strip_prefix("Api::")) {

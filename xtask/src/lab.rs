@@ -255,14 +255,26 @@ impl Drop for Lab {
     }
 }
 
-/// Removes namespaces of processes that were ended before they could.
+/// Removes namespaces, disks and folders of processes that were ended before they could.
 fn remove_abandoned() {
-    let Ok((true, list)) = output(Command::new("ip").args(["netns", "list"])) else { return };
-    for name in list.lines().filter_map(|line| line.split_whitespace().next()) {
-        let owner =
-            name.strip_prefix("peerdist-").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-        if owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
-            _ = output(Command::new("ip").args(["netns", "delete", name]));
+    let is_gone =
+        |owner: &str| owner.parse::<u32>().is_ok_and(|owner| !Path::new(&format!("/proc/{owner}")).exists());
+    if let Ok((true, list)) = output(Command::new("ip").args(["netns", "list"])) {
+        for name in list.lines().filter_map(|line| line.split_whitespace().next()) {
+            let owner = name.strip_prefix("peerdist-").and_then(|rest| rest.split('-').next());
+            if owner.is_some_and(is_gone) {
+                _ = output(Command::new("ip").args(["netns", "delete", name]));
+            }
+        }
+    }
+    let folders = fs::read_dir(target_dir()).into_iter().flatten().flatten().map(|entry| entry.path());
+    for folder in folders {
+        let name = folder.file_name().and_then(|name| name.to_str());
+        if name.and_then(|name| name.strip_prefix("net-")).is_some_and(is_gone) {
+            // Those without a disk of their own are not mounted, which is not worth a word.
+            let disks = fs::read_dir(&folder).into_iter().flatten().flatten();
+            disks.for_each(|disk| _ = output(Command::new("umount").arg("-l").arg(disk.path())));
+            _ = fs::remove_dir_all(&folder);
         }
     }
 }

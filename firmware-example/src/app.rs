@@ -141,11 +141,6 @@ impl App {
         &self.config
     }
 
-    /// How its node is set.
-    pub fn node_config(&self) -> node::Config {
-        node_config(&self.config, &self.start)
-    }
-
     /// Whether the cable was in when that was told last.
     pub fn has_link(&self) -> bool {
         self.address.has_link()

@@ -20,6 +20,7 @@ use static_cell::ConstStaticCell;
 
 use super::faults;
 use crate::app::{self, App, Peer};
+use crate::config::Config;
 use crate::log::log;
 use crate::stack::{Stack, StackError};
 use crate::start::Start;
@@ -76,7 +77,7 @@ fn run() -> Result<Infallible, Problem> {
         Stack::new(clock::now(), address, &mut card, app.config().port, seed).map_err(Problem::Stack)?;
     let store = new_store(blocks)?;
     // Not in a static: the compiler would make it on the stack first, and have it twice.
-    let mut node = new_node(&app, store, entropy);
+    let mut node = new_node(app.config(), &start, store, entropy);
 
     let mut dog = Dog::start();
     loop {
@@ -120,8 +121,8 @@ fn new_store(blocks: Nor) -> Result<FlashAndRam<Nor>, Problem> {
 }
 
 #[inline(never)]
-fn new_node(app: &App, store: FlashAndRam<Nor>, entropy: Entropy) -> ThisPeer {
-    Node::new(app.node_config(), store, SoftCrypto, entropy)
+fn new_node(config: &Config, start: &Start, store: FlashAndRam<Nor>, entropy: Entropy) -> ThisPeer {
+    Node::new(app::node_config(config, start), store, SoftCrypto, entropy)
 }
 
 /// Sleeps until a frame comes or the clock ticks, which is at the latest a millisecond from now.

@@ -165,14 +165,13 @@ fn start(spawner: Spawner, p: Peripherals) -> Result<(), Problem> {
     let mut sheet = [0xff; SHEET_BYTES];
     // Of one that cannot be read, nothing is taken: it does not come to its end.
     let _ = Part::new(flash, SHEET).read(0, &mut sheet);
-    let (config, refused) = app::read_config(&sheet);
-    let node = node(flash, &config, &start, entropy)?;
+    static APP: StaticCell<RefCell<App>> = StaticCell::new();
+    let app = APP.init_with(|| RefCell::new(App::new(now(), start, app::read_config(&sheet))));
+    let node = node(flash, app.borrow().config(), &start, entropy)?;
     log!("{} blocks on flash", node.storage().blocks.count());
 
     static DRIVER: StaticCell<AppDriver> = StaticCell::new();
     let driver = DRIVER.init_with(|| Driver::new(node));
-    static APP: StaticCell<RefCell<App>> = StaticCell::new();
-    let app = APP.init_with(|| RefCell::new(App::new(now(), start, (config, refused))));
     let shared = Shared { driver, app, stack };
 
     static BUFFER: ConstStaticCell<[u8; MIN_BUFFER]> = ConstStaticCell::new([0; MIN_BUFFER]);

@@ -616,7 +616,7 @@ where
         stream: StreamId,
         buf: &mut [u8],
     ) -> Result<usize, StreamError> {
-        let Self { streams, common, counters, downloads, config, service, .. } = self;
+        let Self { streams, common, counters, downloads, config, service, busy, .. } = self;
         let row = row(streams, stream).ok_or(StreamError)?;
         let result = match &mut row.role {
             Role::Fetch(peer) => Ok(peer.poll(buf)),
@@ -625,9 +625,14 @@ where
                 let max_info = config.content_information;
                 Ok(download.map_or(0, |download| download.poll_origin(origin, max_info, buf)))
             }
-            Role::Offers(stream) if P::OFFERS => Ok(service
-                .offers()
-                .map_or(0, |client| stream.poll(&client, config.port, &common.storage, buf))),
+            Role::Offers(stream) if P::OFFERS => service.offers().map_or(Ok(0), |mut client| {
+                let sent = stream.poll(&client, config.port, &common.storage, buf);
+                sent.map_err(|failure| {
+                    client.failed(now, &config.hosted_caches, failure, &mut common.storage);
+                    *busy = true;
+                    StreamError
+                })
+            }),
             Role::Serve(upload) if P::SERVES => {
                 let waited = !upload.wants_input();
                 let result = upload.poll(now, &mut common.storage, &mut counters.serve, buf);

@@ -103,10 +103,17 @@ impl OfferStream {
         true
     }
 
-    /// What is still to be sent, into `buf`; the message says that blocks are served at `port`.
-    pub fn poll(&mut self, client: &Client<'_>, port: u16, infos: &dyn InfoStore, buf: &mut [u8]) -> usize {
-        let Some(sent) = self.sent else { return 0 };
-        let Some((path, body)) = client.message(infos) else { return 0 };
+    /// What is still to be sent, into `buf`; the message says that blocks are served at `port`. Where it cannot be read
+    /// to its end any more, the connection is of no use.
+    pub fn poll(
+        &mut self,
+        client: &Client<'_>,
+        port: u16,
+        infos: &dyn InfoStore,
+        buf: &mut [u8],
+    ) -> Result<usize, Failure> {
+        let Some(sent) = self.sent else { return Ok(0) };
+        let (path, body) = client.message(infos).ok_or(Failure::Unreadable)?;
         let mut head = [0; HEAD_BYTES];
         let mut writer = Writer::new(&mut head);
         // There is room for any address.
@@ -118,22 +125,25 @@ impl OfferStream {
         let _ = http::emit_content_length(&mut writer, body);
         let _ = http::emit_head_end(&mut writer);
         let head = writer.finish();
+        let end = body.saturating_add(head.len() as u64);
         let mut at = sent;
         let mut len = 0usize;
-        while let Some(room) = buf.get_mut(len..).filter(|room| !room.is_empty()) {
+        while at < end
+            && let Some(room) = buf.get_mut(len..).filter(|room| !room.is_empty())
+        {
             let some =
                 match usize::try_from(at).ok().and_then(|at| head.get(at..)).filter(|it| !it.is_empty()) {
                     Some(left) => copy(room, left),
                     None => client.read_message(port, infos, at.saturating_sub(head.len() as u64), room),
                 };
             if some == 0 {
-                break;
+                return Err(Failure::Unreadable);
             }
             len = len.saturating_add(some);
             at = at.saturating_add(some as u64);
         }
-        self.sent = (at < body.saturating_add(head.len() as u64)).then_some(at);
-        len
+        self.sent = (at < end).then_some(at);
+        Ok(len)
     }
 
     /// Takes bytes from the hosted cache. Returns how many were used, and what came of the message once that is
@@ -166,7 +176,7 @@ impl OfferStream {
     pub fn handle_eof(&mut self, now: Instant) -> Option<Result<ResponseCode, Failure>> {
         let result = match self.conn.handle_eof() {
             Ok(Some(Event::End)) => self.result(),
-            _ => Err(Failure::Unreachable),
+            _ => Err(Failure::Lost),
         };
         self.end(now, result)
     }

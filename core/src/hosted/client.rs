@@ -45,6 +45,10 @@ pub const REST: Duration = Duration::from_secs(30);
 /// How long one rests that wants to know who we are (3.2.5.3), which we cannot tell.
 pub const LONG_REST: Duration = Duration::from_secs(600);
 
+/// How often a segment is offered to those who do not take the message that it is in, before it is forgotten: it
+/// keeps back others.
+pub const TRIES: u8 = 3;
+
 /// A hosted cache, and where it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -70,8 +74,10 @@ pub type Places = Vec<Place, HOSTED_CACHES>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Failure {
-    /// No connection came about, or it was lost.
+    /// No connection came about.
     Unreachable,
+    /// The connection was lost.
+    Lost,
     /// No response came until the message expired (3.2.6).
     Expired,
     /// It wants to know who we are (401: SPNEGO, 2.1), which is not supported.
@@ -80,18 +86,33 @@ pub enum Failure {
     Status(u16),
     /// What came is no response (3.2.5.5).
     BadResponse,
+    /// It is ours: what describes the segment cannot be read any more.
+    Unreadable,
+}
+
+impl Failure {
+    /// How many of the [`TRIES`] of what is in the message that costs: none, where the message is not to blame.
+    const fn tries(self) -> u8 {
+        match self {
+            Self::Unreachable | Self::Unauthorized | Self::Status(503) => 0,
+            Self::Lost | Self::Expired | Self::Status(_) | Self::BadResponse => 1,
+            Self::Unreadable => TRIES,
+        }
+    }
 }
 
 impl core::fmt::Display for Failure {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Unreachable => f.write_str("cannot be reached, or the connection was lost"),
+            Self::Unreachable => f.write_str("cannot be reached"),
+            Self::Lost => f.write_str("the connection was lost"),
             Self::Expired => f.write_str("no response in time"),
             Self::Unauthorized => {
                 f.write_str("it asks for authentication (401, Negotiate), which is not supported")
             }
             Self::Status(code) => write!(f, "it answers with status {code}"),
             Self::BadResponse => f.write_str("its answer is no response to an offer"),
+            Self::Unreadable => f.write_str("what describes a segment cannot be read any more"),
         }
     }
 }
@@ -114,7 +135,8 @@ pub struct Counters {
     pub failed: u32,
     /// Blocks that cannot be offered: of an algorithm or a version that the hosted caches have no message for.
     pub unusable: u32,
-    /// Segments that were forgotten before they were offered, for want of room.
+    /// Segments that were forgotten before they were offered: for want of room, since they failed too often, or
+    /// since nothing describes them any more.
     pub forgotten: u32,
 }
 
@@ -235,7 +257,7 @@ impl Client<'_> {
     pub fn work(&mut self, now: Instant, places: &Places, infos: &mut dyn InfoStore) -> bool {
         if self.state.request.is_some_and(|request| request.until.is_some_and(|until| until <= now)) {
             // 3.2.6: the outstanding request MUST be removed.
-            self.failed(now, places, Failure::Expired);
+            self.failed(now, places, Failure::Expired, infos);
         }
         if self.state.request.is_none() && self.state.after <= now {
             let rests = self.state.rests;
@@ -269,11 +291,20 @@ impl Client<'_> {
             };
     }
 
-    /// The message under way was not taken: whom it went to rests, and what was in it is news again.
-    pub fn failed(&mut self, now: Instant, places: &Places, failure: Failure) {
+    /// The message under way was not taken: whom it went to rests, unless the fault is ours, and what was in it is news
+    /// again, but not for ever.
+    pub fn failed(&mut self, now: Instant, places: &Places, failure: Failure, infos: &mut dyn InfoStore) {
         let Some(request) = self.state.request.take() else { return };
         bump(&mut self.state.counters.failed, 1);
-        self.news.iter_mut().for_each(News::not_taken);
+        for row in self.news.iter_mut().filter(|row| row.sent().is_some()) {
+            if row.not_taken(failure.tries()) {
+                bump(&mut self.state.counters.forgotten, 1);
+                row.clear(infos);
+            }
+        }
+        if failure == Failure::Unreadable {
+            return;
+        }
         // 3.2.5.3 has it sent again with SPNEGO: without that, it would be in vain each time.
         let rest = if failure == Failure::Unauthorized { LONG_REST } else { REST };
         if let Some(rests) = self.state.rests.get_mut(usize::from(request.to)) {

@@ -93,7 +93,10 @@ where
         }
         let result = match is_end {
             true => offers.handle_eof(now),
-            false => (!offers.is_idle()).then_some(Err(Failure::Unreachable)),
+            false => (!offers.is_idle()).then_some(Err(match offers.is_connected() {
+                true => Failure::Lost,
+                false => Failure::Unreachable,
+            })),
         };
         if is_end {
             stream.dismiss(Due::Close);
@@ -113,7 +116,7 @@ where
         let Some(mut offers) = service.offers() else { return };
         match result {
             Some(Ok(code)) => offers.answered(now, code, &mut common.storage),
-            Some(Err(failure)) => offers.failed(now, &config.hosted_caches, failure),
+            Some(Err(failure)) => offers.failed(now, &config.hosted_caches, failure, &mut common.storage),
             None => {}
         }
         self.busy = true;

@@ -193,6 +193,11 @@ fn give(hosted: &HostedArgs, station: &mut Station) -> Result<(), Failure> {
             "hosted caches were not offered {blocks} blocks: they have no message for them, or there was no room to describe them"
         ));
     }
+    if let Some(segments) = counters.map(|it| it.forgotten).filter(|segments| *segments > 0) {
+        tell(&format!(
+            "hosted caches were not offered {segments} segments: there were too many, or nobody took them"
+        ));
+    }
     Ok(())
 }
 

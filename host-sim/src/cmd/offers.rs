@@ -139,7 +139,7 @@ impl HostedArgs {
         };
         let (address, mut why) = (failure.0, failure.1.to_string());
         let number = self.hosted.iter().zip(0u8..).find(|(named, _)| named.address == address);
-        if let (Offers::Unreachable, Some((_, number))) = (failure.1, number)
+        if let (Offers::Unreachable | Offers::Lost, Some((_, number))) = (failure.1, number)
             && let Some(trouble) = station.driver.origins().take_offers_trouble(number)
         {
             why = trouble.error.to_string();

@@ -28,6 +28,7 @@ fn failure() -> Failure {
         1 => Failure::Unauthorized,
         2 => Failure::Status(unknown_u32() as u16),
         3 => Failure::BadResponse,
+        4 => Failure::Unreadable,
         _ => Failure::Expired,
     }
 }
@@ -47,7 +48,7 @@ pub(crate) fn hosted_client(input: &[u8], output: &mut [u8]) {
             1 => keep(client.work(now(), &places, store)),
             2 => client.answered(now(), ResponseCode::Interested, store),
             3 => client.answered(now(), ResponseCode::Ok, store),
-            4 => client.failed(now(), &places, failure()),
+            4 => client.failed(now(), &places, failure(), store),
             5 => keep(client.has_news()),
             6 => {
                 let descriptor = input.first_chunk().and_then(|bytes| Descriptor::parse(bytes).ok());

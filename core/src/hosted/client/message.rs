@@ -9,13 +9,17 @@ use crate::store::InfoStore;
 use zeroize::Zeroizing;
 
 impl Client<'_> {
-    /// The path that the message goes to, and how many bytes it has; `None` without one.
+    /// The path that the message goes to, and how many bytes it has; `None` without one, or if what it is about cannot
+    /// be read any more.
     pub(crate) fn message(&self, infos: &dyn InfoStore) -> Option<(&'static str, u64)> {
         let request = self.state.request.as_ref()?;
         let len = match request.what {
             What::Batch(count) => u64::from(count).saturating_mul(DESCRIPTOR_BYTES as u64),
             What::Initial => self.segment()?.id().len() as u64,
-            What::Described => infos.info_len(self.segment()?.info?).saturating_add(TAG_BYTES as u64),
+            What::Described => {
+                let len = Some(infos.info_len(self.segment()?.info?)).filter(|len| *len > 0)?;
+                len.saturating_add(TAG_BYTES as u64)
+            }
         };
         Some((request.what.version().path(), len.saturating_add(OPENING_BYTES as u64)))
     }

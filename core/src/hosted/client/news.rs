@@ -1,6 +1,6 @@
 //! Of which segments blocks came from an origin that were not offered yet.
 
-use super::{Client, Places, bump};
+use super::{Client, Places, TRIES, bump};
 use crate::content::{EndForm, Info, InfoSource, Segment, SegmentId};
 use crate::crypto::HashAlgorithm;
 use crate::hosted::wire::{ContentTag, Descriptor, ID_BYTES, Version};
@@ -37,6 +37,8 @@ pub(super) struct Fresh {
     /// Blocks that came and were not offered, and of these, those that the message under way offers.
     fresh: u32,
     sent: u32,
+    /// How often it was not taken since it was last.
+    tries: u8,
     /// When the last one came.
     moved: Instant,
 }
@@ -95,17 +97,18 @@ impl News {
         let Some(segment) = &mut self.segment else { return false };
         let taken = core::mem::take(&mut segment.sent);
         segment.fresh = segment.fresh.saturating_sub(taken);
+        segment.tries = 0;
         if segment.fresh == 0 {
             self.clear(infos);
         }
         taken > 0
     }
 
-    /// The message was not taken.
-    pub(super) fn not_taken(&mut self) {
-        if let Some(segment) = &mut self.segment {
-            segment.sent = 0;
-        }
+    /// The message that it is part of was not taken, which costs so many tries; whether none is left.
+    pub(super) fn not_taken(&mut self, tries: u8) -> bool {
+        let Some(segment) = &mut self.segment else { return false };
+        (segment.sent, segment.tries) = (0, segment.tries.saturating_add(tries));
+        segment.tries >= TRIES
     }
 
     /// Frees the row.
@@ -194,6 +197,7 @@ impl Client<'_> {
             info,
             fresh: 1,
             sent: 0,
+            tries: 0,
             moved: now,
         });
     }
@@ -209,9 +213,19 @@ impl Client<'_> {
         let free = self.news.iter_mut().find(|row| row.segment.is_none());
         let is_room = free.is_some();
         free.into_iter().for_each(|row| {
-            let (info, sent, moved) = (None, 0, now);
-            row.segment =
-                Some(Fresh { id, algorithm, segment_bytes, block_bytes, tag, info, fresh, sent, moved });
+            let (info, sent, tries, moved) = (None, 0, 0, now);
+            row.segment = Some(Fresh {
+                id,
+                algorithm,
+                segment_bytes,
+                block_bytes,
+                tag,
+                info,
+                fresh,
+                sent,
+                tries,
+                moved,
+            });
         });
         is_room
     }

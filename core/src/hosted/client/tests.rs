@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use super::{
     Came, Client, Counters, Duration, Failure, Instant, LONG_REST, News, Place, Places, REST, ResponseCode,
-    SHORT_INTERVAL, SocketAddr, State, Version, poll_timeout,
+    SHORT_INTERVAL, SocketAddr, State, TRIES, Version, poll_timeout,
 };
 use crate::content::segmenter::{SegmentLen, Segmentation};
 use crate::content::{Info, SegmentId};
@@ -97,7 +97,7 @@ impl World {
         // In pieces of any size.
         for size in (1..).cycle() {
             let mut room = vec![0; size % 97 + 1];
-            match stream.poll(&client, 8_080, store, &mut room) {
+            match stream.poll(&client, 8_080, store, &mut room).unwrap() {
                 0 => break,
                 len => sent.extend_from_slice(&room[..len]),
             }
@@ -119,12 +119,16 @@ impl World {
                 Client { news, state }.answered(*now, code, store);
             }
             Some(Err(failure)) => {
-                let (now, places) = (self.now, self.places.clone());
-                self.client().failed(now, &places, failure);
+                self.fail(failure);
             }
             None => {}
         }
         result
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        let Self { news, state, store, places, now, .. } = self;
+        Client { news, state }.failed(*now, places, failure, store);
     }
 
     fn wakes(&self) -> Option<Instant> {
@@ -168,7 +172,8 @@ fn a_batched_offer() {
         id.as_bytes(),
     ];
     assert_eq!(body(&sent), expected.concat());
-    assert!(stream.poll(&world.client(), 80, &TestStore::new(vec![], vec![], vec![]), &mut [0; 9]) == 0);
+    let nothing = TestStore::new(vec![], vec![], vec![]);
+    assert_eq!(stream.poll(&world.client(), 80, &nothing, &mut [0; 9]), Ok(0));
     assert_eq!(world.answer(&mut stream, &response(0)), Some(Ok(ResponseCode::Ok)));
     assert!(!world.client().has_news());
     assert!(stream.is_idle() && stream.keeps_open());
@@ -326,7 +331,7 @@ fn the_connection_ends() {
     let (mut stream, _) = world.carry();
     let (used, result) = stream.handle(NOW, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\0");
     assert!(used > 0 && result.is_none());
-    assert_eq!(stream.handle_eof(NOW), Some(Err(Failure::Unreachable)));
+    assert_eq!(stream.handle_eof(NOW), Some(Err(Failure::Lost)));
     assert_eq!(stream.handle_eof(NOW), None, "it is told once");
 }
 
@@ -366,10 +371,74 @@ fn each_gets_what_it_can_take() {
     let (mut stream, _) = world.carry();
     assert_eq!(world.answer(&mut stream, b"HTTP/1.1 503 No\r\n\r\n"), None);
     assert_eq!(stream.handle_eof(world.now), Some(Err(Failure::Status(503))));
-    let (now, places) = (world.now, world.places.clone());
-    world.client().failed(now, &places, Failure::Status(503));
+    world.fail(Failure::Status(503));
     assert_eq!((world.work(), world.wakes()), (false, Some(NOW + REST)), "the other one is awake");
     assert!(world.client().has_news());
     assert!(world.after(REST));
     assert_eq!(world.state.waits_for(), Some(1));
+}
+
+/// What cannot be read any more is nobody's fault but ours: it is forgotten, before its message and in the middle, and
+/// the next one goes to the same hosted cache.
+#[test]
+fn what_describes_a_segment_is_gone() {
+    for sent in [0, 250] {
+        let contents = [blocks(3), blocks(2)];
+        let mut world = World::new(&contents[0], 4, &[v1()]);
+        world.came(0);
+        assert!(world.work());
+        let (mut stream, _) = world.carry();
+        world.info = world.store.create_info().unwrap();
+        world.store.append_info(world.info, &contents[1]).unwrap();
+        let next = world.came(0);
+        assert_eq!(world.answer(&mut stream, &response(1)), Some(Ok(ResponseCode::Interested)));
+        assert!(stream.begin());
+        world.state.carried(world.now);
+        let World { news, state, store, .. } = &mut world;
+        let info = news[0].segment.as_ref().unwrap().info.unwrap();
+        let client = Client { news, state };
+        assert_eq!(stream.poll(&client, 80, store, &mut vec![0; sent]), Ok(sent));
+        store.remove_info(info);
+        assert_eq!(stream.poll(&client, 80, store, &mut [0; 1_000]), Err(Failure::Unreadable));
+        world.fail(Failure::Unreadable);
+        let Counters { failed, forgotten, .. } = world.state.counters;
+        assert_eq!((failed, forgotten, world.state.poll_failure()), (1, 1, None));
+        world.now += SECOND;
+        assert!(world.work());
+        let (_, sent) = world.carry();
+        assert!(body(&sent).ends_with(next.as_bytes()));
+    }
+}
+
+/// Who cannot be reached is offered the same for ever; what is refused, or breaks the connection, goes after a few
+/// times.
+#[test]
+fn what_fails_again_and_again_is_forgotten() {
+    for (failure, forgets) in [
+        (Failure::Unreachable, false),
+        (Failure::Unauthorized, false),
+        (Failure::Status(503), false),
+        (Failure::Status(400), true),
+        (Failure::BadResponse, true),
+        (Failure::Lost, true),
+    ] {
+        let mut world = World::new(&blocks(3), 4, &[v1()]);
+        world.came(0);
+        assert!(world.after(SECOND));
+        world.fail(failure);
+        assert!(world.after(LONG_REST));
+        let (mut stream, _) = world.carry();
+        world.came(0);
+        // What is taken counts from the beginning again.
+        world.answer(&mut stream, &response(0));
+        for tries in 1..=2 * TRIES {
+            assert!(world.after(LONG_REST), "{failure:?}");
+            world.fail(failure);
+            let is_over = forgets && tries == TRIES;
+            assert_eq!((world.client().has_news(), world.state.counters.forgotten > 0), (!is_over, is_over));
+            if is_over {
+                break;
+            }
+        }
+    }
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::hosted::client::{self, Failure, INTERVAL, REST};
-use crate::node::{Offering, Purpose};
+use crate::node::{Offering, Purpose, StreamError};
+use crate::store::{InfoId, InfoStore as _};
 
 type Offers = Office<Offering<4>>;
 
@@ -108,6 +109,32 @@ fn what_came_waits_for_a_hosted_cache() {
     assert_eq!(office.counters().messages, 1);
 }
 
+/// What describes a segment cannot be read any more: its connection is reset in the middle of the message, and the next
+/// segment is offered at once.
+#[test]
+fn a_message_that_cannot_be_read() {
+    let mut office = Offers::with_config(with_caches(&[v1()]), 8);
+    let mut buf = [0; 4_096];
+    office.fill(OFFERS, &content());
+    let now = office.now + INTERVAL;
+    let node = &mut office.clients[OFFERS - 1];
+    let Some(Output::Connect { stream, .. }) = node.poll_output(now, &mut buf) else { panic!() };
+    node.handle_input(now, Input::Connected { stream });
+    assert!(node.poll_stream(now, stream, &mut buf).unwrap() > 0);
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\0\0\0\x01\x01";
+    node.handle_input(now, Input::Data { stream, data: answer });
+    assert!(node.poll_output(now, &mut buf).is_none(), "it is kept for what was asked for");
+    assert_eq!(node.poll_stream(now, stream, &mut buf[..250]), Ok(250));
+    (0..=u8::MAX).for_each(|id| node.storage_mut().remove_info(InfoId(id)));
+    assert_eq!(node.poll_stream(now, stream, &mut buf), Err(StreamError));
+    assert_eq!(node.poll_timeout(now), Some(now));
+    assert!(node.poll_output(now, &mut buf).is_none() && !node.offers().unwrap().has_news());
+    office.fill(OFFERS, &[1; 70_000]);
+    office.now = now;
+    office.run(2);
+    assert_eq!(office.offering().state.counters.messages, 3);
+}
+
 /// 3.2.2, 3.2.6: a message without a response is dropped when it expires, and what comes to it after that counts for
 /// nothing.
 #[test]
@@ -192,7 +219,7 @@ fn a_kept_connection_may_be_gone() {
     node.handle_input(now, Input::Connected { stream: second });
     assert_eq!(node.poll_stream(now, second, &mut buf), Ok(sent));
     node.handle_input(now, Input::Eof { stream: second });
-    assert_eq!(node.offers().unwrap().state.poll_failure(), Some((address(CACHE), Failure::Unreachable)));
+    assert_eq!(node.offers().unwrap().state.poll_failure(), Some((address(CACHE), Failure::Lost)));
 }
 
 /// An application may close a content in the call after it has added the last of it.

@@ -38,6 +38,7 @@ use crate::store::{Storage, StoreError};
 use crate::time::{Duration, Instant, earliest};
 
 use downloads::Place;
+use offers::told;
 pub use service::{ClientOnly, Hosted, HostedCache, Offering, Service, Serving};
 
 /// Reads of the application at once, until it has ended them: what downloads leave of [`READS`].
@@ -715,8 +716,6 @@ where
 
     /// Closes a content (PeerDistClientCloseContent).
     pub fn close_content(&mut self, content: ContentHandle) -> Result<(), ApiError> {
-        // What came of it is known here for the last time.
-        self.take_came(self.worked);
         self.client.close_content(content, &mut self.common.lend())
     }
 
@@ -787,7 +786,9 @@ where
         offset: u64,
         bytes: &[u8],
     ) -> Result<(usize, crate::api::client::Added), ApiError> {
-        self.client.add_data(&mut self.common.lend(), content, offset, bytes)
+        let Self { service, config, common, client, .. } = self;
+        let mut parts = Parts { told: told(service, config), ..common.lend() };
+        client.add_data(&mut parts, content, offset, bytes)
     }
 
     /// Refuses the application's reads beyond [`APPLICATION_READS`]: each may need room for its

@@ -6,23 +6,23 @@
 
 use core::ops::Range;
 
-use heapless::{Deque, Vec};
+use heapless::Vec;
 use rand_core::CryptoRng;
 
 pub use super::error::{Added, ApiError, ReadError};
 use crate::content::{HodCheck, Info, InfoError, Segment, v2};
 use crate::crypto::{CipherAlgorithm, Crypto};
 use crate::fetch::{Failures, Fetch, Job, Source};
+use crate::hosted::client::Came;
 use crate::limits::rows;
 use crate::store::verify::Expected;
-use crate::store::{BlockId, InfoId, InfoView, Label, Storage, Stored};
+use crate::store::{BlockId, InfoId, InfoStore, InfoView, Label, Storage, Stored};
 use crate::time::Duration;
 use anywhere::Settling;
 use intakes::Inflow;
 use reads::{Ended, Read};
 
 pub mod anywhere;
-mod came;
 mod information;
 mod intakes;
 mod local;
@@ -52,9 +52,6 @@ const HOD_STEP: u32 = 64;
 /// Few enough that searching costs little beside hashing a block; as many as a download works on at
 /// a time.
 pub const NEAR_SEGMENTS: u32 = 256;
-
-/// Blocks from origins that are told of together.
-const CAME: usize = rows(8, 4);
 
 /// What a read waits for by default (PEERDIST_READ_TIMEOUT_DEFAULT).
 pub const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -173,8 +170,6 @@ pub struct Client {
     parted: bool,
     /// Whether a block has come whole from an origin since reads were looked at.
     fresh: bool,
-    /// Blocks that came whole from an origin, which nobody was told of: where they begin.
-    came: Deque<(ContentHandle, u64), CAME>,
     /// Whether a flush may find what it did not: a block that nobody reads any more, or one with a new label.
     flushable: bool,
     /// Bytes that applications added, of blocks that were given up: others have them, or nothing describes them.
@@ -238,6 +233,14 @@ pub struct Parts<'a> {
     pub jobs: &'a mut [Job],
     /// How data from the origin is sealed.
     pub cipher: CipherAlgorithm,
+    /// Who is told of each block that has come whole from an origin.
+    pub told: Option<&'a mut dyn Told>,
+}
+
+/// Who is told of blocks that come from origins, to offer them to others.
+pub trait Told {
+    /// One has, and is in the store.
+    fn came(&mut self, came: &Came<'_>, infos: &mut dyn InfoStore);
 }
 
 impl Client {
@@ -265,7 +268,6 @@ impl Client {
             next_settled: 0,
             parted: false,
             fresh: false,
-            came: Deque::new(),
             flushable: false,
             given_up: 0,
             freed: false,

@@ -66,7 +66,12 @@ impl World {
     fn with<T>(&mut self, run: impl FnOnce(&mut Download, &mut Client, &mut Parts<'_>, Instant) -> T) -> T {
         let Self { now, download, client, fetch, jobs, store, .. } = self;
         let (crypto, rng, cipher) = (&mut SoftCrypto, &mut Fixed(4), CipherAlgorithm::Aes128);
-        run(download, client, &mut Parts { storage: store, crypto, rng, fetch, jobs, cipher }, *now)
+        run(
+            download,
+            client,
+            &mut Parts { storage: store, crypto, rng, fetch, jobs, cipher, told: None },
+            *now,
+        )
     }
 
     fn need(&mut self) -> Option<Need> {

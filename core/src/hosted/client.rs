@@ -155,6 +155,10 @@ pub struct State {
     failure: Option<(SocketAddr, Failure)>,
     /// Before then, no message is sent.
     after: Instant,
+    /// When it was moved on last: what comes has come then.
+    worked: Instant,
+    /// Whether there are hosted caches of version 1.0, for which segments are described.
+    describes: bool,
     /// What happened so far.
     pub counters: Counters,
 }
@@ -204,6 +208,8 @@ impl Default for State {
             rests: [Instant::ZERO; HOSTED_CACHES],
             failure: None,
             after: Instant::ZERO,
+            worked: Instant::ZERO,
+            describes: false,
             counters: Counters::default(),
         }
     }
@@ -255,6 +261,8 @@ impl Client<'_> {
     /// Gives up a message that has expired; then makes the next, if it is time. Whether a message waits for a
     /// connection.
     pub fn work(&mut self, now: Instant, places: &Places, infos: &mut dyn InfoStore) -> bool {
+        self.state.worked = now;
+        self.state.describes = places.iter().any(|place| place.version == Version::V1);
         if self.state.request.is_some_and(|request| request.until.is_some_and(|until| until <= now)) {
             // 3.2.6: the outstanding request MUST be removed.
             self.failed(now, places, Failure::Expired, infos);

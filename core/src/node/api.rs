@@ -14,11 +14,10 @@ where
     /// The calls of the PeerDist API. Like every call that changes something, they want to be followed
     /// by draining: what has ended then is told by [`Api::poll_operation`].
     pub fn api(&mut self) -> Api<'_> {
-        // What the call before this one added: this one may close its content.
-        self.take_came(self.worked);
         let reads_left = self.reads_left();
-        let Self { application, common, client, busy, .. } = self;
-        Api::new(application.lend(), common.lend(), client, reads_left, busy)
+        let Self { application, common, client, busy, service, config, .. } = self;
+        let parts = Parts { told: told(service, config), ..common.lend() };
+        Api::new(application.lend(), parts, client, reads_left, busy)
     }
 }
 
@@ -28,6 +27,7 @@ where
     S: Storage,
     C: Crypto,
     R: CryptoRng,
+    P: Service,
     A: Application,
 {
     /// Does what operations wait for.
@@ -42,9 +42,10 @@ where
             }
         }
         let reads_left = self.reads_left();
-        let Self { application, common, client, busy, .. } = self;
+        let Self { application, common, client, busy, service, config, .. } = self;
         if let Some(tables) = application.tables() {
-            let more = Api::new(tables, common.lend(), client, reads_left, busy).work(now);
+            let parts = Parts { told: told(service, config), ..common.lend() };
+            let more = Api::new(tables, parts, client, reads_left, busy).work(now);
             self.busy |= more;
         }
     }

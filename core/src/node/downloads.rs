@@ -70,8 +70,6 @@ where
     }
 
     pub(super) fn drop_download(&mut self, id: DownloadId) {
-        // What came of it is known here for the last time.
-        self.take_came(self.worked);
         let Self { downloads, client, common, streams, .. } = self;
         let Some(place) = downloads.get_mut(usize::from(id.index)) else { return };
         if place.generation != id.generation {
@@ -89,7 +87,7 @@ where
 
     #[inline(never)]
     pub(super) fn handle_origin_data(&mut self, now: Instant, id: StreamId, data: &[u8]) -> usize {
-        let Self { streams, downloads, client, common, .. } = self;
+        let Self { streams, downloads, client, common, service, config, .. } = self;
         let Some(stream) = row(streams, id) else { return data.len() };
         let Role::Origin(index, origin) = &mut stream.role else { return data.len() };
         let Some(download) = downloads.get_mut(usize::from(*index)).and_then(Place::download) else {
@@ -97,7 +95,8 @@ where
             return data.len();
         };
         let asked = origin.want().is_some();
-        let used = download.handle_origin(now, origin, client, &mut common.lend(), data);
+        let mut parts = Parts { told: told(service, config), ..common.lend() };
+        let used = download.handle_origin(now, origin, client, &mut parts, data);
         let failed = origin.has_failed();
         if failed || (origin.want().is_none() && !(asked && origin.keeps_open())) {
             stream.dismiss(if failed { Due::Abort } else { Due::Close });

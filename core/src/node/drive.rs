@@ -218,7 +218,6 @@ where
         self.expire(now);
         self.worked = now;
         self.common.storage.set_time(now);
-        self.take_came(now);
         if let Some(server) = self.service.server_mut() {
             // What fetch is about to end is known here for the last time.
             let discovery = self.common.fetch.discovery();
@@ -240,7 +239,6 @@ where
                 self.busy |= pulls.work(now, &mut server, fetch, jobs, storage, crypto);
             }
             self.busy |= fetch.work(now, jobs, storage, crypto, rng);
-            self.take_came(now);
             self.work_offers(now);
             // A question without a connection to its peer does not keep back those that have one.
             let mut dial = now >= self.dial_after;
@@ -501,7 +499,7 @@ impl<S: Storage, C: Crypto, R: CryptoRng, const BLOCKS: usize> Common<S, C, R, B
     #[inline(never)]
     pub(super) fn lend(&mut self) -> Parts<'_> {
         let Self { storage, crypto, rng, fetch, jobs, cipher } = self;
-        Parts { storage, crypto, rng, fetch, jobs, cipher: *cipher }
+        Parts { storage, crypto, rng, fetch, jobs, cipher: *cipher, told: None }
     }
 
     /// Tells what came of a question, if it was one.

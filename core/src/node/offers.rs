@@ -1,9 +1,11 @@
 //! The node as a client of hosted caches: what came from an origin is offered (MS-PCHC 3.2).
 
 use super::*;
-use crate::hosted::client::{Failure, Place};
-use crate::hosted::wire::{ResponseCode, Version};
+use crate::api::client::Told;
+use crate::hosted::client::{Came, Failure, Place};
+use crate::hosted::wire::ResponseCode;
 use crate::offering::OfferStream;
+use crate::store::InfoStore;
 
 impl<S, C, R, const STREAMS: usize, const BLOCKS: usize, const DOWNLOADS: usize, P, A>
     Node<S, C, R, STREAMS, BLOCKS, DOWNLOADS, P, A>
@@ -14,17 +16,6 @@ where
     P: Service,
     A: Application,
 {
-    /// Notes what has come from origins.
-    pub(super) fn take_came(&mut self, now: Instant) {
-        if !P::OFFERS {
-            return;
-        }
-        let Self { service, client, common, config, .. } = self;
-        let Some(mut offers) = service.offers().filter(|_| !config.hosted_caches.is_empty()) else { return };
-        let describes = config.hosted_caches.iter().any(|place| place.version == Version::V1);
-        client.take_came(&mut common.lend(), &mut |came, infos| offers.came(now, came, describes, infos));
-    }
-
     /// Moves offers on: a message that waits gets a connection.
     #[inline(never)]
     pub(super) fn work_offers(&mut self, now: Instant) {
@@ -120,6 +111,17 @@ where
             None => {}
         }
         self.busy = true;
+    }
+}
+
+/// Who is told of what comes from origins, where it is offered to anybody.
+pub(super) fn told<'a, P: Service>(service: &'a mut P, config: &Config) -> Option<&'a mut dyn Told> {
+    if P::OFFERS && !config.hosted_caches.is_empty() { Some(service) } else { None }
+}
+
+impl<P: Service> Told for P {
+    fn came(&mut self, came: &Came<'_>, infos: &mut dyn InfoStore) {
+        self.offers().into_iter().for_each(|mut offers| offers.came(came, infos));
     }
 }
 

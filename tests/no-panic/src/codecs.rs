@@ -96,7 +96,6 @@ pub static ALL: &[Codec] = &[
     crate::hosted::hosted_server,
     machines::hosted_cache,
     crate::offering::hosted_client,
-    crate::offering::engine_tells_what_came,
     machines::offering,
     crate::api::api,
     #[cfg(feature = "control")]

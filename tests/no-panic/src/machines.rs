@@ -13,7 +13,7 @@ use core::convert::Infallible;
 use core::net::{IpAddr, SocketAddr};
 
 use heapless::{String, Vec};
-use peerdist_core::api::client::{Client, Completion, ContentHandle, Parts, Patience, ReadId};
+use peerdist_core::api::client::{Client, Completion, ContentHandle, Parts, Patience, ReadId, Told};
 use peerdist_core::api::waiting::{self, Waiting};
 use peerdist_core::bytes::Writer;
 use peerdist_core::content::publish::{v1, v2};
@@ -49,7 +49,7 @@ use rand_core::{TryCryptoRng, TryRng};
 
 use crate::codecs::{checksum, segments};
 use crate::hosted::offers;
-use crate::offering::places;
+use crate::offering::{Listener, places};
 use crate::{forget, keep, unknown, unknown_array, unknown_seal, unknown_u32, unknown_u64};
 
 pub(crate) type RamArrays = RamStore<[Page; 20], [Entry; 5], [u8; 700]>;
@@ -647,6 +647,7 @@ pub(crate) struct Machine {
     client: Client,
     entropy: Entropy,
     crypto: SoftCrypto,
+    listener: Listener,
 }
 
 impl Machine {
@@ -658,13 +659,15 @@ impl Machine {
             client: Client::new(1),
             entropy: Entropy,
             crypto: SoftCrypto,
+            listener: Listener,
         }
     }
 
     pub(crate) fn parts(&mut self) -> (&mut Client, Parts<'_>) {
-        let Self { store, fetch, jobs, client, entropy, crypto } = self;
+        let Self { store, fetch, jobs, client, entropy, crypto, listener } = self;
         let cipher = unknown_seal().algorithm;
-        (client, Parts { storage: store, crypto, rng: entropy, fetch, jobs, cipher })
+        let told: Option<&mut dyn Told> = if unknown() > 0 { Some(listener) } else { None };
+        (client, Parts { storage: store, crypto, rng: entropy, fetch, jobs, cipher, told })
     }
 }
 

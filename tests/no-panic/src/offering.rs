@@ -1,6 +1,6 @@
 //! The machine that offers to hosted caches, in the manner of [`machines`](crate::machines).
 
-use peerdist_core::api::client::Client as Engine;
+use peerdist_core::api::client::Told;
 use peerdist_core::content::{Info, SegmentId};
 use peerdist_core::hosted::client::{Came, Client, Failure, News, Place, Places, State, poll_timeout};
 use peerdist_core::hosted::wire::{Descriptor, ResponseCode, Version};
@@ -8,7 +8,7 @@ use peerdist_core::offering::OfferStream;
 use peerdist_core::store::{InfoId, InfoStore, InfoView};
 
 use crate::codecs::checksum;
-use crate::machines::{Machine, now, ram, unknown_address};
+use crate::machines::{now, ram, unknown_address};
 use crate::{forget, keep, unknown, unknown_array, unknown_u32};
 
 /// Any hosted caches.
@@ -88,16 +88,14 @@ fn came(client: &mut Client<'_>, id: &[u8], store: &mut dyn InfoStore) {
     let Ok(segment) = info.segment(&view, unknown_u32()) else { return };
     let Some(id) = SegmentId::from_slice(id) else { return };
     let came = Came { info: &info, info_id: source, segment: &segment, id, tag: unknown_array() };
-    client.came(now(), &came, unknown() > 0, store);
+    client.came(&came, store);
 }
 
-#[inline(never)]
-pub(crate) fn engine_tells_what_came(_: &[u8], _: &mut [u8]) {
-    let mut machine = Machine::new();
-    while unknown() > 0 {
-        let (client, mut parts): (&mut Engine, _) = forget(&mut machine).parts();
-        client.take_came(&mut parts, &mut |came, store| {
-            keep((came.id, came.tag, came.segment.offset(), came.info.range(), store.info_len(came.info_id)));
-        });
+/// Who is told of what comes.
+pub(crate) struct Listener;
+
+impl Told for Listener {
+    fn came(&mut self, came: &Came<'_>, store: &mut dyn InfoStore) {
+        keep((came.id, came.tag, came.segment.offset(), came.info.range(), store.info_len(came.info_id)));
     }
 }

@@ -1,9 +1,11 @@
 //! Blocks that are filled with data from the origin, in order.
 
 use super::{
-    Added, ApiError, Client, ContentHandle, DOWNLOAD_INTAKES, IDLE_INTAKE, INTAKES, Located, Parts, until,
+    Added, ApiError, Client, ContentHandle, DOWNLOAD_INTAKES, IDLE_INTAKE, INTAKES, Located, Parts, Told,
+    until,
 };
 use crate::crypto::Seal;
+use crate::hosted::client::{Came, DOWNLOAD_TAG};
 use crate::store::verify::{Intake, VerifyError};
 use crate::store::{ReserveError, Storage};
 use crate::time::Instant;
@@ -78,9 +80,11 @@ impl Client {
             Ok((used, false)) => Ok((used, Added::Partial)),
             Ok((used, true)) => {
                 self.fresh = true;
-                // Without room, who offers what came learns of one block less.
-                let _ = self.came.push_back((handle, begun));
                 self.label(parts.storage, handle, slot);
+                if let Some(told) = parts.told.take() {
+                    self.tell(parts, handle, begun, told);
+                    parts.told = Some(told);
+                }
                 Ok((used, Added::Committed))
             }
             Err(error) => {
@@ -91,6 +95,17 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Tells of a block that has come whole from an origin.
+    #[inline(never)]
+    fn tell(&self, parts: &mut Parts<'_>, handle: ContentHandle, start: u64, told: &mut dyn Told) {
+        let Ok(located) = self.locate(parts, handle, start) else { return };
+        let (Ok(complete), Some(content)) = (self.ready(handle), self.content(handle)) else { return };
+        let tag = if content.of_download { DOWNLOAD_TAG } else { content.tag };
+        let (info, info_id) = (&complete.info, complete.info_id);
+        let (segment, id) = (&located.segment, located.block.segment);
+        told.came(&Came { info, info_id, segment, id, tag }, parts.storage);
     }
 
     /// Drops what is incomplete of the block that begins at `start`: its source broke off.

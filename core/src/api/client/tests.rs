@@ -87,7 +87,7 @@ impl World {
     fn with<T>(&mut self, run: impl FnOnce(&mut Client, &mut Parts<'_>, &mut Waiting<'_>) -> T) -> T {
         let Self { client, fetch, jobs, store, pages, .. } = self;
         let (crypto, rng, cipher) = (&mut SoftCrypto, &mut Fixed(4), CipherAlgorithm::Aes128);
-        let mut parts = Parts { storage: store, crypto, rng, fetch, jobs, cipher };
+        let mut parts = Parts { storage: store, crypto, rng, fetch, jobs, cipher, told: None };
         run(client, &mut parts, &mut Waiting::new(pages))
     }
 

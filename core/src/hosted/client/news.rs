@@ -160,9 +160,10 @@ impl Fresh {
 }
 
 impl Client<'_> {
-    /// A block came from an origin. For hosted caches of version 1.0, if there are any, what `describes` its segment is
+    /// A block came from an origin. For hosted caches of version 1.0, if there are any, what describes its segment is
     /// copied.
-    pub fn came(&mut self, now: Instant, came: &Came<'_>, describes: bool, infos: &mut dyn InfoStore) {
+    pub fn came(&mut self, came: &Came<'_>, infos: &mut dyn InfoStore) {
+        let (now, describes) = (self.state.worked, self.state.describes);
         bump(&mut self.state.counters.blocks, 1);
         let same = |row: &&mut News| row.segment.as_ref().is_some_and(|segment| segment.id == came.id);
         if let Some(segment) = self.news.iter_mut().find(same).and_then(|row| row.segment.as_mut()) {

@@ -62,10 +62,10 @@ impl World {
         let info = Info::parse(&source).unwrap();
         let segment = info.segment(&source, index).unwrap();
         let name = segment.id(&mut SoftCrypto);
-        let describes = places.iter().any(|place| place.version == Version::V1);
+        (state.worked, state.describes) = (*now, places.iter().any(|place| place.version == Version::V1));
         let tag = *b"0123456789abcdef";
         let came = Came { info: &info, info_id: *id, segment: &segment, id: name, tag };
-        Client { news, state }.came(*now, &came, describes, store);
+        Client { news, state }.came(&came, store);
         name
     }
 

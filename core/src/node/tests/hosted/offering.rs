@@ -222,15 +222,15 @@ fn a_kept_connection_may_be_gone() {
     assert_eq!(node.offers().unwrap().state.poll_failure(), Some((address(CACHE), Failure::Lost)));
 }
 
-/// An application may close a content in the call after it has added the last of it.
+/// However much an application adds at once, and closes before the node does anything.
 #[test]
 fn what_an_application_closes_is_offered() {
     use crate::api::{SUPPORTED_VERSION, Tabled, UserId};
-    let content = content();
+    let content: Vec<u8> = (0..20u8).flat_map(|n| [n; 1 << 16]).collect();
     let tag = *b"a tag of 16 byte";
     let mut buf = [0; 4_096];
     let mut node: Node<_, _, _, 8, 4, 0, Offering<4>, Tabled<2, 1, 1, 1, 4, 128, 400>> =
-        Node::new(config(), store(8), SoftCrypto, Fixed(7));
+        Node::new(config(), store(20), SoftCrypto, Fixed(7));
     let instance = node.api().startup(SUPPORTED_VERSION, UserId(7)).unwrap();
     let handle = node.api().open_content(instance, tag, 0).unwrap();
     node.api().add_content_information(handle, &published_v1(&content)).unwrap();
@@ -241,9 +241,10 @@ fn what_an_application_closes_is_offered() {
     while node.api().poll_operation().is_none() {
         assert!(node.poll_output(NOW, &mut buf).is_none());
     }
-    node.api().add_data(handle, 0, &content).unwrap();
-    node.api().close_content(handle).unwrap();
-    assert_eq!(node.offers().unwrap().state.counters.blocks, 3);
+    let mut api = node.api();
+    api.add_data(handle, 0, &content).unwrap();
+    api.close_content(handle).unwrap();
+    assert_eq!(node.offers().unwrap().state.counters.blocks, 20);
     let Some(Output::Connect { stream, .. }) = node.poll_output(NOW, &mut buf) else { panic!() };
     let sent = node.poll_stream(NOW, stream, &mut buf).unwrap();
     assert!(buf[..sent].windows(tag.len()).any(|bytes| bytes == tag), "by the tag of the content");

@@ -17,7 +17,7 @@ use peerdist_sim::net::{cache, local};
 use peerdist_sim::scenario;
 use url::Url;
 
-use super::offers::{Giving, HostedArgs};
+use super::offers::{Giving, HostedArgs, Telling};
 use super::peer::{LimitArgs, warn_of_no_multicast};
 use super::wire::{self, Bind, WireArgs};
 use super::{Ending, Failure, bar, print, signals, tell};
@@ -124,7 +124,7 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
     args.hosted.secure(&mut station, || Arc::clone(&tls));
     let control = station.control();
     signals::on_end(move || control.stop());
-    let bar = bar::of_bytes(None);
+    let (bar, mut telling) = (bar::of_bytes(None), Telling::default());
     let mut failed = station.node.storage().blocks.counters().failed;
     while !tasks.iter().all(Task::is_over) {
         if station.is_stopped() {
@@ -155,14 +155,14 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
         let ended = tasks.iter_mut().fold(false, |ended, task| task.settle(&mut station) | ended);
         // Where there is no bar, nobody looks on.
         tasks.iter_mut().filter_map(Task::take_notice).for_each(|notice| bar.println(notice));
-        args.hosted.tell_failure(&mut station);
+        telling.failure(&args.hosted, &mut station);
         report::show(&bar, &tasks);
         if !(begun || ended) {
             station.wait(wait).map_err(|error| Failure(format!("waiting for the network: {error}")))?;
         }
     }
     bar.finish_and_clear();
-    give(&args.hosted, &mut station)?;
+    give(&args.hosted, &mut telling, &mut station)?;
     for task in tasks.iter().filter(|task| matches!(task.state, State::Done(_))) {
         directory.iter().for_each(|directory| cache::end(directory, &task.asked));
     }
@@ -176,14 +176,14 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
 }
 
 /// Gives hosted caches what they are offered, which nobody else has.
-fn give(hosted: &HostedArgs, station: &mut Station) -> Result<(), Failure> {
+fn give(hosted: &HostedArgs, telling: &mut Telling, station: &mut Station) -> Result<(), Failure> {
     let mut giving = Giving::new(station.now());
     while let Some(most) = giving.wait(station) {
         if station.is_stopped() {
             break;
         }
         let wait = station.poll(&mut |_| {});
-        hosted.tell_failure(station);
+        telling.failure(hosted, station);
         let wait = wait.map_or(most, |wait| wait.min(most));
         station.wait(Some(wait)).map_err(|error| Failure(format!("waiting for the network: {error}")))?;
     }

@@ -108,7 +108,7 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
             while let Some(client) = station.node.hosted().and_then(|state| state.poll_unreachable()) {
                 tell(&format!("client port unreachable: {client}; what it offers is given up"));
             }
-            Ok(false)
+            None
         })
     };
     let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(serve);

@@ -1,24 +1,22 @@
 //! The options by which a node uses hosted caches, and what is said of those that fail.
 
-use std::collections::HashMap;
+mod holdings;
+mod telling;
+
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peerdist_core::content::SegmentId;
-use peerdist_core::crypto::HashAlgorithm;
-use peerdist_core::hosted::client::{DOWNLOAD_TAG, Failure as Offers, HOSTED_CACHES, Place};
-use peerdist_core::hosted::wire::{Descriptor, ID_BYTES, Version};
-use peerdist_core::limits::BLOCK_BYTES;
-use peerdist_core::store::{BlockId, Store as _};
+use peerdist_core::hosted::client::{HOSTED_CACHES, Place};
+use peerdist_core::hosted::wire::Version;
 use peerdist_core::time::{Duration as CoreDuration, Instant};
-use peerdist_hal::file;
 use peerdist_hal::std::rustls::ClientConfig;
 use peerdist_hal::std::rustls::pki_types::ServerName;
 use peerdist_sim::net::station::{Hosting, Station};
 
-use super::{Failure, tell};
+use super::Failure;
+pub use holdings::Holdings;
+pub use telling::Telling;
 
 /// How long who is about to end gives a hosted cache what it was offered.
 const GIVING: CoreDuration = CoreDuration::from_secs(20);
@@ -31,7 +29,8 @@ const QUIET: CoreDuration = CoreDuration::from_secs(2);
 pub struct HostedArgs {
     /// Use this hosted cache and no peers: it is asked for blocks, and offered what comes from the origin
     ///
-    /// Several can be named: where one fails, the next one stands in. `HOST` and `http://HOST` are of version 2, on
+    /// Several can be named: where one fails, the next one stands in, and so does the next address of a name that has
+    /// several. `HOST` and `http://HOST` are of version 2, on
     /// port 80 where none is named; `https://HOST` takes offers of version 1 by TLS, on port 443, and has to prove
     /// that it is HOST.
     #[arg(long, value_name = "HOST[:PORT]", value_parser = parse)]
@@ -50,7 +49,8 @@ pub struct HostedArgs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Named {
     version: Version,
-    address: SocketAddr,
+    /// One at least, in the order of the system.
+    addresses: Vec<SocketAddr>,
     /// Whom it has to prove that it is.
     name: ServerName<'static>,
 }
@@ -73,14 +73,22 @@ fn parse(text: &str) -> Result<Named, String> {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let name =
         ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is not the name of a host"))?;
-    let address = match host.parse::<IpAddr>() {
-        Ok(ip) => SocketAddr::new(ip, port),
+    let mut addresses = Vec::new();
+    match host.parse::<IpAddr>() {
+        Ok(ip) => addresses.push(SocketAddr::new(ip, port)),
         Err(_) => {
-            let mut found = (host, port).to_socket_addrs().map_err(|error| error.to_string())?;
-            found.next().ok_or("the name has no address")?
+            for address in (host, port).to_socket_addrs().map_err(|error| format!("{host}: {error}"))? {
+                // A table of hosts may name one twice.
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
         }
-    };
-    Ok(Named { version, address, name })
+    }
+    if addresses.is_empty() {
+        return Err(format!("{host}: the name has no address"));
+    }
+    Ok(Named { version, addresses, name })
 }
 
 impl HostedArgs {
@@ -99,14 +107,16 @@ impl HostedArgs {
         self.any() && self.hosted.iter().all(|named| named.version == Version::V1)
     }
 
-    /// Our address, as the first of them sees it: where it finds what it was offered.
+    /// Our address, as the first of them sees it that there is a way to: where it finds what it was offered.
     pub fn ours(&self) -> Option<IpAddr> {
-        let to = self.hosted.first()?.address;
-        let any: IpAddr = if to.is_ipv4() { [0, 0, 0, 0].into() } else { [0u16; 8].into() };
-        let socket = UdpSocket::bind((any, 0)).ok()?;
-        // Nothing is sent: the system chooses the address from which it would be.
-        socket.connect(to).ok()?;
-        socket.local_addr().ok().map(|address| address.ip())
+        let ours = |to: &SocketAddr| {
+            let any: IpAddr = if to.is_ipv4() { [0, 0, 0, 0].into() } else { [0u16; 8].into() };
+            let socket = UdpSocket::bind((any, 0)).ok()?;
+            // Nothing is sent: the system chooses the address from which it would be.
+            socket.connect(to).ok()?;
+            socket.local_addr().ok().map(|address| address.ip())
+        };
+        self.hosted.iter().flat_map(|named| &named.addresses).find_map(ours)
     }
 
     /// How a station uses them.
@@ -114,105 +124,45 @@ impl HostedArgs {
         if self.hosted.len() > HOSTED_CACHES {
             return Err(Failure(format!("--hosted: {HOSTED_CACHES} hosted caches at most")));
         }
-        let places: Vec<Place> = self.hosted.iter().map(|named| named.place(self.hosted_port)).collect();
+        let places: Vec<Place> = self.places().into_iter().map(|(_, place)| place).collect();
         let with_peers = self.with_peers;
         Ok(if places.is_empty() { Hosting::Distributed } else { Hosting::At { places, with_peers } })
     }
 
-    /// Has the connections of a station that have to be secured be so.
-    pub fn secure(&self, station: &mut Station, tls: impl FnOnce() -> Arc<ClientConfig>) {
-        let secured = self.hosted.iter().zip(0u8..).filter(|(named, _)| named.version == Version::V1);
-        let secured: Vec<_> = secured.collect();
-        if secured.is_empty() {
-            return;
+    /// Where they are, and which one is there: each at its first address, and at more of them as long as there is room.
+    fn places(&self) -> Vec<(usize, Place)> {
+        let mut spare = HOSTED_CACHES.saturating_sub(self.hosted.len());
+        let mut places = Vec::new();
+        for (number, named) in self.hosted.iter().enumerate() {
+            let taken = named.addresses.len().min(1 + spare);
+            spare -= taken.saturating_sub(1);
+            let addresses = named.addresses.iter().take(taken);
+            places.extend(addresses.map(|address| (number, named.place(*address, self.hosted_port))));
         }
-        let tls = tls();
-        for (named, number) in secured {
-            station.driver.origins().secure_offers(number, tls.clone(), named.name.clone());
-        }
+        places
     }
 
-    /// Says which hosted cache has failed since the last time, and why.
-    pub fn tell_failure(&self, station: &mut Station) {
-        let Some(failure) = station.node.offers().and_then(|offers| offers.state.poll_failure()) else {
-            return;
-        };
-        let (address, mut why) = (failure.0, failure.1.to_string());
-        let number = self.hosted.iter().zip(0u8..).find(|(named, _)| named.address == address);
-        if let (Offers::Unreachable | Offers::Lost, Some((_, number))) = (failure.1, number)
-            && let Some(trouble) = station.driver.origins().take_offers_trouble(number)
-        {
-            why = trouble.error.to_string();
+    /// Has the connections of a station that have to be secured be so.
+    pub fn secure(&self, station: &mut Station, tls: impl FnOnce() -> Arc<ClientConfig>) {
+        let tls = std::cell::LazyCell::new(tls);
+        for ((named, place), number) in self.places().into_iter().zip(0u8..) {
+            if place.version == Version::V1 {
+                let name = self.hosted[named].name.clone();
+                station.driver.origins().secure_offers(number, (*tls).clone(), name);
+            }
         }
-        // An error of a connection that never came about names where to.
-        let why = why.strip_prefix(&format!("{address}: ")).unwrap_or(&why);
-        tell(&format!("hosted cache {address}: {why}; for now it is offered nothing"));
     }
 }
 
 impl Named {
-    fn place(&self, blocks: u16) -> Place {
+    fn place(&self, address: SocketAddr, blocks: u16) -> Place {
         match self.version {
-            Version::V1 => Place {
-                blocks: SocketAddr::new(self.address.ip(), blocks),
-                offers: self.address,
-                version: Version::V1,
-            },
-            Version::V2 => Place::v2(self.address),
-        }
-    }
-}
-
-/// What a cache has when its peer starts, to be offered to a hosted cache.
-pub struct Holdings(Vec<Descriptor>);
-
-impl Holdings {
-    /// What lies in the blocks of `cache`, by its segments: of each, as much as its last block tells.
-    pub fn of(cache: &Path) -> Result<Self, Failure> {
-        let blocks = file::committed(&cache.join("blocks"));
-        let blocks = blocks.map_err(|error| Failure(format!("--cache {error}")))?;
-        let mut last: HashMap<SegmentId, u32> = HashMap::new();
-        for BlockId { segment, index } in blocks.into_iter().filter(|it| !it.segment.is_unverifiable()) {
-            let known = last.entry(segment).or_default();
-            *known = index.max(*known);
-        }
-        // What has another length has no descriptor (2.2.1.5).
-        let known =
-            last.iter().filter_map(|(id, last)| Some(describe(id.as_bytes().try_into().ok()?, *last)));
-        Ok(Self(known.collect()))
-    }
-
-    /// Has as much of it offered as there is room for; whether anything was.
-    pub fn offer<const STREAMS: usize>(&mut self, station: &mut Station<STREAMS>) -> bool {
-        let (before, now) = (self.0.len(), station.now());
-        while let Some(mut descriptor) = self.0.pop() {
-            let last = descriptor.segment_bytes;
-            let block =
-                SegmentId::from_slice(&descriptor.segment).map(|segment| BlockId { segment, index: last });
-            let stored = block.and_then(|block| station.node.storage().find(&block));
-            // It may have gone meanwhile.
-            let Some(stored) = stored else { continue };
-            descriptor.segment_bytes = last.saturating_mul(BLOCK_BYTES).saturating_add(stored.plain_len);
-            if last == 0 {
-                // The only block of a segment, of either version.
-                descriptor.block_bytes = stored.plain_len;
+            Version::V1 => {
+                Place { blocks: SocketAddr::new(address.ip(), blocks), offers: address, version: Version::V1 }
             }
-            let Some(mut offers) = station.node.offers() else { break };
-            if !offers.here(now, &descriptor) {
-                descriptor.segment_bytes = last;
-                self.0.push(descriptor);
-                break;
-            }
+            Version::V2 => Place::v2(address),
         }
-        self.0.len() < before
     }
-}
-
-/// A segment by its name; instead of its size, the index of its last block, whose length is still to be found.
-fn describe(segment: [u8; ID_BYTES], last: u32) -> Descriptor {
-    // Where there is one block, that may be content information 2.0; a hosted cache cannot tell.
-    let algorithm = if last == 0 { HashAlgorithm::TruncatedSha512 } else { HashAlgorithm::Sha256 };
-    Descriptor { block_bytes: BLOCK_BYTES, segment_bytes: last, tag: DOWNLOAD_TAG, algorithm, segment }
 }
 
 /// Whether who is about to end still gives a hosted cache what it was offered.
@@ -235,18 +185,23 @@ impl Giving {
         let sent = station.driver.counters().sent;
         let places = station.node.config().hosted_caches.clone();
         let offers = station.node.offers()?;
-        let (news, counters) = (offers.has_news(), offers.state.counters);
-        if (sent, counters.messages) != self.seen {
-            (self.seen, self.moved) = ((sent, counters.messages), now);
+        let (news, under_way) = (offers.has_news(), offers.state.is_under_way());
+        let (rested, messages) = (offers.state.rested_at(&places), offers.state.counters.messages);
+        if (sent, messages) != self.seen {
+            (self.seen, self.moved) = ((sent, messages), now);
         }
-        // Nobody takes it before the time is over.
-        let in_vain = offers.state.rested_at(&places).is_none_or(|at| at > self.until);
+        let waits = if news { rested } else { None };
+        (!self.is_over(now, waits, under_way)).then_some(Duration::from_millis(100))
+    }
+
+    /// Whether there is nothing to wait for, where something `waits` for a hosted cache until that has rested.
+    fn is_over(&self, now: Instant, waits: Option<Instant>, under_way: bool) -> bool {
+        let (_, messages) = self.seen;
+        // Who has taken something may be back in time; who never has is not waited for.
+        let may = waits.is_some_and(|at| under_way || at <= now || at <= self.until && messages > 0);
         // Where nothing was offered, nobody comes for it.
-        let quiet = now >= self.moved + QUIET || counters.messages == 0;
-        if now >= self.until || (!news || in_vain) && quiet {
-            return None;
-        }
-        Some(Duration::from_millis(100))
+        let quiet = now >= self.moved + QUIET || messages == 0;
+        now >= self.until || !may && quiet
     }
 }
 
@@ -256,7 +211,7 @@ mod tests {
 
     fn parsed(text: &str) -> (Version, String) {
         let named = parse(text).expect(text);
-        (named.version, named.address.to_string())
+        (named.version, named.addresses[0].to_string())
     }
 
     #[test]
@@ -284,9 +239,50 @@ mod tests {
 
     #[test]
     fn where_each_version_serves_blocks() {
-        let of = |text| parse(text).unwrap().place(81);
+        let of = |text| {
+            let named = parse(text).unwrap();
+            named.place(named.addresses[0], 81)
+        };
         assert_eq!(of("10.0.0.7:99"), Place::v2(([10, 0, 0, 7], 99).into()));
         let v1 = of("https://10.0.0.7:99");
         assert_eq!((v1.blocks.port(), v1.offers.port(), v1.version), (81, 99, Version::V1));
+    }
+    /// Whoever is named is there at one address at least, and the first with more of them as long as there is room.
+    #[test]
+    fn all_addresses_of_a_name() {
+        let at = |last| SocketAddr::from(([10, 0, 0, last], 80));
+        let v6 = SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, 7], 80));
+        let named =
+            |addresses: &[SocketAddr]| Named { addresses: addresses.into(), ..parse("10.0.0.1").unwrap() };
+        let of = |hosted: &[Named]| {
+            let hosted = HostedArgs { hosted: hosted.into(), hosted_port: 80, with_peers: false };
+            hosted.places().into_iter().map(|(number, place)| (number, place.offers)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[named(&[v6, at(1)])]), [(0, v6), (0, at(1))]);
+        let many: Vec<_> = (1..9).map(at).collect();
+        let first = [(0, at(1)), (0, at(2)), (0, at(3))];
+        assert_eq!(of(&[named(&many)]), [&first[..], &[(0, at(4))]].concat());
+        assert_eq!(of(&[named(&many), named(&[v6, at(1)])]), [&first[..], &[(1, v6)]].concat());
+        let four: Vec<_> = (1..5).map(|last| named(&[at(last), v6])).collect();
+        assert_eq!(of(&four), [(0, at(1)), (1, at(2)), (2, at(3)), (3, at(4))]);
+    }
+
+    /// When there is still something to wait for, and when not.
+    #[test]
+    fn who_gives_what_it_has() {
+        let now = Instant::from_millis(5_000);
+        let after = |seconds| now + CoreDuration::from_secs(seconds);
+        let over = |messages, at, waits, under_way| {
+            Giving { seen: (0, messages), ..Giving::new(now) }.is_over(after(at), waits, under_way)
+        };
+        assert!(over(0, 0, None, false), "nothing to offer");
+        assert!(!over(0, 0, Some(now), false) && !over(0, 9, Some(after(30)), true), "it is being offered");
+        assert!(over(0, 0, Some(after(3)), false), "nobody ever took anything");
+        assert!(
+            !over(1, 9, Some(after(19)), false) && over(1, 9, Some(after(21)), false),
+            "it is back in time"
+        );
+        assert!(!over(1, 1, None, false) && over(1, 2, None, false), "it may come for more");
+        assert!(over(1, 20, Some(now), true), "it has had its time");
     }
 }

@@ -14,7 +14,7 @@ use peerdist_sim::net::station::{Hosting, PEER_STREAMS, Setup, Station};
 use peerdist_sim::net::wire::Tap;
 
 use super::admin::{self, AdminArgs};
-use super::offers::{Holdings, HostedArgs};
+use super::offers::{Holdings, HostedArgs, Telling};
 use super::wire::{self, Bind, WireArgs};
 use super::{Ending, Failure, print, signals, tell};
 
@@ -106,31 +106,27 @@ pub fn run(args: Args) -> Result<Ending, Failure> {
         warn_of_no_multicast(bind);
     }
     let (hosted, hosting) = (&args.hosted, args.hosted.hosting()?);
-    let (cache, mut holdings) = (args.serve.cache.clone(), None);
+    if hosted.is_old() {
+        // That takes the keys of a segment, which no cache keeps.
+        tell("what the cache has cannot be offered to hosted caches of version 1");
+    }
+    let (mut holdings, mut telling) = (Holdings::default(), Telling::default());
     args.serve.run::<PEER_STREAMS>(bind, tap, hosting, &|_, _| String::new(), &mut |station| {
-        hosted.tell_failure(station);
-        if !hosted.any() {
-            return Ok(false);
-        }
-        let holdings = match &mut holdings {
-            Some(holdings) => holdings,
-            // The folder is there by now, and what is damaged in it is gone.
-            none => none.insert(Holdings::of(&cache)?),
-        };
-        Ok(holdings.offer(station))
+        telling.failure(hosted, station);
+        (hosted.any() && !hosted.is_old()).then(|| holdings.offer(station))
     })
 }
 
 impl ServeArgs {
     /// Serves at this address until a signal comes. Says that it is ready, and `more` of where it is, plainly and by
-    /// TLS; calls `each` in every turn, which tells whether it has given the node something to do.
+    /// TLS; calls `each` in every turn, and again after the time that it tells.
     pub fn run<const STREAMS: usize>(
         self,
         bind: IpAddr,
         tap: Option<Tap>,
         hosting: Hosting,
         more: &dyn Fn(SocketAddr, Option<SocketAddr>) -> String,
-        each: &mut dyn FnMut(&mut Station<STREAMS>) -> Result<bool, Failure>,
+        each: &mut dyn FnMut(&mut Station<STREAMS>) -> Option<Duration>,
     ) -> Result<Ending, Failure> {
         let addresses = if tap.is_some() { Ok(Vec::new()) } else { local::of_interface(bind) };
         let addresses = addresses.map_err(|error| Failure(format!("--bind: {error}")))?;
@@ -153,7 +149,7 @@ impl ServeArgs {
         print(&lines)?;
         while !station.is_stopped() {
             let wait = station.poll(&mut |_| {});
-            let wait = if each(&mut station)? { Some(Duration::ZERO) } else { wait };
+            let wait = wait.into_iter().chain(each(&mut station)).min();
             station.wait(wait).map_err(|error| Failure(format!("waiting for the network: {error}")))?;
         }
         Ok(Ending::Good)

@@ -233,6 +233,21 @@ fn a_peer_offers_its_cache() {
     }
 }
 
+/// What a hosted cache lets wait of one client is less than a peer has: the rest comes with later offers.
+#[test]
+fn what_had_no_room_is_offered_again() {
+    let (place, len) = (Place::new(50), 700_000);
+    let site = place.site(origin(len, true));
+    place.get_of("first", &site.url(), "one", &["--no-peers"]).assert_good();
+    let count = place.committed("first").len();
+    let most = (count / 2 + 1).to_string();
+    let options = ["--admin", "127.0.0.1:0", "--per-client", &most];
+    let (_cache, hosted, said) = serve(&place, "hosted", 4, "hosted", &options);
+    let (_peer, ..) = serve(&place, "peer", 3, "first", &["--hosted", &hosted.to_string()]);
+    let status = status_when(admin(&said), |it| it["HostedCacheServer"]["BlocksReceived"] == json!(count));
+    assert!(status["HostedCacheServer"]["SegmentsRefused"].as_u64() > Some(0), "{status}");
+}
+
 /// Version 1 has no message for content information 2.0, which is not asked for unless somebody says so.
 #[test]
 fn what_cannot_be_offered_is_told() {

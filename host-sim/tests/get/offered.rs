@@ -1,6 +1,7 @@
 //! Clients that offer by version 1, over TLS, what they got from an origin.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use peerdist_tests::check::content;
 use serde_json::json;
@@ -47,4 +48,28 @@ fn over_tls() {
     assert_eq!(got.source("hosted"), len as u64, "{}", got.json);
     assert_eq!(site.origin().body_bytes, before, "nothing but content information");
     assert!(place.read("two") == content(len));
+}
+
+/// One line says why a hosted cache is offered nothing; the file comes all the same, and nobody waits behind it.
+#[test]
+fn no_certificate_that_is_trusted() {
+    let (place, len) = (Place::new(71), 70_000);
+    let site = place.site(origin(len, false));
+    let (cert, key) = certify(&place);
+    let options = ["--tls-port", "0", "--cert", &cert, "--key", &key, "--admin", "127.0.0.1:0"];
+    let (_cache, secured, plain, admin) = hosted(&place, "hosted", &options);
+    let (other, _) = certify(&Place::new(72));
+    for (name, trusted) in [("other", other.as_str()), ("none", "/nowhere")] {
+        let begun = Instant::now();
+        let got =
+            get(&place, &site.url(), name, &[&format!("https://{}", at(&secured))], plain.port(), trusted);
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert_eq!((got.code, got.source("origin")), (0, len as u64), "{}", got.json);
+        assert!(place.read(name) == content(len));
+        let said = format!("peerdist: hosted cache {}: invalid peer certificate: ", at(&secured));
+        let is_line = got.errors.starts_with(&said) && got.errors.lines().count() == 1;
+        assert!(is_line, "{}", got.errors);
+    }
+    let status = status_when(admin, |it| it["HostedCacheServer"]["ConnectionsNotSecured"] == json!(2));
+    assert_eq!(status["HostedCacheServer"]["SegmentsOffered"], 0);
 }

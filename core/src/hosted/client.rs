@@ -20,6 +20,7 @@ use self::news::Sent;
 pub use self::news::{Came, News};
 use super::wire::{ContentTag, MAX_DESCRIPTORS, MessageType, ResponseCode, Version};
 pub use crate::limits::HOSTED_CACHES;
+use crate::limits::rows;
 use crate::store::InfoStore;
 use crate::time::{Duration, Instant, earliest};
 
@@ -48,6 +49,9 @@ pub const LONG_REST: Duration = Duration::from_secs(600);
 /// How often a segment is offered to those who do not take the message that it is in, before it is forgotten: it
 /// keeps back others.
 pub const TRIES: u8 = 3;
+
+/// Segments that are described at a time, unless set otherwise.
+const DESCRIBED: usize = rows(4, 1);
 
 /// A hosted cache, and where it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +163,9 @@ pub struct State {
     worked: Instant,
     /// Whether there are hosted caches of version 1.0, for which segments are described.
     describes: bool,
+    /// How many segments are described for hosted caches of version 1.0 at a time. Each takes a place for content
+    /// information, and 16 KiB of it, of which contents need some: how much there is, the owner of the store knows.
+    pub descriptions: usize,
     /// What happened so far.
     pub counters: Counters,
 }
@@ -210,6 +217,7 @@ impl Default for State {
             after: Instant::ZERO,
             worked: Instant::ZERO,
             describes: false,
+            descriptions: DESCRIBED,
             counters: Counters::default(),
         }
     }

@@ -16,7 +16,7 @@ use peerdist_core::limits::MAX_UPLOADS;
 use peerdist_core::node::{Config, Counters, DOWNLOADS, Hosted, HostedCache, Node, Output, Service, Serving};
 use peerdist_core::retrieval::server::Role as ServerRole;
 use peerdist_core::time::{Instant, earliest};
-use peerdist_hal::file;
+use peerdist_hal::file::{self, MAX_INFOS};
 use peerdist_hal::std::rustls::ServerConfig;
 use peerdist_hal::std::{Clock, Counters as SocketCounters, Driver, Local, OpenError, Options, Waker};
 #[cfg(target_os = "linux")]
@@ -63,6 +63,10 @@ const OFFERS: usize = 4096;
 
 /// Segments that wait to be offered to a hosted cache: of those that a download gets meanwhile, what comes in a second.
 const NEWS: usize = 1024;
+
+/// Of these, so many are described for hosted caches of version 1: half of the places for content information. Of a
+/// download of 100 Mbit/s, that is what comes while all hosted caches rest.
+const DESCRIPTIONS: usize = MAX_INFOS / 2;
 
 /// The node, with so many connections.
 pub type NetNode<const STREAMS: usize = PEER_STREAMS> =
@@ -296,7 +300,10 @@ impl<const STREAMS: usize> Station<STREAMS> {
             Box::new(Node::new(config, storage, FastCrypto, ChaCha20Rng::from_seed(seed)));
         match hosting {
             Hosting::Distributed => {}
-            Hosting::At { .. } => node.service().news = (0..NEWS).map(|_| News::FREE).collect(),
+            Hosting::At { .. } => {
+                node.service().news = (0..NEWS).map(|_| News::FREE).collect();
+                node.service().offers.descriptions = DESCRIPTIONS;
+            }
             Hosting::Here(HostedSetup { limits, rules, .. }) => {
                 node.service().hosted = Some(Box::default());
                 node.hosted().into_iter().for_each(|state| (state.limits, state.rules) = (limits, rules));

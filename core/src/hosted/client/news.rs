@@ -4,7 +4,7 @@ use super::{Client, Places, TRIES, bump};
 use crate::content::{EndForm, Info, InfoSource, Segment, SegmentId};
 use crate::crypto::HashAlgorithm;
 use crate::hosted::wire::{ContentTag, Descriptor, ID_BYTES, Version};
-use crate::limits::{PIECE_BYTES, rows};
+use crate::limits::PIECE_BYTES;
 use crate::store::{InfoId, InfoStore, InfoView};
 use crate::time::{Duration, Instant};
 use zeroize::Zeroizing;
@@ -15,10 +15,6 @@ const ENOUGH: u32 = 20;
 
 /// Or if no block came for so long.
 const QUIET: Duration = Duration::from_secs(1);
-
-/// Segments that are described for hosted caches of version 1.0 at a time: each takes a place for content information,
-/// of which contents need some.
-const DESCRIBED: usize = rows(4, 1);
 
 /// A row of the table of news: one segment.
 pub struct News {
@@ -165,16 +161,20 @@ impl Client<'_> {
     pub fn came(&mut self, came: &Came<'_>, infos: &mut dyn InfoStore) {
         let (now, describes) = (self.state.worked, self.state.describes);
         bump(&mut self.state.counters.blocks, 1);
+        let described =
+            self.news.iter().filter(|row| row.segment.as_ref().is_some_and(|it| it.info.is_some()));
+        let describes = describes && described.count() < self.state.descriptions;
         let same = |row: &&mut News| row.segment.as_ref().is_some_and(|segment| segment.id == came.id);
         if let Some(segment) = self.news.iter_mut().find(same).and_then(|row| row.segment.as_mut()) {
             segment.fresh = segment.fresh.saturating_add(1);
             segment.moved = now;
+            if describes && segment.info.is_none() {
+                // There was no room for it before.
+                segment.info = describe(came, infos);
+            }
             return;
         }
         let (algorithm, segment_bytes) = (came.segment.algorithm(), came.segment.byte_len());
-        let described =
-            self.news.iter().filter(|row| row.segment.as_ref().is_some_and(|it| it.info.is_some()));
-        let describes = describes && described.count() < DESCRIBED;
         let info = if describes { describe(came, infos) } else { None };
         // 2.2.1.5: there is a number for no other algorithm.
         let named = matches!(algorithm, HashAlgorithm::Sha256 | HashAlgorithm::TruncatedSha512);

@@ -390,6 +390,7 @@ fn what_describes_a_segment_is_gone() {
         let (mut stream, _) = world.carry();
         world.info = world.store.create_info().unwrap();
         world.store.append_info(world.info, &contents[1]).unwrap();
+        world.state.descriptions = 2;
         let next = world.came(0);
         assert_eq!(world.answer(&mut stream, &response(1)), Some(Ok(ResponseCode::Interested)));
         assert!(stream.begin());
@@ -408,6 +409,26 @@ fn what_describes_a_segment_is_gone() {
         let (_, sent) = world.carry();
         assert!(body(&sent).ends_with(next.as_bytes()));
     }
+}
+
+/// A segment that there was no room to describe is described when more of it comes.
+#[test]
+fn there_was_no_room_to_describe_it() {
+    let contents = [blocks(3), blocks(2)];
+    let mut world = World::new(&contents[0], 4, &[v1()]);
+    world.state.descriptions = 1;
+    world.came(0);
+    assert!(world.after(SECOND));
+    world.info = world.store.create_info().unwrap();
+    world.store.append_info(world.info, &contents[1]).unwrap();
+    let next = world.came(0);
+    let (mut stream, _) = world.carry();
+    assert_eq!(world.answer(&mut stream, &response(0)), Some(Ok(ResponseCode::Ok)));
+    assert_eq!(world.came(0), next);
+    assert!(world.after(SECOND));
+    let sent = world.begin(&mut stream);
+    assert!(body(&sent).ends_with(next.as_bytes()));
+    assert_eq!(world.state.counters.unusable, 0);
 }
 
 /// Who cannot be reached is offered the same for ever; what is refused, or breaks the connection, goes after a few

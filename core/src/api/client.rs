@@ -409,10 +409,10 @@ impl Client {
         let block = BlockId { segment: segment.id(parts.crypto), index };
         let expected = Expected { algorithm: segment.algorithm(), hash, len };
         let mut kept = expected.kept_as(parts.crypto, &block, segment.is_whole());
-        if segment.is_whole() && self.parted && parts.storage.find(&kept).is_none() {
+        if segment.is_whole() && self.parted && !parts.storage.has(&kept) {
             // By now the hash is proven under which it was kept apart.
             let apart = expected.kept_as(parts.crypto, &block, false);
-            kept = if parts.storage.find(&apart).is_some() { apart } else { kept };
+            kept = if parts.storage.has(&apart) { apart } else { kept };
         }
         Ok(Located { segment, block, kept, expected, start })
     }

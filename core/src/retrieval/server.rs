@@ -283,6 +283,12 @@ impl Exchange {
         })
     }
 
+    /// Whether there is such a block.
+    fn has(&self, store: &dyn Store, block: BlockId) -> bool {
+        let apart = || self.role.apart(&block.segment);
+        store.has(&block) || apart().is_some_and(|segment| store.has(&BlockId { segment, ..block }))
+    }
+
     /// The next block of a segment that is here.
     fn next_block(&self, store: &dyn Store, segment: &SegmentId, index: u32) -> u32 {
         let apart = self.role.apart(segment).and_then(|apart| store.next_block(&apart, index));
@@ -297,7 +303,7 @@ impl Exchange {
         let Some(segment) = segment else { return };
         // Stores find a block by its name faster than the one that follows another.
         for index in needed.iter() {
-            if self.find(store, BlockId { segment, index }).is_some() {
+            if self.has(store, BlockId { segment, index }) {
                 self.set.insert(index);
             }
         }

@@ -152,6 +152,12 @@ pub trait Store {
     /// it may read it to its end.
     fn find(&self, block: &BlockId) -> Option<Stored>;
 
+    /// Whether there is a block to be found. A store that looks up elsewhere how a block is sealed answers this
+    /// without.
+    fn has(&self, block: &BlockId) -> bool {
+        self.find(block).is_some()
+    }
+
     /// How many blocks of `segment` are committed.
     fn blocks(&self, segment: &SegmentId) -> u32;
 

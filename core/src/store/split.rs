@@ -50,6 +50,10 @@ impl<B: Store, I> Store for Split<B, I> {
         self.blocks.find(block)
     }
 
+    fn has(&self, block: &BlockId) -> bool {
+        self.blocks.has(block)
+    }
+
     fn blocks(&self, segment: &SegmentId) -> u32 {
         self.blocks.blocks(segment)
     }

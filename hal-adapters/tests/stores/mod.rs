@@ -25,7 +25,12 @@ pub fn text(index: u32, len: usize) -> Vec<u8> {
 }
 
 pub fn which(store: &dyn Store, indices: Range<u32>) -> Vec<u32> {
-    indices.filter(|index| store.find(&block(*index)).is_some()).collect()
+    let found = |index: &u32| {
+        let id = block(*index);
+        assert_eq!(store.has(&id), store.find(&id).is_some());
+        store.has(&id)
+    };
+    indices.filter(found).collect()
 }
 
 pub fn what_is_gone_is_stale(store: &mut dyn Store, put: Put, len: usize) {

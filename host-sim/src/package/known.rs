@@ -127,7 +127,7 @@ impl<'a> Known<'a> {
                     let own = BlockId { segment: id, index };
                     let unverified = id.unverifiable().map(|segment| BlockId { segment, index });
                     let names = [Some(own), unverified, Some(expected.kept_as(crypto, &own, false))];
-                    missing += u64::from(names.iter().flatten().all(|name| store.find(name).is_none()));
+                    missing += u64::from(names.iter().flatten().all(|name| !store.has(name)));
                 }
                 next = info.next_segment(*source, &segment).map_err(wrong)?;
             }

@@ -143,7 +143,7 @@ impl Client {
         // What is added in order is found from near by.
         self.come_near(handle, &located.segment);
         let rest = until(located.end(), offset, bytes);
-        if parts.storage.find(&located.kept).is_some() {
+        if parts.storage.has(&located.kept) {
             adding.kept.lose(waiting.forget(Of::Content(handle), &(located.start..located.end())));
             adding.skip(rest);
         } else if offset == located.start {
@@ -223,7 +223,7 @@ impl Client {
         let Ok(located) = self.locate(parts, handle, at) else { return None };
         let block = located.start..located.end();
         let filled = self.filled(handle, block.start);
-        if parts.storage.find(&located.kept).is_some() {
+        if parts.storage.has(&located.kept) {
             kept.lose(waiting.forget(of, &block));
         } else if !waiting.run(of, filled.as_ref().map_or(block.start, |filled| filled.end)).is_empty()
             && (filled.is_some() || self.begin_intake(parts, handle, &located) == Ok(true))

@@ -43,7 +43,7 @@ impl Client {
         storage: &'s dyn Storage,
         segment: SegmentId,
     ) -> impl Iterator<Item = u32> + use<'s> {
-        let first = storage.find(&BlockId { segment, index: 0 }).map(|_| 0);
+        let first = storage.has(&BlockId { segment, index: 0 }).then_some(0);
         let first = first.or_else(|| storage.next_block(&segment, 0));
         core::iter::successors(first, move |index| storage.next_block(&segment, *index))
     }
@@ -66,7 +66,7 @@ impl Client {
                 break;
             }
             let Ok(Located { segment, block, kept, .. }) = self.locate(parts, handle, end) else { break };
-            if parts.storage.find(&kept).is_some() {
+            if parts.storage.has(&kept) {
                 break;
             }
             // Blocks that are kept apart have nothing in common by which they could be found together.

@@ -208,7 +208,7 @@ fn next_of(offered: &mut Offered, index: usize, storage: &dyn Storage, trusts: b
     while offered.next < offered.blocks() {
         let block = BlockId { segment, index: offered.next };
         offered.next = offered.next.saturating_add(1);
-        if storage.find(&block).is_some() {
+        if storage.has(&block) {
             continue;
         }
         let known = match offered.what {
@@ -223,7 +223,7 @@ fn next_of(offered: &mut Offered, index: usize, storage: &dyn Storage, trusts: b
                 }
             }
         };
-        let is_kept = |segment| storage.find(&BlockId { segment, ..block }).is_some();
+        let is_kept = |segment| storage.has(&BlockId { segment, ..block });
         if matches!(known, Known::Length(..)) && apart.is_none_or(is_kept) {
             continue;
         }

@@ -119,6 +119,10 @@ impl Store for Blocks {
         self.store().find(block)
     }
 
+    fn has(&self, block: &BlockId) -> bool {
+        self.store().has(block)
+    }
+
     fn blocks(&self, segment: &SegmentId) -> u32 {
         self.store().blocks(segment)
     }

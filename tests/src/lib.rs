@@ -6,6 +6,7 @@ pub mod fuzz;
 pub mod info;
 pub mod model;
 pub mod origin;
+pub mod packs;
 pub mod pair;
 pub mod shared;
 pub mod site;

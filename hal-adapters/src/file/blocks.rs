@@ -1,7 +1,9 @@
 //! A [`Store`] over a directory, with files of many blocks each.
 
 mod disk;
+mod files;
 mod index;
+mod ivs;
 mod opened;
 mod packs;
 
@@ -22,15 +24,18 @@ use peerdist_core::store::verify::Verified;
 use peerdist_core::store::{BlockId, Label, MAX_AGE, ReserveError, SlotId, Store, StoreError, Stored};
 use peerdist_core::time::{self, Instant};
 
-use self::disk::{ENTRY_BYTES, Entry, MAX_LEN, PAGE_BYTES, pages_of, parse_file_name};
+use self::disk::{ENTRIES, ENTRY_BYTES, Entry, MAX_LEN, PAGE_BYTES, pages_of, parse_file_name};
 use self::index::{Block, Index};
+use self::ivs::Ivs;
 use self::opened::Opened;
 use self::packs::{Pack, Packs, Place};
 use super::{Lock, OpenError, lock, private};
 use crate::clock::Clock;
 
-/// Blocks kept at once: 256 GiB of full ones. The index takes about 140 bytes of memory for each
-/// that is there.
+/// Blocks kept at once: 256 GiB of full ones. Each that is there takes 62 bytes of memory, and never more than 64, as the
+/// only one of its segment, or as one of many. Those of a segment that has few take some 70 more together; one of a
+/// segment with an id of 48 or 64 bytes, or from the 513th of a segment on, takes 100 more. Until a directory is open,
+/// it takes 8 more for each.
 pub const MAX_BLOCKS: usize = 1 << 22;
 
 /// Blocks reserved at once. A node has one for each that it fetches or takes in; each is in memory
@@ -79,7 +84,8 @@ impl Options {
 /// a table, without which there is no such block, whenever the process ends. At opening, what is damaged is
 /// removed, as far as the entry tells; the rest is checked, page by page, when it is read. After a block
 /// could not be written, others have their room on the disk before they come, so that nobody fetches for a
-/// disk that is full. Opening reads 256 bytes of each block, at most [`MAX_BLOCKS`] times.
+/// disk that is full. Opening reads 256 bytes of each block, at most [`MAX_BLOCKS`] times. Which blocks there are is
+/// known without the disk; [`Store::find`] reads the 256 bytes anew, for the IV, of who was not found lately.
 ///
 /// The time comes from outside, in seconds since the beginning of 1970, and goes on by what
 /// [`Store::set_time`] tells; where the clock is set, [`set_now`](Self::set_now) follows it. A block
@@ -89,10 +95,13 @@ pub struct FileBlocks {
     directory: PathBuf,
     options: Options,
     clock: Cell<Clock>,
+    /// What the clock said first.
+    opened_at: u64,
     index: Index,
     /// Blocks that come, by row.
     reserved: BTreeMap<u32, Pending>,
     opened: Opened,
+    ivs: Ivs,
     packs: Packs,
     /// A file could not be written: the disk may be full.
     suspect: bool,
@@ -148,9 +157,11 @@ impl FileBlocks {
             directory,
             options,
             clock: Cell::new(Clock::new(now)),
+            opened_at: now,
             index: Index::default(),
             reserved: BTreeMap::new(),
             opened: Opened::default(),
+            ivs: Ivs::default(),
             suspect: false,
             size: 0,
             counters: Counters::default(),
@@ -189,7 +200,7 @@ impl FileBlocks {
     /// Forgets up to `at_most` committed blocks, those first that were not used for longest, but for
     /// those that are pinned, and says how many. To remove one can take a disk a millisecond.
     pub fn forget(&mut self, at_most: usize) -> usize {
-        let loose = self.index.by_use().filter(|&row| self.loose(row).is_some());
+        let loose = self.index.by_use().filter(|&row| !self.index.is_pinned(row));
         let rows: Vec<u32> = loose.take(at_most).collect();
         rows.iter().for_each(|&row| self.remove(row));
         rows.len()
@@ -197,18 +208,17 @@ impl FileBlocks {
 
     /// The slots of all committed blocks, in the order of their names: 8 bytes for each.
     pub fn slots(&self) -> Vec<SlotId> {
-        let mut rows: Vec<u32> = self.index.by_name().collect();
+        let mut rows: Vec<u32> = self.index.committed().collect();
         let name = |row: u32| self.index.block(row).map(|block| (block.id.segment, block.id.index));
-        // Nearly sorted as they are, which a stable sort makes use of.
-        rows.sort_by_key(|&row| name(row));
+        rows.sort_unstable_by_key(|&row| name(row));
         rows.iter().map(|&row| self.index.slot(row)).collect()
     }
 
     /// The name of the committed block in a slot, and how it is stored.
     pub fn committed_at(&self, slot: SlotId) -> Option<(BlockId, Stored)> {
         let is_reserved = self.reserved.contains_key(&slot.index);
-        let Block { id, seal, len, plain_len, .. } = self.index.at(slot).filter(|_| !is_reserved)?;
-        Some((id, Stored { slot, seal, len, plain_len }))
+        let block = self.index.at(slot).filter(|_| !is_reserved)?;
+        Some((block.id, self.stored(slot, &block)))
     }
 
     /// Reads a whole committed block, whose bytes are all in `buf` then, without counting it as a use: who
@@ -219,12 +229,9 @@ impl FileBlocks {
             return Err(StoreError::Stale);
         }
         buf.resize(block.len as usize, 0);
-        let read = self.opened.read(slot.index, &block, 0, buf, &mut self.packs);
+        let read = self.read_block(slot.index, &block, 0, buf);
         self.take_spare();
-        read.map_err(|error| {
-            self.opened.forget(slot.index);
-            self.failed(self.packs.path(block.place.pack), true, error)
-        })
+        read.map(|_| ()).map_err(|error| self.failed(self.packs.path(block.place.pack), true, error))
     }
 
     /// What became of blocks.
@@ -239,18 +246,16 @@ impl FileBlocks {
 
     /// Fills the index from the directory.
     fn load(&mut self) -> Result<(), OpenError> {
-        let mut found = Vec::new();
-        for (number, entry) in list(&self.directory)? {
+        let packs = list(&self.directory)?;
+        let mut found = Vec::with_capacity(packs.len().saturating_mul(ENTRIES).min(MAX_BLOCKS));
+        for (number, entry) in packs {
             if let Err(error) = self.load_pack(number, &entry, &mut found) {
                 self.packs.avoid(number);
                 self.note(entry.path(), error);
             }
         }
-        let now = seconds(self.now());
         found.sort_unstable();
-        for (stamped, row) in found {
-            self.index.touch(row, stamped.min(now));
-        }
+        found.into_iter().for_each(|(_, row)| self.index.touch(row));
         Ok(())
     }
 
@@ -279,7 +284,7 @@ impl FileBlocks {
                     let row = self.index.insert(&block).index;
                     self.index.publish(row, &block);
                     self.size = self.size.saturating_add(disk_size(block.len));
-                    found.push((block.stamped, row));
+                    found.push((entry.stamped, row));
                     continue;
                 }
                 _ => {
@@ -309,20 +314,35 @@ impl FileBlocks {
     }
 
     fn is_expired(&self, block: &Block) -> bool {
-        Duration::from_secs(self.now().saturating_sub(block.created.into())) > self.options.max_age
+        is_old(self.now(), self.options.max_age, block.created)
     }
 
-    /// The block of a row, unless it is pinned.
-    fn loose(&self, row: u32) -> Option<Block> {
-        self.index.block(row).filter(|block| block.pins == 0)
+    /// How a committed block is stored. If its entry cannot be read, or is another's, the IV is nobody's, and no
+    /// byte of the block will be read.
+    fn stored(&self, slot: SlotId, block: &Block) -> Stored {
+        let iv = self.ivs.get(slot).unwrap_or_else(|| {
+            let entry = self.entry(block);
+            self.take_spare();
+            match entry {
+                Ok(entry) => {
+                    self.ivs.keep(slot, entry.seal.iv);
+                    entry.seal.iv
+                }
+                Err(error) => {
+                    self.note(self.packs.path(block.place.pack), error);
+                    self.index.set_unreadable(slot.index);
+                    [0; _]
+                }
+            }
+        });
+        let seal = Seal { algorithm: block.algorithm, iv };
+        Stored { slot, seal, len: block.len, plain_len: block.plain_len }
     }
 
     /// Removes the committed blocks that are too old, unless they are pinned, and up to `at_most`.
     fn remove_expired(&mut self, at_most: usize) {
-        let is_old = |row: &u32| self.index.block(*row).is_some_and(|block| self.is_expired(&block));
-        let rows = self.index.by_age().take_while(is_old);
-        let rows: Vec<u32> = rows.filter(|&row| self.loose(row).is_some()).take(at_most).collect();
-        for row in rows {
+        let (now, max_age) = (self.now(), self.options.max_age);
+        for row in self.index.take_old(at_most, |created| is_old(now, max_age, created)) {
             self.remove(row);
             self.counters.expired += 1;
         }
@@ -333,7 +353,8 @@ impl FileBlocks {
     fn make_room(&mut self, wanted: u64) -> bool {
         let mut size = self.size.saturating_add(wanted);
         let mut count = self.index.len() + self.reserved.len();
-        let mut loose = self.index.by_use().filter_map(|row| Some((row, self.loose(row)?.len)));
+        let loose = self.index.by_use().filter(|&row| !self.index.is_pinned(row));
+        let mut loose = loose.filter_map(|row| Some((row, self.index.block(row)?.len)));
         let mut going = Vec::new();
         while size > self.options.max_size || count >= MAX_BLOCKS {
             let Some((row, len)) = loose.next() else { return false };
@@ -395,17 +416,10 @@ impl FileBlocks {
 
     /// Writes a whole block, and that it is there. Until then, and if the process ends before, there is no
     /// such block.
-    fn finish(&mut self, pending: &mut Pending, block: &mut Block) -> Result<(), FileError> {
-        let mut entry = Entry {
-            id: block.id,
-            seal: block.seal,
-            len: block.len,
-            plain_len: block.plain_len,
-            created: block.created.into(),
-            pages: [0; _],
-            start: 0,
-            stamped: block.stamped,
-        };
+    fn finish(&mut self, pending: &mut Pending, seal: Seal, block: &mut Block) -> Result<(), FileError> {
+        let Block { id, len, plain_len, created, .. } = *block;
+        let (stamped, created) = (created, created.into());
+        let mut entry = Entry { id, seal, len, plain_len, created, pages: [0; _], start: 0, stamped };
         for (crc, page) in entry.pages.iter_mut().zip(pending.bytes.chunks(PAGE_BYTES)) {
             *crc = crc32fast::hash(page);
         }
@@ -422,25 +436,40 @@ impl FileBlocks {
     }
 
     fn read_committed(&mut self, index: u32, block: &Block, offset: u32, buf: &mut [u8]) -> io::Result<()> {
-        if let Err(error) = self.opened.read(index, block, offset, buf, &mut self.packs) {
-            // Whoever tries again reads the file again.
-            self.opened.forget(index);
-            return Err(error);
-        }
+        let stamped = self.read_block(index, block, offset, buf)?;
         if offset == 0 {
             let now = self.now();
-            let is_due = now.saturating_sub(block.stamped.into()) >= USE_STAMP_SECONDS;
-            if is_due {
+            // Of one that is later than now, one clock is not right: this one may be before long.
+            let last = if u64::from(stamped) > now { self.opened_at } else { stamped.into() };
+            if now.saturating_sub(last) >= USE_STAMP_SECONDS {
+                let now = seconds(now);
                 // Should it fail, only the order of use after the next opening is less exact.
-                let _ = self.packs.stamp(block.place, seconds(now));
+                let _ = self.packs.stamp(block.place, now);
+                self.opened.stamp(index, now);
             }
-            self.index.touch(index, if is_due { seconds(now) } else { block.stamped });
+            self.index.touch(index);
         }
         Ok(())
     }
 
+    /// The entry of a committed block.
+    fn entry(&self, block: &Block) -> io::Result<Entry> {
+        self.packs.entry(block.place).and_then(|entry| opened::of_block(block, entry))
+    }
+
+    /// Fills `buf` from `offset` of a committed block on. The time of last use that its entry has.
+    fn read_block(&mut self, index: u32, block: &Block, offset: u32, buf: &mut [u8]) -> io::Result<u32> {
+        if self.index.is_unreadable(index) {
+            // Should it be right now, the reader may still have the wrong IV.
+            return self.entry(block).and_then(|_| Err(damaged_entry(block.place.entry)));
+        }
+        // Whoever tries again after an error reads the file again.
+        let read = self.opened.read(index, block, offset, buf, &self.packs);
+        read.inspect_err(|_| self.opened.forget(index))
+    }
+
     /// Keeps a place in the table of open files.
-    fn take_spare(&mut self) {
+    fn take_spare(&self) {
         self.packs.take_spare(LOCK_NAME);
     }
 }
@@ -467,9 +496,8 @@ impl Store for FileBlocks {
             })?;
             (pending.place, self.suspect) = (Some(place), false);
         }
-        let seal = Seal { algorithm: CipherAlgorithm::None, iv: [0; 16] };
-        let (id, plain_len, place) = (*block, len, Place::NONE);
-        let block = Block { id, seal, len, plain_len, created: 0, stamped: 0, pins: 0, place };
+        let (id, algorithm, plain_len, place) = (*block, CipherAlgorithm::None, len, Place::NONE);
+        let block = Block { id, algorithm, len, plain_len, created: 0, place };
         let slot = self.index.insert(&block);
         self.reserved.insert(slot.index, pending);
         self.size = self.size.saturating_add(size);
@@ -500,15 +528,14 @@ impl Store for FileBlocks {
     fn commit(&mut self, verified: Verified) -> Result<(), StoreError> {
         let slot = verified.slot();
         let now = seconds(self.now());
-        let mut block = Block {
-            seal: verified.seal(),
-            plain_len: verified.plain_len(),
-            created: now,
-            stamped: now,
-            ..self.block(slot)?
-        };
+        let (seal, plain_len) = (verified.seal(), verified.plain_len());
+        let mut block = Block { algorithm: seal.algorithm, plain_len, created: now, ..self.block(slot)? };
+        // Its entry would be taken for a damaged one.
+        if seal.algorithm.sealed_len(plain_len) != block.len {
+            return Err(StoreError::OutOfRange);
+        }
         let mut pending = self.reserved.remove(&slot.index).ok_or(StoreError::Stale)?;
-        let finished = self.finish(&mut pending, &mut block);
+        let finished = self.finish(&mut pending, seal, &mut block);
         self.take_spare();
         if let Err(FileError { path, error }) = finished {
             // The slot is its owner's to release.
@@ -517,7 +544,8 @@ impl Store for FileBlocks {
             return Err(self.failed(path, false, error));
         }
         self.index.publish(slot.index, &block);
-        self.opened.keep(slot.index, pending.bytes);
+        self.ivs.keep(slot, seal.iv);
+        self.opened.keep(slot.index, pending.bytes, now);
         Ok(())
     }
 
@@ -539,8 +567,12 @@ impl Store for FileBlocks {
     fn find(&self, block: &BlockId) -> Option<Stored> {
         let row = self.index.find(block)?;
         let block = self.index.block(row).filter(|block| !self.is_expired(block))?;
-        let Block { seal, len, plain_len, .. } = block;
-        Some(Stored { slot: self.index.slot(row), seal, len, plain_len })
+        Some(self.stored(self.index.slot(row), &block))
+    }
+
+    fn has(&self, block: &BlockId) -> bool {
+        let found = self.index.find(block).and_then(|row| self.index.block(row));
+        found.is_some_and(|block| !self.is_expired(&block))
     }
 
     fn blocks(&self, segment: &SegmentId) -> u32 {
@@ -639,8 +671,13 @@ fn list(directory: &Path) -> Result<BTreeMap<u16, DirEntry>, OpenError> {
 }
 
 fn block_of(entry: &Entry, place: Place) -> Block {
-    let Entry { id, seal, len, plain_len, created, stamped, .. } = *entry;
-    Block { id, seal, len, plain_len, created: seconds(created), stamped, pins: 0, place }
+    let Entry { id, seal, len, plain_len, created, .. } = *entry;
+    Block { id, algorithm: seal.algorithm, len, plain_len, created: seconds(created), place }
+}
+
+/// Whether what was committed then is too old.
+fn is_old(now: u64, max_age: Duration, created: u32) -> bool {
+    Duration::from_secs(now.saturating_sub(created.into())) > max_age
 }
 
 fn damaged_entry(number: u8) -> io::Error {

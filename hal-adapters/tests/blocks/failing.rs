@@ -60,6 +60,33 @@ fn read_right_or_damaged(store: &mut FileBlocks, slot: SlotId, sealed: &[u8], at
     }
 }
 
+/// Who was told the wrong IV reads nothing with it, whatever becomes of the file meanwhile.
+#[test]
+fn an_entry_that_comes_back() {
+    let (directory, mut store) = fresh(ROOM);
+    put(&mut store, 3, LEN).unwrap();
+    drop(store);
+    let mut store = FileBlocks::open(directory.path(), ROOM, NOW).unwrap();
+    let whole = fs::read(pack(directory.path())).unwrap();
+    fs::write(pack(directory.path()), &whole[..ENTRY_BYTES - 1]).unwrap();
+    let stored = store.find(&block(3)).unwrap();
+    assert_ne!(stored.seal, seal(3));
+    assert!(store.take_error().is_some());
+    fs::write(pack(directory.path()), &whole).unwrap();
+    // Another may be told the right one.
+    assert_eq!(store.find(&block(3)).unwrap().seal, seal(3));
+    let mut piece = [0; 100];
+    for len in [100, stored.len as usize] {
+        assert_eq!(store.read(stored.slot, 0, &mut vec![0; len]), Err(StoreError::Damaged));
+        assert!(store.take_error().is_some());
+    }
+    assert_eq!((store.counters().damaged, store.blocks(&segment(7))), (2, 1));
+    assert_eq!(store.reserve(&block(3), 16), Err(ReserveError::Exists));
+    store.release(stored.slot);
+    let slot = put(&mut store, 3, LEN).unwrap();
+    assert_eq!((store.read(slot, 0, &mut piece), has(&mut store, 3, LEN)), (Ok(()), true));
+}
+
 #[test]
 fn what_is_no_file_of_blocks() {
     let (directory, mut store) = fresh(ROOM);

@@ -42,7 +42,8 @@ fn expected(plain: &[u8]) -> Expected {
 }
 
 fn seal(index: u32) -> Seal {
-    Seal { algorithm: CipherAlgorithm::Aes128, iv: [index as u8; 16] }
+    let iv = std::array::from_fn(|at| (index >> (8 * (at % 4))) as u8);
+    Seal { algorithm: CipherAlgorithm::Aes128, iv }
 }
 
 fn reserve(store: &mut dyn Store, id: &BlockId, len: usize) -> Result<SlotId, ReserveError> {

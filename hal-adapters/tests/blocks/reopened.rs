@@ -23,6 +23,28 @@ fn committed_blocks_are_found_again() {
     assert!(store.take_error().is_none());
 }
 
+/// More blocks than have their IV in memory, in any order.
+#[test]
+fn each_has_its_own_iv() {
+    const COUNT: u32 = 1_100;
+    let (directory, mut store) = fresh(ROOM);
+    for index in 0..COUNT {
+        put(&mut store, index, 1).unwrap();
+    }
+    let have_all = |store: &FileBlocks| {
+        for index in (0..COUNT).chain((0..COUNT).rev()) {
+            assert_eq!(store.find(&block(index)).map(|stored| stored.seal), Some(seal(index)));
+        }
+    };
+    have_all(&store);
+    let slots = store.slots();
+    assert!(slots.iter().zip(0..).all(|(&slot, index)| {
+        store.committed_at(slot).is_some_and(|(id, stored)| (id, stored.seal) == (block(index), seal(index)))
+    }));
+    drop(store);
+    have_all(&FileBlocks::open(directory.path(), ROOM, NOW).unwrap());
+}
+
 #[test]
 fn never_in_clear() {
     let (directory, mut store) = fresh(ROOM);
@@ -52,6 +74,46 @@ fn the_order_of_use_survives() {
     let store = FileBlocks::open(directory.path(), options, NOW + DAY).unwrap();
     assert_eq!((which(&store, 0..6).len(), store.size(), store.counters().evicted), (2, 8_704, 2));
     assert_eq!(kept(directory.path()), 2);
+}
+
+/// Neither a clock that is behind changes the order, nor one that was before for long.
+#[test]
+fn the_time_of_use_is_kept_until_the_clock_is_right() {
+    let (directory, mut store) = fresh(ROOM);
+    for index in 0..2 {
+        store.set_now(NOW + u64::from(index));
+        put(&mut store, index, 100).unwrap();
+    }
+    drop(store);
+    let stamp = |index: usize| {
+        let bytes = fs::read(pack(directory.path())).unwrap();
+        let at = (index + 1) * ENTRY_BYTES - 4;
+        u64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()))
+    };
+    let mut store = FileBlocks::open(directory.path(), ROOM, 7).unwrap();
+    for (now, used, stamped) in [
+        (8, 0, NOW),
+        (NOW + 3_599, 0, NOW),
+        (NOW + 3_600, 0, NOW + 3_600),
+        (NOW + 7_000, 0, NOW + 3_600),
+        (NOW + DAY, 1, NOW + DAY),
+    ] {
+        store.set_now(now);
+        assert!(has(&mut store, used, 100));
+        assert_eq!(stamp(used as usize), stamped, "at {now}");
+    }
+    drop(store);
+    // The oldest goes first, although both are of the future.
+    let mut store = FileBlocks::open(directory.path(), ROOM, NOW).unwrap();
+    assert!(has(&mut store, 1, 100));
+    assert_eq!((stamp(1), store.forget(1), which(&store, 0..2)), (NOW + DAY, 1, vec![1]));
+    store.set_now(NOW + 3_600);
+    assert!(has(&mut store, 1, 100));
+    assert_eq!(stamp(1), NOW + 3_600);
+    drop(store);
+    let mut store = FileBlocks::open(directory.path(), ROOM, 0).unwrap();
+    put(&mut store, 5, 100).unwrap();
+    assert_eq!((store.forget(1), which(&store, 0..9)), (1, vec![5]));
 }
 
 /// The age of a segment in a store that was not told the time but by its clock.

@@ -1,157 +1,242 @@
-//! The table of blocks, packed: there may be millions of them, and each takes about 140 bytes, in the
-//! row and the two sets.
+//! The index: what is known of the blocks without the disk. There may be millions of them, and each takes 56 bytes for
+//! its row, in pages of [`PAGE_ROWS`], and each segment up to 5 more for its place in the table.
 
+mod row;
+mod table;
+
+use core::ops::RangeInclusive;
 use std::boxed::Box;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
 use peerdist_core::content::SegmentId;
-use peerdist_core::crypto::{CipherAlgorithm, Seal};
-use peerdist_core::store::{BlockId, Label, Labels, SlotId};
+use peerdist_core::crypto::CipherAlgorithm;
+use peerdist_core::store::{BlockId, Label, SlotId};
 
+use self::row::{NONE, Name, Row, State};
+use self::table::{Hash, Table};
 use super::packs::Place;
 
-/// Bytes of nearly all segment ids. What is longer has a place of its own.
-const ID_BYTES: usize = 32;
+/// Rows that get their memory at once, and that are looked through together for those that are too old.
+const PAGE_ROWS: usize = 256;
 
-/// No row.
-const NONE: u32 = u32::MAX;
-
-/// A block, as its entry in a pack has it, and what becomes of it.
+/// A block, as far as it is known without the disk.
 #[derive(Clone, Copy)]
 pub struct Block {
     pub id: BlockId,
-    pub seal: Seal,
+    pub algorithm: CipherAlgorithm,
+    /// Bytes as stored: as many as the cipher makes of the plaintext.
     pub len: u32,
     pub plain_len: u32,
     /// When it was committed, in seconds of Unix.
     pub created: u32,
-    /// The time of last use that its entry has, in seconds of Unix.
-    pub stamped: u32,
-    pub pins: u16,
     /// Where it lies, once it is there.
     pub place: Place,
 }
 
 /// Rows that slots name, with the committed ones by name, by use and by age.
 pub struct Index {
-    rows: Vec<Row>,
-    /// Rows without a block.
-    free: Vec<u32>,
-    /// The first bytes of the segment, the index, and the row: those that share them lie together.
-    names: BTreeSet<(u64, u32, u32)>,
-    /// When it was committed, and the row.
+    pages: Vec<Page>,
+    /// Rows that there are.
+    rows: u32,
+    /// The first row without a block.
+    free: u32,
+    committed: usize,
+    /// The first row of each segment.
+    names: Table,
+    /// All rows of segments with more than one, in order, by the first.
+    families: BTreeMap<u32, Vec<u32>>,
+    /// Names that do not fit a row: of segments with ids of 48 and 64 bytes.
+    long: BTreeMap<u32, Box<BlockId>>,
+    pins: BTreeMap<u32, u16>,
+    /// Pages with committed blocks that are not pinned, by [`Page::oldest`].
     ages: BTreeSet<(u32, u32)>,
     /// The ends of the chain by use.
     oldest: u32,
     newest: u32,
+    #[cfg(test)]
+    pub looked_at: core::cell::Cell<usize>,
 }
 
-struct Row {
-    segment: [u8; ID_BYTES],
-    /// The segment, if its id does not fit.
-    long: Option<Box<SegmentId>>,
-    iv: [u8; 16],
-    index: u32,
-    len: u32,
-    created: u32,
-    stamped: u32,
-    generation: u32,
-    /// The rows that were used before this one and after it.
-    older: u32,
-    newer: u32,
-    pins: u16,
-    labels: Labels,
-    place: Place,
-    /// Bytes by which the block is longer than its plaintext: a cipher's block at most.
-    padding: u8,
-    algorithm: CipherAlgorithm,
-    state: State,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Free,
-    Reserved,
-    Committed,
+struct Page {
+    rows: Box<[Row]>,
+    /// None of those that are not pinned was committed before; none has gone since it was looked through last.
+    oldest: u32,
 }
 
 impl Default for Index {
     fn default() -> Self {
-        let (names, ages) = (BTreeSet::new(), BTreeSet::new());
-        Self { rows: Vec::new(), free: Vec::new(), names, ages, oldest: NONE, newest: NONE }
+        Self {
+            pages: Vec::new(),
+            rows: 0,
+            free: NONE,
+            committed: 0,
+            names: Table::default(),
+            families: BTreeMap::new(),
+            long: BTreeMap::new(),
+            pins: BTreeMap::new(),
+            ages: BTreeSet::new(),
+            oldest: NONE,
+            newest: NONE,
+            #[cfg(test)]
+            looked_at: core::cell::Cell::new(0),
+        }
     }
 }
 
 impl Index {
     /// How many blocks are committed.
     pub fn len(&self) -> usize {
-        self.names.len()
+        self.committed
     }
 
-    /// Takes a block that is not committed.
+    /// Takes a block that is not committed: there are fewer than [`MAX_BLOCKS`](super::MAX_BLOCKS).
     pub fn insert(&mut self, block: &Block) -> SlotId {
-        let index = self.free.pop().unwrap_or_else(|| {
-            if self.rows.len() == self.rows.capacity() {
-                // Twice as many, as usual, would be half of all memory.
-                self.rows.reserve_exact(self.rows.len() / 8 + 64);
-            }
-            self.rows.push(Row::FREE);
-            self.rows.len().saturating_sub(1) as u32
-        });
-        let generation = self.row(index).map_or(0, |row| row.generation);
-        if let Some(row) = self.row_mut(index) {
-            *row = Row { generation, ..Row::of(block) };
+        let index = match self.free {
+            NONE => self.add_row(),
+            free => free,
+        };
+        let (next, generation) = self.row(index).map_or((NONE, 0), |row| (row.older(), row.generation));
+        if index == self.free {
+            self.free = next;
         }
+        self.set(index, block, State::Reserved);
         SlotId { index, generation }
+    }
+
+    fn add_row(&mut self) -> u32 {
+        let index = self.rows;
+        if self.pages.len() <= page_of(index) {
+            let rows = core::iter::repeat_with(|| Row::free(0)).take(PAGE_ROWS).collect();
+            self.pages.push(Page { rows, oldest: u32::MAX });
+        }
+        self.rows = index.saturating_add(1);
+        index
+    }
+
+    fn set(&mut self, index: u32, block: &Block, state: State) {
+        let Some(row) = self.row_mut(index) else { return };
+        *row = Row::of(block, state, row.generation);
+        if row.name() == Name::Long {
+            self.long.insert(index, Box::new(block.id));
+        }
     }
 
     /// Commits a row, as `block` says by now, and as the one used last.
     pub fn publish(&mut self, index: u32, block: &Block) {
-        let Some(row) = self.row_mut(index).filter(|row| row.state == State::Reserved) else { return };
-        *row = Row { generation: row.generation, state: State::Committed, ..Row::of(block) };
-        self.names.insert((first(&block.id.segment), block.id.index, index));
-        self.ages.insert((block.created, index));
+        if self.row(index).is_none_or(|row| row.state() != State::Reserved) {
+            return;
+        }
+        self.set(index, block, State::Committed);
+        self.committed += 1;
+        self.enter(index, &block.id);
+        if !self.pins.contains_key(&index) {
+            self.has_age(index, block.created);
+        }
         self.append(index);
     }
 
-    /// Counts a use of a committed row, of which the entry is stamped.
-    pub fn touch(&mut self, index: u32, stamped: u32) {
-        let Some(row) = self.row_mut(index).filter(|row| row.state == State::Committed) else { return };
-        row.stamped = stamped;
-        self.unlink(index);
-        self.append(index);
+    /// Counts a use of a committed row.
+    pub fn touch(&mut self, index: u32) {
+        if self.row(index).is_some_and(Row::is_committed) {
+            self.unlink(index);
+            self.append(index);
+        }
     }
 
     /// Frees a row: its block, and whether that was committed.
     pub fn remove(&mut self, index: u32) -> Option<(Block, bool)> {
         let block = self.block(index)?;
-        let committed = self.row(index).is_some_and(|row| row.state == State::Committed);
+        let committed = self.row(index).is_some_and(Row::is_committed);
         if committed {
+            self.committed = self.committed.saturating_sub(1);
             self.unlink(index);
-            self.ages.remove(&(block.created, index));
-            self.names.remove(&(first(&block.id.segment), block.id.index, index));
+            self.leave(index, &block.id.segment);
         }
+        self.long.remove(&index);
+        self.pins.remove(&index);
+        let next = core::mem::replace(&mut self.free, index);
         if let Some(row) = self.row_mut(index) {
-            *row = Row { generation: row.generation.wrapping_add(1), ..Row::FREE };
+            *row = Row::free(row.generation.wrapping_add(1));
+            row.set_older(next);
         }
-        self.free.push(index);
         Some((block, committed))
+    }
+
+    /// Adds a committed row to those of its segment.
+    fn enter(&mut self, index: u32, id: &BlockId) {
+        let hash = self.names.hash(hashed(&id.segment));
+        let Some(first) = self.first(hash, &id.segment) else {
+            let Self { names, pages, long, .. } = self;
+            return names.insert(hash, index, |row| hashed_in(pages, long, row));
+        };
+        let mut family = self.families.remove(&first).unwrap_or_else(|| Vec::from([first]));
+        if family.len() == family.capacity() {
+            // Twice as many, as usual, would be more than most have in the end.
+            family.reserve_exact(family.len() / 8 + 3);
+        }
+        let at = family.partition_point(|&other| self.index_of(other) < id.index);
+        family.insert(at, index);
+        self.families.insert(first, family);
+    }
+
+    /// Takes a committed row from those of its segment.
+    fn leave(&mut self, index: u32, segment: &SegmentId) {
+        let hash = self.names.hash(hashed(segment));
+        let Some(first) = self.first(hash, segment) else { return };
+        let Some(mut family) = self.families.remove(&first) else {
+            let Self { names, pages, long, .. } = self;
+            return names.remove(hash, index, |row| hashed_in(pages, long, row));
+        };
+        family.retain(|&other| other != index);
+        let Some(&next) = family.first() else { return };
+        if first == index {
+            self.names.replace(hash, first, next);
+        }
+        if family.len() > 1 {
+            self.families.insert(if first == index { next } else { first }, family);
+        }
+    }
+
+    /// The row by which the table has a segment.
+    fn first(&self, hash: Hash, segment: &SegmentId) -> Option<u32> {
+        self.names.find(hash, |index| {
+            let row = self.row(index).filter(|row| segment.as_bytes().starts_with(row.begins()));
+            row.is_some_and(|row| match row.name() {
+                Name::Id => segment.as_bytes().len() == row.begins().len(),
+                Name::Apart => row.segment() == Some(*segment),
+                Name::Long => self.long.get(&index).is_some_and(|id| id.segment == *segment),
+            })
+        })
     }
 
     /// Pins a block once more, or once less.
     pub fn pin(&mut self, slot: SlotId, more: bool) {
-        if let Some(row) = self.row_mut(slot.index)
-            && row.generation == slot.generation
-        {
-            row.pins = if more { row.pins.saturating_add(1) } else { row.pins.saturating_sub(1) };
+        if self.at(slot).is_none() {
+            return;
         }
+        let pins = self.pins.get(&slot.index).copied().unwrap_or(0);
+        match if more { pins.saturating_add(1) } else { pins.saturating_sub(1) } {
+            0 => {
+                self.pins.remove(&slot.index);
+                if let Some(row) = self.row(slot.index).filter(|row| row.is_committed()) {
+                    self.has_age(slot.index, row.created);
+                }
+            }
+            pins => drop(self.pins.insert(slot.index, pins)),
+        }
+    }
+
+    /// Whether a block is pinned.
+    pub fn is_pinned(&self, index: u32) -> bool {
+        self.pins.contains_key(&index)
     }
 
     /// Puts a label on a committed block.
     pub fn label(&mut self, slot: SlotId, label: Label) {
         if let Some(row) = self.row_mut(slot.index)
-            && (row.generation, row.state) == (slot.generation, State::Committed)
+            && row.is_committed()
+            && row.generation == slot.generation
         {
             row.labels.put(label);
         }
@@ -159,29 +244,50 @@ impl Index {
 
     /// Takes a label off all blocks, as far as may be. The rows of those that have to go by that.
     pub fn unlabel(&mut self, label: Label) -> Vec<u32> {
-        let rows = (0..).zip(&mut self.rows);
-        let gone = rows.filter_map(|(index, row)| row.labels.take_off(label, row.pins > 0).then_some(index));
+        let rows = (0..).zip(self.pages.iter_mut().flat_map(|page| &mut page.rows));
+        let pins = &self.pins;
+        let gone = rows.filter_map(|(index, row)| {
+            row.labels.take_off(label, pins.contains_key(&index)).then_some(index)
+        });
         gone.collect()
     }
 
     /// Whether any block has that label.
     pub fn is_labelled(&self, label: Label) -> bool {
-        self.rows.iter().any(|row| row.labels.has(label))
+        self.pages.iter().flat_map(|page| &page.rows).any(|row| row.labels.has(label))
     }
 
     /// The block of a row.
     pub fn block(&self, index: u32) -> Option<Block> {
-        self.row(index)?.block()
+        let row = self.row(index).filter(|row| row.state() != State::Free)?;
+        let id = match row.segment() {
+            Some(segment) => BlockId { segment, index: row.index() },
+            None => **self.long.get(&index)?,
+        };
+        let (algorithm, plain_len) = (row.algorithm(), row.plain_len());
+        let len = algorithm.sealed_len(plain_len);
+        Some(Block { id, algorithm, len, plain_len, created: row.created, place: row.place() })
     }
 
     /// The block of a slot, unless that is stale.
     pub fn at(&self, slot: SlotId) -> Option<Block> {
-        self.row(slot.index).filter(|row| row.generation == slot.generation)?.block()
+        self.row(slot.index).filter(|row| row.generation == slot.generation)?;
+        self.block(slot.index)
     }
 
     /// The slot of a row.
     pub fn slot(&self, index: u32) -> SlotId {
         SlotId { index, generation: self.row(index).map_or(0, |row| row.generation) }
+    }
+
+    /// Marks a block of which the entry is not what it should be.
+    pub fn set_unreadable(&self, index: u32) {
+        self.row(index).into_iter().for_each(Row::set_unreadable);
+    }
+
+    /// Whether a block has that mark.
+    pub fn is_unreadable(&self, index: u32) -> bool {
+        self.row(index).is_some_and(Row::is_unreadable)
     }
 
     /// The row of a committed block.
@@ -193,182 +299,140 @@ impl Index {
     pub fn of_segment(
         &self,
         segment: &SegmentId,
-        indices: core::ops::RangeInclusive<u32>,
+        indices: RangeInclusive<u32>,
     ) -> impl Iterator<Item = (u32, Block)> {
-        let first = first(segment);
-        let rows = self.names.range((first, *indices.start(), 0)..=(first, *indices.end(), u32::MAX));
-        let blocks = rows.filter_map(|&(.., row)| Some((row, self.block(row)?)));
-        blocks.filter(move |(_, block)| block.id.segment == *segment)
+        let first = self.first(self.names.hash(hashed(segment)), segment);
+        let family = first.and_then(|first| self.families.get(&first)).map_or(&[][..], Vec::as_slice);
+        let from = family.partition_point(|&row| self.index_of(row) < *indices.start());
+        let only = first.filter(|_| family.is_empty());
+        let rows = only.into_iter().chain(family.iter().skip(from).copied());
+        let blocks = rows.filter_map(|row| Some((row, self.block(row)?)));
+        let (start, end) = indices.into_inner();
+        blocks
+            .skip_while(move |(_, block)| block.id.index < start)
+            .take_while(move |(_, block)| block.id.index <= end)
     }
 
-    /// The committed rows, by the beginnings of their segments, and by their indices among those.
-    pub fn by_name(&self) -> impl Iterator<Item = u32> {
-        self.names.iter().map(|&(.., row)| row)
-    }
-
-    /// The committed rows, oldest first.
-    pub fn by_age(&self) -> impl Iterator<Item = u32> {
-        self.ages.iter().map(|&(_, row)| row)
+    /// The committed rows.
+    pub fn committed(&self) -> impl Iterator<Item = u32> {
+        (0..self.rows).filter(|&index| self.row(index).is_some_and(Row::is_committed))
     }
 
     /// The committed rows, least recently used first.
     pub fn by_use(&self) -> impl Iterator<Item = u32> {
         let row = |index: u32| Some(index).filter(|index| *index != NONE);
-        core::iter::successors(row(self.oldest), move |index| row(self.row(*index)?.newer))
+        core::iter::successors(row(self.oldest), move |index| row(self.row(*index)?.newer()))
+    }
+
+    /// Up to `at_most` committed rows that are not pinned and were committed at a time that `is_old`, as are all
+    /// before it. Who does not remove them may not find them again.
+    pub fn take_old(&mut self, at_most: usize, is_old: impl Fn(u32) -> bool) -> Vec<u32> {
+        let mut old = Vec::new();
+        while old.len() < at_most
+            && let Some(&(_, number)) = self.ages.first().filter(|(oldest, _)| is_old(*oldest))
+            && let Some(page) = self.pages.get(number as usize)
+        {
+            let first = number * PAGE_ROWS as u32;
+            let rows = (first..)
+                .zip(&page.rows)
+                .filter(|(index, row)| row.is_committed() && !self.is_pinned(*index));
+            let mut oldest = u32::MAX;
+            for (index, row) in rows {
+                if old.len() < at_most && is_old(row.created) {
+                    old.push(index);
+                } else {
+                    oldest = oldest.min(row.created);
+                }
+            }
+            self.set_oldest(number, oldest);
+        }
+        old
+    }
+
+    /// A row was committed then, and may go by its age.
+    fn has_age(&mut self, index: u32, created: u32) {
+        let number = page_of(index);
+        if self.pages.get(number).is_some_and(|page| created < page.oldest) {
+            self.set_oldest(number as u32, created);
+        }
+    }
+
+    fn set_oldest(&mut self, number: u32, oldest: u32) {
+        let Some(page) = self.pages.get_mut(number as usize) else { return };
+        self.ages.remove(&(page.oldest, number));
+        page.oldest = oldest;
+        if oldest < u32::MAX {
+            self.ages.insert((oldest, number));
+        }
     }
 
     fn row(&self, index: u32) -> Option<&Row> {
-        self.rows.get(index as usize)
+        #[cfg(test)]
+        self.looked_at.set(self.looked_at.get() + 1);
+        row_in(&self.pages, index)
     }
 
     fn row_mut(&mut self, index: u32) -> Option<&mut Row> {
-        self.rows.get_mut(index as usize)
+        self.pages.get_mut(page_of(index))?.rows.get_mut(index as usize % PAGE_ROWS)
+    }
+
+    /// Which block of its segment a row has.
+    fn index_of(&self, index: u32) -> u32 {
+        match self.row(index) {
+            Some(row) if row.name() != Name::Long => row.index(),
+            _ => self.long.get(&index).map_or(0, |id| id.index),
+        }
     }
 
     /// Makes a row the one used last.
     fn append(&mut self, index: u32) {
         let before = core::mem::replace(&mut self.newest, index);
         if let Some(row) = self.row_mut(index) {
-            (row.older, row.newer) = (before, NONE);
+            row.set_older(before);
+            row.set_newer(NONE);
         }
         match self.row_mut(before) {
-            Some(row) => row.newer = index,
+            Some(row) => row.set_newer(index),
             None => self.oldest = index,
         }
     }
 
     /// Takes a row out of the chain.
     fn unlink(&mut self, index: u32) {
-        let Some(&Row { older, newer, .. }) = self.row(index) else { return };
+        let Some((older, newer)) = self.row(index).map(|row| (row.older(), row.newer())) else { return };
         match self.row_mut(older) {
-            Some(row) => row.newer = newer,
+            Some(row) => row.set_newer(newer),
             None => self.oldest = newer,
         }
         match self.row_mut(newer) {
-            Some(row) => row.older = older,
+            Some(row) => row.set_older(older),
             None => self.newest = older,
         }
     }
 }
 
-impl Row {
-    const FREE: Self = Self {
-        segment: [0; ID_BYTES],
-        long: None,
-        iv: [0; 16],
-        index: 0,
-        len: 0,
-        created: 0,
-        stamped: 0,
-        generation: 0,
-        older: NONE,
-        newer: NONE,
-        pins: 0,
-        labels: Labels::NONE,
-        place: Place::NONE,
-        padding: 0,
-        algorithm: CipherAlgorithm::None,
-        state: State::Free,
-    };
+fn page_of(index: u32) -> usize {
+    index as usize / PAGE_ROWS
+}
 
-    fn of(block: &Block) -> Self {
-        let Block { id, seal, len, plain_len, created, stamped, pins, place } = block;
-        let short = <[u8; ID_BYTES]>::try_from(id.segment.as_bytes());
-        Self {
-            segment: short.unwrap_or([0; ID_BYTES]),
-            long: short.is_err().then(|| Box::new(id.segment)),
-            iv: seal.iv,
-            index: id.index,
-            len: *len,
-            created: *created,
-            stamped: *stamped,
-            pins: *pins,
-            place: *place,
-            // Of a block that is not whole, it is not known.
-            padding: len.saturating_sub(*plain_len) as u8,
-            algorithm: seal.algorithm,
-            state: State::Reserved,
-            ..Self::FREE
-        }
-    }
+fn row_in(pages: &[Page], index: u32) -> Option<&Row> {
+    pages.get(page_of(index))?.rows.get(index as usize % PAGE_ROWS)
+}
 
-    fn block(&self) -> Option<Block> {
-        let Self { iv, index, len, created, stamped, pins, place, padding, algorithm, .. } = *self;
-        let segment = match &self.long {
-            _ if self.state == State::Free => return None,
-            Some(segment) => **segment,
-            None => SegmentId::from_slice(&self.segment)?,
-        };
-        let id = BlockId { segment, index };
-        let plain_len = len.saturating_sub(padding.into());
-        Some(Block { id, seal: Seal { algorithm, iv }, len, plain_len, created, stamped, pins, place })
+/// What the table hashes of a segment's name: of one for what cannot be verified, what its row has as well.
+fn hashed(segment: &SegmentId) -> &[u8] {
+    match segment.as_bytes() {
+        name if segment.is_unverifiable() => name.split_last().map_or(name, |(_, id)| id),
+        name => name,
     }
 }
 
-/// The first bytes of a segment's id, which is a hash.
-fn first(segment: &SegmentId) -> u64 {
-    segment.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+fn hashed_in<'a>(pages: &'a [Page], long: &'a BTreeMap<u32, Box<BlockId>>, index: u32) -> &'a [u8] {
+    match row_in(pages, index) {
+        Some(row) if row.name() != Name::Long => row.begins(),
+        _ => long.get(&index).map_or(&[], |id| hashed(&id.segment)),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn block(segment: &[u8], index: u32) -> Block {
-        let id = BlockId { segment: SegmentId::from_slice(segment).unwrap(), index };
-        let seal = Seal { algorithm: CipherAlgorithm::Aes192, iv: [9; 16] };
-        let place = Place { pack: 3, entry: index as u8, start: 9 };
-        Block { id, seal, len: 48, plain_len: 40, created: 7, stamped: 8, pins: 0, place }
-    }
-
-    #[test]
-    fn a_row_is_small() {
-        assert!(size_of::<Row>() <= 96);
-    }
-
-    #[test]
-    fn names_that_begin_alike() {
-        let mut index = Index::default();
-        let [mut a, mut b, c] = [[5; 32].to_vec(), [5; 32].to_vec(), [5; 48].to_vec()];
-        (a[31], b[31]) = (1, 2);
-        let blocks = [block(&a, 3), block(&b, 3), block(&c, 3), block(&c, 4)];
-        let slots = blocks.map(|block| index.insert(&block));
-        assert!(blocks.iter().all(|block| index.find(&block.id).is_none()));
-        for (slot, block) in slots.iter().zip(&blocks) {
-            index.publish(slot.index, block);
-        }
-        for (slot, block) in slots.iter().zip(&blocks) {
-            assert_eq!(index.find(&block.id), Some(slot.index));
-            let found = index.at(*slot).unwrap();
-            assert_eq!((found.id, found.seal, found.plain_len), (block.id, block.seal, 40));
-        }
-        let of_c = index.of_segment(&blocks[2].id.segment, 0..=u32::MAX);
-        assert_eq!(of_c.map(|(row, _)| row).collect::<Vec<_>>(), [2, 3]);
-        assert!(index.remove(1).is_some_and(|(_, committed)| committed));
-        assert_eq!((index.find(&blocks[1].id), index.at(slots[1]).is_none()), (None, true));
-        assert_eq!((index.find(&blocks[0].id), index.len()), (Some(0), 3));
-        // The row is given again, under another generation.
-        assert_ne!(index.insert(&blocks[1]), slots[1]);
-    }
-
-    #[test]
-    fn the_chain_by_use() {
-        let mut index = Index::default();
-        let order = |index: &Index| index.by_use().collect::<Vec<_>>();
-        for number in 0..4 {
-            let block = block(&[1; 32], number);
-            let slot = index.insert(&block);
-            index.publish(slot.index, &block);
-        }
-        assert_eq!(order(&index), [0, 1, 2, 3]);
-        for (touched, after) in [(0, [1, 2, 3, 0]), (0, [1, 2, 3, 0]), (2, [1, 3, 0, 2])] {
-            index.touch(touched, 9);
-            assert_eq!(order(&index), after);
-        }
-        for (removed, after) in [(3, &[1, 0, 2][..]), (1, &[0, 2]), (2, &[0]), (0, &[])] {
-            index.remove(removed);
-            assert_eq!(order(&index), after);
-        }
-        assert_eq!(index.by_age().next(), None);
-    }
-}
+mod tests;

@@ -20,21 +20,24 @@ pub struct Opened(Vec<OpenBlock>);
 struct OpenBlock {
     row: u32,
     bytes: Vec<u8>,
+    /// The time of last use that its entry has, in seconds of Unix.
+    stamped: u32,
     /// The checksum of each page, until it has been compared.
     pages: Vec<Option<u32>>,
 }
 
 impl Opened {
     /// Fills `buf` from `offset` of a block on, from pages that are as they were written: no other
-    /// byte gets there. The caller has compared the offset with the length.
+    /// byte gets there. The caller has compared the offset with the length. The time of last use that the
+    /// entry has.
     pub fn read(
         &mut self,
         row: u32,
         block: &Block,
         offset: u32,
         buf: &mut [u8],
-        packs: &mut Packs,
-    ) -> io::Result<()> {
+        packs: &Packs,
+    ) -> io::Result<u32> {
         if let Some(position) = self.0.iter().position(|open| open.row == row) {
             self.0.get_mut(..=position).unwrap_or_default().rotate_right(1);
         } else if buf.len() == block.len as usize {
@@ -44,12 +47,18 @@ impl Opened {
             let open = OpenBlock::load(row, block, packs)?;
             self.insert(open);
         }
-        self.0.first_mut().map_or(Ok(()), |open| open.read(offset, buf))
+        self.0.first_mut().map_or(Ok(0), |open| open.read(offset, buf).map(|()| open.stamped))
     }
 
     /// Holds a block that was just committed: who fetched it is about to read it.
-    pub fn keep(&mut self, row: u32, bytes: Vec<u8>) {
-        self.insert(OpenBlock { row, bytes, pages: Vec::new() });
+    pub fn keep(&mut self, row: u32, bytes: Vec<u8>, stamped: u32) {
+        self.insert(OpenBlock { row, bytes, stamped, pages: Vec::new() });
+    }
+
+    /// The entry of a block has another time of last use now.
+    pub fn stamp(&mut self, row: u32, stamped: u32) {
+        let open = self.0.iter_mut().filter(|open| open.row == row);
+        open.for_each(|open| open.stamped = stamped);
     }
 
     /// Drops the block of a row.
@@ -64,11 +73,11 @@ impl Opened {
 }
 
 impl OpenBlock {
-    fn load(row: u32, block: &Block, packs: &mut Packs) -> io::Result<Self> {
+    fn load(row: u32, block: &Block, packs: &Packs) -> io::Result<Self> {
         let mut bytes = vec![0; block.len as usize];
-        let entry = entry(block, &mut bytes, packs)?;
+        let entry = of_block(block, packs.read(block.place, &mut bytes)?)?;
         let pages = entry.pages.iter().take(bytes.len().div_ceil(PAGE_BYTES));
-        Ok(Self { row, pages: pages.copied().map(Some).collect(), bytes })
+        Ok(Self { row, stamped: entry.stamped, pages: pages.copied().map(Some).collect(), bytes })
     }
 
     fn read(&mut self, offset: u32, buf: &mut [u8]) -> io::Result<()> {
@@ -91,12 +100,13 @@ impl OpenBlock {
     }
 }
 
-/// Reads a block into `buf`, which is as long.
-fn read_whole(block: &Block, buf: &mut [u8], packs: &mut Packs) -> io::Result<()> {
-    let read = entry(block, buf, packs);
+/// Reads a block into `buf`, which is as long. The time of last use that its entry has.
+fn read_whole(block: &Block, buf: &mut [u8], packs: &Packs) -> io::Result<u32> {
+    let read = packs.read(block.place, buf).and_then(|entry| of_block(block, entry));
     let result = read.and_then(|entry| {
         let mut pages = entry.pages.iter().enumerate().take(buf.len().div_ceil(PAGE_BYTES));
-        pages.try_for_each(|(page, crc)| check(buf, page, *crc))
+        pages.try_for_each(|(page, crc)| check(buf, page, *crc))?;
+        Ok(entry.stamped)
     });
     if result.is_err() {
         buf.fill(0);
@@ -104,11 +114,11 @@ fn read_whole(block: &Block, buf: &mut [u8], packs: &mut Packs) -> io::Result<()
     result
 }
 
-/// Reads a block, and its entry, if that is still the one of `block`.
-fn entry(block: &Block, buf: &mut [u8], packs: &mut Packs) -> io::Result<Entry> {
-    let is_same = |entry: &Entry| (entry.id, entry.seal, entry.len) == (block.id, block.seal, block.len);
-    let entry = packs.read(block.place, buf)?.filter(is_same);
-    entry.ok_or_else(|| damaged_entry(block.place.entry))
+/// An entry that was read, if it is still the one of `block`.
+pub fn of_block(block: &Block, entry: Option<Entry>) -> io::Result<Entry> {
+    let is_same =
+        |entry: &Entry| (entry.id, entry.seal.algorithm, entry.len) == (block.id, block.algorithm, block.len);
+    entry.filter(is_same).ok_or_else(|| damaged_entry(block.place.entry))
 }
 
 /// Compares a page of `data`, a whole block, with its checksum.

@@ -3,21 +3,19 @@
 //! Blocks do not have a file each: to make thousands costs a file system more than to fill them, to find
 //! them again costs one look at each, and a server would open another for every block.
 
+use core::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::vec;
 use std::vec::Vec;
 
 use super::disk::{
-    ENTRY_BYTES, Entry, GRAIN, MAX_LEN, MAX_PAGES, PAGE_BYTES, STAMP_AT, TABLE_BYTES, TABLE_PAGES, file_name,
-    pages_of,
+    ENTRY_BYTES, Entry, GRAIN, MAX_LEN, MAX_PAGES, PAGE_BYTES, STAMP_AT, TABLE_BYTES, TABLE_PAGES, pages_of,
 };
+use super::files::Files;
 use crate::file::{private, read_exact_at, write_all_at};
-
-/// Files that are held open. Systems give a process as few as 256.
-const MAX_FILES: usize = 64;
 
 /// Where a block lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +41,8 @@ impl Place {
 }
 
 pub struct Packs {
-    directory: PathBuf,
+    /// Who looks for a block reads its entry.
+    files: RefCell<Files>,
     /// Whether what is written has to reach the disk.
     sync: bool,
     packs: BTreeMap<u16, Pack>,
@@ -51,10 +50,6 @@ pub struct Packs {
     by_room: BTreeSet<(u16, u16, u16)>,
     /// The one of each grain that grows if no other has room.
     growing: BTreeMap<u16, u16>,
-    /// Most recently used first.
-    files: Vec<(u16, File)>,
-    /// What is closed when there are too many open files.
-    spare: Option<File>,
 }
 
 /// What is free in a pack.
@@ -184,12 +179,11 @@ fn bit(entry: u8) -> u128 {
 impl Packs {
     pub fn new(directory: PathBuf, sync: bool) -> Self {
         let (packs, by_room) = (BTreeMap::new(), BTreeSet::new());
-        let growing = BTreeMap::new();
-        Self { directory, sync, packs, by_room, growing, files: Vec::new(), spare: None }
+        Self { files: RefCell::new(Files::new(directory)), sync, packs, by_room, growing: BTreeMap::new() }
     }
 
     pub fn path(&self, pack: u16) -> PathBuf {
-        self.directory.join(file_name(pack))
+        self.files.borrow().path(pack)
     }
 
     /// Takes a pack as it was found, with its file if that was opened. One without blocks goes.
@@ -202,7 +196,7 @@ impl Packs {
         if let Some(file) = file {
             // What was written behind, and not committed. Should it not go now, it is used again.
             let _ = file.set_len(u64::from(pack.end) * PAGE_BYTES as u64);
-            self.hold(number, file);
+            self.files.get_mut().hold(number, file);
         }
         if pack.grows(MAX_LEN) {
             self.growing.insert(pack.grain, number);
@@ -250,11 +244,13 @@ impl Packs {
                 }
             };
         }
-        if let Ok(file) = self.file(number) {
+        // Where it cannot be, the next who comes there does with it what he likes.
+        let _ = self.with(number, |file| {
             punch(file, place.offset(), pages_of(len));
-        }
+            Ok(())
+        });
         if committed {
-            self.erase(place)?;
+            self.with(number, |file| erase(file, place.entry))?;
         }
         if let Some(pack) = self.packs.get_mut(&number) {
             self.by_room.remove(&(pack.grain, pack.room(), number));
@@ -271,12 +267,12 @@ impl Packs {
         }
         self.growing.retain(|_, growing| *growing != number);
         // Not every system removes what is open.
-        self.files.retain(|(open, _)| *open != number);
+        self.files.get_mut().close(number);
     }
 
     /// Writes the bytes of a block.
     pub fn write(&mut self, place: Place, bytes: &[u8]) -> io::Result<()> {
-        let written = self.file(place.pack).and_then(|file| write_all_at(file, bytes, place.offset()));
+        let written = self.with(place.pack, |file| write_all_at(file, bytes, place.offset()));
         if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             // Somebody has removed the file. The next block goes elsewhere.
             self.close(place.pack);
@@ -285,41 +281,44 @@ impl Packs {
     }
 
     /// Writes the entry of a block whose bytes are written: from then on, there is that block.
-    pub fn commit(&mut self, place: Place, entry: &Entry) -> io::Result<()> {
-        let sync = self.sync;
-        let file = self.file(place.pack)?;
-        // The entry must not be on the disk before the bytes.
-        let sync = || if sync { file.sync_all() } else { Ok(()) };
-        sync()?;
-        write_all_at(file, &entry.emit(), place.entry_offset())?;
-        sync()
+    pub fn commit(&self, place: Place, entry: &Entry) -> io::Result<()> {
+        self.with(place.pack, |file| {
+            // The entry must not be on the disk before the bytes.
+            let sync = || if self.sync { file.sync_all() } else { Ok(()) };
+            sync()?;
+            write_all_at(file, &entry.emit(), place.entry_offset())?;
+            sync()
+        })
     }
 
-    /// The entry and the bytes of a block, of which `buf` has the length.
-    pub fn read(&mut self, place: Place, buf: &mut [u8]) -> io::Result<Option<Entry>> {
-        let file = self.file(place.pack)?;
+    /// The entry of a block, if it is whole and of one that lies there.
+    pub fn entry(&self, place: Place) -> io::Result<Option<Entry>> {
         let mut entry = [0; ENTRY_BYTES];
-        read_exact_at(file, &mut entry, place.entry_offset())?;
-        read_exact_at(file, buf, place.offset())?;
+        self.with(place.pack, |file| read_exact_at(file, &mut entry, place.entry_offset()))?;
         Ok(Entry::parse(&entry).filter(|entry| entry.start == place.start))
     }
 
-    /// Writes when a block was used last.
-    pub fn stamp(&mut self, place: Place, stamped: u32) -> io::Result<()> {
-        let at = place.entry_offset().saturating_add(STAMP_AT as u64);
-        write_all_at(self.file(place.pack)?, &stamped.to_le_bytes(), at).map(|_| ())
+    /// The entry and the bytes of a block, of which `buf` has the length.
+    pub fn read(&self, place: Place, buf: &mut [u8]) -> io::Result<Option<Entry>> {
+        let entry = self.entry(place)?;
+        self.with(place.pack, |file| read_exact_at(file, buf, place.offset()))?;
+        Ok(entry)
     }
 
-    /// Writes zeros over an entry.
-    fn erase(&mut self, place: Place) -> io::Result<()> {
-        erase(self.file(place.pack)?, place.entry)
+    /// Writes when a block was used last.
+    pub fn stamp(&self, place: Place, stamped: u32) -> io::Result<()> {
+        let at = place.entry_offset().saturating_add(STAMP_AT as u64);
+        self.with(place.pack, |file| write_all_at(file, &stamped.to_le_bytes(), at).map(|_| ()))
     }
 
     /// Takes a place in the table of open files, for when there is no other.
-    pub fn take_spare(&mut self, name: &str) {
-        if self.spare.is_none() {
-            self.spare = File::open(self.directory.join(name)).ok();
-        }
+    pub fn take_spare(&self, name: &str) {
+        self.files.borrow_mut().take_spare(name);
+    }
+
+    /// Does something with the file of a pack.
+    fn with<T>(&self, number: u16, what: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
+        what(self.files.borrow_mut().file(number)?)
     }
 
     /// Makes a pack, under the first number that is free.
@@ -327,7 +326,7 @@ impl Packs {
         let numbers = (0..=u16::MAX).zip(self.packs.keys().map(Some).chain(core::iter::repeat(None)));
         let free = numbers.into_iter().find(|(number, used)| Some(number) != *used).map(|(number, _)| number);
         let number = free.ok_or(io::ErrorKind::StorageFull)?;
-        let file = match self.open(private().create_new(true), number) {
+        let file = match self.files.get_mut().open(private().create_new(true), number) {
             Ok(file) => file,
             Err(error) => {
                 if error.kind() == io::ErrorKind::AlreadyExists {
@@ -338,42 +337,15 @@ impl Packs {
             }
         };
         if self.sync
-            && let Err(error) = sync_directory(&self.directory)
+            && let Err(error) = sync_directory(&self.files.get_mut().directory)
         {
             let _ = fs::remove_file(self.path(number));
             return Err(error);
         }
-        self.hold(number, file);
+        self.files.get_mut().hold(number, file);
         self.growing.insert(grain, number);
         self.packs.insert(number, Pack::new(grain));
         Ok(number)
-    }
-
-    /// The file of a pack, which stays open for the next who wants it.
-    fn file(&mut self, number: u16) -> io::Result<&File> {
-        match self.files.iter().position(|(open, _)| *open == number) {
-            Some(position) => self.files.get_mut(..=position).unwrap_or_default().rotate_right(1),
-            None => {
-                let file = self.open(&private(), number)?;
-                self.hold(number, file);
-            }
-        }
-        self.files.first().map(|(_, file)| file).ok_or(io::ErrorKind::NotFound.into())
-    }
-
-    fn hold(&mut self, number: u16, file: File) {
-        self.files.truncate(MAX_FILES - 1);
-        self.files.insert(0, (number, file));
-    }
-
-    /// Opens a file, in the place of another or the spare one if there is no free one.
-    fn open(&mut self, options: &OpenOptions, number: u16) -> io::Result<File> {
-        let path = self.path(number);
-        options.open(&path).or_else(|error| {
-            let other = self.files.pop().map(|(_, file)| file);
-            drop(other.or_else(|| self.spare.take()).ok_or(error)?);
-            options.open(&path)
-        })
     }
 
     fn list(&mut self, number: u16) {
@@ -498,7 +470,7 @@ mod tests {
         // While it is open, nobody notices.
         fs::remove_file(packs.path(0)).unwrap();
         packs.write(places[1], b"bytes").unwrap();
-        packs.files.clear();
+        packs.files.get_mut().close(0);
         assert_eq!(packs.write(places[2], b"bytes").unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(packs.give(places[2], 5, true).is_err());
         let place = packs.take(5).unwrap();
@@ -522,13 +494,13 @@ mod tests {
             let entry = Entry { id, seal, len: 5, plain_len: 5, created, pages: [0; _], start, stamped };
             packs.commit(place, &entry).unwrap();
         }
-        let numbers = |packs: &mut Packs| {
-            let entries = entries(packs.file(0).unwrap()).unwrap();
+        let numbers = |packs: &Packs| {
+            let entries = packs.with(0, entries).unwrap();
             entries.into_iter().map(|(number, _)| number).collect::<Vec<_>>()
         };
-        assert_eq!(numbers(&mut packs), [0, 1]);
+        assert_eq!(numbers(&packs), [0, 1]);
         packs.give(first, 5, true).unwrap();
-        assert_eq!(numbers(&mut packs), [1]);
+        assert_eq!(numbers(&packs), [1]);
         assert_eq!(packs.take(5).unwrap(), first);
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use peerdist_core::encoding::InfoVersion;
 use peerdist_core::time::Duration;
 use peerdist_sim::report::Report;
 use peerdist_sim::run::{RunOptions, run};
@@ -62,4 +63,17 @@ fn a_crowd_that_shares_a_hosted_cache_fetches_the_content_about_once() {
     let factor = report.wan.bytes as f64 / report.content.bytes as f64;
     assert!(factor <= 1.3, "{factor} times the content");
     assert!(report.clients.iter().all(|client| client.bytes.peer == 0));
+}
+
+/// Content information 2.0 has no lists of blocks, so that what the others bring is seen later: two get more of the same,
+/// and many hardly more than that.
+#[test]
+fn a_crowd_that_shares_a_hosted_cache_and_has_no_lists() {
+    for (clients, most) in [(1, 1.01), (2, 1.3), (30, 1.8)] {
+        let hosted = Scenario::preset("hosted").expect("it comes with the package");
+        let (content, content_info) = (ContentSource::Generated(5 << 20), InfoVersion::V2);
+        let report = report(&Scenario { clients, content, content_info, start: Start::Together, ..hosted });
+        let factor = report.wan.bytes as f64 / report.content.bytes as f64;
+        assert!(factor <= most, "{clients} clients: {factor} times the content");
+    }
 }

@@ -11,6 +11,7 @@ use super::origin::OriginFailure;
 use super::pieces::{Missed, Place, Ready};
 use super::stretch::Stretch;
 use super::sweep::Sweep;
+use super::unseen::Unseen;
 use crate::api::client::{
     Added, ApiError, Client, Completion, ContentHandle, DEFAULT_READ_TIMEOUT, Parts, ReadId, ReadResult,
 };
@@ -90,6 +91,10 @@ pub(super) struct Blocks {
     stretch: Option<Stretch>,
     /// Who else has its blocks or wants them, where one segment has them all.
     pub(super) surveyed: Option<Surveyed>,
+    /// The others, where they are not seen.
+    unseen: Option<Unseen>,
+    /// Blocks that they turned out to have brought meanwhile.
+    brought: u32,
     /// Those that the origin is asked for, or that are in the store, and still have to be read.
     missed: Vec<Missed, ORIGIN_STREAMS>,
     pub(super) reads: Vec<(ReadId, u32), WINDOW>,
@@ -105,6 +110,8 @@ impl Blocks {
             stretch: None,
             sweep: Sweep::default(),
             surveyed: None,
+            unseen: None,
+            brought: 0,
             pace: FIRST_PACE,
             expected_pace: FIRST_PACE,
             info_bytes: 0,
@@ -160,7 +167,11 @@ impl Blocks {
                     None => drop(self.sweep.note(block, failures)),
                 }
                 let from_peer = matches!(source, Source::Peer(_));
-                self.sweep.found(block, from_peer);
+                let from_hosted = matches!(source, Source::HostedCache(_));
+                // What was asked for in vain before, somebody has brought since.
+                if self.sweep.found(block, from_peer || from_hosted) && from_hosted {
+                    self.brought = self.brought.saturating_add(1);
+                }
                 if let Some(surveyed) = &mut self.surveyed
                     && from_peer
                 {
@@ -226,12 +237,19 @@ impl Blocks {
         while self.sweep.is_done() {
             let Some(stretch) = &mut self.stretch else { return Ok(false) };
             let Some(blocks) = stretch.advance(client, parts.storage, content)? else { return Ok(true) };
+            let count = blocks.end.saturating_sub(blocks.start);
             self.sweep.begin(now, blocks);
             self.missed.clear();
-            self.enter(now, client, parts)?;
+            self.enter(now, count, client, parts)?;
         }
+        let mut brought = core::mem::take(&mut self.brought);
         if let Some(surveyed) = &mut self.surveyed {
-            surveyed.look(now, parts.fetch, parts.rng, &mut self.sweep);
+            brought = surveyed.look(now, parts.fetch, &mut self.sweep);
+        }
+        if let Some(unseen) = &mut self.unseen {
+            unseen.brought(now, brought, parts.rng);
+            // Many wait, and ask for little; whoever goes to the origin asks first what need not come from there.
+            self.sweep.spare(unseen.waits());
         }
         // Reads beyond the jobs there are would only wait.
         let window = WINDOW.min(parts.jobs.len());
@@ -251,10 +269,22 @@ impl Blocks {
         Ok(false)
     }
 
-    /// Looks who may have the blocks of a stretch that has just begun.
+    /// Looks who may have the blocks of a stretch that has just begun, of which so many are wanted.
     #[inline(never)]
-    fn enter(&mut self, now: Instant, client: &Client, parts: &mut Parts<'_>) -> Result<(), ApiError> {
+    fn enter(
+        &mut self,
+        now: Instant,
+        wanted: u32,
+        client: &Client,
+        parts: &mut Parts<'_>,
+    ) -> Result<(), ApiError> {
         self.end_survey(parts);
+        if parts.fetch.is_hosted_alone() {
+            // What blocks took says more, once there were any.
+            let known = self.pace != FIRST_PACE;
+            let pace = if known { self.pace } else { self.expected_pace };
+            self.unseen = Some(Unseen::new(now, wanted, pace, parts.rng));
+        }
         let Some(stretch) = &self.stretch else { return Ok(()) };
         let Some(segment) = stretch.segment(client, parts.storage, self.content)? else { return Ok(()) };
         let segment_id = segment.id(parts.crypto);
@@ -262,16 +292,7 @@ impl Blocks {
         for index in client.stored_blocks(parts.storage, segment_id) {
             self.sweep.is_here(index);
         }
-        let surveyed = Surveyed::new(now, segment_id, segment.algorithm(), segment.block_count());
-        self.surveyed = Some(match parts.fetch.is_hosted_alone() {
-            true => {
-                // What blocks took says more, once there were any.
-                let known = self.pace != FIRST_PACE;
-                let pace = if known { self.pace } else { self.expected_pace };
-                surveyed.with_unseen(now, pace, parts.rng)
-            }
-            false => surveyed,
-        });
+        self.surveyed = Some(Surveyed::new(now, segment_id, segment.algorithm(), segment.block_count()));
         Ok(())
     }
 
@@ -355,14 +376,26 @@ impl Blocks {
     /// A missing block to ask the origin for, if it is our turn to.
     #[inline(never)]
     fn choose(&mut self, now: Instant, parts: &mut Parts<'_>) -> Option<u32> {
-        let Some(surveyed) = &mut self.surveyed else { return self.sweep.wanted(parts.rng, &|_| 0, 0) };
-        let latest = surveyed.patience(now, self.pace)?;
-        let crowd = parts.fetch.crowd(now, surveyed.segment(), self.pace);
-        let turn = |block| surveyed.unseen_turn(block).unwrap_or_else(|| crowd.turn(block));
-        let block = self.sweep.wanted(parts.rng, &turn, latest);
-        match block {
-            Some(block) => surveyed.takes(block),
-            None => surveyed.rest(now),
+        let Self { sweep, surveyed, unseen, .. } = self;
+        if unseen.as_mut().is_some_and(|unseen| !unseen.may_get(now)) {
+            return None;
+        }
+        // Any: of what others got a moment ago nobody knows yet, and who goes close behind one of them never would.
+        let Some(surveyed) = surveyed else { return sweep.wanted(parts.rng, &|_| 0, 0) };
+        let block = match unseen {
+            Some(_) if !surveyed.may_look(now) => return None,
+            Some(unseen) => {
+                let block = sweep.wanted(parts.rng, &|block| unseen.turn(block), usize::MAX);
+                block.inspect(|block| unseen.takes(*block))
+            }
+            None => {
+                let latest = surveyed.patience(now, self.pace)?;
+                let crowd = parts.fetch.crowd(now, surveyed.segment(), self.pace);
+                sweep.wanted(parts.rng, &|block| crowd.turn(block), latest)
+            }
+        };
+        if block.is_none() {
+            surveyed.rest(now);
         }
         block
     }
@@ -432,8 +465,8 @@ impl Blocks {
                     // It is read like any other.
                     hole.place = Place::Stored { fetched: true };
                     self.pace = now.since(hole.since);
-                    if let Some(surveyed) = &mut self.surveyed {
-                        surveyed.got(now, parts.rng);
+                    if let Some(unseen) = &mut self.unseen {
+                        unseen.got(now, parts.rng);
                     }
                     self.full = None;
                     self.wake();
@@ -552,6 +585,8 @@ impl Blocks {
     #[inline(never)]
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let own = earliest(after(now, self.sweep.poll_timeout()), after(now, self.full_until));
-        earliest(own, self.surveyed.as_ref().and_then(|surveyed| surveyed.poll_timeout(now)))
+        let begins = self.unseen.as_ref().and_then(Unseen::poll_timeout).and_then(|at| after(now, at));
+        let others = self.surveyed.as_ref().and_then(|surveyed| surveyed.poll_timeout(now));
+        earliest(earliest(own, others), begins)
     }
 }

@@ -1,14 +1,11 @@
 //! What is known of the others who may have the segment that is being downloaded, or want it too.
 
-use rand_core::CryptoRng;
-
 use crate::content::SegmentId;
 use crate::crypto::HashAlgorithm;
 use crate::fetch::{Fetch, GETTERS};
 use crate::time::{Duration, Instant, earliest};
 
 use super::sweep::Sweep;
-use super::unseen::Unseen;
 
 /// How soon it is looked again whether there is something to get from the origin, where it was
 /// nobody's turn but others'.
@@ -32,42 +29,29 @@ pub(super) struct Surveyed {
     grown: Instant,
     /// Nothing is to be got from the origin before.
     look_at: Instant,
-    /// Where the others are not seen.
-    unseen: Option<Unseen>,
 }
 
 impl Surveyed {
     pub(super) fn new(now: Instant, segment: SegmentId, algorithm: HashAlgorithm, blocks: u32) -> Self {
-        let (news, again, unseen) = (None, None, None);
-        Self { segment, algorithm, blocks, begun: now, news, again, grown: now, look_at: now, unseen }
+        let (news, again) = (None, None);
+        Self { segment, algorithm, blocks, begun: now, news, again, grown: now, look_at: now }
     }
 
-    /// The others will not be seen, as they share a hosted cache. `pace` is how long we expect to take for a block.
-    pub(super) fn with_unseen(self, now: Instant, pace: Duration, rng: &mut dyn CryptoRng) -> Self {
-        Self { unseen: Some(Unseen::new(now, self.blocks, pace, rng)), ..self }
-    }
-
-    /// Looks around, if there may be something new.
-    pub(super) fn look(
-        &mut self,
-        now: Instant,
-        fetch: &mut Fetch,
-        rng: &mut dyn CryptoRng,
-        sweep: &mut Sweep,
-    ) {
+    /// Looks around, if there may be something new. Of what it lacks, peers have so many blocks that they did not have
+    /// before.
+    pub(super) fn look(&mut self, now: Instant, fetch: &mut Fetch, sweep: &mut Sweep) -> u32 {
         if self.news == Some(fetch.news()) && self.again.is_none_or(|again| now < again) {
-            return;
+            return 0;
         }
         let survey = fetch.survey(now, &self.segment, self.algorithm, self.blocks, self.begun);
         (self.news, self.again) = (Some(fetch.news()), survey.again);
-        if let Some(unseen) = &mut self.unseen {
-            // Of who does not tell, all is thought to be there: nobody brings more of that.
-            let more = survey.held.count() < self.blocks;
-            unseen.brought(now, if more { sweep.newly_held(&survey) } else { 0 }, rng);
-        }
+        // Of who does not tell, all is thought to be there: nobody brings more of that.
+        let more = survey.held.count() < self.blocks;
+        let brought = if more { sweep.newly_held(&survey) } else { 0 };
         if sweep.survey(&survey) {
             self.wake();
         }
+        brought
     }
 
     /// A peer has given a block: others get on, and are worth waiting for as long as we would take for
@@ -78,14 +62,11 @@ impl Surveyed {
 
     /// How many may be before us for the block that we get from the origin next; `None` if there
     /// is nothing to get now. `pace` is how long we take for one.
-    pub(super) fn patience(&mut self, now: Instant, pace: Duration) -> Option<usize> {
-        if let Some(unseen) = &mut self.unseen {
-            return (unseen.may_get(now) && now >= self.look_at).then_some(usize::MAX);
-        }
+    pub(super) fn patience(&self, now: Instant, pace: Duration) -> Option<usize> {
         let [least, most] = PATIENCE;
         let patience = (pace + pace).clamp(least, most);
         let waited = now.since(self.grown).micros().checked_div(patience.micros()).unwrap_or(0);
-        (now >= self.look_at).then_some(match waited {
+        self.may_look(now).then_some(match waited {
             0 => 0,
             1 => 1,
             2 => 3,
@@ -99,28 +80,14 @@ impl Surveyed {
         self.look_at = Instant::ZERO;
     }
 
+    /// Whether it may be looked by now whether there is something to get.
+    pub(super) fn may_look(&self, now: Instant) -> bool {
+        now >= self.look_at
+    }
+
     /// There was nothing to get.
     pub(super) fn rest(&mut self, now: Instant) {
         self.look_at = now + LOOK_AGAIN;
-    }
-
-    /// We have got a block from the origin.
-    pub(super) fn got(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
-        if let Some(unseen) = &mut self.unseen {
-            unseen.got(now, rng);
-        }
-    }
-
-    /// We ask the origin for a block.
-    pub(super) fn takes(&mut self, block: u32) {
-        if let Some(unseen) = &mut self.unseen {
-            unseen.takes(block);
-        }
-    }
-
-    /// How many others are to get a block before us, where they are not seen.
-    pub(super) fn unseen_turn(&self, block: u32) -> Option<usize> {
-        self.unseen.as_ref().map(|unseen| unseen.turn(block))
     }
 
     pub(super) fn segment(&self) -> &SegmentId {
@@ -128,8 +95,7 @@ impl Surveyed {
     }
 
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let begins = self.unseen.as_ref().and_then(Unseen::poll_timeout);
-        earliest(earliest(self.again, after(now, self.look_at)), begins.and_then(|at| after(now, at)))
+        earliest(self.again, after(now, self.look_at))
     }
 }
 
@@ -150,7 +116,7 @@ mod tests {
     }
 
     /// How many may be before us, so many seconds after the beginning.
-    fn before_us(surveyed: &mut Surveyed, seconds: u64, pace: u64) -> Option<usize> {
+    fn before_us(surveyed: &Surveyed, seconds: u64, pace: u64) -> Option<usize> {
         surveyed.patience(BEGUN + Duration::from_secs(seconds), Duration::from_secs(pace))
     }
 
@@ -159,12 +125,12 @@ mod tests {
     fn others_are_waited_for_while_they_get_on() {
         let mut surveyed = surveyed();
         for (pace, patience) in [(0, 3), (1, 3), (5, 10), (99, 30)] {
-            assert_eq!(before_us(&mut surveyed, patience - 1, pace), Some(0), "{pace}");
-            let later = [1, 2, 3, 4].map(|times| before_us(&mut surveyed, times * patience, pace));
+            assert_eq!(before_us(&surveyed, patience - 1, pace), Some(0), "{pace}");
+            let later = [1, 2, 3, 4].map(|times| before_us(&surveyed, times * patience, pace));
             assert_eq!(later, [1, 3, 7, usize::MAX].map(Some), "the next in turn lose it first, {pace}");
         }
         surveyed.progress(BEGUN + Duration::from_secs(4), Duration::from_secs(2));
-        assert_eq!((before_us(&mut surveyed, 6, 0), before_us(&mut surveyed, 7, 0)), (Some(0), Some(1)));
+        assert_eq!((before_us(&surveyed, 6, 0), before_us(&surveyed, 7, 0)), (Some(0), Some(1)));
     }
 
     /// Eight forged getters and one that gives a block every 20 s, all of which could come from the origin
@@ -200,17 +166,17 @@ mod tests {
     /// Where there was nothing to get, it is looked again after a while, or once there may be something.
     #[test]
     fn nothing_to_get() {
-        let patience = |surveyed: &mut Surveyed, millis| {
+        let patience = |surveyed: &Surveyed, millis| {
             surveyed.patience(BEGUN + Duration::from_millis(millis), Duration::ZERO)
         };
         let mut surveyed = surveyed();
         surveyed.rest(BEGUN);
-        assert_eq!((patience(&mut surveyed, 249), patience(&mut surveyed, 250)), (None, Some(0)));
+        assert_eq!((patience(&surveyed, 249), patience(&surveyed, 250)), (None, Some(0)));
         assert_eq!(surveyed.poll_timeout(BEGUN), Some(BEGUN + LOOK_AGAIN));
         surveyed.wake();
-        assert_eq!(patience(&mut surveyed, 1), Some(0));
+        assert_eq!(patience(&surveyed, 1), Some(0));
         surveyed.rest(BEGUN);
         surveyed.progress(BEGUN + Duration::from_millis(1), Duration::ZERO);
-        assert_eq!(patience(&mut surveyed, 1), Some(0));
+        assert_eq!(patience(&surveyed, 1), Some(0));
     }
 }

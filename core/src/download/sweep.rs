@@ -83,6 +83,8 @@ pub(super) struct Sweep {
     canary: bool,
     /// One of them met nobody: no others follow before all have come back.
     doubt: bool,
+    /// Who does not have a block is met in vain.
+    spare: bool,
     marks: [Marks; WORDS],
     notes: Vec<Note, NOTES>,
 }
@@ -99,12 +101,17 @@ impl Sweep {
         self.notes.clear();
         (self.begun, self.awaited) = (now, 0);
         (self.surveyed, self.settled, self.anybody) = (false, false, false);
-        (self.met_peers, self.canary, self.doubt) = (false, true, false);
+        (self.met_peers, self.canary, self.doubt, self.spare) = (false, true, false, false);
     }
 
     /// Peers will be surveyed.
     pub(super) fn expect_survey(&mut self) {
         (self.surveyed, self.canary) = (true, false);
+    }
+
+    /// Whether more than [`CANARIES`] are asked for only in a sweep that finds some of them.
+    pub(super) fn spare(&mut self, spare: bool) {
+        self.spare = spare;
     }
 
     /// The block is in the store, so that no peer needs to have it.
@@ -178,19 +185,22 @@ impl Sweep {
         self.awaited = self.awaited.saturating_add(1);
     }
 
-    /// The block is here, and will be handed out. `from_peer` tells who gave it.
-    pub(super) fn found(&mut self, block: u32, from_peer: bool) {
-        self.answered(from_peer);
+    /// The block is here, and will be handed out: another gave it, or the store. Returns whether nobody had it before.
+    pub(super) fn found(&mut self, block: u32, from_other: bool) -> bool {
+        let was_missing = self.marks_of(block) & MISSING > 0;
+        self.answered(from_other);
         self.mark(block, 0, MISSING);
         self.spare_rest();
+        was_missing
     }
 
     /// No peer had the block.
     pub(super) fn nobody(&mut self, block: u32, failures: &[Failure]) {
         let alone = self.note(block, failures);
-        self.answered(!alone);
+        let in_vain = alone || self.spare;
+        self.answered(!in_vain);
         self.mark(block, TRIED, 0);
-        self.doubt |= self.canary && alone;
+        self.doubt |= self.canary && in_vain;
         self.put_back(block);
         self.spare_rest();
     }
@@ -204,7 +214,7 @@ impl Sweep {
                 let rest = *todo & !*busy & !*asked;
                 *asked |= *todo;
                 *missing |= rest;
-                *alone |= rest;
+                *alone |= if self.spare { 0 } else { rest };
             }
         }
     }
@@ -479,6 +489,30 @@ mod tests {
         sweep.nobody(0, &failures(Cause::NoPeer));
         sweep.nobody(1, &failures(Cause::NotHeld));
         assert_eq!(ask(&mut sweep, 1_000), 99 - 16, "somebody came");
+    }
+
+    /// Who waits for others asks for a few blocks, and for all once some are found; what nobody brought is no reason to
+    /// say that nobody is there.
+    #[test]
+    fn who_waits_asks_for_little() {
+        let mut sweep = sweep(0..100);
+        sweep.spare(true);
+        assert_eq!(ask(&mut sweep, 0), 16);
+        for block in 0..16 {
+            sweep.nobody(block, &failures(Cause::NotHeld));
+        }
+        assert_eq!(ask(&mut sweep, 999), 0);
+        assert_eq!((count(&sweep, MISSING), count(&sweep, ALONE)), (100, 0));
+        assert_eq!(ask(&mut sweep, 1_000), 16);
+        assert!(sweep.found(3, true), "it was not there before");
+        assert!(!sweep.found(3, true));
+        assert_eq!(ask(&mut sweep, 1_000), 100 - 16);
+        // Whoever goes to the origin asks for all, found or not.
+        let mut sweep = self::sweep(0..100);
+        sweep.spare(false);
+        assert_eq!(ask(&mut sweep, 0), 16);
+        sweep.nobody(0, &failures(Cause::NotHeld));
+        assert_eq!(ask(&mut sweep, 0), 100 - 16);
     }
 
     /// What is in the store already is read whether peers are there or not.

@@ -59,6 +59,11 @@ impl Unseen {
         self.gets
     }
 
+    /// Whether we wait for others, as of when it was last looked.
+    pub(super) fn waits(&self) -> bool {
+        !self.gets
+    }
+
     /// Others have brought so many blocks that we lack.
     pub(super) fn brought(&mut self, now: Instant, blocks: u32, rng: &mut dyn CryptoRng) {
         self.brought = self.brought.saturating_add(blocks);

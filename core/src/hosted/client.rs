@@ -43,7 +43,7 @@ pub const SHORT_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a hosted cache rests that failed.
 pub const REST: Duration = Duration::from_secs(30);
 
-/// How long one rests that wants to know who we are (3.2.5.3), which we cannot tell.
+/// How long one rests that wants to know who we are (3.2.5.3), and was not told.
 pub const LONG_REST: Duration = Duration::from_secs(600);
 
 /// How often a segment is offered to those who do not take the message that it is in, before it is forgotten: it
@@ -84,7 +84,7 @@ pub enum Failure {
     Lost,
     /// No response came until the message expired (3.2.6).
     Expired,
-    /// It wants to know who we are (401: SPNEGO, 2.1), which is not supported.
+    /// It wants to know who we are (401: SPNEGO, 2.1), and the adapter did not tell it.
     Unauthorized,
     /// Another status of HTTP than 200.
     Status(u16),
@@ -321,7 +321,7 @@ impl Client<'_> {
         if failure == Failure::Unreadable {
             return;
         }
-        // 3.2.5.3 has it sent again with SPNEGO: without that, it would be in vain each time.
+        // 3.2.5.3 has it sent again with SPNEGO, which is the adapter's: what comes here would come each time.
         let rest = if failure == Failure::Unauthorized { LONG_REST } else { REST };
         if let Some(rests) = self.state.rests.get_mut(usize::from(request.to)) {
             *rests = now + rest;

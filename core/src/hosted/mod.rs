@@ -19,7 +19,7 @@
 //! | 3.2.4 | when blocks are news | [`client::News`] | `when_a_segment_is_news`, `what_came_from_the_origin_is_offered`, `messages_are_apart` |
 //! | 3.2.5.1 | a response to INITIAL_OFFER_MESSAGE | [`OfferStream`](crate::offering::OfferStream), [`client::Client::answered`] | `an_initial_offer_and_what_describes_it`, `version_1_gets_what_describes_a_segment` |
 //! | 3.2.5.2 | a response to SEGMENT_INFO_MESSAGE | the same | `an_initial_offer_and_what_describes_it` |
-//! | 3.2.5.3 | 401 | [`client::Client::failed`] | `other_answers` |
+//! | 3.2.5.3 | 401 | [`client::Client::failed`]; an adapter that can tell who we are sends it again: [`Node::sent_again`](crate::node::Node::sent_again) | `other_answers`, `sent_again_it_expires_later` |
 //! | 3.2.5.4 | a response to BATCHED_OFFER_MESSAGE | the same | `a_batched_offer`, `a_batch_is_full` |
 //! | 3.2.5.5 | anything else is dropped | [`OfferStream`](crate::offering::OfferStream) | `other_answers`, `the_connection_ends` |
 //!

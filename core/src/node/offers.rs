@@ -16,6 +16,18 @@ where
     P: Service,
     A: Application,
 {
+    /// The adapter has sent the message on this connection once more, with what proves who we are.
+    #[inline(never)]
+    pub fn sent_again(&mut self, now: Instant, stream: StreamId) {
+        let is_busy = |role: &Role| matches!(role, Role::Offers(offers) if !offers.is_idle());
+        if row(&mut self.streams, stream).is_some_and(|stream| is_busy(&stream.role))
+            && let Some(offers) = self.service.offers()
+        {
+            // 3.2.5.3: the Request Timer MUST also be reset to its initial expiration time.
+            offers.state.carried(now);
+        }
+    }
+
     /// Moves offers on: a message that waits gets a connection.
     #[inline(never)]
     pub(super) fn work_offers(&mut self, now: Instant) {

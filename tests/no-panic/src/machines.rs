@@ -828,6 +828,7 @@ fn node_that<P: Service>(input: &[u8], output: &mut [u8]) {
             9 => keep(node.accept(now(), unknown_address())),
             19 => keep(node.accept_secured(now(), unknown_address())),
             21 => keep(node.offers().map(|offers| (offers.has_news(), offers.state.counters))),
+            22 => node.sent_again(now(), stream),
             20 => keep(node.hosted().map(|state| (state.poll_unreachable(), state.counters))),
             10 => node.set_addresses(&subnets()),
             17 => {

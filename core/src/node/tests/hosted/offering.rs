@@ -162,6 +162,28 @@ fn a_message_expires() {
     assert!(offers.has_news());
 }
 
+/// 3.2.5.3: a message that is sent once more has all of its time again.
+#[test]
+fn sent_again_it_expires_later() {
+    let mut office = Offers::with_config(config(), 8);
+    office.fill(OFFERS, &content());
+    let mut buf = [0; 4_096];
+    let now = office.now;
+    let node = &mut office.clients[OFFERS - 1];
+    let Some(Output::Connect { stream, .. }) = node.poll_output(now, &mut buf) else { panic!() };
+    node.handle_input(now, Input::Connected { stream });
+    assert!(node.poll_stream(now, stream, &mut buf).unwrap() > 0);
+    assert!(node.poll_output(now, &mut buf).is_none());
+    let later = now + Duration::from_secs(9);
+    node.sent_again(later, stream);
+    assert_eq!(node.poll_timeout(later), Some(later + Duration::from_secs(15)));
+    // Once it is answered, there is nothing to wait for.
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\0\0\0\x01\0";
+    node.handle_input(later, Input::Data { stream, data: answer });
+    node.sent_again(later, stream);
+    assert!(!node.offers().unwrap().state.is_under_way());
+}
+
 /// Messages are so far apart, whatever comes meanwhile.
 #[test]
 fn messages_are_apart() {

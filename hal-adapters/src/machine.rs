@@ -43,6 +43,9 @@ pub(crate) trait Machine {
     fn accept(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId>;
     #[cfg(any(feature = "tls", all(feature = "smoltcp", feature = "std")))]
     fn accept_secured(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId>;
+    /// What stands between a node and its driver has sent a message once more.
+    #[cfg(feature = "negotiate")]
+    fn sent_again(&mut self, _: Instant, _: StreamId) {}
     fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize;
     fn poll_output<'b>(&mut self, now: Instant, buffer: &'b mut [u8]) -> Option<Output<'b>>;
     fn poll_stream(&mut self, now: Instant, stream: StreamId, room: &mut [u8]) -> Result<usize, StreamError>;
@@ -65,6 +68,11 @@ where
     #[cfg(any(feature = "tls", all(feature = "smoltcp", feature = "std")))]
     fn accept_secured(&mut self, now: Instant, remote: SocketAddr) -> Option<StreamId> {
         self.accept_secured(now, remote)
+    }
+
+    #[cfg(feature = "negotiate")]
+    fn sent_again(&mut self, now: Instant, stream: StreamId) {
+        self.sent_again(now, stream);
     }
 
     fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {

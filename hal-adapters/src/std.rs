@@ -13,6 +13,8 @@
 
 mod connection;
 pub mod local;
+#[cfg(any(feature = "negotiate", test))]
+mod negotiate;
 pub(crate) mod origins;
 mod pipe;
 mod sockets;

@@ -11,6 +11,7 @@ mod firmware;
 mod fuzz;
 mod lab;
 mod large;
+mod negotiate;
 mod net_soak;
 mod netns;
 mod no_panic;
@@ -30,7 +31,7 @@ type Result<T, E = String> = std::result::Result<T, E>;
 const USAGE: &str = "\
 usage: cargo xtask <chore>
 
-  test        everything that must hold: format, lints, documentation, tests, release run,
+  test        everything that must hold: format, lints, documentation, tests, Kerberos, release run,
               a few dozen drawn simulations, a network of namespaces, a large file, the status
               page in a browser, C programs, bare-metal build, sizes, the firmware in QEMU, no-panic link
   bare-metal  builds firmware-example for each of its boards, and prints its flash and static RAM; compiles core
@@ -44,6 +45,7 @@ usage: cargo xtask <chore>
   net         in namespaces of Linux: clients, one on a TAP device, get a file from each other, not from
               the origin; simulated ones get another from a real one; a hosted cache has what a client
               got that is gone; then a short `soak --net`, without hosted caches and with them
+  negotiate   checks the feature by which hosted caches are told who a client is, in a realm of Kerberos
   large-file  describes and verifies a file of more than 4 GiB with the command as it is released
   page        renders the status page in headless Chromium, with scripts and without
   firmware [--board NAME | --run]
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         ["net"] => step("net", net),
         ["large-file"] => step("large-file", large_file),
         ["fuzz", ref options @ ..] => step("fuzz", || fuzz::check(options)),
+        ["negotiate"] => step("negotiate", negotiate::check),
         ["page"] => step("page", page::check),
         ["capi"] => step("capi", capi::check),
         ["soak", "--net", ref options @ ..] => step("soak", || net_soak::soak(options)),
@@ -123,6 +126,7 @@ fn test() -> Result<()> {
     step("clippy", clippy)?;
     step("rustdoc", rustdoc)?;
     step("tests", tests)?;
+    step("negotiate", negotiate::check)?;
     step("release", release)?;
     step("soak", soak::check)?;
     step("net", net)?;

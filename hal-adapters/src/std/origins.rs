@@ -17,6 +17,8 @@ use peerdist_core::node::{DownloadId, Input, Output, Purpose, StreamError, Strea
 use peerdist_core::time::{Duration, Instant, earliest};
 
 use super::Trouble;
+#[cfg(feature = "negotiate")]
+use super::negotiate::{Exchange, Tokens};
 #[cfg(feature = "tls")]
 use super::tls::{Peer, Session};
 #[cfg(feature = "tls")]
@@ -54,6 +56,9 @@ struct Origin {
     trouble: Option<Trouble>,
     #[cfg(feature = "tls")]
     tls: Option<Peer>,
+    /// What tells it who we are, if it may be told.
+    #[cfg(feature = "negotiate")]
+    tokens: Option<Tokens>,
 }
 
 struct Stream {
@@ -68,6 +73,9 @@ struct Stream {
     peer: Option<Peer>,
     #[cfg(feature = "tls")]
     secured: Option<Secured>,
+    /// The message to who may be told who we are.
+    #[cfg(feature = "negotiate")]
+    exchange: Option<std::boxed::Box<Exchange>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,6 +108,8 @@ enum Due {
     #[cfg(feature = "tls")]
     Close(StreamId),
     Abort(StreamId),
+    #[cfg(feature = "negotiate")]
+    Resume(StreamId),
 }
 
 /// A node, as its driver sees it.
@@ -235,6 +245,8 @@ impl Machine for Layer<'_> {
 
     fn poll_output<'b>(&mut self, now: Instant, buffer: &'b mut [u8]) -> Option<Output<'b>> {
         self.expire(now);
+        #[cfg(feature = "negotiate")]
+        self.prove(now);
         while let Some(due) = self.origins.due.pop_front() {
             match due {
                 Due::Connect(stream, remote) => {
@@ -246,6 +258,8 @@ impl Machine for Layer<'_> {
                 Due::Abort(stream) => return Some(Output::Abort { stream }),
                 #[cfg(feature = "tls")]
                 Due::Close(stream) => return Some(Output::Close { stream }),
+                #[cfg(feature = "negotiate")]
+                Due::Resume(stream) => return Some(Output::Resume { stream }),
             }
         }
         let output = self.node.poll_output(now, buffer)?;
@@ -313,7 +327,10 @@ impl Machine for Layer<'_> {
             return Some(now);
         }
         let deadlines = self.origins.streams.values().filter_map(Stream::deadline);
-        earliest(deadlines.min(), self.node.poll_timeout(now))
+        let next = earliest(deadlines.min(), self.node.poll_timeout(now));
+        #[cfg(feature = "negotiate")]
+        let next = earliest(next, self.origins.token_timeout(now));
+        next
     }
 }
 
@@ -433,6 +450,10 @@ impl Layer<'_> {
             origin.connected = true;
         }
         row.failed = Vec::new();
+        #[cfg(feature = "negotiate")]
+        if row.exchange.as_mut().is_some_and(|exchange| exchange.reconnected()) {
+            return;
+        }
         self.node.handle_input(now, Input::Connected { stream });
     }
 
@@ -459,6 +480,10 @@ impl Layer<'_> {
     /// Takes note that a connection ended with `error`. Hands that back if it counts now: not while the node
     /// has still to take what came before, and not at all once the end was announced.
     fn defer(&mut self, stream: StreamId, error: io::Error) -> Option<io::Error> {
+        #[cfg(feature = "negotiate")]
+        if self.origins.cut(stream) {
+            return None;
+        }
         let open = self.origins.streams.get_mut(&stream).filter(|row| row.phase == Phase::Open);
         let Some(secured) = open.and_then(|row| row.secured.as_mut()) else { return Some(error) };
         if secured.session.is_closed() {
@@ -486,7 +511,10 @@ impl Layer<'_> {
                     return data.len();
                 }
             }
-            if matches!(phase, Phase::Opening(_)) && !secured.session.is_handshaking() {
+            let is_secured = !secured.session.is_handshaking();
+            #[cfg(feature = "negotiate")]
+            self.origins.take_reply(now, stream);
+            if matches!(phase, Phase::Opening(_)) && is_secured {
                 self.opened(now, stream);
             }
         }
@@ -496,6 +524,10 @@ impl Layer<'_> {
 
     /// Offers the node the plain bytes that it did not use before, and behind them the end; whether it used all.
     fn deliver(&mut self, now: Instant, stream: StreamId) -> bool {
+        #[cfg(feature = "negotiate")]
+        if self.origins.take_end(now, stream) {
+            return true;
+        }
         let Self { node, origins } = self;
         let Some(row) = origins.streams.get_mut(&stream).filter(|row| row.phase == Phase::Open) else {
             return true;
@@ -522,7 +554,11 @@ impl Layer<'_> {
     /// What the node wants to send, encrypted.
     fn poll_plain(&mut self, now: Instant, stream: StreamId, room: &mut [u8]) -> Result<usize, StreamError> {
         let most = room.len().min(PLAIN_BYTES);
-        let len = self.node.poll_stream(now, stream, room.get_mut(..most).unwrap_or_default());
+        let room_for_plain = room.get_mut(..most).unwrap_or_default();
+        #[cfg(feature = "negotiate")]
+        let len = self.poll_message(now, stream, room_for_plain);
+        #[cfg(not(feature = "negotiate"))]
+        let len = self.node.poll_stream(now, stream, room_for_plain);
         let row = self.origins.streams.get_mut(&stream).and_then(|row| row.secured.as_mut());
         let (Ok(len), Some(Secured { session, .. })) = (len, row) else {
             self.origins.streams.remove(&stream);
@@ -577,6 +613,8 @@ impl Stream {
             peer: origin.tls.clone(),
             #[cfg(feature = "tls")]
             secured: None,
+            #[cfg(feature = "negotiate")]
+            exchange: origin.tokens.as_ref().map(|_| Exchange::new().into()),
         }
     }
 
@@ -631,5 +669,7 @@ fn is_refusal(error: &io::Error) -> bool {
     !passes && !matches!(error.kind(), E::BrokenPipe | E::UnexpectedEof)
 }
 
+#[cfg(feature = "negotiate")]
+mod negotiated;
 #[cfg(test)]
 mod tests;

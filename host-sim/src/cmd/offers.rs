@@ -33,6 +33,16 @@ pub struct HostedArgs {
     /// several. `HOST` and `http://HOST` are of version 2, on
     /// port 80 where none is named; `https://HOST` takes offers of version 1 by TLS, on port 443, and has to prove
     /// that it is HOST.
+    #[cfg_attr(
+        feature = "negotiate",
+        doc = "If that asks who we are (Negotiate), it is told by the user's Kerberos"
+    )]
+    #[cfg_attr(feature = "negotiate", doc = "tickets, as `kinit` gets them, for the service HTTP/HOST.")]
+    #[cfg_attr(
+        not(feature = "negotiate"),
+        doc = "It cannot be told who we are if it asks for that (Negotiate): this"
+    )]
+    #[cfg_attr(not(feature = "negotiate"), doc = "program was built without the feature `negotiate`.")]
     #[arg(long, value_name = "HOST[:PORT]", value_parser = parse)]
     hosted: Vec<Named>,
 
@@ -147,8 +157,10 @@ impl HostedArgs {
         let tls = std::cell::LazyCell::new(tls);
         for ((named, place), number) in self.places().into_iter().zip(0u8..) {
             if place.version == Version::V1 {
-                let name = self.hosted[named].name.clone();
-                station.driver.origins().secure_offers(number, (*tls).clone(), name);
+                let (name, origins) = (self.hosted[named].name.clone(), station.driver.origins());
+                #[cfg(feature = "negotiate")]
+                origins.authenticate_offers(number, &name.to_str());
+                origins.secure_offers(number, (*tls).clone(), name);
             }
         }
     }

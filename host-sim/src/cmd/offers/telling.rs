@@ -35,9 +35,9 @@ impl Telling {
         let places = hosted.places();
         let Some(place) = places.iter().position(|(_, place)| place.offers == address) else { return };
         let mut why = failure.to_string();
-        if matches!(failure, Failure::Unreachable | Failure::Lost)
-            && let Some(trouble) = station.driver.origins().take_offers_trouble(place as u8)
-        {
+        let is_known = matches!(failure, Failure::Unreachable | Failure::Lost)
+            || cfg!(feature = "negotiate") && failure == Failure::Unauthorized;
+        if is_known && let Some(trouble) = station.driver.origins().take_offers_trouble(place as u8) {
             why = trouble.error.to_string();
         }
         // An error of a connection that never came about names where to.

@@ -283,7 +283,7 @@ impl Blocks {
             // What blocks took says more, once there were any.
             let known = self.pace != FIRST_PACE;
             let pace = if known { self.pace } else { self.expected_pace };
-            self.unseen = Some(Unseen::new(now, wanted, pace, parts.rng));
+            self.unseen = Some(Unseen::new(now, wanted, pace, parts.rng).after(self.unseen.as_ref()));
         }
         let Some(stretch) = &self.stretch else { return Ok(()) };
         let Some(segment) = stretch.segment(client, parts.storage, self.content)? else { return Ok(()) };

@@ -185,13 +185,14 @@ impl Sweep {
         self.awaited = self.awaited.saturating_add(1);
     }
 
-    /// The block is here, and will be handed out: another gave it, or the store. Returns whether nobody had it before.
+    /// The block is here, and will be handed out: another gave it, or the store. Returns whether it was asked for before,
+    /// and nobody had it.
     pub(super) fn found(&mut self, block: u32, from_other: bool) -> bool {
-        let was_missing = self.marks_of(block) & MISSING > 0;
+        let in_vain = self.marks_of(block) & (MISSING | TRIED) == MISSING | TRIED;
         self.answered(from_other);
         self.mark(block, 0, MISSING);
         self.spare_rest();
-        was_missing
+        in_vain
     }
 
     /// No peer had the block.
@@ -505,8 +506,8 @@ mod tests {
         assert_eq!((count(&sweep, MISSING), count(&sweep, ALONE)), (100, 0));
         assert_eq!(ask(&mut sweep, 1_000), 16);
         assert!(sweep.found(3, true), "it was not there before");
-        assert!(!sweep.found(3, true));
         assert_eq!(ask(&mut sweep, 1_000), 100 - 16);
+        assert!(!sweep.found(50, true), "it may have been there all along");
         // Whoever goes to the origin asks for all, found or not.
         let mut sweep = self::sweep(0..100);
         sweep.spare(false);

@@ -39,6 +39,8 @@ pub(super) struct Unseen {
     longest: Duration,
     /// Blocks that others have brought while we got one.
     brought: u32,
+    /// Whether they have brought any.
+    are_there: bool,
     /// The block behind the one that we asked for last.
     next: u32,
 }
@@ -50,7 +52,13 @@ impl Unseen {
         let [least, most] = LONGEST;
         let longest = times(pace, PACES).clamp(least, most);
         let first = longest.min(times(FOR_EACH, blocks.into()));
-        Self { gets: false, at: now + some_of(first, rng), longest, brought: 0, next: rng.next_u32() }
+        let at = now + some_of(first, rng);
+        Self { gets: false, at, longest, brought: 0, are_there: false, next: rng.next_u32() }
+    }
+
+    /// The same after a segment of which it was known that nobody else gets it: there is no reason to wait once more.
+    pub(super) fn after(self, last: Option<&Self>) -> Self {
+        Self { gets: last.is_some_and(|last| last.gets && !last.are_there), ..self }
     }
 
     /// Whether it is time to get blocks from the origin.
@@ -67,6 +75,7 @@ impl Unseen {
     /// Others have brought so many blocks that we lack.
     pub(super) fn brought(&mut self, now: Instant, blocks: u32, rng: &mut dyn CryptoRng) {
         self.brought = self.brought.saturating_add(blocks);
+        self.are_there |= blocks > 0;
         if !self.gets && blocks > 0 {
             self.wait(now, rng);
         }
@@ -170,6 +179,21 @@ mod tests {
         // Who has begun goes on.
         unseen.brought(at, 1, &mut Fixed(1));
         assert!(unseen.may_get(at));
+    }
+
+    /// Who got a segment alone does not wait before the next one.
+    #[test]
+    fn alone_there_is_nobody_to_wait_for() {
+        let new = || Unseen::new(NOW, 512, Duration::from_secs(2), &mut Fixed(u32::MAX));
+        let begins = |last: &Unseen| new().after(Some(last)).may_get(NOW);
+        let mut last = new();
+        assert!(!new().after(None).may_get(NOW) && !begins(&last), "it may not be alone");
+        assert!(last.may_get(NOW + LONGEST[1]) && begins(&last));
+        last.got(NOW, &mut Fixed(0));
+        assert!(begins(&last));
+        last.brought(NOW, 1, &mut Fixed(1));
+        last.got(NOW, &mut Fixed(0));
+        assert!(last.may_get(NOW) && !begins(&last), "somebody else is there");
     }
 
     /// Of more than are needed, some stop; of fewer, none.

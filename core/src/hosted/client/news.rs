@@ -93,7 +93,9 @@ impl News {
         let Some(segment) = &mut self.segment else { return false };
         let taken = core::mem::take(&mut segment.sent);
         segment.fresh = segment.fresh.saturating_sub(taken);
-        segment.tries = 0;
+        if taken > 0 {
+            segment.tries = 0;
+        }
         if segment.fresh == 0 {
             self.clear(infos);
         }

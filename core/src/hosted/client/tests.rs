@@ -260,6 +260,20 @@ fn a_batch_is_full() {
     assert_eq!(body(&sent).len(), OPENING_BYTES + 22 * DESCRIPTOR_BYTES);
 }
 
+/// What is taken of other segments in between is none of a segment's own.
+#[test]
+fn tries_are_a_segments_own() {
+    let mut world = World::new(&blocks(3), 4, &[v1()]);
+    world.came(0);
+    for tries in 1..=TRIES {
+        assert!(world.after(LONG_REST));
+        world.fail(Failure::Status(400));
+        assert_eq!(world.state.counters.forgotten > 0, tries == TRIES);
+        let World { news, store, .. } = &mut world;
+        assert!(news.iter_mut().all(|row| !row.taken(store)));
+    }
+}
+
 /// Version 1.0 has no message for content information 2.0.
 #[test]
 fn what_has_no_message() {

@@ -32,10 +32,10 @@ use self::packs::{Pack, Packs, Place};
 use super::{Lock, OpenError, lock, private};
 use crate::clock::Clock;
 
-/// Blocks kept at once: 256 GiB of full ones. Each that is there takes 62 bytes of memory, and never more than 64, as the
-/// only one of its segment, or as one of many. Those of a segment that has few take some 70 more together; one of a
-/// segment with an id of 48 or 64 bytes, or from the 513th of a segment on, takes 100 more. Until a directory is open,
-/// it takes 8 more for each.
+/// Blocks kept at once: 256 GiB of full ones. Of the most that were there since the directory was opened, each takes 62
+/// bytes of memory, as the only one of its segment or as one of many. Those of a segment that has few take some 70 more
+/// together; one of a segment with an id of 48 or 64 bytes, or from the 513th of a segment on, takes 100 more. Until a
+/// directory is open, it takes 8 more for each; one without blocks takes some 30 KB.
 pub const MAX_BLOCKS: usize = 1 << 22;
 
 /// Blocks reserved at once. A node has one for each that it fetches or takes in; each is in memory
@@ -214,7 +214,14 @@ impl FileBlocks {
         rows.iter().map(|&row| self.index.slot(row)).collect()
     }
 
-    /// The name of the committed block in a slot, and how it is stored.
+    /// The name of the committed block in a slot, and the bytes of its plaintext: what is known without the disk.
+    pub fn named_at(&self, slot: SlotId) -> Option<(BlockId, u32)> {
+        let is_reserved = self.reserved.contains_key(&slot.index);
+        let block = self.index.at(slot).filter(|_| !is_reserved)?;
+        Some((block.id, block.plain_len))
+    }
+
+    /// The name of the committed block in a slot, and how it is stored, which is read from the disk.
     pub fn committed_at(&self, slot: SlotId) -> Option<(BlockId, Stored)> {
         let is_reserved = self.reserved.contains_key(&slot.index);
         let block = self.index.at(slot).filter(|_| !is_reserved)?;

@@ -252,7 +252,9 @@ fn copied_as_they_are() {
     let (mut peeked, mut read) = (vec![7; 500], vec![0; 112]);
     for &slot in &slots {
         store.peek(slot, &mut peeked).unwrap();
-        assert_eq!(store.committed_at(slot).map(|(_, stored)| stored.len), Some(peeked.len() as u32));
+        let (id, stored) = store.committed_at(slot).unwrap();
+        assert_eq!(stored.len, peeked.len() as u32);
+        assert_eq!(store.named_at(slot), Some((id, stored.plain_len)));
     }
     // By use, the first to come is the first to go still; with one that was read it is otherwise.
     put(&mut store, 4, 100).unwrap();
@@ -262,6 +264,7 @@ fn copied_as_they_are() {
     assert_eq!(peeked, read);
     let reserved = reserve(&mut store, &block(8), 100).unwrap();
     assert_eq!((store.committed_at(reserved), which(&store, 0..9)), (None, vec![4]));
+    assert_eq!(store.named_at(reserved), None);
     assert_eq!(store.peek(reserved, &mut peeked), Err(StoreError::Stale));
     assert_eq!(store.slots().len(), 3);
 }

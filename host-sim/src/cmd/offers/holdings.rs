@@ -156,7 +156,7 @@ impl Pace {
 fn last_blocks(blocks: &FileBlocks) -> Vec<SlotId> {
     let mut last = Vec::new();
     for slot in blocks.slots() {
-        let Some((id, _)) = blocks.committed_at(slot) else { continue };
+        let Some((id, _)) = blocks.named_at(slot) else { continue };
         match last.last_mut() {
             // They are in the order of their names.
             Some((segment, at)) if *segment == id.segment => *at = slot,
@@ -170,12 +170,12 @@ fn last_blocks(blocks: &FileBlocks) -> Vec<SlotId> {
 /// A segment, as much of it as its last block tells; `None` for what has a name of another length, for which there is
 /// no descriptor (2.2.1.5).
 fn describe(blocks: &FileBlocks, last: SlotId) -> Option<Descriptor> {
-    let (id, stored) = blocks.committed_at(last)?;
+    let (id, plain_len) = blocks.named_at(last)?;
     let segment = id.segment.as_bytes().try_into().ok()?;
-    let segment_bytes = id.index.saturating_mul(BLOCK_BYTES).saturating_add(stored.plain_len);
+    let segment_bytes = id.index.saturating_mul(BLOCK_BYTES).saturating_add(plain_len);
     // The only block of a segment may be content information 2.0; a hosted cache cannot tell.
     let (algorithm, block_bytes) = match id.index {
-        0 => (HashAlgorithm::TruncatedSha512, stored.plain_len),
+        0 => (HashAlgorithm::TruncatedSha512, plain_len),
         _ => (HashAlgorithm::Sha256, BLOCK_BYTES),
     };
     Some(Descriptor { block_bytes, segment_bytes, tag: DOWNLOAD_TAG, algorithm, segment })

@@ -109,7 +109,7 @@ impl Exchange {
             }
             self.message.extend_from_slice(room.get(..len).unwrap_or_default());
         }
-        if self.times == 0 && !self.message.is_empty() {
+        if self.times == 0 && !self.waits && !self.message.is_empty() {
             if asks {
                 self.waits = true;
                 return Ok(None);
@@ -230,7 +230,12 @@ impl Exchange {
 
 /// Whether a reply asks for Negotiate, and the token that it brings.
 fn challenge(reply: &[u8]) -> Option<Option<Vec<u8>>> {
-    let head = core::str::from_utf8(reply.get(..end_of_head(reply)).unwrap_or_default()).ok()?;
+    let (head, rest) = reply.split_at_checked(end_of_head(reply)).unwrap_or_default();
+    let head = String::from_utf8_lossy(head);
+    // RFC 9110 15.2: any number of interim replies come first.
+    if head.split_whitespace().nth(1).is_some_and(|code| code.starts_with('1')) {
+        return challenge(rest);
+    }
     let values = head.lines().filter_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("WWW-Authenticate").then_some(value)
@@ -244,7 +249,8 @@ fn challenge(reply: &[u8]) -> Option<Option<Vec<u8>>> {
 }
 
 fn end_of_head(reply: &[u8]) -> usize {
-    reply.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(reply.len())
+    let end = reply.windows(4).position(|window| window == b"\r\n\r\n");
+    end.map_or(reply.len(), |end| end.saturating_add(4))
 }
 
 #[cfg(test)]

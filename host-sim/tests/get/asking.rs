@@ -29,7 +29,7 @@ pub struct Asking {
 pub struct Manners {
     pub judge: Box<Judge>,
     pub onward: Box<Onward>,
-    /// Whether it ends a connection by which it has asked.
+    /// Whether it ends a connection by which it has asked, and its reply with that.
     pub closes: bool,
 }
 
@@ -58,12 +58,15 @@ impl Asking {
                             true => (manners.onward)(from, &message),
                             false => ("401".into(), b"who are you?".to_vec()),
                         };
-                        let mut head = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n", body.len());
+                        let mut head = format!("HTTP/1.1 {status} x\r\n");
                         if status == "401" {
                             head += &format!("WWW-Authenticate: Negotiate {challenge}\r\n");
                         }
                         let closes = manners.closes && !passes;
-                        head += if closes { "Connection: close\r\n\r\n" } else { "\r\n" };
+                        head += &match closes {
+                            true => "Connection: close\r\n\r\n".into(),
+                            false => format!("Content-Length: {}\r\n\r\n", body.len()),
+                        };
                         if stream.write_all(&[head.as_bytes(), &body].concat()).is_err() || closes {
                             stream.conn.send_close_notify();
                             _ = stream.flush();

@@ -59,8 +59,9 @@ fn it_goes_out_again_with_a_token() {
     assert_eq!(sends(&mut exchange, 0, true), proven("AAECdGlja2V0"));
     assert_eq!(exchange.take(TAKES.as_bytes()), Taken::Reply(TAKES.into()));
 
-    // The next one has a token at once.
+    // The next one has a token at once, which is wanted once.
     assert_eq!(sends(&mut exchange, 1, true), (String::new(), true));
+    assert_eq!(sends(&mut exchange, 0, true), (String::new(), false));
     assert!(!exchange.prove(b"next"));
     assert_eq!(sends(&mut exchange, 0, true), proven("bmV4dA=="));
     assert_eq!(exchange.take(TAKES.as_bytes()), Taken::Reply(TAKES.into()));
@@ -122,6 +123,27 @@ fn without_a_ticket() {
     assert_eq!(exchange.take(ASKS.as_bytes()), Taken::Asked(None));
     assert_eq!(exchange.give_up(), Some(ASKS.into()));
     assert!(!exchange.waits());
+}
+
+/// What stands before it, or beside it, does not hide it.
+#[test]
+fn what_is_asked_for() {
+    for (reply, token) in [
+        (ASKS.into(), Some(None)),
+        (
+            std::format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n{ASKS}"),
+            Some(None),
+        ),
+        (ASKS.replace("Negotiate", "Negotiate aGk="), Some(Some(b"hi".to_vec()))),
+        (ASKS.replace("Negotiate", "Basic realm=\"x\""), None),
+        ("HTTP/1.1 100 Continue\r\n\r\n".into(), None),
+        (String::new(), None),
+    ] {
+        assert_eq!(challenge(reply.as_bytes()), token, "{reply}");
+    }
+    let latin = ASKS.replace("WWW", "WWW-Authenticate: Basic realm=\"B\u{fc}ro\"\r\nWWW");
+    let latin: Vec<u8> = latin.chars().map(|char| char as u8).collect();
+    assert_eq!(challenge(&latin), Some(None));
 }
 
 /// The hosted cache ends the connection, says that it will, or asks before it has all of the message.

@@ -39,13 +39,14 @@ impl Tokens {
         Self { service: format!("HTTP@{host}"), context: None, job: None, asked: Instant::ZERO, asks: false }
     }
 
-    /// Has a token made, in answer to this one if there is one. While one is being made for a message that is gone, it
-    /// is as good for the next.
+    /// Has a token made, in answer to this one if there is one. While one is being made still, it has no more time: whoever
+    /// is asked for the ticket is silent. One that was made for a message that is gone is too old by now.
     pub(in super::super) fn ask(&mut self, now: Instant, challenge: Option<Vec<u8>>) {
-        self.asked = now;
-        if self.job.is_some() {
+        let is_made = |job: &Receiver<Made>| !matches!(job.try_recv(), Err(TryRecvError::Empty));
+        if !self.job.as_ref().is_none_or(is_made) {
             return;
         }
+        self.asked = now;
         let (made, job) = channel();
         let (service, context) = (self.service.to_owned(), self.context.take());
         let make = move || {

@@ -119,9 +119,16 @@ impl Layer<'_> {
                 }
             }
             Err(why) => {
+                let is_cut = exchange.is_cut();
                 if let Some(reply) = exchange.give_up() {
                     origin.refuse(&std::format!("and there is nothing to tell it: {why}"));
-                    self.node.handle_input(now, Input::Data { stream, data: &reply });
+                    if let Some(secured) = &mut row.secured {
+                        secured.held.extend(reply);
+                        // That the connection has ended was not for the node as long as there was hope.
+                        let is_lost = is_cut && !secured.session.is_closed();
+                        secured.cut = is_lost.then(|| io::ErrorKind::ConnectionAborted.into());
+                    }
+                    self.deliver(now, stream);
                     return;
                 }
             }

@@ -47,6 +47,13 @@ fn wrong_values_name_the_flag_and_the_reason() {
     }
 }
 
+/// One that lets nothing of a client wait would answer all offers, and take none.
+#[test]
+fn a_hosted_cache_takes_something() {
+    let line = refuses(&["hosted", "--bind", "127.0.0.1", "--cache", "nowhere", "--per-client", "0"]);
+    assert!(line.contains("--per-client") && line.contains("0 is not in 1..=65535"), "{line}");
+}
+
 #[test]
 fn what_cannot_be_attached_is_refused() {
     for (attachment, reason) in [

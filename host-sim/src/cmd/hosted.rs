@@ -41,7 +41,7 @@ pub struct Args {
     bind: Bind,
 
     /// How many segments of one client wait to be got from it
-    #[arg(long, value_name = "N", default_value_t = Limits::default().segments)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().segments, value_parser = clap::value_parser!(u16).range(1..))]
     per_client: u16,
 
     /// The versions of offers that are taken, such as v1,v2 [default: v2; with a certificate both]

@@ -27,7 +27,7 @@ const QUIET: CoreDuration = CoreDuration::from_secs(2);
 /// Hosted caches to use.
 #[derive(clap::Args)]
 pub struct HostedArgs {
-    /// Use this hosted cache and no peers: it is asked for blocks, and offered what comes from the origin
+    /// Use this hosted cache and no peers: it is asked for blocks, and offered what comes from the origin, or what the cache of a `peer` has
     ///
     /// Several can be named: where one fails, the next one stands in, and so does the next address of a name that has
     /// several. `HOST` and `http://HOST` are of version 2, on

@@ -1,6 +1,5 @@
 //! Clients that offer by version 1, over TLS, what they got from an origin.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use peerdist_tests::check::content;
@@ -10,12 +9,10 @@ use super::hosted::status_when;
 use super::place::{Got, Place, origin};
 use super::secured::{at, certify, hosted};
 
-/// A get by these hosted caches, on a machine that trusts no certificate but that one.
-fn get(place: &Place, url: &str, name: &str, hosted: &[&str], port: u16, cert: &str) -> Got {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_peerdist"));
-    command.args(["get", url, "--json", "-o"]).arg(place.path(name)).arg("--cache");
-    command.arg(place.path(&format!("{name}-cache"))).args(["--hosted-port", &port.to_string()]);
-    hosted.iter().for_each(|hosted| _ = command.args(["--hosted", hosted]));
+/// A get by that hosted cache, on a machine that trusts no certificate but that one.
+fn get(place: &Place, url: &str, name: &str, secured: &str, port: u16, cert: &str) -> Got {
+    let mut command = place.command(&format!("{name}-cache"), url, name);
+    command.args(["--hosted", &format!("https://{}", at(secured)), "--hosted-port", &port.to_string()]);
     Got::of(&command.env("SSL_CERT_FILE", cert).env_remove("SSL_CERT_DIR").output().expect("it starts"))
 }
 
@@ -28,8 +25,7 @@ fn over_tls() {
     let (cert, key) = certify(&place);
     let options = ["--tls-port", "0", "--cert", &cert, "--key", &key, "--admin", "127.0.0.1:0"];
     let (_cache, secured, plain, admin) = hosted(&place, "hosted", &options);
-    let offers = format!("https://{}", at(&secured));
-    let get = |name: &str| get(&place, &site.url(), name, &[&offers], plain.port(), &cert);
+    let get = |name: &str| get(&place, &site.url(), name, &secured, plain.port(), &cert);
 
     let first = get("one");
     first.assert_good();
@@ -62,8 +58,7 @@ fn no_certificate_that_is_trusted() {
     let (other, _) = certify(&stranger);
     for (name, trusted) in [("other", other.as_str()), ("none", "/nowhere")] {
         let begun = Instant::now();
-        let got =
-            get(&place, &site.url(), name, &[&format!("https://{}", at(&secured))], plain.port(), trusted);
+        let got = get(&place, &site.url(), name, &secured, plain.port(), trusted);
         assert!(begun.elapsed() < Duration::from_secs(18), "it would stay for 20 s");
         assert_eq!((got.code, got.source("origin")), (0, len as u64), "{}", got.json);
         assert!(place.read(name) == content(len));
